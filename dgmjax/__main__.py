@@ -1,0 +1,8 @@
+"""`python -m dgmjax` is the command `dgmjax`."""
+
+import sys
+
+from dgmjax.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""What every bijector shares: shape and finiteness checks, float32 sums, static arrays.
+
+Conventions, for all of `dgmjax.bijectors`:
+
+* `forward` goes from the base `z` to the data `x`; `log_det` is the log absolute determinant of
+  the Jacobian of the direction asked for, in nats, summed over the event.
+* Arrays have shape `sample_shape + batch_shape + event_shape`; everything broadcasts over the
+  leading dimensions.
+* Inputs are promoted to at least float32, and so are parameters: a log-determinant is never
+  summed in bfloat16.
+* A bijector is a pytree. Its arrays are leaves; numbers, strings and `StaticArray`s are part of
+  the tree's structure, so that equal bijectors, newly built, compile once.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from distrax import Bijector
+
+from dgmjax.errors import DataError, DgmjaxError, require
+from dgmjax.types import Array, PyTree
+
+__all__ = [
+    "Bijector",
+    "StaticArray",
+    "as_float",
+    "broadcast_context",
+    "check_event",
+    "check_ndims",
+    "is_concrete",
+    "require_finite",
+    "require_inside",
+    "sum_last",
+]
+
+
+class StaticArray:
+    """A NumPy array that is compared and hashed by value, so a pytree may hold it as structure.
+
+    >>> StaticArray([1, 0]) == StaticArray([1, 0])
+    True
+    """
+
+    __slots__ = ("_key", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = np.array(value)
+        self.value.setflags(write=False)
+        self._key = (self.value.shape, self.value.dtype.str, self.value.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StaticArray) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        return f"StaticArray({self.value!r})"
+
+
+def as_float(x: Any) -> Array:
+    """`x` as an array of at least float32 (integers, bfloat16 and float16 are promoted)."""
+    x = jnp.asarray(x)
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def sum_last(log_det: Array, ndims: int) -> Array:
+    """Sums the last `ndims` dimensions, in at least float32."""
+    return as_float(log_det).sum(axis=tuple(range(-ndims, 0))) if ndims else as_float(log_det)
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether the values of `x` can be read now: not while it is traced, nor from elsewhere."""
+    if isinstance(x, jax.core.Tracer):
+        return False
+    return bool(getattr(x, "is_fully_addressable", True))
+
+
+def require_finite(argument: str, tree: PyTree) -> None:
+    """Raises `DgmjaxError` if a concrete array of `tree` holds NaN or infinity."""
+    for leaf in jax.tree.leaves(tree):
+        # Transformations rebuild trees from placeholders; only real numbers are looked at.
+        if not isinstance(leaf, jax.Array | np.ndarray | float | int) or not is_concrete(leaf):
+            continue
+        values = np.asarray(leaf)
+        if values.dtype.kind in "biu":
+            continue
+        bad = int(np.size(values) - np.isfinite(values.astype(np.float64)).sum())
+        require(
+            bad == 0,
+            argument,
+            "must be finite",
+            f"{bad} of {values.size} entries that are NaN or infinite",
+            "Look for a diverged training run.",
+        )
+
+
+def require_inside(argument: str, x: Array, inside: Array, domain: str, remedy: str = "") -> None:
+    """Raises `DataError` if concrete points of `x` lie outside of the domain of a bijector."""
+    if not is_concrete(inside):
+        return
+    outside = ~np.asarray(inside)
+    if outside.any():
+        first = np.asarray(x)[outside].flat[0]
+        require(
+            False,
+            argument,
+            f"must lie in {domain}",
+            f"{int(outside.sum())} of {outside.size} entries outside, the first {first}",
+            remedy,
+            DataError,
+        )
+
+
+def check_ndims(bijector: Any, x: Array, event_ndims: int) -> None:
+    """Raises `DgmjaxError` if `x` has fewer dimensions than one event."""
+    require(
+        x.ndim >= event_ndims,
+        "x",
+        f"must have at least {event_ndims} dimensions, the event of {type(bijector).__name__}",
+        f"shape {x.shape}",
+    )
+
+
+def check_event(bijector: Any, x: Array, event_shape: Sequence[int]) -> None:
+    """Raises `DgmjaxError` unless the last dimensions of `x` are `event_shape`."""
+    event_shape = tuple(event_shape)
+    require(
+        x.ndim >= len(event_shape) and x.shape[x.ndim - len(event_shape) :] == event_shape,
+        "x",
+        f"must end in the event shape {event_shape} of {type(bijector).__name__}",
+        f"shape {x.shape}",
+        f"Any shape [..., {', '.join(map(str, event_shape))}] would do.",
+    )
+
+
+def broadcast_context(
+    x: Array, event_ndims: int, context: PyTree | None, context_ndims: int = 1
+) -> tuple[Array, PyTree | None]:
+    """Gives `x` and every leaf of `context` one common batch shape.
+
+    The last `event_ndims` dimensions of `x` and the last `context_ndims` of each leaf of
+    `context` stay; the dimensions before them broadcast against each other.
+    """
+    if context is None:
+        return x, None
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(context)]
+    for leaf in leaves:
+        require(
+            leaf.ndim >= context_ndims,
+            "context",
+            f"must have at least `context_ndims` = {context_ndims} dimensions",
+            f"shape {leaf.shape}",
+        )
+    shapes = [leaf.shape[: leaf.ndim - context_ndims] for leaf in leaves]
+    try:
+        batch = jnp.broadcast_shapes(x.shape[: x.ndim - event_ndims], *shapes)
+    except ValueError as error:
+        raise DgmjaxError(
+            f"`context` must broadcast against the batch shape "
+            f"{x.shape[: x.ndim - event_ndims]} of the input; got batch shape(s) {shapes}."
+        ) from error
+    context = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(
+            leaf, batch + jnp.shape(leaf)[jnp.ndim(leaf) - context_ndims :]
+        ),
+        context,
+    )
+    return jnp.broadcast_to(x, batch + x.shape[x.ndim - event_ndims :]), context

@@ -1,0 +1,50 @@
+"""Products of Householder reflections."""
+
+from collections.abc import Iterable
+
+import jax.numpy as jnp
+
+from dgmjax.bijectors.base import as_float, require_finite
+from dgmjax.bijectors.linear import LinearBijector
+from dgmjax.errors import require
+from dgmjax.types import Array
+
+
+class Householder(LinearBijector):
+    """x = H_1 H_2 ... H_K z, H_k = I - 2 v_k v_k^T / |v_k|^2: orthogonal, log_det = 0.
+
+    Args:
+      vectors: `[..., K, D]`. A zero vector stands for no reflection.
+
+    Source: Tomczak, Welling, "Improving Variational Auto-Encoders using Householder Flow", 2016,
+    Eq. 8.
+    """
+
+    def __init__(self, vectors: Array) -> None:
+        self.vectors = as_float(vectors)
+        require(
+            self.vectors.ndim >= 2 and self.vectors.shape[-1] > 0,
+            "vectors",
+            "must be [..., K, D]",
+            f"shape {self.vectors.shape}",
+        )
+        require_finite("vectors", self.vectors)
+        super().__init__(self.vectors.shape[-1])
+
+    def forward(self, x: Array) -> Array:
+        return self._reflect(x, reversed(range(self.vectors.shape[-2])))
+
+    def inverse(self, y: Array) -> Array:
+        return self._reflect(y, range(self.vectors.shape[-2]))
+
+    def _reflect(self, x: Array, order: Iterable[int]) -> Array:
+        x = self._input(x)
+        for index in order:
+            v = self.vectors[..., index, :]
+            square = jnp.sum(v * v, axis=-1, keepdims=True)
+            weight = jnp.where(square > 0, 2 / jnp.where(square > 0, square, 1), 0)
+            x = x - weight * jnp.sum(v * x, axis=-1, keepdims=True) * v
+        return x
+
+    def _log_det(self) -> Array:
+        return jnp.zeros(self.vectors.shape[:-2], self.vectors.dtype)

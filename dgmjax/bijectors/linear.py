@@ -1,0 +1,106 @@
+"""Linear maps of the last axis; here, those by any matrix."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from distrax import Bijector
+
+from dgmjax.bijectors.base import (
+    as_float,
+    check_event,
+    is_concrete,
+    require_finite,
+)
+from dgmjax.errors import require
+from dgmjax.types import Array
+
+HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def as_square(argument: str, matrix: Array) -> Array:
+    matrix = as_float(matrix)
+    require(
+        matrix.ndim >= 2 and matrix.shape[-1] == matrix.shape[-2] and matrix.shape[-1] > 0,
+        argument,
+        "must be square, [..., D, D]",
+        f"shape {matrix.shape}",
+    )
+    require_finite(argument, matrix)
+    return matrix
+
+
+def apply_matrix(matrix: Array, vector: Array) -> Array:
+    return jnp.einsum("...ij,...j->...i", matrix, vector, precision=HIGHEST)
+
+
+def solve_triangular(matrix: Array, vector: Array, lower: bool, unit: bool) -> Array:
+    """matrix^-1 vector, for vectors with any leading shape."""
+    shape = jnp.broadcast_shapes(matrix.shape[:-2], vector.shape[:-1])
+    if matrix.ndim == 2:  # one matrix for all: one solve with many right-hand sides
+        columns = vector.reshape(-1, vector.shape[-1]).T
+        solution = jax.lax.linalg.triangular_solve(
+            matrix, columns, left_side=True, lower=lower, unit_diagonal=unit
+        )
+        return solution.T.reshape(vector.shape)
+    matrix = jnp.broadcast_to(matrix, shape + matrix.shape[-2:])
+    vector = jnp.broadcast_to(vector, shape + vector.shape[-1:])
+    return jax.lax.linalg.triangular_solve(
+        matrix, vector[..., None], left_side=True, lower=lower, unit_diagonal=unit
+    )[..., 0]
+
+
+class LinearBijector(Bijector):
+    """A linear map of `[..., D]`; abstract: `forward`, `inverse` and `_log_det` are to be given."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__(event_ndims_in=1, is_constant_jacobian=True)
+        self.features = int(features)
+
+    def _log_det(self) -> Array:
+        raise NotImplementedError
+
+    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
+        y = self.forward(x)
+        return y, jnp.broadcast_to(self._log_det(), y.shape[:-1])
+
+    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
+        x = self.inverse(y)
+        return x, jnp.broadcast_to(-self._log_det(), x.shape[:-1])
+
+    def _input(self, x: Array) -> Array:
+        x = as_float(x)
+        check_event(self, x, (self.features,))
+        return x
+
+
+class Linear(LinearBijector):
+    """x = W z, log_det = log|det W|; the inverse solves with W. Costs O(D^3) for W itself.
+
+    Raises `DgmjaxError` if W is concrete and singular.
+    """
+
+    def __init__(self, matrix: Array) -> None:
+        self.matrix = as_square("matrix", matrix)
+        super().__init__(self.matrix.shape[-1])
+        if is_concrete(self.matrix):
+            condition = np.linalg.cond(np.asarray(self.matrix, np.float64)).max()
+            require(
+                condition < 1e7,
+                "matrix",
+                "must be invertible in float32",
+                f"a condition number of {condition:.2g}",
+                "Start from an orthogonal matrix, or use `LU`.",
+            )
+
+    def forward(self, x: Array) -> Array:
+        return apply_matrix(self.matrix, self._input(x))
+
+    def inverse(self, y: Array) -> Array:
+        y = self._input(y)
+        if self.matrix.ndim == 2:  # one matrix for all: one factorisation
+            columns = y.reshape(-1, self.features).T
+            return jnp.linalg.solve(self.matrix, columns).T.reshape(y.shape)
+        return jnp.linalg.solve(self.matrix, y[..., None])[..., 0]
+
+    def _log_det(self) -> Array:
+        return jnp.linalg.slogdet(self.matrix)[1]

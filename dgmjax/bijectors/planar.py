@@ -1,0 +1,96 @@
+"""Planar flows, with an inverse."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from distrax import Bijector
+
+from dgmjax.bijectors.base import as_float, check_event, require_finite
+from dgmjax.bijectors.solver import solve_increasing
+from dgmjax.errors import require
+from dgmjax.types import Array
+
+
+def softplus_offset(floor: float) -> float:
+    """c such that floor + softplus(c) = 1: with it, zero parameters give slope 1."""
+    return math.log(math.expm1(1 - floor))
+
+
+class Planar(Bijector):
+    """x = z + u' tanh(a), a = w.z + b: a push along u', across the plane w.z + b = 0.
+
+    forward: log_det = log(1 + s tanh'(a)), with s = w.u'
+    inverse: w.z solves the increasing scalar equation t + s tanh(t + b) = w.x; then
+             z = x - u' tanh(w.z + b)
+
+    Invertible where s > -1, so u is moved along w until it is:
+    u' = u + (m(w.u) - w.u) w / |w|^2 with m(t) = -1 + slope_floor + softplus(t + c). The paper
+    has c = 0 and no floor; here c makes u = 0 the identity, and the floor keeps the slope of the
+    map away from 0, so that a float32 can be taken back.
+
+    Args:
+      u, w: `[..., D]`.
+      b: `[...]`. All three may have batch dimensions: one flow for each example.
+      slope_floor: the least value of 1 + s, in (0, 0.5].
+
+    Source: Rezende, Mohamed, "Variational Inference with Normalizing Flows", 2015, Eq. 10-13
+    and Appendix A.1.
+    """
+
+    def __init__(self, u: Array, w: Array, b: Array, slope_floor: float = 1e-2) -> None:
+        self.u, self.w, self.b = as_float(u), as_float(w), as_float(b)
+        require(
+            self.u.ndim >= 1 and self.w.ndim >= 1 and self.u.shape[-1] == self.w.shape[-1],
+            "w",
+            f"must have the last dimension of `u`, whose shape is {self.u.shape}",
+            f"shape {self.w.shape}",
+        )
+        require(0 < slope_floor <= 0.5, "slope_floor", "must lie in (0, 0.5]", slope_floor)
+        require_finite("u, w, b", (self.u, self.w, self.b))
+        super().__init__(event_ndims_in=1)
+        self.slope_floor = float(slope_floor)
+
+    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
+        z = as_float(x)
+        check_event(self, z, self.u.shape[-1:])
+        u, slope = self._constrained()
+        a = _dot(self.w, z) + self.b
+        return z + u * jnp.tanh(a)[..., None], _log_slope(a, slope)
+
+    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
+        x = as_float(y)
+        check_event(self, x, self.u.shape[-1:])
+        u, slope = self._constrained()
+        target = _dot(self.w, x) + self.b
+        a = solve_planar(target, slope)
+        return x - u * jnp.tanh(a)[..., None], -_log_slope(a, slope)
+
+    def _constrained(self) -> tuple[Array, Array]:
+        """u' and 1 + w.u', the least slope of the map."""
+        product, square = _dot(self.w, self.u), _dot(self.w, self.w)
+        floor = self.slope_floor
+        slope = floor + jax.nn.softplus(product + softplus_offset(floor))
+        share = square / (square + 1e-12)
+        u = self.u + ((slope - 1 - product) / (square + 1e-12))[..., None] * self.w
+        return u, share * slope + (1 - share) * (1 + product)
+
+
+def _dot(a: Array, b: Array) -> Array:
+    """A sum of float32 products (a matrix product might run in less on an accelerator)."""
+    return jnp.sum(a * b, axis=-1)
+
+
+def _log_slope(a: Array, slope: Array) -> Array:
+    """log(1 + (slope - 1) tanh'(a)), without cancellation as `slope` nears 0."""
+    square = jnp.tanh(a) ** 2
+    return jnp.log(square + slope * (1 - square))
+
+
+def solve_planar(target: Array, slope: Array) -> Array:
+    """a such that a + (slope - 1) tanh(a) = target; increasing, as slope > 0."""
+    target, slope = jnp.broadcast_arrays(target, slope)
+    reach = jnp.abs(slope - 1)
+    return solve_increasing(
+        lambda a: a + (slope - 1) * jnp.tanh(a) - target, target - reach, target + reach
+    )

@@ -1,0 +1,77 @@
+"""Roots of increasing scalar functions: bracketed, a fixed number of steps, exact gradients."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgmjax.bijectors.base import is_concrete
+from dgmjax.errors import NotConverged
+from dgmjax.types import Array
+
+
+def solve_increasing(
+    function: Callable[[Array], Array],
+    lower: Array,
+    upper: Array,
+    num_steps: int = 60,
+) -> Array:
+    """The elementwise root of a strictly increasing `function` between `lower` and `upper`.
+
+    Newton steps, and a bisection wherever Newton would leave the bracket or shrink too slowly
+    (so 60 steps suffice in float32, whatever the function). The number of steps is fixed: the
+    cost does not depend on the data, and the function works under every transformation.
+
+    Gradients are implicit: d root = -(d function / d arguments) / function'(root), of any order
+    and in both modes; they see whatever arrays `function` closes over. The bracket has none.
+
+    An entry that did not converge is never returned as if it had: it raises `NotConverged` when
+    values are concrete, and is NaN under a transformation such as `jit`. A root is accepted
+    where the bracket, or the last step, is of the size of rounding errors.
+
+    Source: Press et al., "Numerical Recipes", 3rd edition, 2007, Section 9.4, for the safeguard.
+    """
+    lower, upper = jax.lax.stop_gradient((lower, upper))
+    middle = 0.5 * (lower + upper)
+
+    def solve(f: Callable[[Array], Array], start: Array) -> Array:
+        state = (lower, upper, start, upper - lower)
+        body = _make_step(f)
+        low, high, root, last = jax.lax.fori_loop(0, num_steps, body, state)
+        size = jnp.maximum(jnp.maximum(jnp.abs(lower), jnp.abs(upper)), jnp.abs(root))
+        tolerance = 16 * jnp.finfo(root.dtype).eps * jnp.maximum(size, 1e-6)
+        converged = (jnp.abs(last) <= tolerance) | (high - low <= tolerance)
+        return jnp.where(converged, root, jnp.nan)
+
+    def tangent_solve(matvec: Callable[[Array], Array], b: Array) -> Array:
+        return b / matvec(jnp.ones_like(b))
+
+    root = jax.lax.custom_root(function, middle, solve, tangent_solve)
+    return check_converged(root)
+
+
+def check_converged(root: Array) -> Array:
+    """`root` itself; raises `NotConverged` if it is concrete and holds NaN."""
+    failed = int(np.isnan(np.asarray(root)).sum()) if is_concrete(root) else 0
+    if failed:
+        raise NotConverged(
+            f"{failed} of {root.size} entries of an inverse did not converge. "
+            "Are the input and the parameters finite?"
+        )
+    return root
+
+
+def _make_step(f: Callable[[Array], Array]) -> Callable:
+    def step(_: int, state: tuple[Array, ...]) -> tuple[Array, ...]:
+        low, high, x, last = state
+        value, slope = jax.jvp(f, (x,), (jnp.ones_like(x),))
+        low = jnp.where(value <= 0, x, low)
+        high = jnp.where(value >= 0, x, high)
+        newton = x - value / jnp.where(slope > 0, slope, 1)
+        slow = jnp.abs(2 * value) > jnp.abs(last * slope)
+        bisect = slow | (newton < low) | (newton > high) | ~(slope > 0)
+        new = jnp.where(bisect, 0.5 * (low + high), newton)
+        return low, high, new, new - x
+
+    return step

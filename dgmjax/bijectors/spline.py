@@ -1,0 +1,155 @@
+"""Monotone rational-quadratic splines that survive float32."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from distrax import Bijector
+
+from dgmjax.bijectors.base import as_float, require_finite
+from dgmjax.errors import require
+from dgmjax.types import Array
+
+TAILS = ("linear", "circular")
+LOG_SLOPE_BOUND = 2.0
+
+
+class ElementwiseSpline(Bijector):
+    """A monotone rational-quadratic spline through K + 1 knots on [-bound, bound].
+
+    In the bin [x_k, x_k+1], of width w, height h and slope s = h / w, with t = (z - x_k) / w:
+    forward: x = y_k + h (s t^2 + d_k t (1 - t)) / (s + (d_k + d_k+1 - 2 s) t (1 - t))
+    log_det = log(s^2 (d_k+1 t^2 + 2 s t (1 - t) + d_k (1 - t)^2)
+              / (s + (d_k + d_k+1 - 2 s) t (1 - t))^2)
+    inverse: t is a root of a quadratic, polished by one Newton step
+
+    Outside of [-bound, bound]: "linear" tails are the identity, with slope 1 at both ends;
+    "circular" ones repeat, x(z + 2 bound) = x(z) + 2 bound, with equal slopes at both ends, so
+    that the spline is a map of the circle.
+
+    What float32 needs: bins are at least `min_bin` times the average, and the slope at a knot
+    lies within a factor e^2 of the harmonic mean of the slopes of its two bins. The second
+    bounds the derivative *inside* bins, which bounds on sizes and on knots alone do not.
+
+    Args:
+      params: `[..., 3 K - 1]` ("linear") or `[..., 3 K]` ("circular"); zeros give the identity.
+      num_bins, bound, tails, min_bin: see above.
+
+    Source: Durkan, Bekasov, Murray, Papamakarios, "Neural Spline Flows", 2019, Eq. 4-8;
+    Rezende et al., "Normalizing Flows on Tori and Spheres", 2020, Section 2.1.1 (circular).
+    """
+
+    def __init__(
+        self,
+        params: Array,
+        num_bins: int,
+        bound: float = 3.0,
+        tails: str = "linear",
+        min_bin: float = 0.1,
+    ) -> None:
+        require(num_bins >= 2, "num_bins", "must be at least 2", num_bins)
+        require(bound > 0, "bound", "must be positive", bound)
+        require(tails in TAILS, "tails", f"must be one of {TAILS}", repr(tails))
+        require(0 < min_bin < 1, "min_bin", "must lie in (0, 1)", min_bin)
+        self.params = as_float(params)
+        size = num_spline_params(num_bins, tails)
+        require(
+            self.params.shape[-1:] == (size,),
+            "params",
+            f"must have a last dimension of {size} for {num_bins} bins and {tails} tails",
+            f"shape {self.params.shape}",
+        )
+        require_finite("params", self.params)
+        super().__init__(event_ndims_in=0)
+        self.num_bins, self.bound, self.tails = int(num_bins), float(bound), tails
+        self.min_bin = float(min_bin)
+
+    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
+        return self._apply(as_float(x), inverse=False)
+
+    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
+        return self._apply(as_float(y), inverse=True)
+
+    def _apply(self, x: Array, inverse: bool) -> tuple[Array, Array]:
+        # Outside of the spline, where it is not wanted, it is evaluated at 0: no NaN gradients.
+        if self.tails == "circular":
+            turns = jax.lax.stop_gradient(jnp.floor((x + self.bound) / (2 * self.bound)))
+            offset, inside = 2 * self.bound * turns, jnp.isfinite(x)
+        else:
+            offset, inside = jnp.zeros_like(x), (x >= -self.bound) & (x <= self.bound)
+        safe = jnp.where(inside, x - offset, 0)
+        bin_ = self._bin(safe, of_height=inverse)
+        y, log_det = (_inverse_in_bin if inverse else _forward_in_bin)(safe, *bin_)
+        return jnp.where(inside, y + offset, x), jnp.where(inside, log_det, 0)
+
+    def _bin(self, x: Array, of_height: bool) -> tuple[Array, ...]:
+        """(x_k, w, y_k, h, d_k, d_k+1) of the bin that holds each entry."""
+        bins = self.num_bins
+        lefts, widths = self._knots(self.params[..., :bins])
+        bottoms, heights = self._knots(self.params[..., bins : 2 * bins])
+        slopes = self._knot_slopes(heights / widths, self.params[..., 2 * bins :])
+        starts = bottoms if of_height else lefts
+        above = x[..., None] >= starts[..., 1:]
+        # One bin of K is chosen by masks: a gather's gradient, a scatter, is slow on CPUs.
+        first, last = jnp.ones_like(above[..., :1]), jnp.zeros_like(above[..., :1])
+        chosen = jnp.concatenate([first, above], -1) & ~jnp.concatenate([above, last], -1)
+
+        def choose(values: Array) -> Array:
+            return jnp.sum(jnp.where(chosen, values, 0), axis=-1)
+
+        values = (lefts, widths, bottoms, heights, slopes[..., :-1], slopes[..., 1:])
+        return tuple(choose(value) for value in values)
+
+    def _knots(self, raw: Array) -> tuple[Array, Array]:
+        """The left ends and the sizes of the bins, which fill [-bound, bound] exactly."""
+        share = self.min_bin / self.num_bins + (1 - self.min_bin) * jax.nn.softmax(raw, axis=-1)
+        inner = self.bound * (2 * jnp.cumsum(share, axis=-1)[..., :-1] - 1)
+        end = jnp.full_like(raw[..., :1], self.bound)
+        knots = jnp.concatenate([-end, inner, end], axis=-1)
+        return knots[..., :-1], knots[..., 1:] - knots[..., :-1]
+
+    def _knot_slopes(self, bin_slopes: Array, raw: Array) -> Array:
+        """Slopes at all K + 1 knots, tied to those of the bins beside them."""
+        log_factor = LOG_SLOPE_BOUND * jnp.tanh(raw / LOG_SLOPE_BOUND)
+        if self.tails == "circular":
+            left, right = jnp.roll(bin_slopes, 1, axis=-1), bin_slopes
+        else:
+            left, right = bin_slopes[..., :-1], bin_slopes[..., 1:]
+        slopes = 2 * left * right / (left + right) * jnp.exp(log_factor)
+        if self.tails == "circular":
+            return jnp.concatenate([slopes, slopes[..., :1]], axis=-1)
+        one = jnp.ones_like(bin_slopes[..., :1])
+        return jnp.concatenate([one, slopes, one], axis=-1)
+
+
+def num_spline_params(num_bins: int, tails: str) -> int:
+    """Widths, heights, and one slope for each free knot."""
+    return 3 * num_bins - 1 if tails == "linear" else 3 * num_bins
+
+
+def _evaluate(t: Array, h: Array, s: Array, d0: Array, d1: Array) -> tuple[Array, Array]:
+    """Height above the bin's bottom, and log of the derivative by z, at t in [0, 1]."""
+    mixed = t * (1 - t)
+    denominator = s + (d0 + d1 - 2 * s) * mixed
+    height = h * (s * t * t + d0 * mixed) / denominator
+    numerator = d1 * t * t + 2 * s * mixed + d0 * (1 - t) ** 2
+    return height, 2 * jnp.log(s / denominator) + jnp.log(numerator)
+
+
+def _forward_in_bin(
+    z: Array, left: Array, w: Array, bottom: Array, h: Array, d0: Array, d1: Array
+) -> tuple[Array, Array]:
+    height, log_det = _evaluate((z - left) / w, h, h / w, d0, d1)
+    return bottom + height, log_det
+
+
+def _inverse_in_bin(
+    x: Array, left: Array, w: Array, bottom: Array, h: Array, d0: Array, d1: Array
+) -> tuple[Array, Array]:
+    s, rise = h / w, x - bottom
+    excess = rise * (d0 + d1 - 2 * s)
+    a, b, c = h * (s - d0) + excess, h * d0 - excess, -s * rise
+    discriminant = jnp.maximum(b * b - 4 * a * c, np.finfo(np.float32).tiny)
+    t = -2 * c / (b + jnp.sqrt(discriminant))
+    height, log_slope = _evaluate(t, h, s, d0, d1)
+    t = t - (height - rise) * jnp.exp(-log_slope) / w
+    return left + w * t, -_evaluate(t, h, s, d0, d1)[1]

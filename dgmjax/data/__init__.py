@@ -1,0 +1,26 @@
+"""Data: sources by name, transforms, and batches that are a pure function of (seed, step)."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "batches": ["Batches", "evaluation_batches"],
+        "checks": ["validate"],
+        "dataset": ["Dataset", "split_rows"],
+        "folders": ["data_dir"],
+        "sources": ["load", "names"],
+        "stream": ["streamed"],
+        "transforms": [
+            "Binarise",
+            "Compose",
+            "Dequantise",
+            "Identity",
+            "Logit",
+            "Scale",
+            "Standardise",
+            "Transform",
+            "apply_once",
+        ],
+    },
+)

@@ -1,0 +1,107 @@
+"""Decoded arrays, kept in a private folder so that decoding happens once.
+
+An entry is a folder of `.npy` files and a manifest with each file's shape, dtype and CRC-32. It
+is written beside its place and renamed into it, so a reader sees all of it or nothing; one that
+is truncated or altered is rebuilt.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+VARIABLE = "DGMJAX_CACHE"
+_FORMAT = 1
+_log = logging.getLogger(__name__)
+
+
+def cache_dir() -> Path:
+    """`$DGMJAX_CACHE`, else the user's cache folder, with `datasets` inside."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named).expanduser() / "datasets"
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("dgmjax")) / "datasets"
+
+
+def fingerprint(files: Iterable[Path]) -> list[list[Any]]:
+    """Name, size and time of change of each file: what makes a cached entry out of date."""
+    stats = [(path.name, path.stat()) for path in sorted(files)]
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+
+
+def cached(
+    name: str, key: Mapping[str, Any], build: Callable[[], Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """The arrays of `build()`, from the cache if it holds the entry `name`, `key`.
+
+    `key` is JSON-safe. A cache that cannot be written costs only time: it is logged, not raised.
+    """
+    text = json.dumps([_FORMAT, name, key], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    entry = cache_dir() / f"{safe}-{digest}"
+    arrays = _read(entry)
+    if arrays is None:
+        arrays = dict(build())
+        try:
+            _write(entry, arrays)
+        except OSError as error:
+            _log.warning("cannot cache %s in %s: %s", name, entry.parent, error)
+    return arrays
+
+
+def _read(entry: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of an entry, or None if it is absent or not what was written."""
+    if not entry.is_dir():
+        return None
+    try:
+        manifest = json.loads((entry / "manifest.json").read_text())
+        arrays = {}
+        for name, crc in manifest.items():
+            array = np.load(entry / f"{name}.npy", allow_pickle=False)
+            if _crc(array) != crc:
+                raise ValueError(f"{name}.npy differs from its checksum")
+            arrays[name] = array
+    except (OSError, ValueError, EOFError, AttributeError) as error:
+        _log.warning("rebuilding the cached data %s: %s", entry, error)
+        return None
+    return arrays
+
+
+def _write(entry: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes an entry beside its place and renames it; what was there before is replaced."""
+    entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for stale in entry.parent.glob(".writing-*"):  # of processes that were killed
+        if time.time() - stale.stat().st_mtime > 3600:
+            shutil.rmtree(stale, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=entry.parent))  # mode 0700
+    try:
+        for name, array in arrays.items():
+            np.save(scratch / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
+        manifest = {name: _crc(array) for name, array in arrays.items()}
+        (scratch / "manifest.json").write_text(json.dumps(manifest))
+        shutil.rmtree(entry, ignore_errors=True)
+        try:
+            scratch.rename(entry)
+        except OSError:
+            if not entry.is_dir():  # otherwise another process was first, with the same data
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _crc(array: np.ndarray) -> str:
+    """The CRC-32 of an array's bytes, with its dtype and shape."""
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return f"{zlib.crc32(data.data):08x} {array.dtype} {list(array.shape)}"

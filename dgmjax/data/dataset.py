@@ -1,0 +1,167 @@
+"""What a source returns: named splits of arrays, and what is known about them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dgmjax.errors import DataError, require
+
+Arrays = Mapping[str, np.ndarray]
+DEFAULT_SPLITS: Mapping[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Named splits of arrays with equal leading lengths.
+
+    `splits[name]["x"]` is `[N, *event]` (images are NHWC), raw: grey values are integers, nothing
+    is scaled, binarised or dequantised. `label[N]` is optional, and so are further arrays with
+    the same leading length, such as `length[N]` of padded sequences.
+
+    `info` is JSON-safe and says what the numbers of a record rest on: source, version, how the
+    splits were made, split sizes, event shape, dtype and value range. `log_density` maps
+    `[..., *event]` to nats and `entropy` is its entropy in nats, for synthetic sets only.
+
+    Raises:
+      DataError: a split without `x`, without rows, or with unequal leading lengths.
+    """
+
+    name: str
+    splits: Mapping[str, Arrays]
+    info: Mapping[str, Any]
+    log_density: Callable[[Any], Any] | None = None
+    entropy: float | None = None
+
+    def __post_init__(self) -> None:
+        require(len(self.splits) > 0, "splits", "must not be empty", "{}", error=DataError)
+        for split, arrays in self.splits.items():
+            num_rows(arrays, f"splits[{split!r}]")
+            require(
+                "x" in arrays, f"splits[{split!r}]", "must hold `x`", list(arrays), "", DataError
+            )
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return next(iter(self.splits.values()))["x"].shape[1:]
+
+
+def num_rows(arrays: Arrays, argument: str = "arrays") -> int:
+    """The common leading length of `arrays`; `DataError` if there is none or it is 0."""
+    require(len(arrays) > 0, argument, "must hold at least one array", "none", error=DataError)
+    scalars = [key for key, array in arrays.items() if np.ndim(array) == 0]
+    require(not scalars, argument, "must hold arrays with a row an example", scalars, "", DataError)
+    lengths = {key: len(array) for key, array in arrays.items()}
+    equal = len(set(lengths.values())) == 1
+    require(equal, argument, "must hold arrays of equal leading length", lengths, "", DataError)
+    rows = next(iter(lengths.values()))
+    require(rows > 0, argument, "must have at least one row", lengths, "", DataError)
+    return rows
+
+
+def permutation(num: int, *seed: int) -> np.ndarray:
+    """A permutation of `range(num)`, a pure function of `num` and `seed`.
+
+    It sorts raw Philox words, whose stream NumPy guarantees, and not `Generator.permutation`,
+    whose stream may change between NumPy versions.
+    """
+    bits = np.random.Philox(np.random.SeedSequence(seed))
+    return np.argsort(bits.random_raw(num), kind="stable").astype(np.int32)
+
+
+def split_rows(
+    arrays: Arrays, splits: Mapping[str, float] | None = None, seed: int = 0
+) -> dict[str, dict[str, np.ndarray]]:
+    """Divides the rows of `arrays` into disjoint random splits, the same ones for a given seed.
+
+    Args:
+      arrays: arrays of equal leading length N.
+      splits: sizes by name, in rows (`int`) or as fractions of N (`float`). Fractions that add up
+        to 1 use every row: what rounding leaves over goes to the first split.
+      seed: of the permutation that precedes the division.
+
+    Raises:
+      DataError: sizes that are negative or empty, or that need more rows than there are.
+
+    >>> parts = split_rows({"x": np.arange(10)}, {"train": 0.8, "test": 2})
+    >>> len(parts["train"]["x"]), len(parts["test"]["x"])
+    (8, 2)
+    """
+    total = num_rows(arrays)
+    sizes = _sizes(total, DEFAULT_SPLITS if splits is None else splits)
+    if list(sizes.values()) == [total]:
+        return {name: dict(arrays) for name in sizes}  # nothing to divide: no copy
+    order = permutation(total, seed)
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    start = 0
+    for name, size in sizes.items():
+        rows = np.sort(order[start : start + size])
+        parts[name] = {key: np.asarray(array)[rows] for key, array in arrays.items()}
+        start += size
+    return parts
+
+
+def _sizes(total: int, splits: Mapping[str, float]) -> dict[str, int]:
+    """Split sizes in rows; each is at least 1 and together they are at most `total`."""
+    require(len(splits) > 0, "splits", "must name at least one split", splits, "", DataError)
+    for name, size in splits.items():
+        number = isinstance(size, int | float) and not isinstance(size, bool)
+        require(
+            number and size > 0 and (isinstance(size, int) or size <= 1),
+            f"splits[{name!r}]",
+            "must be a number of rows or a fraction in (0, 1]",
+            size,
+            error=DataError,
+        )
+    rows = {
+        name: size if isinstance(size, int) else int(total * size + 1e-9)
+        for name, size in splits.items()
+    }
+    fractions = [size for size in splits.values() if isinstance(size, float)]
+    if len(fractions) == len(splits) and abs(sum(fractions) - 1) < 1e-9:
+        rows[next(iter(rows))] += total - sum(rows.values())
+    fits = min(rows.values()) > 0 and sum(rows.values()) <= total
+    require(
+        fits,
+        "splits",
+        f"must give each split at least one of the {total} rows, and no row to two",
+        rows,
+        "Ask for fewer or smaller splits.",
+        DataError,
+    )
+    return rows
+
+
+def set_apart(
+    splits: Mapping[str, Arrays], validation: int, seed: int
+) -> tuple[dict[str, Arrays], str]:
+    """Moves `validation` random rows of `train` into a validation split, unless there is one.
+
+    Returns the splits and a sentence for `info` that says what was done.
+    """
+    require(validation >= 0, "validation", "must be at least 0", validation, "", DataError)
+    if validation == 0 or "validation" in splits:
+        return dict(splits), "as published"
+    rows = num_rows(splits["train"])
+    rule = f"must leave some of the {rows} training rows"
+    require(validation < rows, "validation", rule, validation, "", DataError)
+    sizes = {"train": rows - validation, "validation": validation}
+    others = {name: arrays for name, arrays in splits.items() if name != "train"}
+    made = f"published, with {validation} random rows of train as validation, seed {seed}"
+    return {**split_rows(splits["train"], sizes, seed), **others}, made
+
+
+def describe(splits: Mapping[str, Arrays], /, **facts: Any) -> dict[str, Any]:
+    """The JSON-safe `info` of a data set: what the arrays show, and the given facts."""
+    x = next(iter(splits.values()))["x"]
+    lows = [arrays["x"].min() for arrays in splits.values()]
+    highs = [arrays["x"].max() for arrays in splits.values()]
+    return {
+        **facts,
+        "split_sizes": {name: len(arrays["x"]) for name, arrays in splits.items()},
+        "event_shape": list(x.shape[1:]),
+        "dtype": str(x.dtype),
+        "value_range": [np.min(lows).item(), np.max(highs).item()],
+    }

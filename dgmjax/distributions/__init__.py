@@ -1,0 +1,18 @@
+"""Distributions that distrax lacks, and the families that turn parameters into distributions.
+
+`families` holds the families (`families.Bernoulli()`); the names exported here are distributions.
+"""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submodules=["families"],
+    submod_attrs={
+        "autoregressive": ["Autoregressive"],
+        "bernoulli": ["Bernoulli"],
+        "logistic_mixture": ["DiscretisedLogisticMixture"],
+        "student_t": ["StudentT"],
+        "transformed": ["Transformed"],
+    },
+)

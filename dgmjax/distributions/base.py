@@ -1,0 +1,52 @@
+"""What every distribution of this package shares: one place that reads distrax's contract.
+
+A `distrax.Distribution` is a pytree whose array attributes are leaves. distrax draws `n`
+samples through `_sample_n(key, n)`; ours draw any `sample_shape` in one call (`draw`), which
+saves a reshape or a vmap, and lets events be pytrees.
+"""
+
+import distrax
+import jax
+import jax.numpy as jnp
+
+from dgmjax.types import Array, Key
+
+
+class Distribution(distrax.Distribution):
+    """A distribution whose subclasses write `log_prob`, `draw`, `event_shape`, `batch_shape`."""
+
+    def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
+        """Samples of shape `sample_shape + batch_shape + event_shape`."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be sampled.")
+
+    def draw_and_log_prob(self, key: Key, sample_shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Samples and their log-probabilities; overridden where both together cost less."""
+        samples = self.draw(key, sample_shape)
+        return samples, self.log_prob(samples)
+
+    def sample(self, *, seed, sample_shape=()) -> Array:
+        """Samples of shape `sample_shape + batch_shape + event_shape`; `seed` is a key or int."""
+        return self.draw(as_key(seed), as_shape(sample_shape))
+
+    def sample_and_log_prob(self, *, seed, sample_shape=()) -> tuple[Array, Array]:
+        """Samples and their log-probabilities in nats."""
+        return self.draw_and_log_prob(as_key(seed), as_shape(sample_shape))
+
+    def _sample_n(self, key: Key, n: int) -> Array:
+        return self.draw(key, (n,))
+
+
+def as_key(seed) -> Key:
+    """A typed PRNG key from a key or an integer."""
+    return jax.random.key(seed) if isinstance(seed, int) else seed
+
+
+def as_shape(sample_shape) -> tuple[int, ...]:
+    """A shape from an integer or a sequence."""
+    return (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
+
+
+def sum_event(values: Array, event_ndims: int) -> Array:
+    """Sums the last `event_ndims` axes, in at least float32."""
+    values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    return values.sum(tuple(range(-event_ndims, 0))) if event_ndims else values

@@ -1,0 +1,209 @@
+"""Families: unconstrained parameters `[..., num_params]` in, a distribution out.
+
+A family is a frozen, hashable dataclass with two members, so that it can be a static field of a
+network: `num_params` (unconstrained reals a site needs) and `__call__(params)`. It also says
+what one site of the data is (`event_ndims`, `site_shape`) and which values it covers (`values`,
+checked where data enter).
+
+>>> import jax.numpy as jnp
+>>> MixtureOfNormals(3)(jnp.zeros((5, 9))).batch_shape
+(5,)
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import distrax
+import jax.numpy as jnp
+import numpy as np
+
+from dgmjax.distributions.bernoulli import Bernoulli as BernoulliDistribution
+from dgmjax.distributions.bernoulli import softplus
+from dgmjax.distributions.logistic_mixture import (
+    DiscretisedLogisticMixture as LogisticMixtureDistribution,
+)
+from dgmjax.distributions.student_t import StudentT as StudentTDistribution
+from dgmjax.errors import require
+from dgmjax.types import Array
+
+Values = Literal["binary", "levels", "real", "count"]
+
+
+class Family(Protocol):
+    """What a family is. Not checked: that parameters are finite."""
+
+    num_params: int
+    """Unconstrained parameters a site needs."""
+
+    event_ndims: int
+    """Trailing axes of the data that one site covers: 0, or 1 for a vector of channels."""
+
+    values: Values
+    """What the data may be; "levels" means the integers 0 .. levels - 1."""
+
+    def __call__(self, params: Array) -> distrax.Distribution:
+        """The distribution whose batch shape is `params.shape[:-1]`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """{0, 1} with one logit a site."""
+
+    num_params: int = 1
+    event_ndims: int = 0
+    values: Values = "binary"
+
+    def __call__(self, params: Array) -> BernoulliDistribution:
+        return BernoulliDistribution(params[..., 0])
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """The integers 0 .. levels - 1 with one logit each.
+
+    Data may be of any dtype that holds the integers exactly.
+    """
+
+    levels: int
+    event_ndims: int = 0
+    values: Values = "levels"
+
+    def __post_init__(self):
+        require(self.levels >= 2, "levels", "must be at least 2", self.levels)
+
+    @property
+    def num_params(self) -> int:
+        return self.levels
+
+    def __call__(self, params: Array) -> distrax.Distribution:
+        return distrax.Categorical(logits=params)
+
+
+def bounded(raw: Array, bound: float) -> Array:
+    """`raw` near zero, smoothly bounded by +-`bound`: bound tanh(raw / bound)."""
+    return bound * jnp.tanh(raw / bound)
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Normal(loc, exp(s)) with (loc, s) unconstrained and s smoothly bounded by +-log_scale_bound.
+
+    With `scale`, a fixed standard deviation, there is one parameter a site: the mean.
+    """
+
+    scale: float | None = None
+    log_scale_bound: float = 10.0
+    event_ndims: int = 0
+    values: Values = "real"
+
+    def __post_init__(self):
+        require(self.scale is None or self.scale > 0, "scale", "must be positive", self.scale)
+
+    @property
+    def num_params(self) -> int:
+        return 2 if self.scale is None else 1
+
+    def __call__(self, params: Array) -> distrax.Normal:
+        loc = params[..., 0]
+        if self.scale is not None:
+            return distrax.Normal(loc, jnp.full_like(loc, self.scale))
+        return distrax.Normal(loc, jnp.exp(bounded(params[..., 1], self.log_scale_bound)))
+
+
+@dataclass(frozen=True)
+class StudentT:
+    """StudentT(df, loc, scale) with df = 1 + softplus(raw), so that a mean exists."""
+
+    log_scale_bound: float = 10.0
+    num_params: int = 3
+    event_ndims: int = 0
+    values: Values = "real"
+
+    def __call__(self, params: Array) -> StudentTDistribution:
+        loc, raw_scale, raw_df = (params[..., i] for i in range(3))
+        scale = jnp.exp(bounded(raw_scale, self.log_scale_bound))
+        return StudentTDistribution(1.0 + softplus(raw_df), loc, scale)
+
+
+@dataclass(frozen=True)
+class MixtureOfNormals:
+    """sum_k softmax(logits)_k Normal(loc_k, exp(s_k)); the components start spread over [-1, 1].
+
+    The spread breaks the symmetry of equal components, which no gradient would.
+    """
+
+    num_components: int
+    log_scale_bound: float = 10.0
+    event_ndims: int = 0
+    values: Values = "real"
+
+    def __post_init__(self):
+        require(self.num_components >= 1, "num_components", "must be >= 1", self.num_components)
+
+    @property
+    def num_params(self) -> int:
+        return 3 * self.num_components
+
+    def __call__(self, params: Array) -> distrax.MixtureSameFamily:
+        logits, loc, raw_scale = jnp.split(params, 3, axis=-1)
+        loc = loc + _spread(self.num_components)
+        scale = jnp.exp(bounded(raw_scale, self.log_scale_bound))
+        return distrax.MixtureSameFamily(
+            distrax.Categorical(logits=logits), distrax.Normal(loc, scale)
+        )
+
+
+@dataclass(frozen=True)
+class DiscretisedLogisticMixture:
+    """Mixture of discretised logistics over 0 .. levels - 1 (Salimans et al. 2017).
+
+    `channels=None` makes a scalar site; an integer makes a vector of channels whose locations
+    depend linearly on the channels before (their equation 3).
+    """
+
+    num_components: int
+    levels: int = 256
+    channels: int | None = None
+    min_log_scale: float = -9.0
+    values: Values = "levels"
+
+    def __post_init__(self):
+        require(self.num_components >= 1, "num_components", "must be >= 1", self.num_components)
+        require(self.levels >= 2, "levels", "must be at least 2", self.levels)
+        require(self.channels is None or self.channels >= 1, "channels", "must be at least 1", 0)
+
+    @property
+    def event_ndims(self) -> int:
+        return 0 if self.channels is None else 1
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        channels, k = self.channels or 1, self.num_components
+        return k, k * channels, k * channels, k * (channels * (channels - 1) // 2)
+
+    @property
+    def num_params(self) -> int:
+        return sum(self._sizes)
+
+    def __call__(self, params: Array) -> LogisticMixtureDistribution:
+        parts = jnp.split(params, np.cumsum(self._sizes)[:-1], axis=-1)
+        by_component = lambda part: part.reshape(*part.shape[:-1], self.num_components, -1)
+        loc, raw_scale, coefficients = (by_component(part) for part in parts[1:])
+        loc = loc + _spread(self.num_components)[:, None]
+        log_scale = self.min_log_scale + softplus(raw_scale - self.min_log_scale - 1.0)
+        return LogisticMixtureDistribution(
+            parts[0],
+            loc,
+            log_scale,
+            jnp.tanh(coefficients) if (self.channels or 1) > 1 else None,
+            levels=self.levels,
+            scalar=self.channels is None,
+        )
+
+
+def _spread(num_components: int) -> np.ndarray:
+    """Evenly spaced locations in [-1, 1] (0 for one component)."""
+    if num_components == 1:
+        return np.zeros(1, np.float32)
+    return np.linspace(-1.0, 1.0, num_components, dtype=np.float32)

@@ -1,0 +1,49 @@
+"""The errors that dgmjax raises on purpose, and the one way to raise them.
+
+Everything a user can get wrong ends in a `DgmjaxError` whose message names the argument, the
+rule, what was given, and the remedy. Anything else that escapes is a bug.
+"""
+
+
+class DgmjaxError(ValueError):
+    """Base class of every error that dgmjax raises about what it was given."""
+
+
+class DataError(DgmjaxError):
+    """Data that is absent, has the wrong shape, dtype or range, or is not finite."""
+
+
+class RunError(DgmjaxError):
+    """A run folder, record or configuration that cannot be used."""
+
+
+class CheckpointError(RunError):
+    """A checkpoint that is truncated, altered, or belongs to something else."""
+
+
+class TrainingDiverged(RuntimeError):
+    """Too many non-finite training steps in a row."""
+
+
+class NotConverged(RuntimeError):
+    """An iterative solver did not reach its tolerance."""
+
+
+def require(
+    condition: bool,
+    argument: str,
+    rule: str,
+    given: object,
+    remedy: str = "",
+    error: type[Exception] = DgmjaxError,
+) -> None:
+    """Raises `error` with "`argument` rule; got given. remedy" unless `condition` holds.
+
+    >>> require(3 > 0, "num_samples", "must be at least 1", 3)
+    >>> require(False, "num_samples", "must be at least 1", 0, "Use 1 for the ELBO.")
+    Traceback (most recent call last):
+    ...
+    dgmjax.errors.DgmjaxError: `num_samples` must be at least 1; got 0. Use 1 for the ELBO.
+    """
+    if not condition:
+        raise error(f"`{argument}` {rule}; got {given}." + (f" {remedy}" if remedy else ""))

@@ -1,0 +1,13 @@
+"""Evaluation: exact averages, bounds, and what a latent space does."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submod_attrs={
+        "averages": ["Measurement", "average", "per_example"],
+        "baselines": ["independent_bernoulli"],
+        "latent": ["active_units", "posterior_means"],
+        "units": ["bits_per_dim"],
+    },
+)

@@ -1,0 +1,57 @@
+"""Averages of objectives over a split: exact, whatever the batch size."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from dgmjax.data.batches import evaluation_batches
+from dgmjax.errors import require
+from dgmjax.types import Array, Batch, Key, Metrics
+
+Evaluate = Callable[[Batch, Key], tuple[Array, Metrics]]
+"""An objective with its model already given: `(batch, key) -> (loss[B], metrics)`."""
+
+
+class Measurement(NamedTuple):
+    """A number, its standard error (None where there is none) and the examples behind it."""
+
+    value: float
+    standard_error: float | None
+    num_examples: int
+
+
+def per_example(
+    evaluate: Evaluate, arrays: Mapping[str, np.ndarray], batch_size: int, key: Key
+) -> dict[str, np.ndarray]:
+    """The loss (as `loss`) and every per-example metric, in the stored order, `[N]` each.
+
+    The last batch is padded to full size, so one compilation serves all; padding is dropped
+    here. Batch i uses `fold_in(key, i)`.
+
+    Args:
+      evaluate: compiled by the caller.
+      arrays: transformed evaluation data.
+    """
+    require(batch_size >= 1, "batch_size", "must be at least 1", batch_size)
+    parts: dict[str, list[np.ndarray]] = {}
+    for index, batch in enumerate(evaluation_batches(arrays, batch_size)):
+        loss, metrics = evaluate(batch, jax.random.fold_in(key, index))
+        real = batch["mask"] > 0
+        for name, values in {"loss": loss, **metrics}.items():
+            values = np.asarray(values)
+            if values.shape[:1] == real.shape:
+                parts.setdefault(name, []).append(values[real])
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def average(values: np.ndarray) -> Measurement:
+    """Mean of `[N]` values with its standard error s / sqrt(N), computed in float64.
+
+    >>> average(np.array([1.0, 2.0, 3.0]))
+    Measurement(value=2.0, standard_error=0.5773502691896258, num_examples=3)
+    """
+    values = np.asarray(values, np.float64)
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return Measurement(float(values.mean()), error, len(values))

@@ -1,0 +1,197 @@
+"""Measures whether a bijector, of any JAX library, keeps a numerics contract.
+
+A bijector is given as a function `build(params) -> (forward_and_log_det, inverse_and_log_det)`
+of a pytree of float32 arrays, so that the same map can be evaluated in float64 (the truth) and
+differentiated by its parameters. Both callables take `[N, *event_shape]` and return arrays
+`[N, *event_shape]` and log-determinants `[N]`. Nothing here knows which library they are from.
+
+What is compared with what:
+
+* log-determinants in float32 with `slogdet` of the Jacobian, by forward differentiation, in
+  float64;
+* gradients in float32, reverse mode, with central differences of the values in float64;
+* round trips in float32 with the identity.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgmjax.types import Array, PyTree
+
+Map = Callable[[Array], tuple[Array, Array]]
+Build = Callable[[PyTree], tuple[Map, Map]]
+
+STEP = 1e-6
+"""Of the central differences, in float64."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A bijector, and the points at which to measure it.
+
+    Args:
+      build: see above; a function whose identity is kept, so that it compiles once.
+      random: `[N, *base_shape]`, base points at which the whole contract holds.
+      special: `[S, *base_shape]`, base points at knots, at and beyond bounds, 0, +-1e4, integers.
+      data: `[T, *data_shape]`, points of the data's domain, ends included.
+    """
+
+    build: Build
+    random: np.ndarray
+    special: np.ndarray
+    data: np.ndarray
+
+
+def special_points(shape: tuple[int, ...], extra: tuple[float, ...] = ()) -> np.ndarray:
+    """Zeros, integers, +-50, +-1e4 in all entries, and `extra`; then each in the first entry."""
+    values = [0.0, -2.0, -1.0, 1.0, 2.0, 3.0, -50.0, 50.0, -1e4, 1e4, *extra]
+    everywhere = np.stack([np.full(shape, value) for value in values])
+    first = np.tile(np.linspace(-0.7, 0.9, int(np.prod(shape))).reshape(shape), (len(values),) + (1,) * len(shape))
+    first.reshape(len(values), -1)[:, 0] = values
+    return np.concatenate([everywhere, first]).astype(np.float32)
+
+
+class Conformance:
+    """The compiled measurements of one kind of bijector; call it with parameters.
+
+    The same instance measures any parameters of the same shapes without compiling again.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self._evaluate = jax.jit(lambda params, z, x: _evaluate(case.build, params, z, x))
+        self._reference = jax.jit(lambda params, z: _reference(case.build, params, z))
+
+    def __call__(self, params: PyTree) -> Mapping[str, Any]:
+        """Errors (floats; relative where values are above 1) and verdicts (bools), by name."""
+        case = self.case
+        z = np.concatenate([case.random, case.special]).astype(np.float32)
+        measured = jax.device_get(self._evaluate(params, z, case.data.astype(np.float32)))
+        with jax.enable_x64(True):
+            truth = jax.device_get(self._reference(_cast(params), z.astype(np.float64)))
+        return _compare(measured, truth, z, case.data, len(case.random))
+
+
+def _cast(params: PyTree) -> PyTree:
+    def to_float64(leaf: Any) -> Any:
+        if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating):
+            return jnp.asarray(np.asarray(leaf, np.float64))
+        return leaf
+
+    return jax.tree.map(to_float64, params)
+
+
+def _weights(shape: tuple[int, ...]) -> np.ndarray:
+    """Unequal weights of the entries of an event: gradients are of a weighted sum."""
+    return np.cos(1.0 + np.arange(int(np.prod(shape)))).reshape(shape).astype(np.float32)
+
+
+def _evaluate(build: Build, params: PyTree, z: Array, data: Array) -> dict[str, Any]:
+    """All that is measured in the working precision, in one compiled function."""
+    forward = _differentiate(build, params, z, 0)
+    inverse = _differentiate(build, params, forward["value"], 1)
+    at_data = _differentiate(build, params, data, 1)
+    again, _ = build(params)[0](at_data["value"])
+    one_by_one, log_det = jax.vmap(lambda point: build(params)[0](point))(z[:2, None])
+    doubled = jnp.stack([z[:3], z[:3]])
+    shaped, shaped_log_det = build(params)[0](doubled)
+    return {
+        "forward": forward,
+        "inverse": inverse,
+        "at_data": at_data,
+        "again": again,
+        "vmap": (one_by_one[:, 0], log_det[:, 0]),
+        "shaped": (shaped, shaped_log_det),
+    }
+
+
+def _differentiate(build: Build, params: PyTree, points: Array, side: int) -> dict[str, Any]:
+    def run(params: PyTree, points: Array) -> tuple[Array, Array]:
+        return build(params)[side](points)
+
+    (value, log_det), pullback = jax.vjp(run, params, points)
+    weights = jnp.broadcast_to(_weights(value.shape[1:]), value.shape).astype(value.dtype)
+    ones, zeros = jnp.ones_like(log_det), jnp.zeros_like(log_det)
+    by_params, by_value = pullback((weights, zeros))
+    also_by_params, by_log_det = pullback((jnp.zeros_like(weights), ones))
+    leaves = jax.tree.leaves((by_params, also_by_params))
+    finite = [jnp.isfinite(x).all() for x in leaves if jnp.issubdtype(x.dtype, jnp.floating)]
+    return {
+        "value": value,
+        "log_det": log_det,
+        "by_value": by_value,
+        "by_log_det": by_log_det,
+        "params_finite": jnp.all(jnp.array([True, *finite])),
+    }
+
+
+def _reference(build: Build, params: PyTree, z: Array) -> dict[str, Array]:
+    """In float64: log|det J| by differentiation; gradients of value and log-det by differences."""
+    size = int(np.prod(z.shape[1:]))
+
+    def single(flat: Array) -> Array:
+        value, _ = build(params)[0](flat.reshape((1, *z.shape[1:])))
+        return value.reshape(-1)
+
+    flat = z.reshape(-1, size)
+    jacobian = jax.vmap(jax.jacfwd(single))(flat)
+    offsets = STEP * jnp.eye(size, dtype=z.dtype)
+    nearby = jnp.stack([flat[:, None] + offsets, flat[:, None] - offsets])
+    value, log_det = build(params)[0](nearby.reshape(-1, *z.shape[1:]))
+    value = jnp.sum(value * _weights(value.shape[1:]), axis=tuple(range(1, value.ndim)))
+    value, log_det = (a.reshape(2, len(flat), size) for a in (value, log_det))
+    return {
+        "log_det": jnp.linalg.slogdet(jacobian)[1],
+        "by_value": ((value[0] - value[1]) / (2 * STEP)).reshape(z.shape),
+        "by_log_det": ((log_det[0] - log_det[1]) / (2 * STEP)).reshape(z.shape),
+    }
+
+
+def _error(measured: Any, truth: Any) -> float:
+    """Largest difference, relative to the largest entry of the event where that is above 1."""
+    measured, truth = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (measured, truth))
+    if not (np.isfinite(measured).all() and np.isfinite(truth).all()):
+        return float("inf")
+    scale = np.maximum(1, np.abs(truth).max(axis=1, keepdims=True, initial=0))
+    return float((np.abs(measured - truth) / scale).max(initial=0))
+
+
+def _compare(
+    measured: Any, truth: Any, z: np.ndarray, data: np.ndarray, num_random: int
+) -> dict[str, Any]:
+    forward, inverse, at_data = measured["forward"], measured["inverse"], measured["at_data"]
+    sides = (forward, inverse, at_data)
+    random, special = slice(None, num_random), slice(num_random, None)
+
+    def finite(*names: str) -> bool:
+        return all(bool(np.isfinite(side[name]).all()) for side in sides for name in names)
+
+    shaped, shaped_log_det = measured["shaped"]
+    return {
+        "finite_values": finite("value", "log_det"),
+        "finite_gradients": finite("by_value", "by_log_det"),
+        "finite_parameter_gradients": all(bool(side["params_finite"]) for side in sides),
+        "round_trip": _error(inverse["value"][random], z[random]),
+        "round_trip_special": _error(inverse["value"][special], z[special]),
+        "round_trip_data": _error(measured["again"], data),
+        "log_det": _error(forward["log_det"][random], truth["log_det"][random]),
+        "log_det_special": _error(forward["log_det"][special], truth["log_det"][special]),
+        "inverse_log_det": _error(-inverse["log_det"][random], forward["log_det"][random]),
+        "gradient": _error(forward["by_value"][random], truth["by_value"][random]),
+        "gradient_special": _error(forward["by_value"][special], truth["by_value"][special]),
+        "log_det_gradient": _error(forward["by_log_det"][random], truth["by_log_det"][random]),
+        "float32": str(forward["log_det"].dtype) == "float32",
+        "vmap": max(
+            _error(measured["vmap"][0], forward["value"][:2]),
+            _error(measured["vmap"][1], forward["log_det"][:2]),
+        ),
+        "leading_shapes": max(
+            _error(shaped[1], forward["value"][:3]),
+            _error(shaped_log_det[1], forward["log_det"][:3]),
+        ),
+    }

@@ -1,0 +1,1 @@
+"""Adversarial models: a sampler and what judges its samples."""

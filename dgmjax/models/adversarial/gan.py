@@ -1,0 +1,30 @@
+"""A generative adversarial network: a sampler and what judges its samples."""
+
+import flax.linen as nn
+import jax
+
+from dgmjax.types import Array, Key
+
+
+class GAN(nn.Module):
+    """x = generator(z), z ~ N(0, I), and a discriminator that returns one logit an example.
+
+    Attributes:
+      latent: length of z.
+      generator: `z[..., latent]` -> `x[..., *event]`.
+      discriminator: `x[..., *event]` -> `[..., 1]`, the logit of "x is data".
+
+    Source: Goodfellow et al., "Generative Adversarial Nets", 2014, equation 1.
+    """
+
+    latent: int
+    generator: nn.Module
+    discriminator: nn.Module
+
+    def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Samples of shape `sample_shape + event_shape`."""
+        return self.generator(jax.random.normal(key, (*sample_shape, self.latent)))
+
+    def logit(self, x: Array) -> Array:
+        """The discriminator's logit of "x is data", of shape `[...]`."""
+        return self.discriminator(x)[..., 0]

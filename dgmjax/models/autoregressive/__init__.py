@@ -1,0 +1,1 @@
+"""Autoregressive models: exact likelihood in one pass, sampling at the cost of about one pass."""

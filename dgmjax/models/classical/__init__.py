@@ -1,0 +1,1 @@
+"""Shallow models with closed forms."""

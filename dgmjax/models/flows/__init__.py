@@ -1,0 +1,1 @@
+"""Normalizing flows: a base, and layers that return bijectors."""

@@ -1,0 +1,1 @@
+"""Latent-variable models: prior, posterior and likelihood, each a distribution."""

@@ -1,0 +1,106 @@
+"""The variational autoencoder: prior, posterior and likelihood, four points of intervention."""
+
+from collections.abc import Sequence
+
+import distrax
+import flax.linen as nn
+import jax
+
+from dgmjax.distributions.families import Bernoulli, Family, Normal
+from dgmjax.models.base import StandardNormal
+from dgmjax.nn.mlp import MLP
+from dgmjax.types import Array, Key
+
+
+class VAE(nn.Module):
+    """p(x, z) = p(z) p(x | z) with an amortised posterior q(z | x).
+
+    The prior, the posterior, the likelihood and the loss (an objective) are exchanged
+    independently of each other.
+
+    Attributes:
+      latent: length of z.
+      encoder: `x[..., *event]` -> parameters `[..., latent, posterior_family.num_params]`.
+      decoder: `z[..., latent]` -> parameters `[..., *event, observation.num_params]`.
+      observation: family of a site of x.
+      posterior_family: family of a dimension of z.
+      prior_model: density module of z; N(0, I) where None.
+      event_ndims: rank of x.
+
+    Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, equation 3; Rezende,
+    Mohamed & Wierstra, "Stochastic Backpropagation", 2014.
+    """
+
+    latent: int
+    encoder: nn.Module
+    decoder: nn.Module
+    observation: Family = Bernoulli()
+    posterior_family: Family = Normal()
+    prior_model: nn.Module | None = None
+    event_ndims: int = 3
+
+    def setup(self):
+        self.prior_module = self.prior_model or StandardNormal((self.latent,))
+
+    def prior(self) -> distrax.Distribution:
+        """p(z), event shape `[latent]`."""
+        return self.prior_module()
+
+    def posterior(self, x: Array) -> distrax.Distribution:
+        """q(z | x) for `x[..., *event]`, batch shape `[...]`."""
+        return distrax.Independent(self.posterior_family(self.encoder(x)), 1)
+
+    def likelihood(self, z: Array) -> distrax.Distribution:
+        """p(x | z) for `z[..., latent]`, batch shape `[...]`."""
+        sites = self.event_ndims - self.observation.event_ndims
+        return distrax.Independent(self.observation(self.decoder(z)), sites)
+
+    def log_joint(self, x: Array, z: Array) -> Array:
+        """log p(z) + log p(x | z) in nats."""
+        return self.prior().log_prob(z) + self.likelihood(z).log_prob(x)
+
+    def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
+        """x ~ p(x | z), z ~ p(z)."""
+        z_key, x_key = jax.random.split(key)
+        z = self.prior().sample(seed=z_key, sample_shape=sample_shape)
+        return self.likelihood(z).sample(seed=x_key)
+
+    def mean(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
+        """E[x | z] with z ~ p(z): what figures show."""
+        return self.likelihood(self.prior().sample(seed=key, sample_shape=sample_shape)).mean()
+
+    def reconstruct(self, x: Array, key: Key) -> Array:
+        """E[x' | z] with z ~ q(z | x)."""
+        return self.likelihood(self.posterior(x).sample(seed=key)).mean()
+
+
+
+
+
+
+def dense_vae(
+    event_shape: Sequence[int],
+    latent: int,
+    hidden: Sequence[int],
+    *,
+    activation=nn.tanh,
+    observation: Family | None = None,
+    prior_model: nn.Module | None = None,
+) -> VAE:
+    """A VAE whose encoder and decoder are MLPs with the same hidden layers in opposite order.
+
+    `dense_vae((28, 28, 1), 50, (200, 200))` is the one-layer model of Burda, Grosse &
+    Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5.
+    """
+    observation = observation or Bernoulli()
+    event_shape = tuple(event_shape)
+    return VAE(
+        latent=latent,
+        encoder=MLP(tuple(hidden), (latent, 2), activation, event_ndims=len(event_shape)),
+        decoder=MLP(
+            tuple(reversed(hidden)), (*event_shape, observation.num_params), activation
+        ),
+        observation=observation,
+        prior_model=prior_model,
+        event_ndims=len(event_shape),
+    )

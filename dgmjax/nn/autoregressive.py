@@ -1,0 +1,41 @@
+"""Networks of the autoregressive protocol as pytrees, and how such a network runs step by step."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dgmjax.bijectors.conditioner import AutoregressiveNetwork, Conditioner
+from dgmjax.types import Array
+
+__all__ = ["AutoregressiveNetwork", "bind_network", "run_steps"]
+
+
+def bind_network(network: nn.Module) -> Conditioner:
+    """A bound submodule as a pytree: its variables are leaves, the module itself is static.
+
+    The result goes in and out of `jit`, stacks under `vmap` and does not retrace; it serves as
+    the network of `distributions.Autoregressive` and of the bijectors. The submodule must have
+    its parameters: call it once while initialising.
+    """
+    module, variables = network.unbind()
+    return Conditioner(module, variables)
+
+
+def run_steps(network: Any, sites: Array, num_sites: int, context: Array | None = None) -> Array:
+    """All parameters `[*batch, D, num_params]` by D incremental steps over known values.
+
+    `sites[*batch, D, *site]` are the values; equal to `network(x)` up to rounding, which is what
+    the shared test of the protocol asserts.
+    """
+    values = jnp.moveaxis(sites, -1, 0)
+
+    def body(state, site):
+        carry, previous = state
+        carry, params = network.step(carry, previous, site)
+        return (carry, values[site]), params
+
+    start = (network.init_carry(values.shape[1:], context), jnp.zeros_like(values[0]))
+    _, params = jax.lax.scan(body, start, jnp.arange(num_sites))
+    return jnp.moveaxis(params, 0, -2)

@@ -1,0 +1,68 @@
+"""The evidence lower bound."""
+
+from typing import Literal
+
+from dgmjax.errors import require
+from dgmjax.objectives.likelihood import original_units
+from dgmjax.types import Array, Batch, Key, Metrics
+
+KL = Literal["auto", "analytic", "sampled"]
+
+
+def kl_divergence(q, p, z: Array, kl: KL = "auto") -> Array:
+    """KL(q || p) in nats: analytic where distrax knows it, else log q(z) - log p(z) at `z`.
+
+    Args:
+      q, p: distributions over the same event.
+      z: samples of q, `[K, *batch, *event]`, used by the sampled form, which averages over K.
+      kl: "analytic" raises where no closed form is known; "auto" falls back to samples.
+    """
+    require(kl in ("auto", "analytic", "sampled"), "kl", "must be auto, analytic or sampled", kl)
+    if kl != "sampled":
+        try:
+            return q.kl_divergence(p)
+        except NotImplementedError:
+            require(
+                kl == "auto",
+                "kl",
+                "has no closed form for these distributions",
+                f"KL({q.name} || {p.name})",
+                'Use kl="sampled" or "auto".',
+            )
+    return (q.log_prob(z) - p.log_prob(z)).mean(0)
+
+
+def elbo(
+    model,
+    batch: Batch,
+    key: Key,
+    *,
+    beta: float | Array = 1.0,
+    num_samples: int = 1,
+    kl: KL = "auto",
+) -> tuple[Array, Metrics]:
+    """-(E_q[log p(x | z)] - beta KL(q(z | x) || p(z))), in nats per example.
+
+    Args:
+      model: with `prior()`, `posterior(x)` and `likelihood(z)`.
+      beta: weight of the KL term; 1 is the bound on log p(x). The metric `elbo` always has
+        weight 1, so that training and validation mean the same.
+      num_samples: posterior samples the expectation averages over, at least 1.
+      kl: closed form, samples, or whichever there is.
+
+    Returns:
+      loss `[B]`; metrics `elbo`, `log_likelihood`, `kl`, each `[B]`.
+
+    Source: Kingma & Welling 2014, equation 3; beta: Higgins et al., "beta-VAE", 2017, equation 4.
+    """
+    require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
+    q, p = model.posterior(batch["x"]), model.prior()
+    z = q.sample(seed=key, sample_shape=(num_samples,))
+    log_likelihood = model.likelihood(z).log_prob(batch["x"]).mean(0) + original_units(batch)
+    divergence = kl_divergence(q, p, z, kl)
+    metrics = {
+        "elbo": log_likelihood - divergence,
+        "log_likelihood": log_likelihood,
+        "kl": divergence,
+    }
+    return beta * divergence - log_likelihood, metrics

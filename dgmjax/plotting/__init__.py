@@ -1,0 +1,14 @@
+"""Figures of samples, densities, latent spaces and learning curves. Imports nothing eagerly."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__,
+    submodules=["recipes"],
+    submod_attrs={
+        "canvas": ["new_figure", "save", "to_png"],
+        "images": ["image_grid", "latent_manifold", "reconstructions", "traversals"],
+        "learning_curves": ["curves"],
+        "plane": ["density", "scatter"],
+    },
+)

@@ -1,0 +1,43 @@
+"""Matplotlib figures without pyplot: no global state, no window, nothing to close."""
+
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+from dgmjax.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MODEL_COLOUR = "#1f5fa8"
+DATA_COLOUR = "#b9bcc2"
+
+
+def new_figure(width: float, height: float, title: str = "") -> "Figure":
+    """An empty figure of `width` x `height` inches that draws on memory (Agg)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def to_png(figure: "Figure", dpi: int = 120) -> bytes:
+    """The figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def save(figure: "Figure", path: str | os.PathLike, dpi: int = 120) -> None:
+    """Writes the figure as PNG, atomically. Raises `RunError` if the file cannot be written."""
+    write_atomically(path, to_png(figure, dpi))
+
+
+def tidy(axes: Any) -> None:
+    """Takes away the frame's upper and right side, and makes the tick labels small."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)

@@ -1,0 +1,115 @@
+"""Figures of the plane: samples as points, densities as colour."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dgmjax.errors import DataError, require
+from dgmjax.plotting.canvas import DATA_COLOUR, MODEL_COLOUR, new_figure, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Limits = tuple[float, float, float, float]
+"""`(x_min, x_max, y_min, y_max)`."""
+
+
+def scatter(
+    samples: Any,
+    reference: Any = None,
+    title: str = "Samples",
+    names: tuple[str, str] = ("model", "data"),
+) -> "Figure":
+    """The points `samples[N, 2]`, over those of `reference[M, 2]` if given, to the same scale."""
+    points = _points("samples", samples)
+    figure = new_figure(4.6, 4.6, title)
+    axes = figure.add_subplot()
+    if reference is not None:
+        data = _points("reference", reference)
+        axes.scatter(
+            data[:, 0], data[:, 1], s=_size(data), c=DATA_COLOUR, label=names[1], linewidths=0
+        )
+    axes.scatter(
+        points[:, 0],
+        points[:, 1],
+        s=_size(points),
+        c=MODEL_COLOUR,
+        label=names[0],
+        linewidths=0,
+        alpha=0.6,
+    )
+    if reference is not None:
+        axes.legend(loc="upper right", fontsize=8, markerscale=2, framealpha=0.9)
+    axes.set_aspect("equal", adjustable="datalim")
+    _finish(axes)
+    return figure
+
+
+def density(
+    log_prob: Callable[[np.ndarray], Any] | Any,
+    limits: Limits,
+    samples: Any = None,
+    title: str = "Density",
+    resolution: int = 200,
+) -> "Figure":
+    """A heat map of a density on the rectangle `limits`.
+
+    Args:
+      log_prob: a function of points `[M, 2]` (float32) that returns `[M]` nats, or its values
+        `[rows, columns]` on a regular grid of `limits`, row 0 at the smallest y.
+      limits: `(x_min, x_max, y_min, y_max)`.
+      samples: points `[N, 2]` to draw on top.
+      title: of the figure.
+      resolution: points along each side where `log_prob` is a function.
+    """
+    x_min, x_max, y_min, y_max = limits
+    rule = "must be (x_min, x_max, y_min, y_max) with each min below its max"
+    require(x_min < x_max and y_min < y_max, "limits", rule, limits)
+    if callable(log_prob):
+        columns = np.linspace(x_min, x_max, resolution)
+        rows = np.linspace(y_min, y_max, resolution)
+        grid = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+        values = np.asarray(log_prob(grid.astype(np.float32))).reshape(resolution, resolution)
+    else:
+        values = np.asarray(log_prob)
+    require(values.ndim == 2, "log_prob", "must be [rows, columns]", values.shape, error=DataError)
+    figure = new_figure(5.4, 4.6, title)
+    axes = figure.add_subplot()
+    heat = axes.imshow(
+        np.exp(values.astype(np.float64)),
+        extent=limits,
+        origin="lower",
+        cmap="magma",
+        interpolation="bilinear",
+    )
+    bar = figure.colorbar(heat, ax=axes, shrink=0.85)
+    bar.set_label("density", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    if samples is not None:
+        points = _points("samples", samples)
+        axes.scatter(
+            points[:, 0], points[:, 1], s=_size(points), c="white", alpha=0.5, linewidths=0
+        )
+        axes.set_xlim(x_min, x_max)
+        axes.set_ylim(y_min, y_max)
+    _finish(axes)
+    return figure
+
+
+def _points(argument: str, points: Any) -> np.ndarray:
+    values = np.asarray(points, dtype=np.float64)
+    shaped = values.ndim == 2 and values.shape[1] == 2 and len(values) > 0
+    require(shaped, argument, "must be [N, 2] with N >= 1", values.shape, error=DataError)
+    return values
+
+
+def _size(points: np.ndarray) -> float:
+    """The area of a marker: smaller where there are many."""
+    return float(np.clip(4000 / len(points), 1.0, 12.0))
+
+
+def _finish(axes: Any) -> None:
+    axes.set_xlabel("$x_1$")
+    axes.set_ylabel("$x_2$")
+    tidy(axes)

@@ -1,0 +1,107 @@
+"""Figures of a trained model, for experiments to name: each takes the trained model alone.
+
+A trained model has `experiment`, `arrays(split)`, `sample(num)` and `call(method, *arguments)`;
+see `dgmjax.training.trained.Trained`.
+"""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dgmjax.errors import DataError, require
+from dgmjax.plotting.images import image_grid, latent_manifold
+from dgmjax.plotting.images import reconstructions as paired_images
+from dgmjax.plotting.plane import density as density_figure
+from dgmjax.plotting.plane import scatter
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIGURE_SEED = 1
+
+
+def picture(trained: Any, x: np.ndarray) -> "Figure":
+    """Samples `x` as a picture: images as a grid, points of the plane beside the data."""
+    if x.ndim == 4:
+        return image_grid(_unit(trained, x), title=f"Samples: {trained.experiment.model}")
+    require(
+        x.ndim == 2 and x.shape[1] == 2,
+        "x",
+        "must be images or points of the plane to become a picture",
+        f"shape {x.shape}",
+        "Write .npy or .npz instead.",
+        DataError,
+    )
+    name = f"Samples: {trained.experiment.model}"
+    return scatter(x, reference=trained.arrays("test")["x"][:2000], title=name)
+
+
+def samples(trained: Any, num: int = 64) -> "Figure":
+    """Samples of the model."""
+    return picture(trained, trained.sample(num if _is_image(trained) else 2000, FIGURE_SEED))
+
+
+def means(trained: Any, num: int = 64) -> "Figure":
+    """E[x | z] for z drawn from the prior: samples without observation noise."""
+    import jax
+
+    key = jax.random.key(FIGURE_SEED)
+    x = trained.call(_mean_of(num), key)
+    return image_grid(np.asarray(x), title=f"Means of prior samples: {trained.experiment.model}")
+
+
+@lru_cache
+def _mean_of(num: int):
+    def mean(model, key):
+        return model.mean(key, (num,))
+
+    return mean
+
+
+def data(trained: Any, num: int = 64) -> "Figure":
+    """Test data, as the model sees them."""
+    x = trained.arrays("test")["x"][:num]
+    return image_grid(x, title=f"Data: {trained.experiment.dataset.name}")
+
+
+def reconstructions(trained: Any, num: int = 16) -> "Figure":
+    """Test images above E[x | z], z ~ q(z | x)."""
+    import jax
+
+    x = trained.arrays("test")["x"][:num]
+    x_hat = trained.call("reconstruct", x, jax.random.key(FIGURE_SEED))
+    return paired_images(x, np.asarray(x_hat))
+
+
+def manifold(trained: Any, size: int = 15, limit: float = 2.0) -> "Figure":
+    """E[x | z] over a grid of two latent dimensions."""
+    line = np.linspace(-limit, limit, size, dtype=np.float32)
+    z = np.stack(np.meshgrid(line, line), -1)
+    x = trained.call(_decoded_mean, z)
+    return latent_manifold(np.asarray(x), limits=(-limit, limit))
+
+
+def _decoded_mean(model, z):
+    return model.likelihood(z).mean()
+
+
+def density(trained: Any) -> "Figure":
+    """log p(x) over the plane, in the units of the data, with test points on it."""
+    points = np.asarray(trained.arrays("test")["x"])
+    low, high = points.min(0), points.max(0)
+    margin = 0.25 * (high - low)
+    limits = tuple(np.stack([low - margin, high + margin], 1).ravel().tolist())
+    log_prob = lambda grid: np.asarray(trained.call("log_prob", np.float32(grid)))
+    title = f"Density: {trained.experiment.model}"
+    return density_figure(log_prob, limits, samples=points[:500], title=title)
+
+
+def _is_image(trained: Any) -> bool:
+    return len(trained.experiment.dataset.event_shape) == 3
+
+
+def _unit(trained: Any, x: np.ndarray) -> np.ndarray:
+    """Images in [0, 1]: raw integer levels are divided by the largest."""
+    high = trained.experiment.dataset.info["value_range"][1]
+    return x / high if x.max() > 1.0 else x

@@ -1,0 +1,110 @@
+"""What must be set before JAX is imported: environment variables and the compile cache.
+
+Importing this file imports no JAX. Every entry point calls `configure()` first.
+"""
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+from dgmjax.errors import RunError
+from dgmjax.files import make_private_folder
+
+DEFAULTS = {
+    # Host devices wait for one another in a pool of threads that would otherwise be as large as
+    # the number of cores, and abort when there are more devices than threads.
+    "PJRT_NPROC": "32",
+    # Threaded solves of small matrices stall for milliseconds at random.
+    "OPENBLAS_NUM_THREADS": "1",
+}
+CACHE_VARIABLE = "DGMJAX_CACHE"
+_CACHE_SETTINGS = {
+    "jax_persistent_cache_min_compile_time_secs": 0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+
+
+def configure() -> Path | None:
+    """Sets `DEFAULTS` where the user has not, and points JAX at the private compile cache.
+
+    Works before or after `import jax` and imports nothing itself; only before it do the
+    `DEFAULTS` have an effect. A cache that the user chose through JAX's own
+    `JAX_COMPILATION_CACHE_DIR` is left alone.
+
+    Returns:
+      The cache folder, or None where there is none (`DGMJAX_CACHE=off`, or no folder can be
+      made, which is said on standard error and costs only compile time).
+
+    Raises:
+      RunError: the cache folder is another user's, or others may write to it.
+    """
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
+    folder = compile_cache()
+    if folder is not None:
+        _point_jax_at(folder)
+    return folder
+
+
+def compile_cache() -> Path | None:
+    """The folder of compiled programs, created with mode 0700 and checked to be private.
+
+    It is `$DGMJAX_CACHE`, or `compiled` in the user's cache folder; None with `off`. Whoever can
+    write to it can run code as this user, hence the checks.
+    """
+    chosen = os.environ.get(CACHE_VARIABLE, "")
+    if chosen.lower() == "off":
+        return None
+    if chosen:
+        return _private(Path(chosen).expanduser().absolute())
+    import platformdirs
+
+    return _private(Path(platformdirs.user_cache_dir("dgmjax", appauthor=False)) / "compiled")
+
+
+def _private(folder: Path) -> Path | None:
+    try:
+        make_private_folder(folder)
+    except RunError as problem:
+        print(f"note: no compile cache. {problem}", file=sys.stderr)
+        return None
+    check_private(folder)
+    return folder
+
+
+def check_private(folder: Path) -> None:
+    """Raises `RunError` unless only this user can write to `folder` or replace it."""
+    if not hasattr(os, "getuid"):  # Windows keeps the user's cache private by itself
+        return
+    status = os.lstat(folder)
+    remedy = f"Set ${CACHE_VARIABLE} to a private folder of your own, or to `off`."
+    if stat.S_ISLNK(status.st_mode):
+        raise RunError(f"The compile cache {folder} must not be a symbolic link. {remedy}")
+    if status.st_uid != os.getuid():
+        raise RunError(f"The compile cache {folder} belongs to another user. {remedy}")
+    if status.st_mode & 0o022:
+        raise RunError(
+            f"The compile cache {folder} is writable by others (mode "
+            f"{stat.S_IMODE(status.st_mode):04o}). Run `chmod 700 {folder}` if nobody else has "
+            f"used it. {remedy}"
+        )
+    for parent in folder.resolve().parents:
+        mode = parent.stat().st_mode
+        if mode & 0o002 and not mode & stat.S_ISVTX:
+            raise RunError(
+                f"The compile cache {folder} can be replaced by others: {parent} is writable by "
+                f"everyone. {remedy}"
+            )
+
+
+def _point_jax_at(folder: Path) -> None:
+    settings = {"jax_compilation_cache_dir": str(folder), **_CACHE_SETTINGS}
+    jax = sys.modules.get("jax")
+    for name, value in settings.items():
+        if jax is not None:
+            jax.config.update(name, value)
+        else:
+            os.environ.setdefault(name.upper(), str(value))

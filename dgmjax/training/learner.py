@@ -1,0 +1,254 @@
+"""Learners: pairs of pure functions `(init, step)` that turn objectives into train steps."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from dgmjax.errors import require
+from dgmjax.types import Array, Batch, Key, Metrics, Objective, PyTree
+
+
+@flax.struct.dataclass
+class State:
+    """Everything that the next step needs, as one pytree.
+
+    Attributes:
+      step: steps taken, int32.
+      key: raw data of the run's PRNG key (`jax.random.key_data`); step s uses `fold_in(key, s)`.
+      params: parameters of the module.
+      optimisers: optimiser state of each player.
+      collections: mutable collections of the module (batch statistics, codebooks).
+      ema: exponential moving average of the parameters, or None.
+      skipped: non-finite steps so far, int32.
+      skipped_in_row: how many of them were the latest steps, int32.
+    """
+
+    step: Array
+    key: Array
+    params: PyTree
+    optimisers: dict[str, PyTree]
+    collections: PyTree
+    ema: PyTree | None
+    skipped: Array
+    skipped_in_row: Array
+
+
+class Learner(Protocol):
+    """A pair of pure functions; `step` is jitted, sharded and scanned by `fit`.
+
+    `batches_per_step` batches make one step: where it exceeds 1, the leaves of `batch` have it
+    as their leading axis.
+    """
+
+    batches_per_step: int
+
+    def init(self, key: Key, batch: Batch) -> State:
+        """The state before the first step; `batch` is one batch (for data-dependent layers)."""
+        ...
+
+    def step(self, state: State, batch: Batch) -> tuple[State, Metrics]:
+        """The state after a step, and scalar metrics, among them `loss`."""
+        ...
+
+    def bind(self, state: State) -> Any:
+        """The model with its current (or averaged) parameters, for objectives and sampling."""
+        ...
+
+
+@dataclass(frozen=True)
+class Player:
+    """One of the players of a game; a model trained by one loss is a game of one player.
+
+    Attributes:
+      objective: `(model, batch, key) -> (loss[B], metrics)`.
+      optimiser: an optax transformation (schedules, clipping and accumulation come from optax).
+      params: names of the top-level parameter groups that it moves; None for all.
+      steps: updates it makes in one step, each on a batch of its own.
+    """
+
+    objective: Objective
+    optimiser: optax.GradientTransformation
+    params: tuple[str, ...] | None = None
+    steps: int = 1
+
+    def __post_init__(self):
+        require(self.steps >= 1, "steps", "must be at least 1", self.steps)
+
+
+def masked_mean(values: Array, mask: Array | None) -> Array:
+    """Mean over the examples, padding (`mask` 0) left out; scalars pass through."""
+    values = jnp.asarray(values)
+    if values.ndim == 0 or mask is None:
+        return values.mean()
+    return (values * mask).sum() / mask.sum()
+
+
+class GradientLearner:
+    """Gradient descent of one or more players on the parameters of one module.
+
+    A step lets the players move one after the other, each `player.steps` times. A move whose
+    loss or gradient is not finite changes nothing and is counted.
+    """
+
+    def __init__(
+        self, module: nn.Module, players: Mapping[str, Player], ema_decay: float | None = None
+    ):
+        require(len(players) >= 1, "players", "must name at least one player", "none")
+        require(
+            ema_decay is None or 0.0 < ema_decay < 1.0, "ema_decay", "must be in (0, 1)", ema_decay
+        )
+        self.module, self.players, self.ema_decay = module, dict(players), ema_decay
+        self.batches_per_step = max(player.steps for player in self.players.values())
+
+    def init(self, key: Key, batch: Batch) -> State:
+        """Parameters from every player's objective, so that each finds what it needs."""
+
+        def all_objectives(model, batch, key):
+            return [player.objective(model, batch, key) for player in self.players.values()]
+
+        init_key, sample_key, run_key = jax.random.split(key, 3)
+        variables = self.module.init(init_key, batch, sample_key, method=all_objectives)
+        collections = {name: tree for name, tree in variables.items() if name != "params"}
+        params = variables.get("params", {})
+        for name, player in self.players.items():
+            missing = set(player.params or ()) - set(params)
+            require(
+                not missing,
+                f"players[{name!r}].params",
+                f"must be among the module's parameter groups {sorted(params)}",
+                sorted(missing),
+            )
+        zero = jnp.zeros((), jnp.int32)
+        return State(
+            step=zero,
+            key=jax.random.key_data(run_key),
+            params=params,
+            optimisers={
+                name: player.optimiser.init(_select(params, player.params))
+                for name, player in self.players.items()
+            },
+            collections=collections,
+            ema=jax.tree.map(jnp.copy, params) if self.ema_decay else None,
+            skipped=zero,
+            skipped_in_row=zero,
+        )
+
+    def step(self, state: State, batch: Batch) -> tuple[State, Metrics]:
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        metrics: dict[str, Array] = {}
+        finite = jnp.array(True)
+        for index, (name, player) in enumerate(self.players.items()):
+            state, player_metrics, ok = self._moves(
+                state, batch, jax.random.fold_in(key, index), name, player
+            )
+            prefix = f"{name}/" if len(self.players) > 1 else ""
+            metrics |= {prefix + metric: value for metric, value in player_metrics.items()}
+            finite &= ok
+        if len(self.players) > 1:
+            metrics["loss"] = sum(metrics[f"{name}/loss"] for name in self.players)
+        ema = state.ema
+        if self.ema_decay is not None:
+            ema = optax.incremental_update(state.params, ema, 1.0 - self.ema_decay)
+        return state.replace(
+            step=state.step + 1,
+            ema=ema,
+            skipped=state.skipped + ~finite,
+            skipped_in_row=jnp.where(finite, 0, state.skipped_in_row + 1),
+        ), metrics
+
+    def _moves(self, state: State, batch: Batch, key: Key, name: str, player: Player):
+        """All moves of one player; metrics are those of the last."""
+        if self.batches_per_step == 1:
+            return self._move(state, batch, key, name, player)
+        batches = jax.tree.map(lambda a: a[: player.steps], batch)
+        if player.steps == 1:
+            return self._move(state, jax.tree.map(lambda a: a[0], batches), key, name, player)
+
+        def body(state, inputs):
+            index, batch = inputs
+            move_key = jax.random.fold_in(key, index)
+            state, metrics, ok = self._move(state, batch, move_key, name, player)
+            return state, (metrics, ok)
+
+        state, (metrics, ok) = jax.lax.scan(body, state, (jnp.arange(player.steps), batches))
+        return state, jax.tree.map(lambda m: m[-1], metrics), ok.all()
+
+    def _move(self, state: State, batch: Batch, key: Key, name: str, player: Player):
+        params = _select(state.params, player.params)
+
+        def loss_fn(params):
+            variables = {"params": {**state.params, **params}, **state.collections}
+            (loss, metrics), collections = self.module.apply(
+                variables,
+                batch,
+                key,
+                method=player.objective,
+                mutable=list(state.collections),
+            )
+            _check_per_example(name, loss, batch)
+            mask = batch.get("mask")
+            metrics = {k: masked_mean(v, mask) for k, v in metrics.items()}
+            return masked_mean(loss, mask), (metrics, collections)
+
+        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+        (loss, (metrics, collections)), grads = grad_fn(params)
+        norm = optax.tree.norm(grads)
+        ok = jnp.isfinite(loss) & jnp.isfinite(norm)
+        updates, optimiser = player.optimiser.update(grads, state.optimisers[name], params)
+        new = state.replace(
+            params={**state.params, **optax.apply_updates(params, updates)},
+            optimisers={**state.optimisers, name: optimiser},
+            collections={**state.collections, **collections},
+        )
+        new = jax.tree.map(lambda a, b: jnp.where(ok, a, b), new, state)
+        finite = lambda value: jnp.where(ok, value, 0.0)
+        metrics = {"loss": loss, **metrics, "gradient_norm": norm}
+        return new, {k: finite(v) for k, v in metrics.items()}, ok
+
+    def bind(self, state: State) -> Any:
+        return self.module.bind(self.variables(state))
+
+    def variables(self, state: State) -> dict[str, PyTree]:
+        """Variables for `module.apply`: averaged parameters where an average is kept."""
+        params = state.params if state.ema is None else state.ema
+        return {"params": params, **state.collections}
+
+    def evaluate(self, state: State, batch: Batch, key: Key, objective: Objective):
+        """`objective` at the current parameters: per-example loss and metrics."""
+        return self.module.apply(self.variables(state), batch, key, method=objective)
+
+
+def gradient_learner(
+    module: nn.Module, players: Mapping[str, Player], *, ema_decay: float | None = None
+) -> GradientLearner:
+    """The usual learner: players, each with an objective and an optimiser, on one module.
+
+    >>> import optax
+    >>> from dgmjax import models, objectives
+    >>> vae = models.dense_vae((4,), latent=2, hidden=(8,))
+    >>> learner = gradient_learner(vae, {"model": Player(objectives.elbo, optax.adam(1e-3))})
+    >>> state = learner.init(jax.random.key(0), {"x": jnp.zeros((3, 4))})
+    >>> state, metrics = learner.step(state, {"x": jnp.zeros((3, 4))})
+    >>> int(state.step), sorted(metrics)
+    (1, ['elbo', 'gradient_norm', 'kl', 'log_likelihood', 'loss'])
+    """
+    return GradientLearner(module, players, ema_decay)
+
+
+def _select(params: Mapping[str, PyTree], names: Sequence[str] | None) -> dict[str, PyTree]:
+    return dict(params) if names is None else {name: params[name] for name in names}
+
+
+def _check_per_example(name: str, loss: Array, batch: Batch) -> None:
+    require(
+        jnp.shape(loss) == jnp.shape(batch["x"])[:1],
+        f"players[{name!r}].objective",
+        f"must return one loss per example, shape {jnp.shape(batch['x'])[:1]}",
+        f"shape {jnp.shape(loss)}",
+    )

@@ -1,0 +1,83 @@
+"""The progress line: one line that is rewritten on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from typing import TextIO
+
+
+class Progress:
+    """Reports step, loss, examples per second and time left; compilation is timed apart.
+
+    Args:
+      total: steps of the whole run.
+      examples_per_step: to turn steps into examples.
+      stream: where to write; standard error where None.
+      every: seconds between lines where the stream is no terminal.
+      quiet: writes nothing.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        examples_per_step: int,
+        *,
+        stream: TextIO | None = None,
+        every: float = 10.0,
+        quiet: bool = False,
+    ):
+        self.stream = sys.stderr if stream is None else stream
+        self.total, self.examples_per_step = total, examples_per_step
+        self.every, self.quiet = every, quiet
+        self.seconds = 0.0
+        self.compile_seconds = 0.0
+        self.rate = 0.0
+        self._steps = 0
+        self._last = -float("inf")
+        self._open_line = False
+
+    def update(self, step: int, steps: int, seconds: float, loss: float | None) -> None:
+        """After `steps` more steps in `seconds` (compilation left out)."""
+        self._steps += steps
+        self.seconds += seconds
+        self.rate = self._steps * self.examples_per_step / max(self.seconds, 1e-9)
+        now = time.monotonic()
+        terminal = self.stream.isatty()
+        if now - self._last < (0.2 if terminal else self.every) and step < self.total:
+            return
+        self._last = now
+        left = (self.total - step) * self.examples_per_step / max(self.rate, 1e-9)
+        shown = "" if loss is None else f"  loss {loss:.4f}"
+        self._write(
+            f"step {step}/{self.total}{shown}  {self.rate:,.0f} examples/s"
+            f"  compiled in {self.compile_seconds:.1f} s  {_duration(left)} left",
+            stays=not terminal,
+        )
+
+    def message(self, text: str) -> None:
+        """A line of its own."""
+        self._write(text, stays=True)
+
+    def close(self) -> None:
+        """Ends an open line."""
+        if self._open_line and not self.quiet:
+            self.stream.write("\n")
+            self._open_line = False
+
+    def _write(self, text: str, stays: bool) -> None:
+        if self.quiet:
+            return
+        start = "\r\x1b[2K" if self._open_line else ""
+        self.stream.write(start + text + ("\n" if stays else ""))
+        self.stream.flush()
+        self._open_line = not stays
+
+
+def _duration(seconds: float) -> str:
+    """Hours, minutes and seconds.
+
+    >>> _duration(3725)
+    '1:02:05'
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

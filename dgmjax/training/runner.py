@@ -1,0 +1,225 @@
+"""What the commands do: train an experiment, measure it, load it again, draw samples."""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from dgmjax.errors import CheckpointError, require
+from dgmjax.files import make_private_folder
+from dgmjax.training import catalogue
+from dgmjax.training.checkpoint import Checkpoints
+from dgmjax.training.experiment import Experiment
+from dgmjax.training.fit import fit
+from dgmjax.training.learner import Learner, State
+from dgmjax.training.mesh import make_mesh, replicated
+from dgmjax.training.record import Record
+from dgmjax.training.run import RunFolder
+from dgmjax.training.trained import Trained
+from dgmjax.training.versions import device_description, package_versions
+from dgmjax.types import Key
+
+
+def train(
+    experiment: Experiment,
+    run: RunFolder,
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    devices: int | None = None,
+    quiet: bool = False,
+    **_: Any,
+) -> Trained:
+    """Trains (or resumes) an experiment in a run folder, then measures it and draws its figures.
+
+    Raises:
+      KeyboardInterrupt: training was interrupted; everything is saved.
+    """
+    experiment.check()
+    learner = experiment.learner()
+    steps = steps or experiment.steps
+    shell = partial(Trained, experiment, learner, seed=seed, folder=run)
+
+    def validate(state: State) -> dict[str, float]:
+        trained = shell(state)
+        values = trained.per_example(
+            experiment.validation, validation_arrays, experiment.evaluation_batch_size
+        )
+        return {name: float(v.mean()) for name, v in values.items() if v.ndim == 1}
+
+    def preview(state: State, step: int) -> None:
+        for name in experiment.previews:
+            draw_figure(shell(state, step=step), name)
+
+    if experiment.validation is not None:
+        validation_arrays = shell(None).arrays("validation")
+    result = fit(
+        learner,
+        experiment.dataset.splits["train"],
+        key=jax.random.key(seed),
+        steps=steps,
+        batch_size=experiment.batch_size,
+        transform=experiment.transform,
+        mesh=make_mesh(devices or 1),
+        log_every=min(experiment.log_every, steps),
+        evaluate_every=experiment.evaluate_every,
+        validate=None if experiment.validation is None else validate,
+        patience=experiment.patience,
+        on_evaluation=preview if experiment.previews else None,
+        run=run,
+        quiet=quiet,
+    )
+    if result.interrupted:
+        raise KeyboardInterrupt
+    trained = shell(result.state, step=result.best_step, seconds=result.seconds)
+    started = time.perf_counter()
+    records = evaluate(trained)
+    run.write_records(records)
+    for name in experiment.figures:
+        draw_figure(trained, name)
+    if not quiet:
+        for record in records:
+            print(record.summary())
+        print(
+            f"trained {result.seconds:.1f} s (compiled in {result.compile_seconds:.1f} s), "
+            f"evaluated in {time.perf_counter() - started:.1f} s"
+        )
+    return trained
+
+
+def draw_figure(trained: Trained, name: str) -> Path:
+    """Draws one figure of the experiment into the run folder."""
+    from dgmjax.plotting import save
+
+    path = trained.folder.figures / f"{name}.png"
+    save(trained.experiment.figures[name](trained), path)
+    return path
+
+
+def evaluate(trained: Trained) -> list[Record]:
+    """Every estimator of the experiment, as records."""
+    experiment = trained.experiment
+    records = []
+    for estimator in experiment.estimators:
+        measured = estimator.measure(trained, trained.arrays(estimator.split))
+        records.append(
+            Record(
+                experiment=trained.folder.experiment if trained.folder else experiment.model,
+                model=estimator.model or experiment.model,
+                dataset=experiment.dataset.name,
+                binarisation=experiment.binarisation,
+                split=estimator.split,
+                num_examples=measured.num_examples,
+                metric=estimator.metric,
+                estimator=estimator.estimator,
+                value=measured.value,
+                standard_error=measured.standard_error,
+                unit=estimator.unit,
+                published=estimator.published,
+                seed=trained.seed,
+                step=trained.step,
+                device=device_description(),
+                versions=package_versions(),
+                seconds=round(trained.seconds, 1),
+            )
+        )
+    return records
+
+
+def load_run(
+    path: str | Path, *, data_dir: str | None = None, experiment: str | None = None
+) -> Trained:
+    """The trained model of a run folder: `load_run("runs/vae_mnist/seed0").model`.
+
+    The experiment is built again from the stored arguments by its name in the catalogue; nothing
+    that is stored is executed.
+
+    Args:
+      path: run folder.
+      data_dir: where the data are now; the stored folder where None.
+      experiment: path of the experiment's file, for a run of a file of the user's own.
+
+    Raises:
+      RunError: no run folder, or one of another version.
+      CheckpointError: no valid checkpoint.
+    """
+    folder = RunFolder(path)
+    function = catalogue.experiment_of(folder.experiment, experiment)
+    built = catalogue.build(
+        function,
+        folder.arguments,
+        seed=folder.seed,
+        tiny=folder.tiny,
+        data_dir=data_dir or folder.options.get("data_dir"),
+    )
+    learner = built.learner()
+    state, host, step = _restore(built, learner, folder)
+    return Trained(
+        built,
+        learner,
+        state,
+        seed=folder.seed,
+        step=step,
+        seconds=host.get("seconds", 0.0),
+        folder=folder,
+    )
+
+
+def _restore(experiment: Experiment, learner: Learner, folder: RunFolder):
+    """The best checkpoint where the experiment selects, else the newest."""
+    raw = experiment.dataset.splits["train"]
+    batch = {name: array[: experiment.batch_size] for name, array in raw.items()}
+
+    def initial(key: Key) -> State:
+        return learner.init(key, experiment.transform(batch, key))
+
+    sharding = replicated(make_mesh(1))
+    template = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding),
+        jax.eval_shape(initial, jax.random.key(0)),
+    )
+    name = "latest" if experiment.validation is None else "best"
+    checkpoints = Checkpoints(folder.checkpoints / name, keep=2)
+    try:
+        restored = checkpoints.restore(template, prefix="" if name == "best" else "state")
+    finally:
+        checkpoints.close()
+    require(
+        restored is not None,
+        "run",
+        "must have a checkpoint",
+        folder.path,
+        "Train it first: `dgmjax train` with the same arguments.",
+        CheckpointError,
+    )
+    return restored
+
+
+def sample(trained: Trained, *, num: int = 64, out: Path | None = None, seed: int = 0) -> Path:
+    """Writes `num` samples and returns the file.
+
+    A `.png` is a picture (images, or points of the plane), `.npy` and `.npz` hold the array `x`
+    in the units of the raw data. Without `out`, `samples.npy` goes to the run folder.
+    """
+    require(num >= 1, "num", "must be at least 1", num)
+    path = trained.folder.path / "samples.npy" if out is None else Path(out)
+    require(
+        path.suffix in (".png", ".npy", ".npz"),
+        "out",
+        "must end in .png, .npy or .npz",
+        str(path),
+    )
+    make_private_folder(path.parent)
+    x = trained.sample(num, seed)
+    if path.suffix == ".png":
+        from dgmjax.plotting import recipes, save
+
+        save(recipes.picture(trained, x), path)
+    elif path.suffix == ".npy":
+        np.save(path, x, allow_pickle=False)
+    else:
+        np.savez_compressed(path, x=x)
+    return path

@@ -1,0 +1,143 @@
+"""Compiled steps: many in one call over resident data, or one by one over a stream.
+
+Both take the batches that `data.Batches` defines as a pure function of (seed, step) and apply
+the same transform with the same key, so that they train on the same numbers.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+
+from dgmjax.data.batches import Batches
+from dgmjax.data.stream import streamed
+from dgmjax.training.learner import Learner, State
+from dgmjax.training.mesh import batch_sharding, replicated
+from dgmjax.types import Array, Key, Metrics, PyTree
+
+BLOCK = 256
+"""Steps whose rows are sent to the device at once."""
+
+
+def prepared(batch: Mapping[str, Array], transform, data_key: Key, step: Array) -> dict[str, Array]:
+    """The transformed batch of a step; over several batches each gets a key of its own."""
+    return transform(batch, jax.random.fold_in(data_key, step)) if transform else dict(batch)
+
+
+def _train_step(learner: Learner, transform, mesh: Mesh, state: State, sums, batch, data_key):
+    """One step; `sums` accumulates the metrics."""
+    sharding = batch_sharding(mesh, int(learner.batches_per_step > 1))
+    batch = jax.lax.with_sharding_constraint(batch, sharding)
+    if learner.batches_per_step == 1:
+        batch = prepared(batch, transform, data_key, state.step)
+    else:
+        index = jnp.arange(learner.batches_per_step)
+        step = state.step * learner.batches_per_step
+        batch = jax.vmap(lambda b, i: prepared(b, transform, data_key, step + i))(batch, index)
+    state, metrics = learner.step(state, batch)
+    return state, jax.tree.map(jnp.add, sums, metrics)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(3, 4))
+def _run_block(learner, transform, mesh, state, sums, arrays, rows, start, count, data_key):
+    """`count` steps over resident arrays; `rows[start + i]` are the rows of the i-th."""
+
+    def body(i, carry):
+        state, sums = carry
+        batch = {name: array[rows[start + i]] for name, array in arrays.items()}
+        return _train_step(learner, transform, mesh, state, sums, batch, data_key)
+
+    return jax.lax.fori_loop(0, count, body, (state, sums))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(3, 4))
+def _run_one(learner, transform, mesh, state, sums, batch, data_key):
+    return _train_step(learner, transform, mesh, state, sums, batch, data_key)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def initial_state(learner: Learner, transform, key: Key, batch, data_key: Key) -> State:
+    """The learner's state before the first step, from one (transformed) batch."""
+    return learner.init(key, prepared(batch, transform, data_key, jnp.zeros((), jnp.int32)))
+
+
+def zero_metrics(
+    learner: Learner, state: State, batch: PyTree, sharding: NamedSharding
+) -> Callable[[], Metrics]:
+    """A function that makes a zero, on the device, for each metric that a step returns."""
+    _, metrics = jax.eval_shape(learner.step, state, batch)
+    zeros = {name: np.zeros(m.shape, np.float32) for name, m in metrics.items()}
+    return lambda: jax.device_put(zeros, sharding)
+
+
+class ResidentSteps:
+    """Runs steps over arrays that stay on the device."""
+
+    def __init__(self, learner, transform, mesh: Mesh, batches: Batches, data_key: Key):
+        self.learner, self.transform, self.mesh = learner, transform, mesh
+        self.batches, self.data_key = batches, data_key
+        self.arrays = jax.device_put(dict(batches.arrays), replicated(mesh))
+        self._first, self._rows = -1, None
+
+    def run(self, state: State, sums: PyTree, step: int, count: int) -> tuple[State, PyTree, int]:
+        """At most `count` steps from `step`; returns how many were run (a block holds so many)."""
+        first = step - step % BLOCK
+        if first != self._first:
+            self._first, self._rows = first, self._block(first)
+        count = min(count, first + BLOCK - step)
+        state, sums = _run_block(
+            self.learner,
+            self.transform,
+            self.mesh,
+            state,
+            sums,
+            self.arrays,
+            self._rows,
+            step - first,
+            count,
+            self.data_key,
+        )
+        return state, sums, count
+
+    def _block(self, first: int) -> Array:
+        per_step = self.learner.batches_per_step
+        rows = self.batches.indices_block(first * per_step, BLOCK * per_step)
+        if per_step > 1:
+            rows = rows.reshape(BLOCK, per_step, -1)
+        return jax.device_put(rows, batch_sharding(self.mesh, rows.ndim - 1))
+
+
+class StreamedSteps:
+    """Runs steps over batches that come from the host, read ahead by a thread."""
+
+    def __init__(self, learner, transform, mesh: Mesh, batches: Batches, data_key: Key):
+        self.learner, self.transform, self.mesh = learner, transform, mesh
+        self.batches, self.data_key = batches, data_key
+        self._next_step, self._stream = -1, None
+
+    def run(self, state: State, sums: PyTree, step: int, count: int) -> tuple[State, PyTree, int]:
+        """At most `count` steps from `step`, a few at a time; returns how many were run."""
+        if step != self._next_step:
+            self._stream = streamed(self.batches, step * self.learner.batches_per_step)
+        count = min(count, 16)
+        for _ in range(count):
+            batch = jax.device_put(self._read(), self._sharding())
+            state, sums = _run_one(
+                self.learner, self.transform, self.mesh, state, sums, batch, self.data_key
+            )
+        self._next_step = step + count
+        return state, sums, count
+
+    def _sharding(self):
+        return batch_sharding(self.mesh, int(self.learner.batches_per_step > 1))
+
+    def _read(self) -> dict[str, Any]:
+        stream: Any = self._stream
+        batches = [next(stream) for _ in range(self.learner.batches_per_step)]
+        if len(batches) == 1:
+            return batches[0]
+        return {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}

@@ -1,0 +1,61 @@
+"""JSON as the standard has it: infinities and NaN are written as `{"float": "nan"}`.
+
+Python's own encoder writes the bare word NaN, which other readers refuse.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from dgmjax.errors import RunError
+
+
+def dumps(value: Any, indent: int | None = None) -> str:
+    """`value` (dicts, lists, tuples, texts, numbers, None, arrays of one number) as JSON text.
+
+    >>> dumps({"loss": float("nan"), "hidden": (1, 2)})
+    '{"loss": {"float": "nan"}, "hidden": [1, 2]}'
+    """
+    return json.dumps(_encode(value), indent=indent, allow_nan=False, ensure_ascii=False)
+
+
+def loads(text: str) -> Any:
+    """The inverse of `dumps`, with lists for tuples.
+
+    >>> loads('{"loss": {"float": "inf"}}')
+    {'loss': inf}
+    """
+    return json.loads(text, object_hook=_decode, parse_constant=_refuse)
+
+
+def read(path: Path) -> Any:
+    """What the file at `path` holds. Raises `RunError` if it cannot be read or is not JSON."""
+    try:
+        return loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise RunError(f"{path} cannot be read: {problem.strerror}.") from problem
+    except (ValueError, RecursionError) as problem:
+        raise RunError(f"{path} is damaged: it is not JSON ({problem}).") from problem
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _encode(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(entry) for entry in value]
+    if hasattr(value, "item"):  # a NumPy or JAX number
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    return value
+
+
+def _decode(entry: dict[str, Any]) -> Any:
+    if entry.keys() == {"float"} and entry["float"] in ("nan", "inf", "-inf"):
+        return float(entry["float"])
+    return entry
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")

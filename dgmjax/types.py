@@ -1,0 +1,22 @@
+"""Names for the types that signatures share."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+Array = jax.Array
+Key = jax.Array
+"""A typed PRNG key, as `jax.random.key` makes it."""
+
+PyTree = Any
+Batch = Mapping[str, Array]
+"""A batch: arrays with one leading dimension. `x` is the data; `label`, `mask` and `log_det`
+are optional. `mask[B]` is 1 for real rows and 0 for padding. `log_det[B]` is the log absolute
+determinant of the transforms that made `x` from the original data, so that the density of the
+original is `log_prob(x) + log_det`."""
+
+Metrics = Mapping[str, Array]
+Objective = Callable[..., tuple[Array, Metrics]]
+"""`(model, batch, key) -> (loss[B], metrics)`: what to minimise, in nats per example, and
+named quantities to look at (each `[B]` or a scalar)."""

@@ -1,0 +1,1 @@
+"""Experiments: one short file a published number. `dgmjax list` shows them."""

@@ -1,0 +1,79 @@
+"""What several experiments share: data sets with their transforms, and groups of estimators."""
+
+from functools import partial
+
+from dgmjax import data, objectives, plotting, training
+
+
+def dynamic_mnist(data_dir, tiny, validation=0):
+    """MNIST, binarised by a fresh draw each time; scikit-learn's digits where `tiny`."""
+    if tiny:
+        return data.load("digits"), data.Binarise("dynamic", levels=17)
+    return data.load("mnist", data_dir=data_dir, validation=validation), data.Binarise("dynamic")
+
+
+def static_mnist(data_dir, tiny):
+    """The fixed binarisation of MNIST; scikit-learn's digits, thresholded, where `tiny`."""
+    if tiny:
+        return data.load("digits"), data.Binarise("threshold", levels=17)
+    return data.load("binarized_mnist", data_dir=data_dir), data.Binarise("static")
+
+
+def exact_likelihood(published=None, batch_size=500):
+    """The exact test negative log-likelihood."""
+    return training.Estimator(
+        metric="nll_nats",
+        estimator="exact",
+        measure=training.averaged(objectives.negative_log_likelihood, batch_size),
+        published=published,
+    )
+
+
+def latent_estimators(published=None, published_units=None, samples=5000):
+    """L_K, the ELBO, the average KL and the active units of the test split."""
+    bound = partial(objectives.importance_bound, num_samples=samples, chunk=min(50, samples))
+    return (
+        training.Estimator(
+            f"nll_bound_k{samples}",
+            f"importance-weighted bound, {samples} samples",
+            training.averaged(bound, batch_size=100),
+            published=published,
+        ),
+        training.Estimator("nll_bound_k1", "ELBO", training.averaged(objectives.elbo)),
+        training.Estimator(
+            "kl_nats", "analytic, averaged", training.averaged(objectives.elbo, metric="kl")
+        ),
+        training.Estimator(
+            "active_units",
+            "variance of posterior means > 0.01",
+            training.latent_units(),
+            unit="count",
+            published=published_units,
+        ),
+    )
+
+
+def baseline():
+    """Independent Bernoulli pixels, exact: what a model must beat."""
+    return training.Estimator(
+        "nll_nats",
+        "exact",
+        training.independent_pixels,
+        model="independent Bernoulli pixels (baseline)",
+    )
+
+
+def vae_figures():
+    """Figures of a VAE on images."""
+    recipes = plotting.recipes
+    return {
+        "means": recipes.means,
+        "samples": recipes.samples,
+        "reconstructions": recipes.reconstructions,
+        "data": recipes.data,
+    }
+
+
+def plane_figures():
+    """Figures of a density of the plane."""
+    return {"density": plotting.recipes.density, "samples": plotting.recipes.samples}

@@ -1,0 +1,66 @@
+"""MADE on static binarised MNIST: exact 88.40 nats with one mask (Germain et al. 2015).
+
+    dgmjax train made_binarized_mnist --data-dir DATA
+
+Two CPU cores: about 10 minutes. One hidden layer of 8000 units as in the paper, with direct
+connections, AdamW and a cosine schedule; the best epoch is chosen on the validation split.
+Source: Germain, Gregor, Murray & Larochelle, "MADE", 2015, Table 6, 1 hidden layer, 1 mask.
+"""
+
+from dgmjax import models, objectives, plotting, training
+from experiments import common
+
+
+def made_binarized_mnist(
+    *,
+    hidden: tuple[int, ...] = (8000,),
+    num_masks: int = 1,
+    direct: bool = True,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 0.01,
+    epochs: int = 10,
+    batch_size: int = 100,
+    tiny: bool = False,
+    data_dir: str | None = None,
+) -> training.Experiment:
+    """A masked autoencoder over 784 binary pixels in raster order.
+
+    Args:
+      hidden: units of the hidden layers.
+      num_masks: orderings with masks of their own; above 1 the model is order-agnostic and its
+        likelihood that of the ensemble.
+      direct: connect input to output directly as well (masked).
+      learning_rate: peak of the cosine schedule of AdamW.
+      weight_decay: of AdamW.
+      epochs: passes over the 50,000 training images.
+      batch_size: images a step.
+      tiny: a few steps of a small model on scikit-learn's digits.
+      data_dir: folder of data sets.
+    """
+    dataset, transform = common.static_mnist(data_dir, tiny)
+    if tiny:
+        hidden, epochs = (32,), 2
+    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
+    module = models.MADE(
+        event_shape=dataset.event_shape, hidden=hidden, num_masks=num_masks, direct=direct
+    )
+    nll = objectives.negative_log_likelihood
+    loss = nll if num_masks == 1 else objectives.sampled_ordering
+    optimiser = training.adam(learning_rate, steps, weight_decay=weight_decay)
+    value = {1: 88.40, 32: 86.64}.get(num_masks)
+    source = f"Germain, Gregor, Murray & Larochelle 2015, Table 6, {num_masks} mask(s)"
+    return training.Experiment(
+        model=f"MADE {'-'.join(map(str, hidden))}, {num_masks} mask(s)",
+        module=module,
+        players={"model": training.Player(loss, optimiser)},
+        dataset=dataset,
+        transform=transform,
+        steps=steps,
+        batch_size=batch_size,
+        validation=nll,
+        estimators=(
+            common.exact_likelihood(value and training.Published(value, source)),
+            common.baseline(),
+        ),
+        figures={"samples": plotting.recipes.samples, "data": plotting.recipes.data},
+    )

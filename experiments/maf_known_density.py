@@ -1,0 +1,49 @@
+"""MAF on a density that is known exactly: test NLL within 0.05 nats of its entropy.
+
+    dgmjax train maf_known_density --dataset banana
+    dgmjax train maf_known_density --dataset eight_gaussians
+
+Two CPU cores: about a minute each. The entropies are 2.6339 nats (banana, closed form) and
+1.6981 nats (eight Gaussians, quadrature); the record carries the true entropy as published.
+"""
+
+from typing import Literal
+
+from dgmjax import data, models, training
+from experiments.plane import density_experiment
+
+
+def maf_known_density(
+    *,
+    dataset: Literal["banana", "eight_gaussians", "checkerboard", "correlated_gaussian"] = "banana",
+    layers: int = 8,
+    hidden: tuple[int, ...] = (64, 64),
+    learning_rate: float = 2e-3,
+    steps: int = 10_000,
+    batch_size: int = 256,
+    num_train: int = 50_000,
+    tiny: bool = False,
+) -> training.Experiment:
+    """A masked autoregressive flow of affine layers.
+
+    Args:
+      dataset: name of the synthetic set.
+      layers: autoregressive layers, orders reversed between them.
+      hidden: units of each layer's masked network.
+      learning_rate: peak of the cosine schedule of Adam.
+      steps: training steps.
+      batch_size: points a step.
+      num_train: training points.
+      tiny: fewer steps.
+    """
+    sizes = {"train": num_train, "validation": 10_000, "test": 10_000}
+    points = data.load(dataset, splits=sizes)
+    module = models.MAF(2, layers=layers, hidden=hidden)
+    return density_experiment(
+        f"MAF ({layers})",
+        module,
+        points,
+        steps=min(steps, 3000) if tiny else steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+    )

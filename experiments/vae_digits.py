@@ -1,0 +1,52 @@
+"""VAE on scikit-learn's digits: the demo; must beat independent pixels by 5 nats.
+
+    dgmjax train vae_digits
+
+Two CPU cores: under two minutes with compilation. Data: 1797 images of 8x8, 17 grey levels,
+binarised dynamically (built in, no download). There is no published number; the independent
+Bernoulli baseline stands beside the test bound.
+"""
+
+from dgmjax import models, objectives, training
+from experiments import common
+
+
+def vae_digits(
+    *,
+    latent: int = 16,
+    hidden: tuple[int, ...] = (256, 256),
+    learning_rate: float = 1e-3,
+    epochs: int = 600,
+    batch_size: int = 128,
+    tiny: bool = False,
+) -> training.Experiment:
+    """A VAE with Bernoulli pixels, selected by its ELBO on the validation split.
+
+    Args:
+      latent: dimensions of z.
+      hidden: units of the encoder's hidden layers; the decoder has them in reverse.
+      learning_rate: peak of the cosine schedule of Adam.
+      epochs: passes over the 1439 training images.
+      batch_size: images a step.
+      tiny: a few steps of a small model.
+    """
+    dataset, transform = common.dynamic_mnist(None, tiny=True)
+    if tiny:
+        hidden, epochs = (16,), 2
+    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
+    module = models.dense_vae(dataset.event_shape, latent, hidden)
+    samples = 50 if tiny else 5000
+    return training.Experiment(
+        model="VAE",
+        module=module,
+        players={"model": training.Player(objectives.elbo, training.adam(learning_rate, steps))},
+        dataset=dataset,
+        transform=transform,
+        steps=steps,
+        batch_size=batch_size,
+        validation=objectives.elbo,
+        evaluate_every=max(1, steps // 10),
+        estimators=(*common.latent_estimators(samples=samples), common.baseline()),
+        figures=common.vae_figures(),
+        previews=("means",),
+    )

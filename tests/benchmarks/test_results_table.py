@@ -1,0 +1,101 @@
+"""The table in README.md is generated, never typed."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from dgmjax.training import strict_json
+from dgmjax.training.record import Published, Record
+
+ROOT = Path(__file__).resolve().parents[2]
+specification = importlib.util.spec_from_file_location(
+    "results_table", ROOT / "benchmarks" / "results_table.py"
+)
+results_table = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(results_table)
+
+RECORD = Record(
+    experiment="made",
+    model="MADE | 8000 [units]",
+    dataset="binarized_mnist",
+    binarisation="static",
+    split="test",
+    num_examples=10_000,
+    metric="nll_nats",
+    estimator="exact",
+    value=88.1,
+    standard_error=0.24,
+    unit="nats",
+    published=Published(88.4, "Germain et al. <2015>"),
+    seed=0,
+    step=1000,
+    device="cpu x 1",
+    versions={},
+    seconds=900.0,
+)
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "benchmarks" / "records").mkdir(parents=True)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Title\n{results_table.BEGIN}\nold\n{results_table.END}\nafter\n")
+    return tmp_path
+
+
+def add(project, name, *records):
+    text = strict_json.dumps([record.to_json() for record in records])
+    (project / "benchmarks" / "records" / f"{name}.json").write_text(text)
+
+
+def test_writes_the_table_once_and_then_finds_it_in_step(project, capsys):
+    add(project, "made", RECORD)
+    readme = project / "README.md"
+    before = readme.read_text()
+    assert results_table.main(["--check"], project) == 1
+    assert readme.read_text() == before and "stale" in capsys.readouterr().err
+    assert results_table.main([], project) == 0
+    assert results_table.main(["--check"], project) == 0
+    text = readme.read_text()
+    assert text.startswith("# Title\n<!--") and text.endswith("-->\nafter\n") and "old" not in text
+    row = next(line for line in text.splitlines() if line.startswith("| made "))
+    assert "| 88.10 ± 0.24 | 88.4 | Germain et al. &lt;2015> | cpu x 1 | 15 min 0 s |" in row
+    assert r"MADE \| 8000 \[units\]" in row
+
+
+def test_rows_are_in_the_order_of_experiments(project):
+    later = Record.from_json(RECORD.to_json() | {"experiment": "vae"})
+    add(project, "a", later)
+    add(project, "b", RECORD, RECORD)
+    records = results_table.collect(project / "benchmarks" / "records")
+    assert [record.experiment for record in records] == ["made", "made", "vae"]
+
+
+def test_no_records_is_said(project):
+    assert results_table.main([], project) == 0
+    assert "No results have been recorded yet." in (project / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "text", ["", results_table.BEGIN, f"{results_table.END}{results_table.BEGIN}"]
+)
+def test_a_readme_without_the_markers_is_left_alone(project, text, capsys):
+    (project / "README.md").write_text(text)
+    assert results_table.main([], project) == 2
+    assert "once, in this order" in capsys.readouterr().err
+    assert (project / "README.md").read_text() == text
+
+
+def test_a_bad_record_is_named(project, capsys):
+    (project / "benchmarks" / "records" / "bad.json").write_text(json.dumps([{"value": 1}]))
+    assert results_table.main([], project) == 2
+    assert "bad.json" in capsys.readouterr().err
+
+
+def test_this_readme_is_in_step():
+    readme = ROOT / "README.md"
+    if not readme.exists() or results_table.BEGIN not in readme.read_text():
+        pytest.skip("README.md has no table of results")
+    assert results_table.main(["--check"]) == 0

@@ -1,0 +1,24 @@
+"""One strict session: eight host devices, CPU, and the compiler's memory maps freed."""
+
+import gc
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("PJRT_NPROC", "32")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = (
+        os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    )
+
+import jax
+import pytest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def free_compiled_functions():
+    """Each live executable holds memory maps, of which a process may have only so many."""
+    yield
+    jax.clear_caches()
+    gc.collect()

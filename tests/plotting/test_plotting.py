@@ -1,0 +1,140 @@
+"""Figures show what they were given: pixels where they belong, labels, and no global state."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dgmjax import plotting
+from dgmjax.errors import DataError, DgmjaxError, RunError
+
+RANDOM = np.random.default_rng(0)
+BLACK, GREY = np.zeros((4, 4)), np.full((4, 4), 0.5)
+
+FIGURES = {
+    "image_grid": lambda: plotting.image_grid(RANDOM.uniform(size=(5, 8, 8)), columns=3),
+    "image_grid_colour": lambda: plotting.image_grid(RANDOM.uniform(size=(5, 8, 8, 3))),
+    "reconstructions": lambda: plotting.reconstructions(*RANDOM.uniform(size=(2, 20, 8, 8))),
+    "latent_manifold": lambda: plotting.latent_manifold(RANDOM.uniform(size=(3, 4, 8, 8))),
+    "traversals": lambda: plotting.traversals(RANDOM.uniform(size=(3, 4, 8, 8, 1))),
+    "scatter": lambda: plotting.scatter(RANDOM.normal(size=(50, 2)), RANDOM.normal(size=(9, 2))),
+    "density": lambda: plotting.density(
+        lambda x: -(x**2).sum(-1), (-2, 2, -1, 1), np.zeros((1, 2))
+    ),
+    "curves": lambda: plotting.curves([{"step": i, "loss": 1.0, "kl": np.nan} for i in range(99)]),
+}
+
+
+def shown(figure):
+    """The array that the figure's first axes show."""
+    return np.asarray(figure.axes[0].images[0].get_array())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_saved_as_png(tmp_path, name):
+    plotting.save(FIGURES[name](), tmp_path / "figure.png", dpi=50)
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_plotting_uses_neither_pyplot_nor_jax_and_importing_it_costs_nothing():
+    code = (
+        "import sys, dgmjax.plotting as p\n"
+        "assert 'matplotlib' not in sys.modules and 'numpy' not in sys.modules\n"
+        "p.to_png(p.image_grid([[[0.0]]]))\n"
+        "assert 'matplotlib.pyplot' not in sys.modules and 'jax' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_image_grid_puts_each_image_in_its_place():
+    values = np.arange(6) / 10
+    mosaic = shown(plotting.image_grid(values[:, None, None] * np.ones((6, 40, 40)), columns=3))
+    pitch = mosaic.shape[1] // 3
+    centres = mosaic[pitch // 2 :: pitch, pitch // 2 :: pitch]
+    np.testing.assert_allclose(centres, values.reshape(2, 3))
+
+
+def test_grid_clips_magnifies_and_leaves_gaps_white():
+    mosaic = shown(plotting.image_grid(np.array([BLACK - 5, BLACK + 5, BLACK]), columns=2))
+    assert mosaic.min() == 0 and mosaic.max() == 1 and mosaic.shape[0] > 60
+    assert mosaic[-10, -10] == 1  # no fourth image
+
+
+def test_reconstructions_stand_below_the_data():
+    mosaic = shown(plotting.reconstructions(np.array([BLACK] * 2), np.array([GREY] * 2)))
+    height, width = mosaic.shape
+    assert mosaic[height // 4, width // 4] == 0 and mosaic[3 * height // 4, 3 * width // 4] == 0.5
+
+
+def test_manifold_has_its_smallest_second_coordinate_at_the_bottom():
+    figure = plotting.latent_manifold(np.array([[BLACK, BLACK], [GREY, GREY]]), limits=(-3, 3))
+    mosaic = shown(figure)
+    height, width = mosaic.shape
+    assert mosaic[height // 4, width // 4] == 0.5 and mosaic[3 * height // 4, width // 4] == 0
+    axes = figure.axes[0]
+    lowest = dict(zip((t.get_text() for t in axes.get_yticklabels()), axes.get_yticks()))
+    assert lowest["-3"] > lowest["3"]  # pixel rows count downwards
+
+
+def test_traversals_label_their_rows():
+    axes = plotting.traversals(np.zeros((2, 3, 4, 4)), labels=["slant", "width"]).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["slant", "width"]
+    with pytest.raises(DgmjaxError, match="`labels` must be 2"):
+        plotting.traversals(np.zeros((2, 3, 4, 4)), labels=["slant"])
+
+
+def test_density_from_a_function_and_from_a_grid_agree_with_the_truth():
+    def log_prob(x):
+        return -0.5 * (x[:, 0] - 1) ** 2 - 2 * (x[:, 1] + 1) ** 2
+
+    limits = (-2.0, 2.0, -2.0, 2.0)
+    by_function = shown(plotting.density(log_prob, limits, resolution=41))
+    side = np.linspace(-2, 2, 41)
+    truth = -0.5 * (side[None, :] - 1) ** 2 - 2 * (side[:, None] + 1) ** 2
+    np.testing.assert_allclose(by_function, np.exp(truth), rtol=1e-5)
+    np.testing.assert_allclose(shown(plotting.density(truth, limits)), np.exp(truth))
+    row, column = np.unravel_index(by_function.argmax(), by_function.shape)
+    assert (side[column], side[row]) == pytest.approx((1, -1))
+
+
+def test_curves_share_panels_and_leave_gaps():
+    lines = [{"step": i, "train/loss": float(i), "rate": 0.1} for i in range(5)]
+    lines += [{"step": 4, "validation/loss": float("inf")}]
+    figure = plotting.curves(lines)
+    panels = {axes.get_title(): axes for axes in figure.axes}
+    assert list(panels) == ["loss", "rate"]
+    train, validation = panels["loss"].lines
+    np.testing.assert_array_equal(train.get_xydata(), [[i, i] for i in range(5)])
+    assert np.isnan(validation.get_ydata()).all()
+    many = plotting.curves([{"step": i, "loss": 3.0} for i in range(200)], names=["loss"])
+    np.testing.assert_allclose(many.axes[0].lines[1].get_ydata(), 3.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: plotting.image_grid(np.zeros((4, 4))), r"`images`.*\(4, 4\)"),
+        (lambda: plotting.image_grid(np.zeros((2, 4, 4, 2))), "1 or 3"),
+        (lambda: plotting.image_grid(np.zeros((0, 4, 4))), "not empty"),
+        (lambda: plotting.image_grid(np.full((1, 2, 2), np.nan)), "finite"),
+        (lambda: plotting.reconstructions(np.zeros((1, 2, 2)), np.zeros((2, 2, 2))), "`x_hat`"),
+        (lambda: plotting.latent_manifold(np.zeros((4, 4, 4))), r"\[rows, columns"),
+        (lambda: plotting.scatter(np.zeros((5, 3))), r"`samples` must be \[N, 2\]"),
+        (lambda: plotting.density(np.zeros(4), (0, 1, 0, 1)), "`log_prob`"),
+        (lambda: plotting.curves([{"step": 1}]), "`metrics`"),
+    ],
+)
+def test_refuses_bad_shapes(call, words):
+    with pytest.raises(DataError, match=words):
+        call()
+
+
+def test_refuses_bad_arguments(tmp_path):
+    with pytest.raises(DgmjaxError, match="`limits`"):
+        plotting.density(np.zeros((2, 2)), (1, 0, 0, 1))
+    with pytest.raises(DgmjaxError, match="`columns`"):
+        plotting.image_grid(np.zeros((1, 2, 2)), columns=-1)
+    with pytest.raises(RunError, match="can be written"):
+        plotting.save(plotting.image_grid(np.zeros((1, 2, 2))), tmp_path / "absent" / "x.png")

@@ -1,0 +1,113 @@
+"""The report: one page that needs nothing else and shows text as text."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from dgmjax.errors import RunError
+from dgmjax.plotting import image_grid, save
+from dgmjax.training.record import Published, Record
+from dgmjax.training.record_table import format_duration
+from dgmjax.training.report import write_report
+from dgmjax.training.run import RunFolder
+
+NASTY = "<script>alert(\"1\")</script> & 'x' | y"
+
+
+class Page(HTMLParser):
+    """Collects the tags, the pictures and the visible text, and checks that tags balance."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.sources, self.words, self.open = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.sources += [value for name, value in attributes if name in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture
+def run(tmp_path):
+    arguments = {"latent": 20, "name": NASTY}
+    with RunFolder.create(tmp_path, "vae_mnist", arguments, 3, tiny=True) as run:
+        yield run
+
+
+def test_a_run_without_results_has_a_report(run):
+    page = Page(write_report(run).read_text())
+    assert any("not been evaluated" in word for word in page.words)
+    assert "img" not in page.tags
+
+
+def test_report_holds_everything_and_needs_nothing(run):
+    for step in range(20):
+        run.write_metrics(step, **{"train/loss": 1 / (step + 1), "kl": float("nan")})
+    save(image_grid(np.random.default_rng(0).uniform(size=(4, 8, 8))), run.figures / "samples.png")
+    (run.figures / "not_a_picture.png").write_text("<b>")
+    run.write_records(
+        [
+            Record(
+                experiment="vae_mnist",
+                model=NASTY,
+                dataset="mnist",
+                binarisation="dynamic",
+                split="test",
+                num_examples=10_000,
+                metric="nll_bound_k5000",
+                estimator="importance-weighted",
+                value=87.654,
+                standard_error=0.231,
+                unit="nats",
+                published=Published(86.76, "Burda et al. 2016, table 1"),
+                seed=3,
+                step=100,
+                device="cpu x 1",
+                versions={},
+                seconds=7380.0,
+            )
+        ]
+    )
+    path = write_report(run)
+    text = path.read_text()
+    page = Page(text)
+    words = "\n".join(page.words)
+    expected = ("87.65 ± 0.23", "86.76", "Burda et al. 2016, table 1", "cpu x 1", "2 h 3 min")
+    for piece in (*expected, NASTY, "mnist, dynamic binarisation, test (10000)", "latent", "jax "):
+        assert piece in words, piece
+    assert page.tags.count("img") == 2  # the figure and the curves
+    for source in page.sources:
+        kind, _, data = source.partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(data).startswith(b"\x89PNG")
+    assert not re.search(r"<script|https?://|url\(|@import", text)
+    assert path == run.path / "report.html"
+
+
+def test_damaged_metrics_leave_the_old_report(run):
+    before = write_report(run).read_text()
+    (run.path / "metrics.jsonl").write_text('{"step": 1}\nx\n{"step": 2}\n')
+    with pytest.raises(RunError, match="Line 2"):
+        write_report(run)
+    assert (run.path / "report.html").read_text() == before
+
+
+def test_durations():
+    assert [format_duration(s) for s in (0.123, 59.6, 60, 3599.9)] == [
+        "0.12 s",
+        "1 min 0 s",
+        "1 min 0 s",
+        "1 h 0 min",
+    ]
