@@ -10,6 +10,7 @@ Key = jax.Array
 """A typed PRNG key, as `jax.random.key` makes it."""
 
 PyTree = Any
+Activation = Callable[[Array], Array]
 Batch = Mapping[str, Array]
 """A batch: arrays with one leading dimension. `x` is the data; `label`, `mask` and `log_det`
 are optional. `mask[B]` is 1 for real rows and 0 for padding. `log_det[B]` is the log absolute

@@ -42,9 +42,7 @@ def gan_eight_gaussians(
       tiny: a few steps.
     """
     steps = 100 if tiny else steps
-    dataset = data.load(
-        "eight_gaussians", splits={"train": 50_000, "validation": 1000, "test": NUM_SAMPLES}
-    )
+    dataset = data.load("eight_gaussians", n_train=50_000, n_validation=1000, n_test=NUM_SAMPLES)
     module = models.GAN(
         latent=latent,
         generator=nn.MLP(hidden, (2,)),

@@ -47,9 +47,13 @@ def iwae_mnist(
     steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
     optimiser = training.adam(learning_rate, steps, schedule=schedule, eps=1e-4)
     bound, units = (
-        training.Published(value, f"{SOURCE}, IWAE, k = {num_samples}")
-        for value in PUBLISHED[num_samples]
-    ) if num_samples in PUBLISHED else (None, None)
+        (
+            training.Published(value, f"{SOURCE}, IWAE, k = {num_samples}")
+            for value in PUBLISHED[num_samples]
+        )
+        if num_samples in PUBLISHED
+        else (None, None)
+    )
     return training.Experiment(
         model=f"IWAE k={num_samples} {'-'.join(map(str, (*hidden, latent)))}",
         module=models.dense_vae(dataset.event_shape, latent, hidden),

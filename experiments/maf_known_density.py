@@ -36,8 +36,8 @@ def maf_known_density(
       num_train: training points.
       tiny: fewer steps.
     """
-    sizes = {"train": num_train, "validation": 10_000, "test": 10_000}
-    points = data.load(dataset, splits=sizes)
+    sizes = {"n_train": num_train, "n_validation": 10_000, "n_test": 10_000}
+    points = data.load(dataset, **sizes)
     module = models.MAF(2, layers=layers, hidden=hidden)
     return density_experiment(
         f"MAF ({layers})",

@@ -31,8 +31,8 @@ def realnvp_moons(
       num_train: training points.
       tiny: fewer steps.
     """
-    sizes = {"train": num_train, "validation": 10_000, "test": 10_000}
-    dataset = data.load("moons", splits=sizes)
+    sizes = {"n_train": num_train, "n_validation": 10_000, "n_test": 10_000}
+    dataset = data.load("moons", **sizes)
     module = models.RealNVP(2, layers=layers, hidden=hidden)
     return density_experiment(
         f"RealNVP ({layers})",

@@ -76,11 +76,13 @@ class ElementwiseLogisticMixture(Bijector):
         log_weights, means, log_scales = self._constrained()
         u = (x[..., None] - means) * jnp.exp(-log_scales)
         below, above = jax.nn.log_sigmoid(u), jax.nn.log_sigmoid(-u)
-        log_cdf = _log_sum_exp(log_weights + below)
-        log_survival = _log_sum_exp(log_weights + above)
-        log_density = _log_sum_exp(log_weights + below + above - log_scales)
-        return log_cdf - log_survival, log_density - log_cdf - log_survival
-
-
-def _log_sum_exp(x: Array) -> Array:
-    return jax.nn.logsumexp(x, axis=-1)
+        log_cdf = jax.nn.logsumexp(log_weights + below, axis=-1)
+        log_survival = jax.nn.logsumexp(log_weights + above, axis=-1)
+        # Far out, log F' and the log of the smaller tail are large and nearly equal: their
+        # largest term is taken out of both.
+        right = (log_survival < log_cdf)[..., None]
+        tail = log_weights + jnp.where(right, above, below)
+        tail = tail - jax.lax.stop_gradient(tail.max(axis=-1, keepdims=True))
+        density = tail + jnp.where(right, below, above) - log_scales
+        log_det = jax.nn.logsumexp(density, axis=-1) - jax.nn.logsumexp(tail, axis=-1)
+        return log_cdf - log_survival, log_det - jnp.maximum(log_cdf, log_survival)

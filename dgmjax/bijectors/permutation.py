@@ -65,4 +65,4 @@ class Permutation(Bijector):
             return x
         if np.array_equal(order, np.arange(size)[::-1]):
             return x[..., ::-1]
-        return x[..., order]
+        return x[..., order.astype(np.int32)]

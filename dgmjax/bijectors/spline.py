@@ -1,5 +1,7 @@
 """Monotone rational-quadratic splines that survive float32."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,11 +74,12 @@ class ElementwiseSpline(Bijector):
     def _apply(self, x: Array, inverse: bool) -> tuple[Array, Array]:
         # Outside of the spline, where it is not wanted, it is evaluated at 0: no NaN gradients.
         if self.tails == "circular":
-            turns = jax.lax.stop_gradient(jnp.floor((x + self.bound) / (2 * self.bound)))
-            offset, inside = 2 * self.bound * turns, jnp.isfinite(x)
+            reduced, offset = _whole_turns(x, self.bound)
+            inside = jnp.isfinite(x)
         else:
-            offset, inside = jnp.zeros_like(x), (x >= -self.bound) & (x <= self.bound)
-        safe = jnp.where(inside, x - offset, 0)
+            reduced, offset = x, jnp.zeros_like(x)
+            inside = (x >= -self.bound) & (x <= self.bound)
+        safe = jnp.where(inside, reduced, 0)
         bin_ = self._bin(safe, of_height=inverse)
         y, log_det = (_inverse_in_bin if inverse else _forward_in_bin)(safe, *bin_)
         return jnp.where(inside, y + offset, x), jnp.where(inside, log_det, 0)
@@ -119,6 +122,17 @@ class ElementwiseSpline(Bijector):
             return jnp.concatenate([slopes, slopes[..., :1]], axis=-1)
         one = jnp.ones_like(bin_slopes[..., :1])
         return jnp.concatenate([one, slopes, one], axis=-1)
+
+
+def _whole_turns(x: Array, bound: float) -> tuple[Array, Array]:
+    """`x` brought into [-bound, bound], and the whole turns that were taken off it."""
+    period = 2 * bound
+    turns = jax.lax.stop_gradient(jnp.floor((x + bound) / period))
+    # The period in two parts, so that the product of the first with a few thousand turns is
+    # exact, and the difference of two large numbers does not lose what is small.
+    exponent = math.frexp(period)[1] - 11
+    high = math.ldexp(round(math.ldexp(period, -exponent)), exponent)
+    return (x - turns * high) - turns * (period - high), period * turns
 
 
 def num_spline_params(num_bins: int, tails: str) -> int:

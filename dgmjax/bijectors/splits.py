@@ -119,6 +119,10 @@ class CheckerboardPartition:
         return jnp.where(odd == self.phase, first, second)
 
 
+def _indices(mask: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(mask).astype(np.int32)
+
+
 @dataclasses.dataclass(frozen=True)
 class MaskPartition:
     """Any boolean mask (True: transformed), by gathers.
@@ -144,21 +148,21 @@ class MaskPartition:
 
     def kept(self, x: Array) -> Array:
         if len(self.event_shape) == 1:
-            return x[..., np.flatnonzero(~self.mask.value)]
+            return x[..., _indices(~self.mask.value)]
         return jnp.where(self.mask.value, 0, x)
 
     def changed(self, x: Array) -> Array:
-        return self._flat(x)[..., np.flatnonzero(self.mask.value)]
+        return self._flat(x)[..., _indices(self.mask.value)]
 
     def params(self, params: Array) -> Array:
         if len(self.event_shape) == 1:
             return params
         last = params.shape[-1]
         flat = params.reshape(*params.shape[: -len(self.event_shape) - 1], -1, last)
-        return flat[..., np.flatnonzero(self.mask.value), :]
+        return flat[..., _indices(self.mask.value), :]
 
     def merge(self, x: Array, changed: Array) -> Array:
-        flat = self._flat(x).at[..., np.flatnonzero(self.mask.value)].set(changed)
+        flat = self._flat(x).at[..., _indices(self.mask.value)].set(changed)
         return flat.reshape(x.shape)
 
     def _flat(self, x: Array) -> Array:

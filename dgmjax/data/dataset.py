@@ -12,7 +12,7 @@ Arrays = Mapping[str, np.ndarray]
 DEFAULT_SPLITS: Mapping[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Named splits of arrays with equal leading lengths.
 

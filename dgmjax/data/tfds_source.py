@@ -15,6 +15,7 @@ from dgmjax.data.dataset import Dataset, describe, set_apart
 from dgmjax.data.folders import VARIABLE
 from dgmjax.errors import DataError, require
 
+_CHUNK = 16_384  # rows that are held in their encoded form at once
 _FORMATS = ("array_record", "parquet")
 
 
@@ -130,18 +131,20 @@ def _decode(
     decoders = {name: tfds.decode.SkipDecoding() for name in encoded}
     try:
         source = builder.as_data_source(split=split, decoders=decoders or None)
-        rows = source.__getitems__(range(len(source)))
-        arrays = {}
+        parts: dict[str, list[np.ndarray]] = {key: [] for key in features}
+        for start in range(0, len(source), _CHUNK):
+            rows = source.__getitems__(range(start, min(start + _CHUNK, len(source))))
+            for key, name in features.items():
+                column = [row[name] for row in rows]
+                parts[key].append(_images(column) if name in encoded else np.asarray(column))
+        arrays = {key: np.concatenate(found) for key, found in parts.items()}
         for key, name in features.items():
-            column = [row[name] for row in rows]
-            arrays[key] = _images(column) if name in encoded else np.asarray(column)
+            expected = (builder.info.splits[split].num_examples, *known[name].shape)
+            if arrays[key].shape != expected or arrays[key].dtype.kind == "O":
+                raise ValueError(f"{name} has shape {arrays[key].shape}, not {expected}")
     except (OSError, ValueError, RuntimeError, IndexError) as error:
         what = f"a damaged split {split!r} in {home}"
         raise DataError(f"`data_dir` holds {what}: {error}.") from error
-    for key, name in features.items():
-        expected = (builder.info.splits[split].num_examples, *known[name].shape)
-        shape = arrays[key].shape
-        require(shape == expected, name, f"must have shape {expected}", shape, "", DataError)
     if "label" in arrays and arrays["label"].dtype.kind in "ui":
         arrays["label"] = arrays["label"].astype(np.int32)
     return arrays
@@ -158,11 +161,11 @@ def _images(encoded: Sequence[bytes]) -> np.ndarray:
     out = np.empty((len(encoded), *one(encoded[0]).shape), np.uint8)
 
     def fill(start: int) -> None:
-        for i in range(start, min(start + 1000, len(encoded))):
+        for i in range(start, min(start + 1024, len(encoded))):
             out[i] = one(encoded[i])
 
     with ThreadPoolExecutor(max_workers=4) as pool:
-        list(pool.map(fill, range(0, len(encoded), 1000)))
+        list(pool.map(fill, range(0, len(encoded), 1024)))
     return out
 
 

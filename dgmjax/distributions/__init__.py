@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submod_attrs={
         "autoregressive": ["Autoregressive"],
         "bernoulli": ["Bernoulli"],
+        "categorical": ["Categorical"],
         "logistic_mixture": ["DiscretisedLogisticMixture"],
         "student_t": ["StudentT"],
         "transformed": ["Transformed"],

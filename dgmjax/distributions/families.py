@@ -19,6 +19,7 @@ import numpy as np
 
 from dgmjax.distributions.bernoulli import Bernoulli as BernoulliDistribution
 from dgmjax.distributions.bernoulli import softplus
+from dgmjax.distributions.categorical import Categorical as CategoricalDistribution
 from dgmjax.distributions.logistic_mixture import (
     DiscretisedLogisticMixture as LogisticMixtureDistribution,
 )
@@ -32,14 +33,20 @@ Values = Literal["binary", "levels", "real", "count"]
 class Family(Protocol):
     """What a family is. Not checked: that parameters are finite."""
 
-    num_params: int
-    """Unconstrained parameters a site needs."""
+    @property
+    def num_params(self) -> int:
+        """Unconstrained parameters a site needs."""
+        ...
 
-    event_ndims: int
-    """Trailing axes of the data that one site covers: 0, or 1 for a vector of channels."""
+    @property
+    def event_ndims(self) -> int:
+        """Trailing axes of the data that one site covers: 0, or 1 for a vector of channels."""
+        ...
 
-    values: Values
-    """What the data may be; "levels" means the integers 0 .. levels - 1."""
+    @property
+    def values(self) -> Values:
+        """What the data may be; "levels" means the integers 0 .. levels - 1."""
+        ...
 
     def __call__(self, params: Array) -> distrax.Distribution:
         """The distribution whose batch shape is `params.shape[:-1]`."""
@@ -76,8 +83,8 @@ class Categorical:
     def num_params(self) -> int:
         return self.levels
 
-    def __call__(self, params: Array) -> distrax.Distribution:
-        return distrax.Categorical(logits=params)
+    def __call__(self, params: Array) -> CategoricalDistribution:
+        return CategoricalDistribution(params)
 
 
 def bounded(raw: Array, bound: float) -> Array:

@@ -1,16 +1,16 @@
 """Averages of objectives over a split: exact, whatever the batch size."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from dgmjax.data.batches import evaluation_batches
 from dgmjax.errors import require
-from dgmjax.types import Array, Batch, Key, Metrics
+from dgmjax.types import Array, Key, Metrics
 
-Evaluate = Callable[[Batch, Key], tuple[Array, Metrics]]
+Evaluate = Callable[[Mapping[str, Any], Key], tuple[Array, Metrics]]
 """An objective with its model already given: `(batch, key) -> (loss[B], metrics)`."""
 
 
@@ -39,11 +39,11 @@ def per_example(
     for index, batch in enumerate(evaluation_batches(arrays, batch_size)):
         loss, metrics = evaluate(batch, jax.random.fold_in(key, index))
         real = batch["mask"] > 0
-        for name, values in {"loss": loss, **metrics}.items():
-            values = np.asarray(values)
+        for name, value in {"loss": loss, **metrics}.items():
+            values = np.asarray(value)
             if values.shape[:1] == real.shape:
                 parts.setdefault(name, []).append(values[real])
-    return {name: np.concatenate(values) for name, values in parts.items()}
+    return {name: np.concatenate(part) for name, part in parts.items()}
 
 
 def average(values: np.ndarray) -> Measurement:

@@ -4,7 +4,6 @@
 2015), equations 8-13.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.errors import require
-from dgmjax.types import Array
+from dgmjax.types import Activation, Array
 
 
 def hidden_degrees(features: int, units: int) -> np.ndarray:
@@ -53,7 +52,7 @@ class MaskedMLP(nn.Module):
     features: int
     hidden: tuple[int, ...]
     num_params: int
-    activation: Callable[[Array], Array] = nn.relu
+    activation: Activation = nn.relu
     direct: bool = False
     residual: bool = False
     context_features: int = 0
@@ -188,7 +187,8 @@ class MaskedMLP(nn.Module):
         # At index 0 nothing was seen: the write goes to place 0 and is overwritten at index 1.
         seen = jnp.where(index > 0, previous.astype(carry["x"].dtype), 0.0)
         x = update(carry["x"], seen[..., None], jnp.maximum(index - 1, 0), axis=-1)
-        hidden, below = [], x
+        hidden: list[Array] = []
+        below = x
         for i, (starts, counts, width) in enumerate(self._groups()):
             start = jnp.asarray(starts)[index]
             live = jnp.arange(width) < jnp.asarray(counts)[index]

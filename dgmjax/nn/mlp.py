@@ -1,12 +1,10 @@
 """Multi-layer perceptron."""
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax.numpy as jnp
 
 from dgmjax.errors import require
-from dgmjax.types import Array
+from dgmjax.types import Activation, Array
 
 
 class MLP(nn.Module):
@@ -23,7 +21,7 @@ class MLP(nn.Module):
 
     hidden: tuple[int, ...]
     output: tuple[int, ...]
-    activation: Callable[[Array], Array] = nn.relu
+    activation: Activation = nn.relu
     event_ndims: int = 1
     zero_output: bool = False
     dtype: jnp.dtype | None = None

@@ -74,7 +74,7 @@ class Experiment:
     dataset: Dataset
     steps: int
     batch_size: int
-    transform: Transform = Identity()
+    transform: Transform = field(default_factory=Identity)
     evaluation_transform: Transform | None = None
     validation: Objective | None = None
     estimators: tuple[Estimator, ...] = ()

@@ -171,7 +171,7 @@ class _Loop:
     host: Progression = field(default_factory=Progression)
     latest: Checkpoints | None = None
     best: Checkpoints | None = None
-    best_state: State | None = None
+    best_state: Any = None
     history: list[dict[str, Any]] = field(default_factory=list)
     step: int = 0
 
@@ -192,18 +192,19 @@ class _Loop:
         if self.run is not None:
             self.latest = Checkpoints(self.run.checkpoints / "latest", self.keep)
             self.best = Checkpoints(self.run.checkpoints / "best", 2)
-            self._restore({"state": shapes, "sums": self.zeros()}, replicated(mesh))
+            tree = {"state": shapes, "sums": self.zeros()}
+            self._restore(self.latest, tree, replicated(mesh))
             self.run.truncate_metrics(self.step)
         if self.step == 0:
             state = jax.device_put(new_state(init_key, batch, data_key), replicated(mesh))
             self.tree = {"state": state, "sums": self.zeros()}
         self.progress.compile_seconds += time.perf_counter() - started
 
-    def _restore(self, template, sharding) -> None:
+    def _restore(self, checkpoints: Checkpoints, template, sharding) -> None:
         target = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), template
         )
-        restored = self.latest.restore(target)
+        restored = checkpoints.restore(target)
         if restored is not None:
             self.tree, host, self.step = restored
             self.host = Progression(**host)
@@ -330,14 +331,11 @@ class _Loop:
             return self.best_state
         self.best.wait()
         restored = self.best.restore(jax.tree.map(_struct, self.tree["state"]))
-        require(
-            restored is not None,
-            "run",
-            "must hold the best checkpoint that training wrote",
-            f"none in {self.best.folder}",
-            "Start anew with another --run-dir.",
-            CheckpointError,
-        )
+        if restored is None:
+            raise CheckpointError(
+                f"`run` must hold the best checkpoint that training wrote; got none in "
+                f"{self.best.folder}. Start anew with another --run-dir."
+            )
         return restored[0]
 
     def close(self) -> None:

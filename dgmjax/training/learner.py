@@ -1,6 +1,7 @@
 """Learners: pairs of pure functions `(init, step)` that turn objectives into train steps."""
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -58,6 +59,10 @@ class Learner(Protocol):
 
     def bind(self, state: State) -> Any:
         """The model with its current (or averaged) parameters, for objectives and sampling."""
+        ...
+
+    def variables(self, state: State) -> PyTree:
+        """Variables for `module.apply`."""
         ...
 
 
@@ -151,11 +156,13 @@ class GradientLearner:
             metrics |= {prefix + metric: value for metric, value in player_metrics.items()}
             finite &= ok
         if len(self.players) > 1:
-            metrics["loss"] = sum(metrics[f"{name}/loss"] for name in self.players)
+            losses = [metrics[f"{name}/loss"] for name in self.players]
+            metrics["loss"] = jnp.stack(losses).sum()
         ema = state.ema
         if self.ema_decay is not None:
             ema = optax.incremental_update(state.params, ema, 1.0 - self.ema_decay)
-        return state.replace(
+        return dataclasses.replace(
+            state,
             step=state.step + 1,
             ema=ema,
             skipped=state.skipped + ~finite,
@@ -201,7 +208,8 @@ class GradientLearner:
         norm = optax.tree.norm(grads)
         ok = jnp.isfinite(loss) & jnp.isfinite(norm)
         updates, optimiser = player.optimiser.update(grads, state.optimisers[name], params)
-        new = state.replace(
+        new = dataclasses.replace(
+            state,
             params={**state.params, **optax.apply_updates(params, updates)},
             optimisers={**state.optimisers, name: optimiser},
             collections={**state.collections, **collections},
@@ -218,10 +226,6 @@ class GradientLearner:
         """Variables for `module.apply`: averaged parameters where an average is kept."""
         params = state.params if state.ema is None else state.ema
         return {"params": params, **state.collections}
-
-    def evaluate(self, state: State, batch: Batch, key: Key, objective: Objective):
-        """`objective` at the current parameters: per-example loss and metrics."""
-        return self.module.apply(self.variables(state), batch, key, method=objective)
 
 
 def gradient_learner(

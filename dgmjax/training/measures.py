@@ -35,9 +35,7 @@ def latent_units(batch_size: int = 500) -> Measure:
     """Active units (see `evaluation.latent.active_units`)."""
 
     def measure(trained: Trained, arrays: Mapping[str, np.ndarray]) -> Measurement:
-        means = posterior_means(
-            lambda x: trained.call(_posterior_mean, x), arrays, batch_size
-        )
+        means = posterior_means(lambda x: trained.call(_posterior_mean, x), arrays, batch_size)
         return Measurement(float(active_units(means)), None, len(means))
 
     return measure

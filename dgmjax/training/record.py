@@ -130,7 +130,8 @@ class Record:
         """One line to print: what was measured, its error, and the published number."""
         what = f"{self.experiment}: {self.metric} on {self.dataset} {self.split}"
         published = f", published {self.published.value:g}" if self.published else ""
-        return f"{what} = {self.formatted_value()} {self.unit} (n = {self.num_examples}){published}"
+        number = f"{self.formatted_value()} {self.unit}"
+        return f"{what}, {self.model}: {number} (n = {self.num_examples}){published}"
 
     def formatted_value(self) -> str:
         """The value with its standard error, to the digits that the error leaves.

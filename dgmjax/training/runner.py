@@ -1,6 +1,8 @@
 """What the commands do: train an experiment, measure it, load it again, draw samples."""
 
+import io
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import jax
 import numpy as np
 
 from dgmjax.errors import CheckpointError, require
-from dgmjax.files import make_private_folder
+from dgmjax.files import make_private_folder, write_atomically
 from dgmjax.training import catalogue
 from dgmjax.training.checkpoint import Checkpoints
 from dgmjax.training.experiment import Experiment
@@ -18,7 +20,7 @@ from dgmjax.training.learner import Learner, State
 from dgmjax.training.mesh import make_mesh, replicated
 from dgmjax.training.record import Record
 from dgmjax.training.run import RunFolder
-from dgmjax.training.trained import Trained
+from dgmjax.training.trained import Trained, transformed
 from dgmjax.training.versions import device_description, package_versions
 from dgmjax.types import Key
 
@@ -43,19 +45,10 @@ def train(
     steps = steps or experiment.steps
     shell = partial(Trained, experiment, learner, seed=seed, folder=run)
 
-    def validate(state: State) -> dict[str, float]:
-        trained = shell(state)
-        values = trained.per_example(
-            experiment.validation, validation_arrays, experiment.evaluation_batch_size
-        )
-        return {name: float(v.mean()) for name, v in values.items() if v.ndim == 1}
-
     def preview(state: State, step: int) -> None:
         for name in experiment.previews:
-            draw_figure(shell(state, step=step), name)
+            draw_figure(shell(state, step=step), run, name)
 
-    if experiment.validation is not None:
-        validation_arrays = shell(None).arrays("validation")
     result = fit(
         learner,
         experiment.dataset.splits["train"],
@@ -66,7 +59,7 @@ def train(
         mesh=make_mesh(devices or 1),
         log_every=min(experiment.log_every, steps),
         evaluate_every=experiment.evaluate_every,
-        validate=None if experiment.validation is None else validate,
+        validate=_validation(experiment, shell),
         patience=experiment.patience,
         on_evaluation=preview if experiment.previews else None,
         run=run,
@@ -79,7 +72,7 @@ def train(
     records = evaluate(trained)
     run.write_records(records)
     for name in experiment.figures:
-        draw_figure(trained, name)
+        draw_figure(trained, run, name)
     if not quiet:
         for record in records:
             print(record.summary())
@@ -90,11 +83,25 @@ def train(
     return trained
 
 
-def draw_figure(trained: Trained, name: str) -> Path:
+def _validation(experiment: Experiment, shell: Callable) -> Callable | None:
+    """`state -> metrics` averaged over the validation split, or None."""
+    objective = experiment.validation
+    if objective is None:
+        return None
+    arrays = transformed(experiment, "validation")
+
+    def validate(state: State) -> dict[str, float]:
+        values = shell(state).per_example(objective, arrays, experiment.evaluation_batch_size)
+        return {name: float(value.mean()) for name, value in values.items() if value.ndim == 1}
+
+    return validate
+
+
+def draw_figure(trained: Trained, run: RunFolder, name: str) -> Path:
     """Draws one figure of the experiment into the run folder."""
     from dgmjax.plotting import save
 
-    path = trained.folder.figures / f"{name}.png"
+    path = run.figures / f"{name}.png"
     save(trained.experiment.figures[name](trained), path)
     return path
 
@@ -205,21 +212,21 @@ def sample(trained: Trained, *, num: int = 64, out: Path | None = None, seed: in
     in the units of the raw data. Without `out`, `samples.npy` goes to the run folder.
     """
     require(num >= 1, "num", "must be at least 1", num)
-    path = trained.folder.path / "samples.npy" if out is None else Path(out)
-    require(
-        path.suffix in (".png", ".npy", ".npz"),
-        "out",
-        "must end in .png, .npy or .npz",
-        str(path),
-    )
+    folder = Path() if trained.folder is None else trained.folder.path
+    path = folder / "samples.npy" if out is None else Path(out)
+    suffixes = (".png", ".npy", ".npz")
+    require(path.suffix in suffixes, "out", f"must end in one of {suffixes}", str(path))
     make_private_folder(path.parent)
     x = trained.sample(num, seed)
     if path.suffix == ".png":
         from dgmjax.plotting import recipes, save
 
         save(recipes.picture(trained, x), path)
-    elif path.suffix == ".npy":
-        np.save(path, x, allow_pickle=False)
+        return path
+    content = io.BytesIO()
+    if path.suffix == ".npy":
+        np.save(content, x, allow_pickle=False)
     else:
-        np.savez_compressed(path, x=x)
+        np.savez_compressed(content, x=x)
+    write_atomically(path, content.getvalue())
     return path

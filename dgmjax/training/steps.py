@@ -23,7 +23,9 @@ BLOCK = 256
 """Steps whose rows are sent to the device at once."""
 
 
-def prepared(batch: Mapping[str, Array], transform, data_key: Key, step: Array) -> dict[str, Array]:
+def prepared(
+    batch: Mapping[str, Array], transform, data_key: Key, step: Array | int
+) -> dict[str, Array]:
     """The transformed batch of a step; over several batches each gets a key of its own."""
     return transform(batch, jax.random.fold_in(data_key, step)) if transform else dict(batch)
 
@@ -81,7 +83,8 @@ class ResidentSteps:
         self.learner, self.transform, self.mesh = learner, transform, mesh
         self.batches, self.data_key = batches, data_key
         self.arrays = jax.device_put(dict(batches.arrays), replicated(mesh))
-        self._first, self._rows = -1, None
+        self._first = -1
+        self._rows: Any = None
 
     def run(self, state: State, sums: PyTree, step: int, count: int) -> tuple[State, PyTree, int]:
         """At most `count` steps from `step`; returns how many were run (a block holds so many)."""
@@ -117,7 +120,8 @@ class StreamedSteps:
     def __init__(self, learner, transform, mesh: Mesh, batches: Batches, data_key: Key):
         self.learner, self.transform, self.mesh = learner, transform, mesh
         self.batches, self.data_key = batches, data_key
-        self._next_step, self._stream = -1, None
+        self._next_step = -1
+        self._stream: Any = None
 
     def run(self, state: State, sums: PyTree, step: int, count: int) -> tuple[State, PyTree, int]:
         """At most `count` steps from `step`, a few at a time; returns how many were run."""
@@ -136,8 +140,7 @@ class StreamedSteps:
         return batch_sharding(self.mesh, int(self.learner.batches_per_step > 1))
 
     def _read(self) -> dict[str, Any]:
-        stream: Any = self._stream
-        batches = [next(stream) for _ in range(self.learner.batches_per_step)]
+        batches = [next(self._stream) for _ in range(self.learner.batches_per_step)]
         if len(batches) == 1:
             return batches[0]
         return {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}

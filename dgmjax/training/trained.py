@@ -19,6 +19,12 @@ EVALUATION_SEED = 20160101
 """Seed of the one fixed draw of binarisation or noise that every evaluation uses."""
 
 
+def transformed(experiment: Experiment, split: str) -> dict[str, np.ndarray]:
+    """The arrays of a split as the model sees them, with one fixed draw of any noise."""
+    transform = experiment.evaluation_transform or experiment.transform
+    return apply_once(transform, experiment.dataset.splits[split], EVALUATION_SEED)
+
+
 class Trained:
     """A model with its parameters and its data: what figures, estimators and users work with.
 
@@ -54,9 +60,7 @@ class Trained:
     def arrays(self, split: str) -> dict[str, np.ndarray]:
         """The transformed arrays of a split, with one fixed draw of any noise."""
         if split not in self._arrays:
-            transform = self.experiment.evaluation_transform or self.experiment.transform
-            raw = self.experiment.dataset.splits[split]
-            self._arrays[split] = apply_once(transform, raw, EVALUATION_SEED)
+            self._arrays[split] = transformed(self.experiment, split)
         return self._arrays[split]
 
     def call(self, method: Callable | str, *arguments: Any) -> Any:

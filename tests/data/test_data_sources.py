@@ -1,7 +1,7 @@
 """Sources by name: built-in, prepared by TFDS, real ones where they are, and their cache."""
 
 import json
-import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -156,6 +156,20 @@ def test_prepared_sets_that_do_not_fit(tiny_tfds, own_cache, tmp_path):
         load("tiny", data_dir=tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.fault
+@pytest.mark.parametrize("kept", [0.0, 0.5, None], ids=["empty", "half", "absent"])
+def test_damaged_prepared_sets(tiny_tfds, own_cache, tmp_path, kept):
+    shutil.copytree(tiny_tfds / "tfds", tmp_path / "data")
+    (path,) = tmp_path.glob("data/tiny/1.2.0/*-train.*")
+    content = path.read_bytes()
+    path.unlink()
+    if kept is not None:
+        path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(DataError, match="damaged split 'train'"):
+        load("tiny", data_dir=tmp_path / "data")
+
+
 def test_the_cache_is_private_and_survives_damage(own_cache):
     built = []
 
@@ -221,7 +235,7 @@ def test_hostile_archives(kind, tmp_path):
         if kind in ("link", "device"):
             archive.addfile(evil_member(kind))
         elif kind == "huge":
-            with open(os.devnull, "rb"), (tmp_path / "zeros").open("wb") as zeros:
+            with (tmp_path / "zeros").open("wb") as zeros:
                 zeros.truncate(2**27)
             with (tmp_path / "zeros").open("rb") as zeros:
                 archive.addfile(evil_member(kind), zeros)

@@ -104,7 +104,7 @@ def test_dequantised_integers_are_uniform_in_their_cell(levels):
 
 def test_dequantised_values_stay_in_their_cell_at_the_largest_draw(monkeypatch):
     """255 + (1 - 2^-24) is 256 in float32."""
-    largest = lambda key, shape, dtype: jnp.full(shape, 1 - 2.0**-24, dtype)  # noqa: E731
+    largest = lambda key, shape, dtype: jnp.full(shape, 1 - 2.0**-24, dtype)
     monkeypatch.setattr(transforms.jax.random, "uniform", largest)
     for levels in (17, 256):
         k = np.arange(levels)[:, None]
@@ -201,6 +201,8 @@ def test_compose_gives_each_transform_its_own_key_and_inverts_in_reverse():
     new = twice({"x": BYTES}, KEY)
     bits = Binarise("dynamic")({"x": BYTES}, jax.random.fold_in(KEY, 0))["x"]
     np.testing.assert_array_equal(twice.inverse(new["x"]), bits)
+    second = Dequantise(2)({"x": bits}, jax.random.fold_in(KEY, 1))["x"]
+    np.testing.assert_array_equal(new["x"], second)
     pair = Compose((Scale(), Logit(0.1)))
     np.testing.assert_allclose(pair.inverse(pair({"x": BYTES}, KEY)["x"]), BYTES, atol=1e-2)
 

@@ -11,7 +11,7 @@ from dgmjax.errors import require
 from dgmjax.models.base import DensityModel, num_dims
 from dgmjax.nn.autoregressive import bind_network
 from dgmjax.nn.masked_mlp import MaskedMLP
-from dgmjax.types import Array
+from dgmjax.types import Activation, Array
 
 
 class MADE(DensityModel):
@@ -43,7 +43,7 @@ class MADE(DensityModel):
     ordering: str = "natural"
     direct: bool = False
     residual: bool = False
-    activation: object = nn.relu
+    activation: Activation = nn.relu
     context_features: int = 0
     mask_seed: int = 0
     sampling: Method = "incremental"
@@ -77,9 +77,7 @@ class MADE(DensityModel):
             tables = self._tables()
             ordering = jnp.asarray(tables[0])[mask]
             permutations = [jnp.asarray(table)[mask] for table in tables]
-            params = reindex(
-                network.variables["params"], permutations, num_dims(self.event_shape)
-            )
+            params = reindex(network.variables["params"], permutations, num_dims(self.event_shape))
             network = type(network)(network.module, {**network.variables, "params": params})
         return Autoregressive(
             network,
@@ -109,9 +107,7 @@ class MADE(DensityModel):
             return self(context).log_prob(x)
         if self.is_initializing():
             self(context)
-        each = jax.lax.map(
-            lambda mask: self(context, mask).log_prob(x), jnp.arange(self.num_masks)
-        )
+        each = jax.lax.map(lambda mask: self(context, mask).log_prob(x), jnp.arange(self.num_masks))
         return jax.nn.logsumexp(each, axis=0) - jnp.log(self.num_masks)
 
     def sample(self, key, sample_shape=(), context=None) -> Array:

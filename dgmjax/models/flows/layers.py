@@ -8,14 +8,14 @@ from distrax import Bijector
 
 from dgmjax.bijectors.coupling import Coupling
 from dgmjax.bijectors.inverse import Inverse
-from dgmjax.bijectors.linear import Permutation
 from dgmjax.bijectors.masked_autoregressive import MaskedAutoregressive
+from dgmjax.bijectors.permutation import Permutation
 from dgmjax.bijectors.splits import as_partition
 from dgmjax.bijectors.transformers import Transformer
 from dgmjax.nn.autoregressive import bind_network
 from dgmjax.nn.masked_mlp import MaskedMLP
 from dgmjax.nn.mlp import MLP
-from dgmjax.types import Array
+from dgmjax.types import Activation, Array
 
 
 class FlowLayer(Protocol):
@@ -43,7 +43,7 @@ class MaskedAutoregressiveLayer(nn.Module):
     features: int
     hidden: tuple[int, ...]
     transformer: Transformer
-    activation: object = nn.relu
+    activation: Activation = nn.relu
     context_features: int = 0
     inverse: bool = False
     reverse: bool = False
@@ -87,7 +87,7 @@ class CouplingLayer(nn.Module):
     split: object
     transformer: Transformer
     hidden: tuple[int, ...] = ()
-    activation: object = nn.relu
+    activation: Activation = nn.relu
     network: nn.Module | None = None
 
     @nn.compact

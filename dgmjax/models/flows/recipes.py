@@ -91,9 +91,7 @@ def RealNVP(
     return Flow(event_shape=(features,), layers=parts, base=base)
 
 
-def NICE(
-    features: int, layers: int = 4, hidden: tuple[int, ...] = (1000,) * 5, **options
-) -> Flow:
+def NICE(features: int, layers: int = 4, hidden: tuple[int, ...] = (1000,) * 5, **options) -> Flow:
     """Additive couplings; the diagonal scaling is the scale of a learned normal base.
 
     Source: Dinh, Krueger & Bengio, "NICE: Non-linear Independent Components Estimation", 2014,

@@ -74,10 +74,6 @@ class VAE(nn.Module):
         return self.likelihood(self.posterior(x).sample(seed=key)).mean()
 
 
-
-
-
-
 def dense_vae(
     event_shape: Sequence[int],
     latent: int,
@@ -92,15 +88,13 @@ def dense_vae(
     `dense_vae((28, 28, 1), 50, (200, 200))` is the one-layer model of Burda, Grosse &
     Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5.
     """
-    observation = observation or Bernoulli()
+    family: Family = observation or Bernoulli()
     event_shape = tuple(event_shape)
     return VAE(
         latent=latent,
         encoder=MLP(tuple(hidden), (latent, 2), activation, event_ndims=len(event_shape)),
-        decoder=MLP(
-            tuple(reversed(hidden)), (*event_shape, observation.num_params), activation
-        ),
-        observation=observation,
+        decoder=MLP(tuple(reversed(hidden)), (*event_shape, family.num_params), activation),
+        observation=family,
         prior_model=prior_model,
         event_ndims=len(event_shape),
     )

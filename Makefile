@@ -1,0 +1,51 @@
+# `make demo` and `make test` set up everything that they need in .venv.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+READY := $(VENV)/.ready
+export JAX_PLATFORMS ?= cpu
+export PJRT_NPROC ?= 32
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: demo test test-all fault lint format typecheck benchmark results clean
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "dgmjax needs Python 3.11 or newer; set PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+demo: $(READY)  ## train a VAE on the built-in digits and write its report
+	$(BIN)/dgmjax train vae_digits
+
+test: $(READY)  ## what continuous integration runs
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not fault"
+
+test-all: $(READY)  ## the slow tests, too
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+fault: $(READY)  ## kills, corruption and other faults, each with its figure
+	$(BIN)/python -m pytest -m fault -s
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: $(READY)
+	$(BIN)/mypy
+
+benchmark: $(READY)  ## speed against other libraries; installs them into .peers
+	sh benchmarks/install_peers.sh
+	$(BIN)/python benchmarks/run.py
+
+results: $(READY)  ## the results table of README.md, from benchmarks/records
+	$(BIN)/python benchmarks/results_table.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

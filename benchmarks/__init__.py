@@ -1,0 +1,1 @@
+"""Speed against peers, and the tables of results that are generated from records."""

@@ -1,0 +1,55 @@
+"""What our sides share: the steady state of `fit`, and how many parameters a model has."""
+
+from typing import Any
+
+from benchmarks.worker import stopwatch
+from benchmarks.workload import Elapsed, Operation
+
+
+def configured() -> None:
+    """The environment that every entry point of dgmjax sets."""
+    from dgmjax.training import environment
+
+    environment.configure()
+
+
+def learner_and_count(module, objective, optimiser, data: dict[str, Any], batch_size: int):
+    """A learner of one player, and the number of its parameters."""
+    configured()
+    import jax
+
+    from dgmjax import training
+
+    learner = training.gradient_learner(module, {"model": training.Player(objective, optimiser)})
+    batch = {name: array[:batch_size] for name, array in data.items()}
+    params = jax.eval_shape(learner.init, jax.random.key(0), batch).params
+    return learner, sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def epochs_of_fit(learner, data: dict[str, Any], batch_size: int) -> Operation:
+    """n epochs of `fit` as a user calls it, with a log line and an evaluation each epoch.
+
+    The first epoch of a call, in which `fit` traces, initialises and moves the data, is left out:
+    the time is that from its end to the end of the last.
+    """
+    import jax
+
+    from dgmjax import training
+
+    steps = len(next(iter(data.values()))) // batch_size
+
+    def epoch(n: int) -> Elapsed:
+        marks = []
+        training.fit(
+            learner,
+            data,
+            key=jax.random.key(0),
+            steps=(n + 1) * steps,
+            batch_size=batch_size,
+            log_every=steps,
+            evaluate_every=steps,
+            on_evaluation=lambda state, step: marks.append(stopwatch()),
+        )
+        return Elapsed(marks[-1].cpu - marks[0].cpu, marks[-1].wall - marks[0].wall)
+
+    return epoch

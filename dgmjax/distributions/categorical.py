@@ -1,0 +1,61 @@
+"""Categorical distribution over levels, for data of any dtype."""
+
+import jax
+import jax.numpy as jnp
+
+from dgmjax.distributions.base import Distribution
+from dgmjax.types import Array, Key
+
+
+class Categorical(Distribution):
+    """P(x = k) = softmax(logits)_k for k in 0 .. K - 1, event shape ().
+
+    distrax's takes integers only and multiplies by a one-hot vector; this one gathers, and takes
+    levels in any dtype, since networks read them as floats. A level outside 0 .. K - 1 has
+    log-probability -inf.
+
+    >>> Categorical(jnp.zeros(4)).log_prob(jnp.array([2.0, 4.0])).round(4).tolist()
+    [-1.386299967765808, -inf]
+    """
+
+    def __init__(self, logits: Array):
+        super().__init__()
+        self.logits = jnp.asarray(logits)
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return self.logits.shape[:-1]
+
+    @property
+    def log_probs(self) -> Array:
+        """Normalised log-probabilities `[..., K]`, in at least float32."""
+        logits = self.logits.astype(jnp.promote_types(self.logits.dtype, jnp.float32))
+        return jax.nn.log_softmax(logits)
+
+    def log_prob(self, value: Array) -> Array:
+        value = jnp.asarray(value)
+        shape = jnp.broadcast_shapes(value.shape, self.batch_shape)
+        index = jnp.broadcast_to(value, shape).astype(jnp.int32)
+        levels = self.logits.shape[-1]
+        inside = (index >= 0) & (index < levels)
+        log_probs = jnp.broadcast_to(self.log_probs, (*shape, levels))
+        chosen = jnp.clip(index, 0, levels - 1)[..., None]
+        return jnp.where(inside, jnp.take_along_axis(log_probs, chosen, -1)[..., 0], -jnp.inf)
+
+    def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
+        """Levels as int32."""
+        shape = (*sample_shape, *self.batch_shape)
+        return jax.random.categorical(key, self.logits, shape=shape)
+
+    def mean(self) -> Array:
+        return (jnp.exp(self.log_probs) * jnp.arange(self.logits.shape[-1])).sum(-1)
+
+    def mode(self) -> Array:
+        return jnp.argmax(self.logits, -1)
+
+    def entropy(self) -> Array:
+        return -(jnp.exp(self.log_probs) * self.log_probs).sum(-1)

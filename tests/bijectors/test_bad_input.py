@@ -1,0 +1,151 @@
+"""Bad input ends in an error that names the argument and says what would do."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dgmjax import bijectors as bj
+from dgmjax.errors import DataError, DgmjaxError
+
+from .networks import Autoregressive, Dense
+
+NAN = jnp.array([0.0, jnp.nan, 1.0])
+NET = Dense((2,), (2, 2))
+CONDITIONER = bj.Conditioner(NET, NET.init(jax.random.key(0)))
+MADE = bj.Conditioner(Autoregressive(4, 2), Autoregressive(4, 2).init(jax.random.key(0)))
+
+
+def coupling(split=None, shape=(4,), transformer=None, **kwargs):
+    return bj.Coupling(
+        bj.halves() if split is None else split,
+        CONDITIONER,
+        transformer or bj.Affine(),
+        shape,
+        **kwargs,
+    )
+
+
+class Callable:
+    def __call__(self, x, context=None):
+        return jnp.zeros((*x.shape, 2))
+
+
+CASES = {
+    "event shape": (lambda: coupling().forward(jnp.zeros((2, 3))), r"`x` .*\(4,\).*\(2, 3\)"),
+    "scalar": (lambda: coupling().forward(jnp.zeros(())), r"`x` must end in"),
+    "conditioner's output": (
+        lambda: coupling(transformer=bj.Shift()).forward(jnp.zeros((3, 4))),
+        r"`conditioner` must return parameters of shape \(3, 2, 1\)",
+    ),
+    "network's output": (
+        lambda: bj.MaskedAutoregressive(MADE, bj.Shift()).inverse(jnp.zeros((3, 4))),
+        r"`network` must return parameters of shape \(3, 4, 1\)",
+    ),
+    "network without step": (
+        lambda: bj.MaskedAutoregressive(Callable(), bj.Affine()),
+        r"`network` must have `init_carry` and `step`.*scan",
+    ),
+    "unknown method": (
+        lambda: bj.MaskedAutoregressive(MADE, bj.Affine(), forward_method="newton"),
+        r"`forward_method` must be one of.*'newton'",
+    ),
+    "context": (
+        lambda: coupling(context=jnp.zeros((3, 2))).forward(jnp.zeros((5, 4))),
+        r"`context` must broadcast",
+    ),
+    "empty halves": (lambda: coupling(shape=(1,)), r"`event_shape` must have at least 2"),
+    "channel split of a vector": (lambda: coupling(bj.channel()), r"`event_shape`.*`halves`"),
+    "checkerboard of a vector": (lambda: coupling(bj.checkerboard()), r"`event_shape` must be"),
+    "empty mask": (
+        lambda: coupling(np.zeros(4, bool)),
+        r"`split` must leave entries on both sides; got 0 of 4",
+    ),
+    "full mask": (lambda: coupling(np.ones(4, bool)), r"`split` must leave entries"),
+    "mask's shape": (lambda: coupling(np.ones(3, bool)), r"`split` must have the event shape"),
+    "indices twice": (lambda: coupling([1, 1]), r"`split` must be .*distinct"),
+    "index outside": (lambda: coupling([1, 4]), r"`split` must be .*\[0, 4\)"),
+    "no permutation": (lambda: bj.Permutation([0, 2]), r"`indices` must be a permutation"),
+    "permutation of floats": (lambda: bj.Permutation([0.0, 1.0]), r"`indices`"),
+    "lu permutation": (
+        lambda: bj.LU(jnp.zeros((3, 3)), [1, 0]),
+        r"`permutation` must have 3 entries",
+    ),
+    "lu signs": (lambda: bj.LU(jnp.zeros((2, 2)), signs=[1, 0]), r"`signs`"),
+    "odd height": (
+        lambda: bj.Squeeze(2).inverse(jnp.zeros((5, 4, 1))),
+        r"`x` must have a height and width that 2 divides; got shape \(5, 4, 1\)",
+    ),
+    "channels to unsqueeze": (lambda: bj.Squeeze(2).forward(jnp.zeros((2, 2, 3))), r"4 divides"),
+    "not square": (lambda: bj.Linear(jnp.zeros((2, 3))), r"`matrix` must be square"),
+    "singular": (lambda: bj.Linear(jnp.ones((2, 2))), r"`matrix` must be invertible"),
+    "nan affine": (lambda: bj.ElementwiseAffine(NAN), r"`shift` must be finite; got 1 of 3"),
+    "nan planar": (lambda: bj.Planar(NAN, jnp.ones(3), jnp.array(0.0)), r"must be finite"),
+    "nan radial": (lambda: bj.Radial(NAN, jnp.array(0.0), jnp.array(0.0)), r"must be finite"),
+    "infinite network": (
+        lambda: bj.MaskedAutoregressive(
+            bj.Conditioner(Autoregressive(4, 2), {"w": jnp.array(jnp.inf)}), bj.Affine()
+        ),
+        r"`network` must be finite",
+    ),
+    "nan spline": (lambda: bj.RationalQuadraticSpline(2)(jnp.full(5, jnp.nan)), r"`params`"),
+    "spline's size": (lambda: bj.RationalQuadraticSpline(4)(jnp.zeros(12)), r"dimension of 11"),
+    "one bin": (lambda: bj.RationalQuadraticSpline(1), r"`num_bins` must be at least 2"),
+    "tails": (lambda: bj.RationalQuadraticSpline(4, tails="cubic"), r"`tails` must be one of"),
+    "no components": (lambda: bj.MixtureOfLogisticsCDF(0), r"`num_components`"),
+    "bound": (lambda: bj.Affine(-1.0), r"`bound`"),
+    "u and w": (lambda: bj.Planar(jnp.ones(3), jnp.ones(2), jnp.ones(())), r"`w` must have"),
+    "not orthonormal": (
+        lambda: bj.Sylvester(jnp.ones((3, 2)), jnp.eye(2), jnp.eye(2), jnp.zeros(2)),
+        r"`basis` must have orthonormal columns",
+    ),
+    "wide basis": (lambda: bj.orthonormal_columns(jnp.ones((2, 3))), r"M <= D"),
+    "parametrisation": (lambda: bj.SylvesterFamily(3, "cayley"), r"`parametrisation`"),
+    "family params": (lambda: bj.PlanarFamily(3)(jnp.zeros(6)), r"dimension of 7"),
+    "outside unit": (
+        lambda: bj.Sigmoid().inverse(jnp.array([0.5, 1.5])),
+        r"`x` must lie in \[0, 1\].*1 of 2 entries outside, the first 1.5",
+    ),
+    "negative": (lambda: bj.Softplus().inverse(jnp.array([-1.0])), r"`x` must lie in"),
+    "margin": (lambda: bj.Sigmoid(0.5), r"`margin`"),
+    "no bijectors": (lambda: bj.compose(), r"`bijectors`"),
+    "not a bijector": (lambda: bj.compose(bj.Squeeze(), jnp.sin), r"`bijectors\[1\]`"),
+    "inverse of a function": (lambda: bj.Inverse(jnp.sin), r"`bijector`"),
+    "stack": (
+        lambda: bj.Repeat(bj.ElementwiseAffine(jnp.zeros((3, 2))), 4),
+        r"`stacked` must have arrays with a leading dimension of 4",
+    ),
+    "unequal stack": (
+        lambda: bj.stack_bijectors([bj.ElementwiseAffine(1.0), bj.ElementwiseAffine(1.0, 2.0)]),
+        r"`bijectors\[1\]`",
+    ),
+    "one example": (lambda: bj.actnorm_init(jnp.ones((1, 3))), r"at least 2 examples"),
+    "channels": (
+        lambda: bj.ActNorm(jnp.ones(3), jnp.ones(3), 3).forward(jnp.zeros((2, 2, 4))),
+        r"`x` must have at least 3 dimensions, the last of 3 channels",
+    ),
+    "negative variance": (lambda: bj.BatchNorm(jnp.ones(2), -jnp.ones(2)), r"`variance`"),
+    "one channel": (
+        lambda: bj.MultiScale([bj.Inverse(bj.Squeeze(1)), bj.Squeeze(1)], (2, 2, 1)),
+        r"`levels\[0\]` must give at least 2 channels",
+    ),
+    "multiscale's base": (
+        lambda: bj.MultiScale([bj.Squeeze(2)], (4, 4, 1)).forward(jnp.zeros((2, 15))),
+        r"event shape \(16,\)",
+    ),
+    "vector for conv": (lambda: bj.Invertible1x1Convolution(bj.Squeeze()), r"`linear`"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input_is_named(name):
+    call, message = CASES[name]
+    with pytest.raises(DgmjaxError, match=message):
+        call()
+
+
+def test_points_outside_are_a_data_error_and_nan_under_jit():
+    with pytest.raises(DataError):
+        bj.Sigmoid().inverse(jnp.array(-0.1))
+    found = jax.jit(bj.Sigmoid().inverse)(jnp.array([-0.1, 0.5, 1.0]))
+    assert jnp.isnan(found[0]) and jnp.isfinite(found[1:]).all()

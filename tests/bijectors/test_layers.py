@@ -1,0 +1,241 @@
+"""What the table cannot say: truths of single bijectors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dgmjax import bijectors as bj
+from dgmjax.bijectors.splits import as_partition
+
+from .networks import Dense
+from .table import ROWS, repeated
+
+KEY = jax.random.key(0)
+
+
+def test_zero_parameters_are_the_identity():
+    z = jax.random.normal(KEY, (6, 4))
+    families = [
+        bj.PlanarFamily(4),
+        bj.RadialFamily(4),
+        bj.SylvesterFamily(4, "orthogonal", 2),
+        bj.SylvesterFamily(4, "householder", 2),
+        bj.SylvesterFamily(4, "triangular"),
+    ]
+    for family in families:
+        x, log_det = family(jnp.zeros(family.num_params)).forward_and_log_det(z)
+        np.testing.assert_allclose(x, z, atol=2e-6)
+        np.testing.assert_allclose(log_det, 0, atol=2e-6)
+    elementwise = [
+        bj.Shift(),
+        bj.Affine(),
+        bj.RationalQuadraticSpline(8),
+        bj.RationalQuadraticSpline(5, bound=np.pi, tails="circular"),
+        bj.MixtureOfLogisticsCDF(3),
+    ]
+    for family in elementwise:
+        x, log_det = family(jnp.zeros((4, family.num_params))).forward_and_log_det(z)
+        np.testing.assert_allclose(x, z, atol=4e-6)
+        np.testing.assert_allclose(log_det, 0, atol=4e-6)
+
+
+@pytest.mark.parametrize("kind", ["planar", "radial", "orthogonal", "householder", "triangular"])
+def test_amortised_flows_have_one_map_for_each_example(kind):
+    family = {
+        "planar": bj.PlanarFamily(3),
+        "radial": bj.RadialFamily(3),
+        "orthogonal": bj.SylvesterFamily(3, "orthogonal", 2),
+        "householder": bj.SylvesterFamily(3, "householder", 2),
+        "triangular": bj.SylvesterFamily(3, "triangular"),
+    }[kind]
+    params = jax.random.normal(KEY, (5, family.num_params))
+    z = jax.random.normal(jax.random.key(1), (2, 5, 3))
+
+    @jax.jit
+    def run(params, z):
+        x, log_det = family(params).forward_and_log_det(z)
+        return x, log_det, *family(params).inverse_and_log_det(x)
+
+    x, log_det, back, back_log_det = run(params, z)
+    assert x.shape == z.shape and log_det.shape == (2, 5)
+    np.testing.assert_allclose(back, z, atol=1e-4)
+    np.testing.assert_allclose(back_log_det, -log_det, atol=1e-4)
+    alone = family(params[3]).forward(z[:, 3])
+    np.testing.assert_allclose(x[:, 3], alone, atol=1e-5)
+
+
+def test_orthonormal_bases_are_orthonormal():
+    raw = 5 * jax.random.normal(KEY, (7, 6, 4))
+    bases = [bj.orthonormal_columns(raw), bj.householder_columns(jnp.swapaxes(raw, 1, 2), 4)]
+    for basis in [*bases, bj.permutation_columns(4, flip=True)[None]]:
+        gram = np.swapaxes(basis, -1, -2) @ basis
+        np.testing.assert_allclose(gram, np.broadcast_to(np.eye(4), gram.shape), atol=2e-6)
+
+
+def test_circular_spline_is_a_map_of_the_circle():
+    params = jax.random.normal(KEY, (15,))
+    spline = bj.RationalQuadraticSpline(5, bound=np.pi, tails="circular")(params)
+    z = jnp.linspace(-3, 3, 13)
+    x, log_det = spline.forward_and_log_det(z)
+    for turns in (-2, 1, 100):
+        shifted, same = spline.forward_and_log_det(z + 2 * np.pi * turns)
+        np.testing.assert_allclose(shifted - 2 * np.pi * turns, x, atol=5e-4)
+        np.testing.assert_allclose(same, log_det, atol=5e-3)
+    ends = jnp.array([-np.pi + 1e-4, np.pi - 1e-4])
+    slopes = jax.vmap(jax.grad(spline.forward))(ends)
+    np.testing.assert_allclose(slopes[0], slopes[1], rtol=1e-2)
+
+
+def test_lu_factorises_a_given_matrix():
+    matrix = jnp.linalg.qr(jax.random.normal(KEY, (5, 5)))[0] * 1.3
+    z = jax.random.normal(jax.random.key(1), (3, 5))
+    x, log_det = bj.LU.from_matrix(matrix).forward_and_log_det(z)
+    np.testing.assert_allclose(x, z @ matrix.T, atol=1e-5)
+    np.testing.assert_allclose(log_det, 5 * np.log(1.3), rtol=1e-5)
+
+
+def test_householder_is_orthogonal():
+    matrix = bj.Householder(jax.random.normal(KEY, (3, 4))).forward(jnp.eye(4))
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(4), atol=1e-6)
+    np.testing.assert_array_equal(bj.Householder(jnp.zeros((2, 4))).forward(jnp.eye(4)), np.eye(4))
+
+
+def test_data_dependent_initialisation_standardises_each_channel():
+    x = 3 + 0.01 * jax.random.normal(KEY, (64, 4, 4, 3)) * jnp.array([1.0, 10.0, 100.0])
+    z = bj.ActNorm(*bj.actnorm_init(x), event_ndims=3).inverse(x)
+    np.testing.assert_allclose(z.mean((0, 1, 2)), 0, atol=1e-3)
+    np.testing.assert_allclose(z.std((0, 1, 2)), 1, atol=1e-2)
+    constant = bj.actnorm_init(jnp.ones((8, 2)))
+    assert jnp.isfinite(bj.ActNorm(*constant).inverse(jnp.zeros(2))).all()
+
+
+def test_batch_norm_standardises_and_follows_the_formula():
+    x = 2 + 3 * jax.random.normal(KEY, (4096, 2))
+    mean, variance = x.mean(0), x.var(0)
+    beta, gamma = jnp.array([0.5, -1.0]), jnp.array([0.3, -0.2])
+    z, log_det = bj.BatchNorm(mean, variance, beta, gamma).inverse_and_log_det(x)
+    wanted = (x - mean) / jnp.sqrt(variance + 1e-5) * jnp.exp(gamma) + beta
+    np.testing.assert_allclose(z, wanted, atol=1e-5)
+    np.testing.assert_allclose(log_det, (gamma - 0.5 * jnp.log(variance + 1e-5)).sum(), rtol=1e-5)
+
+
+def test_squeeze_keeps_blocks_together():
+    x = jnp.arange(2 * 4 * 6 * 3.0).reshape(2, 4, 6, 3)
+    z = bj.Squeeze(2).inverse(x)
+    assert z.shape == (2, 2, 3, 12)
+    np.testing.assert_array_equal(z[1, 1, 2], x[1, 2:4, 4:6].reshape(-1))
+    np.testing.assert_array_equal(bj.Squeeze(2).forward(z), x)
+
+
+def test_multiscale_factors_out_half_of_the_channels():
+    flow = ROWS["multiscale"].make(KEY, 1.0)
+    assert flow.base_shapes == ((2, 2, 4), (2, 2, 4))
+    x = jax.random.normal(KEY, (3, 4, 4, 2))
+    z, log_det = flow.inverse_and_log_det(x)
+    fine, first = flow.levels[0].inverse_and_log_det(x)
+    coarse, second = flow.levels[1].inverse_and_log_det(fine[..., :4])
+    np.testing.assert_allclose(flow.split_base(z)[0], fine[..., 4:])
+    np.testing.assert_allclose(flow.split_base(z)[1], coarse)
+    np.testing.assert_allclose(log_det, first + second, rtol=1e-5)
+
+
+def test_every_split_covers_each_entry_once():
+    shapes = {
+        bj.halves(): (5,),
+        bj.alternating(True): (5,),
+        bj.channel(): (3, 3, 4),
+        bj.checkerboard(): (3, 4, 2),
+        bj.checkerboard(True): (3, 3, 2),
+    }
+    for split, shape in shapes.items():
+        x = jnp.arange(1.0, 1 + np.prod(shape)).reshape(shape)
+        partition, other = (
+            split.partition(shape),
+            as_partition(type(split)(split.kind, not split.swap), shape),
+        )
+        changed = {float(v) for v in partition.changed(x).ravel()}
+        swapped = {float(v) for v in other.changed(x).ravel()}
+        assert not changed & swapped
+        assert changed | swapped == {float(v) for v in x.ravel()}
+        seen = {float(v) for v in partition.kept(x).ravel()} - {0.0}
+        assert seen == swapped
+        np.testing.assert_array_equal(partition.merge(x, partition.changed(x)), x)
+
+
+def test_mask_and_indices_say_the_same():
+    network = Dense((3,), (2, 2))
+    conditioner = bj.Conditioner(network, network.init(KEY))
+    mask = np.array([False, True, False, True, False])
+    z = jax.random.normal(KEY, (3, 5))
+    by_mask = bj.Coupling(mask, conditioner, bj.Affine(), (5,)).forward(z)
+    by_indices = bj.Coupling([3, 1], conditioner, bj.Affine(), (5,)).forward(z)
+    np.testing.assert_array_equal(by_mask, by_indices)
+    np.testing.assert_array_equal(by_mask[:, ~mask], z[:, ~mask])
+
+
+def test_repeat_equals_its_layers_one_by_one():
+    z = jax.random.normal(jax.random.key(5), (4, 4))
+    for unroll in (True, False):
+        flow = repeated(KEY, 1.0, unroll, 6, remat=True)
+        layers = bj.compose(*(flow.layer(i) for i in range(6)))
+        for run in ("forward_and_log_det", "inverse_and_log_det"):
+            ours, truth = jax.jit(lambda f, g, z, r=run: (getattr(f, r)(z), getattr(g, r)(z)))(
+                flow, layers, z
+            )
+            for a, b in zip(ours, truth):
+                np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_repeat_compiles_one_layer_whatever_the_depth():
+    def size(num_layers):
+        flow = repeated(KEY, 1.0, "auto", num_layers)
+        jaxpr = jax.make_jaxpr(lambda f, z: f.forward_and_log_det(z))(flow, jnp.zeros((2, 4)))
+        return len(str(jaxpr.jaxpr).splitlines())
+
+    assert size(32) == size(8)
+    assert size(4) > size(2)
+
+
+def test_stacking_bijectors_equals_building_them_stacked():
+    layers = [bj.ElementwiseAffine(jnp.full(3, i), jnp.full(3, 0.1 * i)) for i in range(6)]
+    stacked = bj.stack_bijectors([bj.compose(layer, bj.Permutation([1, 2, 0])) for layer in layers])
+    flow = bj.Repeat(stacked, 6)
+    z = jax.random.normal(KEY, (2, 3))
+    x = z
+    for i in range(6):
+        x = (i + jnp.exp(0.1 * i) * x)[:, jnp.array([1, 2, 0])]
+    np.testing.assert_allclose(flow.forward(z), x, rtol=1e-5)
+
+
+def test_composition_sums_log_dets_of_members_of_any_rank():
+    image = ROWS["coupling_channel"].make(KEY, 1.0)
+    scale = bj.ElementwiseAffine(jnp.zeros(()), jnp.array(0.3))
+    flow = bj.compose(scale, bj.Householder(jnp.ones((1, 3))), image, scale)
+    z = jax.random.normal(KEY, (5, 2, 2, 3))
+    _, log_det = flow.forward_and_log_det(z)
+    _, inner = image.forward_and_log_det(bj.Householder(jnp.ones((1, 3))).forward(np.exp(0.3) * z))
+    np.testing.assert_allclose(log_det, inner + 2 * 12 * 0.3, rtol=1e-5)
+
+
+def test_sigmoid_is_the_logit_transform_of_pixels():
+    x = jnp.array([0.0, 0.5, 1.0, 0.25])
+    z, log_det = bj.Sigmoid(1e-6).inverse_and_log_det(x)
+    p = 1e-6 + (1 - 2e-6) * np.asarray(x, np.float64)
+    np.testing.assert_allclose(z, np.log(p / (1 - p)), rtol=1e-5, atol=1e-6)
+    wanted = np.log(1 - 2e-6) - np.log(p) - np.log(1 - p)
+    np.testing.assert_allclose(log_det, wanted, rtol=1e-5)
+
+
+def test_a_bijector_is_a_layer_of_a_scan_and_can_be_differentiated():
+    flow = ROWS["coupling_affine"].make(KEY, 1.0)
+    z = jnp.ones((2, 5))
+
+    def loss(flow):
+        x, _ = jax.lax.scan(lambda x, _: (flow.forward(x), None), z, None, length=3)
+        return jnp.sum(x)
+
+    gradient = jax.jit(jax.grad(loss))(flow)
+    leaves = jax.tree.leaves(gradient)
+    assert leaves and all(jnp.isfinite(leaf).all() for leaf in leaves)
+    assert any(jnp.abs(leaf).max() > 0 for leaf in leaves)
