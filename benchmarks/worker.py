@@ -17,6 +17,7 @@ import platform
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 
 from benchmarks.workload import Elapsed, Operation, Side
 
@@ -52,19 +53,21 @@ class Worker:
     """Answers requests about one side."""
 
     def __init__(self, side: Side, tiny: bool):
-        self.side, self.tiny, self.prepared = side, tiny, None
+        self.side, self.tiny = side, tiny
+        self.operations: Mapping[str, Operation] = {}
 
     def answer(self, request: dict) -> dict:
         if request["do"] == "prepare":
             return self._prepare()
-        return timed(self.prepared.operations[request["operation"]], request["n"])._asdict()
+        return timed(self.operations[request["operation"]], request["n"])._asdict()
 
     def _prepare(self) -> dict:
         start = stopwatch()
-        self.prepared = self.side.prepare(self.tiny)
-        for operation in self.prepared.operations.values():
+        prepared = self.side.prepare(self.tiny)
+        self.operations = prepared.operations
+        for operation in self.operations.values():
             operation(1)
-        facts = {"versions": versions(self.side.packages), **self.prepared.facts}
+        facts = {"versions": versions(self.side.packages), **prepared.facts}
         return {"facts": facts, "seconds": since(start)._asdict()}
 
 

@@ -80,9 +80,7 @@ def pythae_side(tiny: bool) -> Prepared:
     torch.set_num_threads(1)
     logging.disable(logging.INFO)
     # Its default architecture for vectors is 784-512-20 with relu.
-    model = VAE(
-        VAEConfig(input_dim=(1, 28, 28), latent_dim=LATENT, reconstruction_loss="bce")
-    )
+    model = VAE(VAEConfig(input_dim=(1, 28, 28), latent_dim=LATENT, reconstruction_loss="bce"))
     data = torch.from_numpy(images(tiny)).reshape(-1, 1, 28, 28)
     config = BaseTrainerConfig(
         output_dir=tempfile.mkdtemp(),

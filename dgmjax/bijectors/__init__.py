@@ -29,7 +29,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "planar": ["Planar"],
         "radial": ["Radial"],
         "repeat": ["Repeat", "stack_bijectors"],
-        "solver": ["solve_increasing"],
+        "solver": ["check_converged", "solve_increasing"],
         "spline": ["ElementwiseSpline"],
         "splits": ["alternating", "channel", "checkerboard", "halves"],
         "squeeze": ["Squeeze"],

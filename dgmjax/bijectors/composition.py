@@ -40,11 +40,15 @@ class Composition(Bijector):
         self.bijectors = tuple(bijectors)
 
     def forward(self, x: Array) -> Array:
+        x = as_float(x)
+        check_ndims(self, x, self.event_ndims_in)
         for bijector in self.bijectors:
             x = bijector.forward(x)
         return x
 
     def inverse(self, y: Array) -> Array:
+        y = as_float(y)
+        check_ndims(self, y, self.event_ndims_out)
         for bijector in reversed(self.bijectors):
             y = bijector.inverse(y)
         return y

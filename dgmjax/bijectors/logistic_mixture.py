@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from distrax import Bijector
 
 from dgmjax.bijectors.base import as_float, require_finite
-from dgmjax.bijectors.solver import solve_increasing
+from dgmjax.bijectors.solver import check_converged, solve_increasing
 from dgmjax.errors import require
 from dgmjax.types import Array
 
@@ -56,13 +56,16 @@ class ElementwiseLogisticMixture(Bijector):
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         z = as_float(x)
+        y = check_converged(_solve(self, z))
+        return y, -self._logit_cdf(y)[1]
+
+    def _solve(self, z: Array) -> Array:
         _, means, log_scales = self._constrained()
         ends = means + jnp.exp(log_scales) * z[..., None]
         lower, upper = ends.min(-1), ends.max(-1)
         margin = 1e-5 * (1 + jnp.abs(lower) + jnp.abs(upper))
         z = jnp.broadcast_to(z, lower.shape)
-        y = solve_increasing(lambda t: self._logit_cdf(t)[0] - z, lower - margin, upper + margin)
-        return y, -self._logit_cdf(y)[1]
+        return solve_increasing(lambda y: self._logit_cdf(y)[0] - z, lower - margin, upper + margin)
 
     def _constrained(self) -> tuple[Array, Array, Array]:
         logits, means, log_scales = jnp.split(self.params, 3, axis=-1)
@@ -86,3 +89,7 @@ class ElementwiseLogisticMixture(Bijector):
         density = tail + jnp.where(right, below, above) - log_scales
         log_det = jax.nn.logsumexp(density, axis=-1) - jax.nn.logsumexp(tail, axis=-1)
         return log_cdf - log_survival, log_det - jnp.maximum(log_cdf, log_survival)
+
+
+# Compiled by itself, so that calls outside of `jit` do not compile the loop each time.
+_solve = jax.jit(ElementwiseLogisticMixture._solve)

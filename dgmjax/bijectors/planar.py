@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from distrax import Bijector
 
 from dgmjax.bijectors.base import as_float, check_event, require_finite
-from dgmjax.bijectors.solver import solve_increasing
+from dgmjax.bijectors.solver import check_converged, solve_increasing
 from dgmjax.errors import require
 from dgmjax.types import Array
 
@@ -63,7 +63,7 @@ class Planar(Bijector):
         check_event(self, x, self.u.shape[-1:])
         u, slope = self._constrained()
         target = _dot(self.w, x) + self.b
-        a = solve_planar(target, slope)
+        a = check_converged(solve_planar(target, slope))
         return x - u * jnp.tanh(a)[..., None], -_log_slope(a, slope)
 
     def _constrained(self) -> tuple[Array, Array]:
@@ -87,6 +87,7 @@ def _log_slope(a: Array, slope: Array) -> Array:
     return jnp.log(square + slope * (1 - square))
 
 
+@jax.jit
 def solve_planar(target: Array, slope: Array) -> Array:
     """a such that a + (slope - 1) tanh(a) = target; increasing, as slope > 0."""
     target, slope = jnp.broadcast_arrays(target, slope)

@@ -28,7 +28,9 @@ def solve_increasing(
 
     An entry that did not converge is never returned as if it had: it raises `NotConverged` when
     values are concrete, and is NaN under a transformation such as `jit`. A root is accepted
-    where the bracket, or the last step, is of the size of rounding errors.
+    where the bracket, or the last step, is of the size of rounding errors. Outside of `jit` each
+    call with a new `function` compiles its loop: callers keep theirs in a compiled function, and
+    call `check_converged` on what it returns.
 
     Source: Press et al., "Numerical Recipes", 3rd edition, 2007, Section 9.4, for the safeguard.
     """

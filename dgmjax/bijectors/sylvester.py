@@ -131,6 +131,7 @@ def _log_det(p: Array, upper: Array, upper_tilde: Array) -> Array:
     return jnp.sum(jnp.log(square + (1 + diagonal) * (1 - square)), axis=-1)
 
 
+@jax.jit
 def _back_substitute(product: Array, target: Array) -> Array:
     """p with p + product tanh(p) = target, for an upper triangular `product`."""
     columns = target.shape[-1]

@@ -172,7 +172,7 @@ class DiscretisedLogisticMixture:
     num_components: int
     levels: int = 256
     channels: int | None = None
-    min_log_scale: float = -9.0
+    log_scale_bound: float = 9.0
     values: Values = "levels"
 
     def __post_init__(self):
@@ -198,7 +198,7 @@ class DiscretisedLogisticMixture:
         by_component = lambda part: part.reshape(*part.shape[:-1], self.num_components, -1)
         loc, raw_scale, coefficients = (by_component(part) for part in parts[1:])
         loc = loc + _spread(self.num_components)[:, None]
-        log_scale = self.min_log_scale + softplus(raw_scale - self.min_log_scale - 1.0)
+        log_scale = bounded(raw_scale, self.log_scale_bound)
         return LogisticMixtureDistribution(
             parts[0],
             loc,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+
 from dgmjax.bijectors import ElementwiseAffine
 from dgmjax.distributions import Bernoulli, StudentT, Transformed, families
 from dgmjax.errors import DgmjaxError
@@ -47,7 +48,9 @@ def test_probabilities_sum_to_one(row):
         u = np.linspace(-np.pi / 2, np.pi / 2, 400_003)[1:-1]
         x = np.tan(u)
         log_prob = np.asarray(distribution.log_prob(jnp.asarray(x, jnp.float32)[:, None]))
-        total = np.trapezoid(np.exp(log_prob.astype(np.float64)) / np.cos(u)[:, None] ** 2, u, axis=0)
+        total = np.trapezoid(
+            np.exp(log_prob.astype(np.float64)) / np.cos(u)[:, None] ** 2, u, axis=0
+        )
     np.testing.assert_allclose(total, 1.0, atol=2e-4)
 
 
@@ -104,13 +107,19 @@ def test_equal_families_compile_once(row):
     assert len(traces) == 1
 
 
+def _scale(raw):
+    return np.exp(10 * np.tanh(raw / 10))
+
+
 @pytest.mark.parametrize(
     "family, reference",
     [
         ("normal", lambda p: scipy.stats.norm(p[0], np.exp(10 * np.tanh(p[1] / 10)))),
         (
             "student_t",
-            lambda p: scipy.stats.t(1 + np.log1p(np.exp(p[2])), p[0], np.exp(10 * np.tanh(p[1] / 10))),
+            lambda p: scipy.stats.t(
+                1 + np.log1p(np.exp(p[2])), p[0], np.exp(10 * np.tanh(p[1] / 10))
+            ),
         ),
     ],
 )
@@ -158,7 +167,9 @@ def test_logistic_mixture_over_channels_sums_to_one():
 
 def test_transformed_is_a_change_of_variables():
     base = distrax.Independent(distrax.Normal(jnp.zeros(3), jnp.ones(3)), 1)
-    bijector = distrax.Block(ElementwiseAffine(jnp.arange(3.0), jnp.log(jnp.array([1.0, 2.0, 4.0]))), 1)
+    bijector = distrax.Block(
+        ElementwiseAffine(jnp.arange(3.0), jnp.log(jnp.array([1.0, 2.0, 4.0]))), 1
+    )
     flow = Transformed(base, bijector)
     assert flow.event_shape == (3,) and flow.batch_shape == ()
     x = jax.random.normal(jax.random.key(0), (5, 3))
