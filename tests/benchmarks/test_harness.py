@@ -81,7 +81,7 @@ def measured(workload, rounds=3):
 
 def test_a_workload_is_measured_in_workers(trivial):
     record = measured(trivial())
-    assert json.loads(json.dumps(record)) == json.loads(json.dumps(record))
+    json.dumps(record, allow_nan=False)
     slow, fast = record["times"]
     assert slow["cpu"]["median"] == pytest.approx(0.3) and slow["wall"]["most"] == pytest.approx(
         0.6
@@ -163,18 +163,20 @@ def test_the_page_is_in_step_with_the_records():
 def test_our_side_of_every_workload(name, monkeypatch):
     monkeypatch.setenv("DGMJAX_CACHE", "off")
     workload: Workload = workloads.load(name)
-    ours = [side for side in workload.sides.values() if side.environment == "own"]
-    for side in ours[:2]:
-        prepared = side.prepare(True)
-        assert set(prepared.operations) == set(side.units)
-        for operation in prepared.operations.values():
-            took = worker.timed(operation, 1)
-            assert took.cpu > 0 and math.isfinite(took.wall)
-        if "parameters" in workload.equal_facts:
-            assert prepared.facts["parameters"] == {"vae_epoch": 835_384}.get(name, 7_696)
-        for target in workload.fact_targets:
-            if workload.sides[target.side] is side:
-                assert prepared.facts[target.fact] <= target.at_most
+    name_of_side, side = next(
+        (key, side) for key, side in workload.sides.items() if side.environment == "own"
+    )
+    prepared = side.prepare(True)
+    assert set(prepared.operations) == set(side.units)
+    processes = name == "time_to_first_step"  # each measurement starts Python anew: one is enough
+    for operation in list(prepared.operations.values())[: 1 if processes else None]:
+        took = worker.timed(operation, 1)
+        assert took.cpu > 0 and math.isfinite(took.wall)
+    if "parameters" in workload.equal_facts:
+        assert prepared.facts["parameters"] == {"vae_epoch": 835_384}.get(name, 7_696)
+    for target in workload.fact_targets:
+        if target.side == name_of_side:
+            assert prepared.facts[target.fact] <= target.at_most
 
 
 def test_bounds_name_sides_and_operations_that_exist():

@@ -1,0 +1,214 @@
+"""`fit`: batches, resumption to the bit, early stopping, interruption, faults."""
+
+import io
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dgmjax import data, models, objectives
+from dgmjax.errors import DgmjaxError, TrainingDiverged
+from dgmjax.training import Player, RunFolder, fit, gradient_learner, make_mesh
+from dgmjax.training.progress import Progress
+
+X = np.random.default_rng(0).integers(0, 17, (64, 4, 2, 1)).astype(np.uint8)
+TRAIN = {"x": X}
+OPTIONS = {
+    "key": jax.random.key(0),
+    "steps": 24,
+    "batch_size": 8,
+    "transform": data.Binarise("dynamic", levels=17),
+    "log_every": 6,
+    "evaluate_every": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def learner():
+    vae = models.dense_vae((4, 2, 1), latent=2, hidden=(8,))
+    return gradient_learner(vae, {"model": Player(objectives.elbo, optax.adam(1e-2))})
+
+
+def run_in(folder):
+    return RunFolder.create(folder, "test", {}, 0)
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def logged(history):
+    """The history without wall-clock times."""
+    return [{k: v for k, v in line.items() if k != "examples_per_second"} for line in history]
+
+
+def test_loss_falls_and_history_has_a_line_a_log_step(learner):
+    result = fit(learner, TRAIN, **OPTIONS | {"steps": 240})
+    losses = [line["loss"] for line in result.history]
+    assert [line["step"] for line in result.history] == list(range(6, 241, 6))
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.1
+    assert int(result.state.step) == 240 and result.best_step == 240
+
+
+def test_resident_and_streamed_training_are_the_same(learner):
+    resident = fit(learner, TRAIN, stream=False, **OPTIONS)
+    streamed = fit(learner, TRAIN, stream=True, **OPTIONS)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        resident.state.params,
+        streamed.state.params,
+    )
+
+
+def test_steps_see_the_batches_of_the_contract(learner):
+    """A hand-written loop over `Batches` and the transform reaches the same parameters."""
+    from dgmjax.training.steps import initial_state
+
+    result = fit(learner, TRAIN, **OPTIONS)
+    init_key, order_key, data_key = jax.random.split(OPTIONS["key"], 3)
+    batches = data.Batches(TRAIN, 8, seed=int(jax.random.bits(order_key)))
+    transform = OPTIONS["transform"]
+    state = initial_state(learner, transform, init_key, batches.batch(0), data_key)
+    step = jax.jit(learner.step)
+    for i in range(24):
+        batch = transform(batches.batch(i), jax.random.fold_in(data_key, i))
+        state, _ = step(state, batch)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        state.params,
+        result.state.params,
+    )
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(learner, tmp_path):
+    whole = fit(learner, TRAIN, run=run_in(tmp_path / "whole"), **OPTIONS)
+    for steps in (5, 11, 16):
+        fit(learner, TRAIN, run=run_in(tmp_path / "parts"), **OPTIONS | {"steps": steps})
+    parts = fit(learner, TRAIN, run=run_in(tmp_path / "parts"), **OPTIONS)
+    assert_equal(whole.state, parts.state)
+    again = fit(learner, TRAIN, run=run_in(tmp_path / "parts"), **OPTIONS)
+    assert_equal(whole.state, again.state)
+
+
+def test_several_devices_train_like_one(learner):
+    one = fit(learner, TRAIN, **OPTIONS)
+    for devices in (2, 8):
+        many = fit(learner, TRAIN, mesh=make_mesh(devices), **OPTIONS)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
+            one.state.params,
+            many.state.params,
+        )
+        assert len(jax.tree.leaves(many.state.params)[0].sharding.device_set) == devices
+
+
+def test_a_second_fit_compiles_nothing(learner):
+    from dgmjax.training.steps import _run_block
+
+    fit(learner, TRAIN, **OPTIONS)
+    before = _run_block._cache_size()
+    fit(learner, TRAIN, **OPTIONS)
+    assert _run_block._cache_size() == before
+
+
+def test_best_parameters_by_validation_and_early_stopping(learner, tmp_path):
+    values = iter([3.0, 1.0, 2.0, 2.5, 0.0])
+
+    def validate(state):
+        return {"loss": next(values)}
+
+    result = fit(
+        learner,
+        TRAIN,
+        validate=validate,
+        patience=2,
+        run=run_in(tmp_path),
+        **OPTIONS | {"steps": 80},
+    )
+    assert result.best_step == 16 and int(result.state.step) == 16
+    steps = [line["step"] for line in result.history if "validation/loss" in line]
+    assert steps == [8, 16, 24, 32]
+    assert_equal(result.state, fit(learner, TRAIN, **OPTIONS | {"steps": 16}).state)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_run_goes_on_to_the_same_end(learner, tmp_path, number):
+    def interrupt(state, step):
+        if step == 8:
+            os.kill(os.getpid(), number)
+
+    first = fit(learner, TRAIN, run=run_in(tmp_path), on_evaluation=interrupt, **OPTIONS)
+    assert first.interrupted and int(first.state.step) < 24
+    second = fit(learner, TRAIN, run=run_in(tmp_path), **OPTIONS)
+    assert not second.interrupted
+    assert_equal(second.state, fit(learner, TRAIN, **OPTIONS).state)
+    assert signal.getsignal(number) is not None
+
+
+def test_non_finite_steps_are_skipped_counted_and_end_the_run():
+    def poisoned(model, batch, key):
+        loss, metrics = objectives.elbo(model, batch, key)
+        return loss + jnp.log(batch["good"] * 1.0) * loss, metrics
+
+    vae = models.dense_vae((4, 2, 1), latent=2, hidden=(8,))
+    learner = gradient_learner(vae, {"model": Player(poisoned, optax.adam(1e-2))})
+    good = np.ones(64)
+    good[:1] = 0
+    arrays = {"x": X, "good": good.astype(np.float32)}
+    result = fit(learner, arrays, **OPTIONS)
+    assert int(result.state.skipped) == 3, "one bad row an epoch of 8 steps"
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.state.params))
+    with pytest.raises(TrainingDiverged, match="Lower the learning rate"):
+        fit(learner, {"x": X, "good": np.zeros(64, np.float32)}, max_skipped=5, **OPTIONS)
+
+
+def test_two_players_train_through_fit():
+    from dgmjax import nn
+
+    gan = models.GAN(2, nn.MLP((8,), (2,)), nn.MLP((8,), (1,)))
+    players = {
+        "discriminator": Player(
+            objectives.discriminator_loss, optax.adam(1e-3), ("discriminator",), steps=3
+        ),
+        "generator": Player(objectives.generator_loss, optax.adam(1e-3), ("generator",)),
+    }
+    learner = gradient_learner(gan, players, ema_decay=0.9)
+    points = {"x": np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)}
+    options = OPTIONS | {"transform": data.Identity()}
+    resident = fit(learner, points, **options)
+    streamed = fit(learner, points, stream=True, **options)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        resident.state.params,
+        streamed.state.params,
+    )
+
+
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        ({"batch_size": 65}, "batch_size"),
+        ({"steps": 0}, "steps"),
+        ({"log_every": 0}, "log_every"),
+        ({"mesh": "three"}, "devices"),
+    ],
+)
+def test_bad_arguments_are_named(learner, change, word):
+    if "mesh" in change:
+        change = {"mesh": make_mesh(3)}
+    with pytest.raises(DgmjaxError, match=f"^`{word}` must"):
+        fit(learner, TRAIN, **OPTIONS | change)
+
+
+def test_progress_line():
+    out = io.StringIO()
+    progress = Progress(100, 10, stream=out, every=0.0)
+    progress.compile_seconds = 1.5
+    progress.update(50, 50, 2.0, loss=3.25)
+    assert out.getvalue() == (
+        "step 50/100  loss 3.2500  250 examples/s  compiled in 1.5 s  0:00:02 left\n"
+    )
