@@ -49,14 +49,20 @@ def times(record: dict[str, Any]) -> str:
     """Times of one workload; the rate where it has one."""
     rated = any("rate" in row for row in record["times"])
     rate_unit = next((row["rate"]["unit"] for row in record["times"] if "rate" in row), "")
-    header = ("side", "operation", f"CPU-s a {record['unit']}", "wall-s", *[rate_unit] * rated)
+    header = (
+        "side",
+        "operation",
+        f"CPU-s a {record['unit']}",
+        "wall-s",
+        *([rate_unit] if rated else []),
+    )
     rows = [
         (
             row["side"],
             row["operation"],
             bracket(row["cpu"]),
             number(row["wall"]["median"]),
-            *[bracket(row["rate"])] * rated,
+            *([bracket(row["rate"])] if rated else []),
             f"{record['preparation'][row['side']]['cpu']:.1f} CPU-s",
             versions(record["facts"][row["side"]]),
         )

@@ -161,7 +161,9 @@ def _dispatch_train(request: TrainRequest) -> None:
         run_dir=request.run_dir,
     )
     with run, run.lock():
-        runner.train(experiment, run, steps=request.steps, **shared)
+        runner.train(
+            experiment, run, seed=request.seed, steps=request.steps, devices=request.devices
+        )
     print(f"run     {run.path}\nreport  {write_report(run)}")
 
 

@@ -22,6 +22,7 @@ class TrainRequest:
       seed: of the run.
       tiny: whether to shrink the experiment to seconds.
       steps: stop after this many steps; None for the experiment's own number.
+      devices: number of devices that share each batch.
       run_dir: the run's folder, or None for one under `runs`.
       data_dir: the folder of data sets, or None for the default.
     """
@@ -32,6 +33,7 @@ class TrainRequest:
     seed: int
     tiny: bool
     steps: int | None
+    devices: int
     run_dir: Path | None
     data_dir: str | None
 
@@ -40,6 +42,7 @@ _SHARED_OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
     ("tiny", bool, False, "shrink the experiment to seconds, to see that it runs"),
     ("seed", int, 0, "seed of parameters, batches and noise"),
     ("steps", int | None, None, "number of training steps, in place of the experiment's own"),
+    ("devices", int, 1, "number of devices that share each batch"),
     ("run_dir", Path | None, None, "folder of this run, in place of one under runs/"),
     ("data_dir", str | None, None, "folder of data sets, in place of $DGMJAX_DATA"),
 )
@@ -64,11 +67,12 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
     fields += [option for option in _SHARED_OPTIONS if option[0] not in own]
     parsed = _parse_fields(fields, f"train {name}", description, arguments)
     values = {option: getattr(parsed, option) for option, *_ in fields}
-    for option, least in (("seed", 0), ("steps", 1)):
+    for option, least in (("seed", 0), ("steps", 1), ("devices", 1)):
         given = values[option]
         if given is not None and given < least:
             raise DgmjaxError(f"`--{option}` must be at least {least}; got {given}.")
-    shared = {option: values[option] for option in ("seed", "tiny", "run_dir", "data_dir")}
+    names = ("seed", "tiny", "devices", "run_dir", "data_dir")
+    shared = {option: values[option] for option in names}
     return TrainRequest(
         experiment=Path(name).name if name.endswith(".py") else name,
         function=function,

@@ -38,9 +38,8 @@ class Dataset:
         require(len(self.splits) > 0, "splits", "must not be empty", "{}", error=DataError)
         for split, arrays in self.splits.items():
             num_rows(arrays, f"splits[{split!r}]")
-            require(
-                "x" in arrays, f"splits[{split!r}]", "must hold `x`", list(arrays), "", DataError
-            )
+            name = f"splits[{split!r}]"
+            require("x" in arrays, name, "must hold `x`", list(arrays), "", DataError)
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -156,6 +155,8 @@ def set_apart(
 def describe(splits: Mapping[str, Arrays], /, **facts: Any) -> dict[str, Any]:
     """The JSON-safe `info` of a data set: what the arrays show, and the given facts."""
     x = next(iter(splits.values()))["x"]
+    full = all(arrays["x"].size > 0 for arrays in splits.values())
+    require(full, "x", "must have at least one number an example", x.shape, "", DataError)
     lows = [arrays["x"].min() for arrays in splits.values()]
     highs = [arrays["x"].max() for arrays in splits.values()]
     return {

@@ -97,7 +97,8 @@ def _read(path: Path, mmap: bool, max_bytes: int | None) -> dict[str, np.ndarray
         return {"x": read_npy(path, mmap=mmap, max_bytes=max_bytes)}
     x = read(path, max_bytes=max_bytes)
     if path.suffix == ".csv":
-        return {"x": x.astype(np.float32)}
+        with np.errstate(over="ignore"):  # an infinity is refused later
+            return {"x": x.astype(np.float32)}
     return {"x": x[..., None] if x.ndim == 3 else x}
 
 
@@ -116,6 +117,8 @@ def _of_split(arrays: Mapping[str, np.ndarray], split: str) -> dict[str, np.ndar
 
 def _whole(label: np.ndarray, path: Path) -> np.ndarray:
     """Labels as int32."""
-    whole = bool(np.all(label == np.round(label)))
-    require(whole, "label", "must be whole numbers", path, "", DataError)
+    numeric = label.dtype.kind in "buif"
+    require(numeric, "label", "must be whole numbers", f"{label.dtype} in {path}", "", DataError)
+    whole = bool(np.all((abs(label.astype(np.float64)) < 2**31) & (label == np.round(label))))
+    require(whole, "label", "must be whole numbers below 2**31", path, "", DataError)
     return label.astype(np.int32)

@@ -1,6 +1,9 @@
 """Sets of sequences: text, speech and piano rolls."""
 
 import io
+import re
+import struct
+import wave
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -9,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from dgmjax.data.archives import open_zip, read_member, require_size
 from dgmjax.data.dataset import Arrays, Dataset, describe, set_apart
-from dgmjax.data.files import damaged, require_size
+from dgmjax.data.files import damaged
 from dgmjax.data.folders import find
 from dgmjax.errors import DataError, require
 
 ROLLS = {"JSB": "JSB_Chorales", "Nottingham": "Nottingham", "MuseData": "MuseData"}
 ROLLS |= {"Piano-midi": "Piano_midi"}
+_RECORDING = re.compile(r"(\d)_([a-z]{1,32})_(\d{1,4})\.wav", re.ASCII)
+_ARCHIVE = (zipfile.BadZipFile, NotImplementedError, OverflowError, wave.Error, struct.error)
 
 
 def pad(sequences: Sequence[np.ndarray], length: int | None) -> dict[str, np.ndarray]:
@@ -23,7 +29,7 @@ def pad(sequences: Sequence[np.ndarray], length: int | None) -> dict[str, np.nda
 
     Without a `length` it is that of the longest sequence.
     """
-    size = max(len(s) for s in sequences) if length is None else length
+    size = max(map(len, sequences)) if length is None else length
     require(size >= 1, "length", "must be at least 1", length, "", DataError)
     first = sequences[0]
     x = np.zeros((len(sequences), size, *first.shape[1:]), first.dtype)
@@ -91,24 +97,31 @@ def load_spoken_digits(
 
 def _recordings(path: Path) -> list[tuple[int, str, int, np.ndarray]]:
     """Digit, speaker, take and sound of every `{digit}_{speaker}_{take}.wav` of the archive."""
-    from scipy.io import wavfile
-
     found = []
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             members = [m for m in archive.infolist() if m.filename.endswith(".wav")]
-            require_size(path, sum(member.file_size for member in members), None)
             for member in sorted(members, key=lambda m: m.filename):
-                digit, speaker, take = Path(member.filename).stem.split("_")
-                rate, sound = wavfile.read(io.BytesIO(archive.read(member)))
-                if rate != 8000 or sound.dtype != np.int16 or sound.ndim != 1:
-                    raise damaged(path, f"{member.filename} is not 8 kHz 16-bit mono")
-                found.append((int(digit), speaker, int(take), sound))
+                name = _RECORDING.fullmatch(member.filename.rpartition("/")[2])
+                if name is None:
+                    raise damaged(path, f"{member.filename!r} is not digit_speaker_take.wav")
+                sound = _sound(read_member(archive, member))
+                found.append((int(name[1]), name[2], int(name[3]), sound))
     except DataError:
         raise
-    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, RuntimeError, zlib.error, *_ARCHIVE) as error:
         raise damaged(path, error) from error
     return found
+
+
+def _sound(content: bytes) -> np.ndarray:
+    """The samples of a recording, int16 `[T]`."""
+    with wave.open(io.BytesIO(content)) as sound:
+        form = (sound.getframerate(), sound.getsampwidth(), sound.getnchannels())
+        if form != (8000, 2, 1):
+            raise ValueError("a recording is not 8 kHz 16-bit mono")
+        frames = sound.readframes(sound.getnframes())
+    return np.frombuffer(frames, "<i2").astype(np.int16, copy=False)
 
 
 def load_polymusic(name: str, folder: Path, *, length: int | None = None) -> Dataset:

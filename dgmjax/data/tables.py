@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dgmjax.data.archives import tar_member
 from dgmjax.data.dataset import Dataset, describe, split_rows
 from dgmjax.data.files import damaged
 from dgmjax.data.folders import find
 from dgmjax.errors import DataError, require
-
-_MAX_BYTES = 2**26  # of one member; the largest real one has 5 MB
 
 
 class Table(NamedTuple):
@@ -69,11 +68,14 @@ def load_uci(
     path = find(folder, "uci/uci.tar.xz", "Put the archive of UCI tables there.")
     cells = _cells(_member(path, row.member), path)
     complete = [line for line in cells if "?" not in line]
+    require(len(complete) > 0, "name", "must have a row without unknowns", name, "", DataError)
     table = np.array(complete)
     columns = range(table.shape[1] - row.labelled)
     numeric = [i for i in columns if _is_number(table[0, i])]
+    require(len(numeric) > 0, "name", "must have a column of numbers", name, "", DataError)
     try:
-        arrays = {"x": table[:, numeric].astype(np.float32)}
+        with np.errstate(over="ignore"):  # an infinity is refused below
+            arrays = {"x": table[:, numeric].astype(np.float64).astype(np.float32)}
     except ValueError as error:
         raise damaged(path, f"{row.member}: {error}") from error
     require(bool(np.all(np.isfinite(arrays["x"]))), "x", "must be finite", name, "", DataError)
@@ -89,23 +91,12 @@ def load_uci(
 
 
 def _member(path: Path, member: str) -> str:
-    """The text of one plain file of the archive; nothing is written to disk.
-
-    The `data` filter refuses absolute names, names that lead out, links out and devices.
-    """
+    """The text of one plain file of the archive; nothing is written to disk."""
     try:
-        with tarfile.open(path) as archive:
-            info = tarfile.data_filter(archive.getmember(member), ".")
-            plain = info is not None and info.isreg()
-            require(plain, "name", "must be a plain file of the archive", member, "", DataError)
-            size = archive.getmember(member).size
-            rule = f"must unpack to at most {_MAX_BYTES} bytes"
-            require(size <= _MAX_BYTES, "name", rule, f"{member} of {size}", "", DataError)
-            stream = archive.extractfile(member)
-            return stream.read().decode() if stream is not None else ""
+        return tar_member(path, member).decode()
     except DataError:
         raise
-    except (OSError, EOFError, KeyError, ValueError, LZMAError, tarfile.TarError) as error:
+    except (OSError, EOFError, ValueError, LZMAError, tarfile.TarError) as error:
         raise damaged(path, f"{member}: {error}") from error
 
 

@@ -52,6 +52,14 @@ class Family(Protocol):
         """The distribution whose batch shape is `params.shape[:-1]`."""
         ...
 
+    def marginal(self, x: Array) -> Array:
+        """Parameters `[*sites, num_params]` that fit `x[N, *sites]`, sites independent.
+
+        Networks start from them: where a site's inputs are constant (the border of an image),
+        only a bias can learn its rate, and a bias moves slowly.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Bernoulli:
@@ -63,6 +71,10 @@ class Bernoulli:
 
     def __call__(self, params: Array) -> BernoulliDistribution:
         return BernoulliDistribution(params[..., 0])
+
+    def marginal(self, x: Array) -> Array:
+        ones = x.sum(0)
+        return (jnp.log(ones + 0.5) - jnp.log(x.shape[0] - ones + 0.5))[..., None]
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,10 @@ class Categorical:
 
     def __call__(self, params: Array) -> CategoricalDistribution:
         return CategoricalDistribution(params)
+
+    def marginal(self, x: Array) -> Array:
+        counts = (x[..., None] == jnp.arange(self.levels)).sum(0)
+        return jnp.log((counts + 1.0 / self.levels) / (x.shape[0] + 1.0))
 
 
 def bounded(raw: Array, bound: float) -> Array:
@@ -117,6 +133,11 @@ class Normal:
             return distrax.Normal(loc, jnp.full_like(loc, self.scale))
         return distrax.Normal(loc, jnp.exp(bounded(params[..., 1], self.log_scale_bound)))
 
+    def marginal(self, x: Array) -> Array:
+        if self.scale is not None:
+            return x.mean(0)[..., None]
+        return _moments(x)
+
 
 @dataclass(frozen=True)
 class StudentT:
@@ -131,6 +152,10 @@ class StudentT:
         loc, raw_scale, raw_df = (params[..., i] for i in range(3))
         scale = jnp.exp(bounded(raw_scale, self.log_scale_bound))
         return StudentTDistribution(1.0 + softplus(raw_df), loc, scale)
+
+    def marginal(self, x: Array) -> Array:
+        moments = _moments(x)
+        return jnp.concatenate([moments, jnp.full_like(moments[..., :1], 3.0)], -1)
 
 
 @dataclass(frozen=True)
@@ -159,6 +184,13 @@ class MixtureOfNormals:
         return distrax.MixtureSameFamily(
             distrax.Categorical(logits=logits), distrax.Normal(loc, scale)
         )
+
+    def marginal(self, x: Array) -> Array:
+        loc, log_scale = jnp.split(_moments(x), 2, axis=-1)
+        spread = (jnp.exp(log_scale) - 1.0) * _spread(self.num_components)
+        shape = (*x.shape[1:], self.num_components)
+        parts = [jnp.zeros(shape), loc + spread, jnp.broadcast_to(log_scale, shape)]
+        return jnp.concatenate(parts, -1)
 
 
 @dataclass(frozen=True)
@@ -207,6 +239,16 @@ class DiscretisedLogisticMixture:
             levels=self.levels,
             scalar=self.channels is None,
         )
+
+    def marginal(self, x: Array) -> Array:
+        """Zero: the components start spread over the range."""
+        sites = x.shape[1 : x.ndim - self.event_ndims]
+        return jnp.zeros((*sites, self.num_params))
+
+
+def _moments(x: Array) -> Array:
+    """Mean and log standard deviation over the first axis, `[..., 2]`."""
+    return jnp.stack([x.mean(0), jnp.log(x.std(0) + 1e-3)], -1)
 
 
 def _spread(num_components: int) -> np.ndarray:

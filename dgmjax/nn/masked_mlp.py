@@ -156,14 +156,16 @@ class MaskedMLP(nn.Module):
         added, out = self._context_terms(context)
         batch = jnp.broadcast_shapes(batch_shape, jnp.shape(out)[:-1])
 
-        def rows(kernel: Array, width: int) -> Array:
-            return jnp.pad(self._cast(kernel).T, ((0, width), (0, 0)))
+        # Activations are padded by the width of a group, so that writing the last group does not
+        # overrun; weights are padded alike on both sides, so that nobody cuts the padding off.
+        def rows(kernel: Array, width: int, width_below: int) -> Array:
+            return jnp.pad(self._cast(kernel).T, ((0, width), (0, width_below)))
 
         pad = lambda v, width: jnp.pad(v, [(0, 0)] * (v.ndim - 1) + [(0, width)])
         weights = {
-            "kernels": [rows(k, w) for k, w in zip(self.kernels, widths)],
+            "kernels": [rows(k, w, v) for k, w, v in zip(self.kernels, widths, [0, *widths])],
             "biases": [pad(self._cast(b), w) for b, w in zip(self.biases, widths)],
-            "out": self._by_site(self.out_kernel),
+            "out": pad(self._by_site(self.out_kernel), widths[-1]),
             "direct": self._by_site(self.direct_kernel) if self.direct else None,
         }
         dtype = self.dtype or self.out_bias.dtype
@@ -202,7 +204,7 @@ class MaskedMLP(nn.Module):
             units = carry["hidden"][i]
             units = update(units, jnp.where(live, group, 0.0), start, axis=-1)
             hidden.append(units)
-            below = units[..., : self.hidden[i]]
+            below = units
         params = below @ weights["out"][index].T + jnp.take(sites, index, axis=-2)
         if self.direct:
             params = params + x @ weights["direct"][index].T

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import jax
+
 from dgmjax.errors import require
 from dgmjax.objectives.likelihood import original_units
 from dgmjax.types import Array, Batch, Key, Metrics
@@ -58,7 +60,11 @@ def elbo(
     require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
     q, p = model.posterior(batch["x"]), model.prior()
     z = q.sample(seed=key, sample_shape=(num_samples,))
-    log_likelihood = model.likelihood(z).log_prob(batch["x"]).mean(0) + original_units(batch)
+    # One sample loses its axis: networks over [1, B] cost more to differentiate than over [B].
+    latent = z if num_samples > 1 else jax.tree.map(lambda leaf: leaf[0], z)
+    log_likelihood = model.likelihood(latent).log_prob(batch["x"])
+    log_likelihood = log_likelihood if num_samples == 1 else log_likelihood.mean(0)
+    log_likelihood = log_likelihood + original_units(batch)
     divergence = kl_divergence(q, p, z, kl)
     metrics = {
         "elbo": log_likelihood - divergence,

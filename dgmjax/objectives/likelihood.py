@@ -35,8 +35,8 @@ def sampled_ordering(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     section 4.2); an upper bound on the ensemble's negative log-likelihood by Jensen.
 
     Args:
-      model: with `num_masks` and `model(mask=m)` returning the distribution of mask m.
+      model: with `num_masks` and `log_prob(x, mask=m)`, the log-density of mask m.
     """
     mask = jax.random.randint(key, (), 0, model.num_masks)
-    nll = -(model(mask=mask).log_prob(batch["x"]) + original_units(batch))
+    nll = -(model.log_prob(batch["x"], mask=mask) + original_units(batch))
     return nll, {"nll_one_mask": nll, "mask": jnp.float32(mask)}

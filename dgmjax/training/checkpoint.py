@@ -1,57 +1,88 @@
 """Checkpoints through Orbax: asynchronous, verified, and never half there.
 
-Orbax commits a step by an atomic rename, but neither detects a flipped bit nor a changed dtype
-(measured: 89 of 90 flipped bytes restored silently wrong). So each committed step gets a manifest
-with the SHA-256 of its files, written last and atomically; a step without a matching manifest is
-refused, and the newest valid one is used.
+    <folder>/steps/<step>/arrays/         what Orbax writes
+    <folder>/steps/<step>/host.json       values of the host, shapes and dtypes
+    <folder>/steps/<step>/manifest.json   SHA-256 of all that (`training.manifest`), written last
+    <folder>/refused/<step>/              what did not match its manifest, kept for inspection
+
+A step is written as `<step>.part`, sealed, and renamed: whatever dies at whatever moment, a folder
+with a number for a name is complete, and one that does not match its manifest was damaged later.
+It is refused, and the newest valid one is used.
 """
 
-import hashlib
+import contextlib
 import logging
+import os
 import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
 from dgmjax.errors import CheckpointError, require
-from dgmjax.files import make_private_folder, write_atomically
-from dgmjax.training import strict_json
+from dgmjax.files import make_private_folder
+from dgmjax.training import distributed, manifest
+from dgmjax.training.checkpoint_arrays import (
+    first_line,
+    flatten,
+    quiet_orbax,
+    read_step,
+    write_description,
+)
 from dgmjax.types import PyTree
 
 logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """The checkpoints of one run (or its best ones), newest `keep` of them.
+    """The checkpoints of one run (or its best ones): the newest `keep`, and one in `keep_every`.
+
+    Every process of a run calls the same methods in the same order; process 0 seals, deletes and
+    decides which step is restored.
 
     Args:
-      folder: created if absent; holds `steps/` (Orbax) and `manifests/`.
-      keep: how many steps are kept.
+      folder: created if absent.
+      keep: how many of the newest steps are kept.
+      keep_every: also keep, for ever, the first checkpoint at or after each multiple of this
+        number of steps; None keeps none.
+      identity: a text that must be the same when they are restored, such as a digest of the run's
+        arguments. Checkpoints of another one are refused.
+      on_disk_error: `stop` raises `CheckpointError` when a checkpoint cannot be written;
+        `continue` logs a warning, counts it in `failed`, and the next `save` tries again. Earlier
+        checkpoints are unharmed in either case. A run of several processes always stops.
+      read_only: only `restore`, `problem` and `valid_steps`; nothing in the folder is touched, so
+        that a run may be loaded while another process trains it.
     """
 
-    def __init__(self, folder: Path, keep: int = 2):
+    def __init__(
+        self,
+        folder: Path,
+        keep: int = 2,
+        *,
+        keep_every: int | None = None,
+        identity: str = "",
+        on_disk_error: Literal["stop", "continue"] = "stop",
+        read_only: bool = False,
+    ):
         require(keep >= 1, "keep", "must be at least 1", keep)
-        self.folder, self.keep = Path(folder), keep
-        self._manifests = make_private_folder(self.folder / "manifests", CheckpointError)
-        steps = make_private_folder(self.folder / "steps", CheckpointError)
-        shutil.rmtree(steps / "trash", ignore_errors=True)
-        self._lock = threading.Lock()
-        self._manager = ocp.CheckpointManager(
-            steps.resolve(),
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep,
-                todelete_subdir="trash",
-                cleanup_tmp_directories=True,
-                async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
-            ),
-        )
+        sound = keep_every is None or keep_every >= 1
+        require(sound, "keep_every", "must be at least 1, or None", keep_every)
+        known = on_disk_error in ("stop", "continue")
+        require(known, "on_disk_error", "must be 'stop' or 'continue'", repr(on_disk_error))
+        self.folder, self.keep, self.keep_every = Path(folder), keep, keep_every
+        self.identity, self.on_disk_error, self.read_only = identity, on_disk_error, read_only
+        self.failed = 0
+        self._steps = self.folder / "steps"
+        self._thread: threading.Thread | None = None
+        self._problem: Exception | None = None
+        self._saver: ocp.AsyncCheckpointer | None = None
+        if not read_only:
+            make_private_folder(self._steps, CheckpointError)
+            self._clean()
 
-    def save(self, step: int, state: PyTree, host: Mapping[str, Any]) -> None:
+    def save(self, step: int, state: PyTree, host: Mapping[str, Any]) -> bool:
         """Starts to save; returns when the arrays were copied from the device.
 
         Args:
@@ -59,192 +90,205 @@ class Checkpoints:
           state: pytree of arrays.
           host: JSON-safe values that belong to the state (the best value so far, ...).
 
+        Returns:
+          Whether a save was started.
+
         Raises:
-          CheckpointError: the disk is full or read-only. Earlier checkpoints are unharmed.
+          CheckpointError: this or the previous save failed, since the disk is full or read-only.
         """
-        if step in self._manager.all_steps():
-            return
-        arrays = _flatten(state)
-        described = {"host": dict(host), "arrays": _describe(arrays)}
+        require(not self.read_only, "read_only", "must be False to save", self.read_only)
+        self.wait()
+        if (self._steps / str(step)).exists():
+            return False
+        arrays, part = flatten(state), self._steps / f"{step}.part"
         try:
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    arrays=ocp.args.PyTreeSave(arrays), host=ocp.args.JsonSave(described)
-                ),
-            )
+            make_private_folder(part, CheckpointError)
+            if distributed.is_main():
+                write_description(part, arrays, host)
+            saver = self._checkpointer()
+            saver.save((part / "arrays").resolve(), args=ocp.args.PyTreeSave(arrays))
         except (OSError, ValueError) as problem:
-            raise self._cannot_write(problem) from problem
+            self._fail(problem)
+            return False
+        self._thread = threading.Thread(target=self._complete, args=(saver, step))
+        self._thread.start()
+        return True
 
     def wait(self) -> None:
-        """Until everything saved is on the disk and sealed."""
-        try:
-            self._manager.wait_until_finished()
-        except Exception as problem:  # an error of the background thread, whatever its type
-            raise self._cannot_write(problem) from problem
-        self._seal()
+        """Until what is being saved is on the disk and sealed.
+
+        Raises:
+          CheckpointError: it could not be written (with `on_disk_error="stop"`).
+        """
+        if self._thread is None:
+            return
+        self._thread.join()
+        self._thread, problem, self._problem = None, self._problem, None
+        distributed.barrier("checkpoint")
+        if problem is not None:
+            self._fail(problem)
 
     def close(self) -> None:
         """Waits and frees the background threads."""
-        self.wait()
-        self._manager.close()
-        shutil.rmtree(self.folder / "steps" / "trash", ignore_errors=True)
-
-    def _cannot_write(self, problem: Exception) -> CheckpointError:
-        return CheckpointError(
-            f"`folder` must be a folder that can be written; got {self.folder}: {problem}. Free "
-            "some space; earlier checkpoints are unharmed."
-        )
-
-    def _path(self, step: int) -> Path:
-        return self.folder / "steps" / str(step)
-
-    def _committed(self) -> list[int]:
-        names = [path.name for path in (self.folder / "steps").iterdir() if path.is_dir()]
-        return sorted(int(name) for name in names if name.isdigit())
-
-    def _seal(self) -> None:
-        """Writes the manifests of committed steps; drops those of steps that are gone."""
-        with self._lock:
-            present = self._committed()
-            for path in self._manifests.glob("*.json"):
-                if not path.stem.isdigit() or int(path.stem) not in present:
-                    path.unlink(missing_ok=True)
-            for step in present:
-                manifest = self._manifests / f"{step}.json"
-                if not manifest.exists():
-                    text = strict_json.dumps(_digests(self._path(step)), indent=1)
-                    write_atomically(manifest, text, CheckpointError)
+        try:
+            self.wait()
+        finally:
+            if self._saver is not None:
+                self._saver.close()
+            self._saver = None
 
     def problem(self, step: int) -> str | None:
         """What is wrong with a step, or None."""
-        manifest = self._manifests / f"{step}.json"
-        if not manifest.exists():
-            return "it has no manifest: the process ended while it was saved"
-        try:
-            expected = strict_json.read(manifest)
-        except CheckpointError as error:
-            return str(error)
-        except (OSError, ValueError) as error:
-            return f"its manifest cannot be read ({error})"
-        found = _digests(self._path(step))
-        for name in sorted(set(expected) | set(found)):
-            if name not in found:
-                return f"its file {name} is missing"
-            if name not in expected:
-                return f"its file {name} is not in the manifest"
-            if expected[name] != found[name]:
-                return f"its file {name} was altered or truncated"
-        return None
+        return manifest.problem(self._steps / str(step), step, self.identity)
 
     def valid_steps(self) -> list[int]:
-        """Steps that match their manifests, newest first; the others are reported."""
-        valid = []
-        for step in reversed(self._committed()):
-            problem = self.problem(step)
-            if problem is None:
-                valid.append(step)
-            else:
-                logger.warning("Checkpoint %s is not used: %s.", self._path(step), problem)
-        return valid
+        """Steps that match their manifests, newest first. Reads every file of every step."""
+        return [step for step in self._committed() if self.problem(step) is None]
 
     def restore(
-        self, template: PyTree, prefix: str = ""
+        self, template: PyTree, prefix: str = "", *, step: int | None = None
     ) -> tuple[PyTree, dict[str, Any], int] | None:
         """The newest valid checkpoint as `(state, host, step)`, or None where there is none.
+
+        Newer ones that do not match their manifests are reported and, unless `read_only`, moved
+        to `refused/`, so that the run can save these steps again.
 
         Args:
           template: pytree of arrays or `ShapeDtypeStruct`s (with the shardings wanted).
           prefix: restore only the part of the saved tree below this key.
+          step: this step, and no other; the newest valid one where None.
 
         Raises:
           CheckpointError: there are checkpoints and none is valid, or they belong to a model
             with other arrays.
         """
-        committed = self._committed()
-        valid = self.valid_steps()
-        if not valid:
-            sealed = [step for step in committed if (self._manifests / f"{step}.json").exists()]
-            require(
-                not sealed,
-                "run",
-                "must have a valid checkpoint",
-                "; ".join(f"{self._path(step)}: {self.problem(step)}" for step in committed),
-                "Start anew with another --run-dir, or restore the files from a copy.",
-                CheckpointError,
+        for attempt in range(3):
+            chosen = self._choose(step)
+            if chosen is None:
+                return None
+            try:
+                return (*read_step(self._steps / str(chosen), template, prefix), chosen)
+            except CheckpointError:
+                # While this process reads, the one that trains may delete what is too old.
+                deleted = not (self._steps / str(chosen)).exists()
+                if not (self.read_only and deleted and attempt < 2):
+                    raise
+        return None
+
+    def _checkpointer(self) -> ocp.AsyncCheckpointer:
+        if self._saver is None:
+            quiet_orbax()
+            # Folders are made by the caller's thread: otherwise Orbax's threads wait for one that
+            # cannot be made for five minutes, and the process cannot end before.
+            options = ocp.AsyncOptions(create_directories_asynchronously=False)
+            self._saver = ocp.AsyncCheckpointer(
+                ocp.PyTreeCheckpointHandler(), async_options=options
             )
-            self._discard(committed)
-            return None
-        step = valid[0]
-        self._discard([other for other in committed if other not in valid])
-        flat = _flatten({prefix: template} if prefix else template)
-        only_host = ocp.args.Composite(host=ocp.args.JsonRestore())
-        described = self._manager.restore(step, args=only_host)["host"]
-        saved = described["arrays"]
-        if prefix:
-            saved = {name: a for name, a in saved.items() if name.startswith(f"{prefix}.")}
-        _check_same_arrays(self._path(step), saved, _describe(flat))
-        wanted = ocp.args.PyTreeRestore(
-            item=_structs(flat),
-            restore_args=ocp.checkpoint_utils.construct_restore_args(_structs(flat)),
-            partial_restore=bool(prefix),
+        return self._saver
+
+    def _fail(self, problem: Exception) -> None:
+        self.failed += 1
+        error = CheckpointError(
+            f"`folder` must be a folder that can be written; got {self.folder}: "
+            f"{first_line(problem)}. Free some space; earlier checkpoints are unharmed."
         )
-        restored = self._manager.restore(step, args=ocp.args.Composite(arrays=wanted))["arrays"]
-        leaves = [restored[name] for name in flat]
-        state = jax.tree.unflatten(jax.tree.structure(template), leaves)
-        return state, described["host"], step
+        with contextlib.suppress(OSError):
+            self._clean()
+        if self.on_disk_error == "stop" or distributed.part()[1] > 1:
+            raise error from problem
+        logger.warning("A checkpoint was not saved, and training goes on: %s", error)
 
-    def _discard(self, steps: list[int]) -> None:
-        """Moves refused steps aside, so that the run may save these steps again."""
+    def _clean(self) -> None:
+        """Removes what was being written or deleted when a process ended or a save failed."""
+        if distributed.is_main():
+            for path in [*self._steps.glob("*.part"), self.folder / "trash"]:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _committed(self) -> list[int]:
+        """Numbers of the steps that are there, newest first."""
+        if not self._steps.is_dir():
+            return []
+        names = [path.name for path in self._steps.iterdir()]
+        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+    def _complete(self, saver: ocp.AsyncCheckpointer, step: int) -> None:
+        """In a thread: waits for Orbax, then seals."""
+        try:
+            saver.wait_until_finished()
+            if distributed.is_main():
+                self._seal(step)
+        except Exception as problem:  # raised by `wait`, in the caller's thread
+            self._problem = problem
+
+    def _seal(self, step: int) -> None:
+        """Makes a written step valid, then deletes those that are not kept."""
+        part = self._steps / f"{step}.part"
+        manifest.seal(part, step, self.identity)
+        os.rename(part, self._steps / str(step))
+        self._delete()
+
+    def _delete(self) -> None:
+        """Steps are moved away before they are deleted, so that none is ever half there."""
+        kept = kept_steps(self._committed(), self.keep, self.keep_every)
+        for step in set(self._committed()) - kept:
+            trash = make_private_folder(self.folder / "trash", CheckpointError)
+            os.rename(self._steps / str(step), trash / str(step))
+        shutil.rmtree(self.folder / "trash", ignore_errors=True)
+
+    def _choose(self, wanted: int | None) -> int | None:
+        """The step to restore; process 0 decides for all."""
+        chosen, error = -1, ""
+        if distributed.is_main():
+            try:
+                chosen = self._newest_valid(wanted)
+            except CheckpointError as problem:
+                chosen, error = -2, str(problem)
+        chosen = distributed.agree(chosen)
+        require(chosen != -2, "run", "must have a valid checkpoint", error, "", CheckpointError)
+        return None if chosen == -1 else chosen
+
+    def _newest_valid(self, wanted: int | None) -> int:
+        """The newest valid step, -1 where there are none at all."""
+        steps = [step for step in self._committed() if wanted in (None, step)]
+        refused = {}
         for step in steps:
+            problem = self.problem(step)
+            if problem is None:
+                self._refuse(refused)
+                return step
+            logger.warning("Checkpoint %s is not used: %s.", self._steps / str(step), problem)
+            refused[step] = problem
+        if not steps and wanted is None:
+            return -1
+        reasons = [f"{self._steps / str(step)}: {why}" for step, why in refused.items()]
+        raise CheckpointError(
+            f"{'; '.join(reasons) or f'there is no step {wanted} in {self._steps}'}. Start anew "
+            "with another --run-dir, or restore the files from a copy"
+        )
+
+    def _refuse(self, steps: Mapping[int, str]) -> None:
+        """Moves steps aside."""
+        for step in steps if not self.read_only else ():
             refused = make_private_folder(self.folder / "refused", CheckpointError)
-            target = refused / str(step)
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.move(self._path(step), target)
-            (self._manifests / f"{step}.json").unlink(missing_ok=True)
-        if steps:
-            self._manager.reload()
+            shutil.rmtree(refused / str(step), ignore_errors=True)
+            try:
+                os.rename(self._steps / str(step), refused / str(step))
+            except OSError as problem:
+                raise CheckpointError(
+                    f"`folder` must be a folder that can be written; got {refused}: {problem}."
+                ) from problem
 
 
-def _flatten(tree: PyTree) -> dict[str, Any]:
-    """Leaves by path, so that a checkpoint does not depend on Python types."""
-    paths, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in paths}
+def kept_steps(steps: list[int], keep: int, keep_every: int | None) -> set[int]:
+    """The newest `keep` steps and the first at or after each multiple of `keep_every`.
 
-
-def _describe(arrays: Mapping[str, Any]) -> dict[str, str]:
-    return {name: f"{np.dtype(a.dtype).name}{list(a.shape)}" for name, a in arrays.items()}
-
-
-def _structs(arrays: Mapping[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
-    return {
-        name: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=getattr(a, "sharding", None))
-        for name, a in arrays.items()
-    }
-
-
-def _check_same_arrays(path: Path, saved: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    differing = [
-        f"{name}: saved {saved.get(name, 'absent')}, wanted {wanted.get(name, 'absent')}"
-        for name in sorted(set(saved) | set(wanted))
-        if saved.get(name) != wanted.get(name)
-    ]
-    require(
-        not differing,
-        "run",
-        "must hold a checkpoint of this very model and optimiser",
-        f"{path}: " + "; ".join(differing[:3]),
-        "The experiment's code changed since; start anew with another --run-dir.",
-        CheckpointError,
-    )
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below `folder`, by relative path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): _sha256(path) for path in files}
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    >>> sorted(kept_steps([40, 90, 110, 150, 190, 210, 260], keep=2, keep_every=100))
+    [110, 210, 260]
+    """
+    kept = set(sorted(steps)[-keep:])
+    if keep_every is not None:
+        first: dict[int, int] = {}
+        for step in sorted(steps):
+            first.setdefault(step // keep_every, step)
+        kept |= {step for bucket, step in first.items() if bucket > 0}
+    return kept

@@ -52,8 +52,10 @@ def read_configuration(path: Path) -> dict[str, Any]:
             "Upgrade dgmjax to read it."
         )
     known = isinstance(version, int) and all(
-        isinstance(config.get(name), kind) for name, kind in _FIELDS.items()
+        type(config.get(name)) is kind for name, kind in _FIELDS.items()
     )
+    known = known and config["seed"] >= 0
+    known = known and config["experiment"].removesuffix(".py").isidentifier()
     require(known, "run", "must be a run folder of dgmjax", path, "", RunError)
     return config
 

@@ -13,8 +13,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from dgmjax.data.batches import Batches
+from dgmjax.data.transform import Transform
 from dgmjax.errors import CheckpointError, TrainingDiverged, require
 from dgmjax.training.checkpoint import Checkpoints
+from dgmjax.training.checks import check_training_data
 from dgmjax.training.interrupt import Interruption
 from dgmjax.training.learner import Learner, State
 from dgmjax.training.mesh import check_divides, make_mesh, replicated
@@ -70,7 +72,7 @@ def fit(
     key: Key,
     steps: int,
     batch_size: int,
-    transform: Callable | None = None,
+    transform: Transform | None = None,
     mesh: Mesh | None = None,
     stream: bool | None = None,
     log_every: int = 100,
@@ -119,6 +121,7 @@ def fit(
     require(max_skipped >= 1, "max_skipped", "must be at least 1", max_skipped)
     mesh = make_mesh(1) if mesh is None else mesh
     check_divides(mesh, batch_size)
+    check_training_data(getattr(learner, "module", None), data, transform)
     init_key, order_key, data_key = jax.random.split(key, 3)
     batches = Batches(data, batch_size, seed=int(jax.random.bits(order_key)))
     every = evaluate_every or max(1, batches.steps_per_epoch // learner.batches_per_step)

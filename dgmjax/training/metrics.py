@@ -78,14 +78,18 @@ class MetricsFile:
         """`(position of the line's end, entry)` for every whole line."""
         if not self._path.exists():
             return []
-        rows = self._path.read_bytes().split(b"\n")
+        try:
+            rows = self._path.read_bytes().split(b"\n")
+        except OSError as problem:
+            raise RunError(f"{self._path} cannot be read: {problem.strerror}.") from problem
         lines, position = [], 0
         for number, row in enumerate(rows[:-1]):
             position += len(row) + 1
             try:
                 entry = strict_json.loads(row.decode())
-                sound = isinstance(entry, dict) and isinstance(entry.get("step"), int)
-            except ValueError:
+                sound = isinstance(entry, dict) and type(entry.get("step")) is int
+                sound = sound and all(type(value) in (int, float, bool) for value in entry.values())
+            except (ValueError, RecursionError):
                 sound = False
             if sound:
                 lines.append((position, entry))

@@ -178,6 +178,7 @@ def _fields(cls: type, entry: Any, name: str) -> dict[str, Any]:
 
 
 def _check_metric(metric: str, unit: str) -> None:
+    _check_text("metric", metric)
     remedy = _VAGUE.get(metric)
     sound = isinstance(metric, str) and re.fullmatch(r"[a-z][a-z0-9_]*", metric)
     require(
@@ -201,11 +202,12 @@ def _check_text(name: str, value: Any) -> None:
 
 
 def _check_integer(name: str, value: Any, least: int) -> None:
-    sound = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    sound = isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**63
     require(sound, name, f"must be an integer of at least {least}", repr(value), error=RunError)
 
 
 def _check_number(name: str, value: Any, least: float = -math.inf) -> None:
     sound = isinstance(value, int | float) and not isinstance(value, bool) and value >= least
+    sound = sound and (isinstance(value, float) or abs(value) < 2**63)
     rule = "must be a Python number" + ("" if least == -math.inf else f" of at least {least:g}")
     require(sound, name, rule, repr(value), "Use `float(...)` on an array.", RunError)

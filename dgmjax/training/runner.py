@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -31,9 +30,8 @@ def train(
     *,
     seed: int = 0,
     steps: int | None = None,
-    devices: int | None = None,
+    devices: int = 1,
     quiet: bool = False,
-    **_: Any,
 ) -> Trained:
     """Trains (or resumes) an experiment in a run folder, then measures it and draws its figures.
 
@@ -56,7 +54,7 @@ def train(
         steps=steps,
         batch_size=experiment.batch_size,
         transform=experiment.transform,
-        mesh=make_mesh(devices or 1),
+        mesh=make_mesh(devices),
         log_every=min(experiment.log_every, steps),
         evaluate_every=experiment.evaluate_every,
         validate=_validation(experiment, shell),

@@ -10,6 +10,9 @@ from typing import Any
 
 from dgmjax.errors import RunError
 
+MAX_BYTES = 2**21
+"""Of a file: text of brackets becomes thirty times as much memory, so this bounds that, too."""
+
 
 def dumps(value: Any, indent: int | None = None) -> str:
     """`value` (dicts, lists, tuples, texts, numbers, None, arrays of one number) as JSON text.
@@ -30,11 +33,21 @@ def loads(text: str) -> Any:
 
 
 def read(path: Path) -> Any:
-    """What the file at `path` holds. Raises `RunError` if it cannot be read or is not JSON."""
+    """What the file at `path` holds.
+
+    Raises:
+      RunError: it cannot be read, is not JSON, or is larger than `MAX_BYTES`.
+    """
     try:
-        return loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise RunError(f"{path} is damaged: it is larger than {MAX_BYTES} bytes.")
+        return loads(content.decode())
     except OSError as problem:
         raise RunError(f"{path} cannot be read: {problem.strerror}.") from problem
+    except RunError:
+        raise
     except (ValueError, RecursionError) as problem:
         raise RunError(f"{path} is damaged: it is not JSON ({problem}).") from problem
 
@@ -52,7 +65,7 @@ def _encode(value: Any) -> Any:
 
 
 def _decode(entry: dict[str, Any]) -> Any:
-    if entry.keys() == {"float"} and entry["float"] in ("nan", "inf", "-inf"):
+    if entry.keys() == {"float"} and entry["float"] in ["nan", "inf", "-inf"]:
         return float(entry["float"])
     return entry
 

@@ -98,6 +98,10 @@ def test_a_workload_is_measured_in_workers(trivial):
     text = speed_table.page([record])
     assert "| trivial | times slow | 3 | ≥ 2 | yes |" in text
     assert "| trivial | seconds | 0.3 | ≤ 0.2 | **no** |" in text
+    assert "| slow | work | 0.3 | 0.6 | 33.3 |" in text
+    for row in record["times"]:
+        del row["rate"]
+    assert "| slow | work | 0.3 | 0.6 | " in speed_table.page([record])
 
 
 def test_different_models_are_refused(trivial):

@@ -1,0 +1,48 @@
+"""Every experiment of the catalogue, in miniature: trained, resumed, loaded, measured, sampled."""
+
+import jax
+import numpy as np
+import pytest
+
+from dgmjax.training import RunFolder, catalogue, runner
+
+NAMES = [entry.name for entry in catalogue.catalogue()]
+STEPS = 20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tiny(name, tmp_path):
+    function = catalogue.load_experiment(name)
+    arguments = catalogue.own_defaults(function)
+    shared = {"seed": 0, "tiny": True, "data_dir": None}
+    experiment = catalogue.build(function, arguments, **shared)
+    run = RunFolder.create(tmp_path, name, arguments, 0, tiny=True, options={"data_dir": None})
+    trained = runner.train(experiment, run, seed=0, steps=STEPS, quiet=True)
+    records = run.read_records()
+    assert records and all(np.isfinite(record.value) for record in records)
+    assert {record.experiment for record in records} == {name}
+    figures = {path.stem for path in run.figures.glob("*.png")}
+    assert figures == set(experiment.figures)
+    loaded = runner.load_run(run.path)
+    again = runner.evaluate(loaded)
+    assert [r.value for r in again] == pytest.approx([r.value for r in records], rel=1e-4)
+    path = runner.sample(loaded, num=3, out=tmp_path / "samples.npy")
+    assert np.load(path, allow_pickle=False).shape == (3, *experiment.dataset.event_shape)
+    if hasattr(loaded.model, "log_prob"):
+        x = loaded.arrays("test")["x"][:2]
+        assert loaded.model.log_prob(x).shape == (2,)
+    jax.tree.map(np.testing.assert_array_equal, trained.state.params, loaded.state.params)
+
+
+def test_the_catalogue_has_its_experiments():
+    expected = {
+        "vae_digits",
+        "vae_mnist",
+        "iwae_mnist",
+        "made_binarized_mnist",
+        "maf_moons",
+        "realnvp_moons",
+        "gan_eight_gaussians",
+        "maf_known_density",
+    }
+    assert expected <= set(NAMES)

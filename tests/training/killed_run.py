@@ -1,0 +1,84 @@
+"""A small training run that kills itself (SIGKILL) at a chosen moment; run as a script.
+
+    python killed_run.py FOLDER MOMENT COUNT
+
+MOMENT is `never`, `step` (between compiled calls), `saving` (just after a save was started, while
+it is written in the background) or `sealing` (committed, before its manifest); the process dies
+the COUNT-th time that the moment comes. Prints the SHA-256 of the final state.
+"""
+
+import hashlib
+import os
+import signal
+import sys
+
+os.environ.setdefault("PJRT_NPROC", "32")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import jax
+import numpy as np
+import optax
+
+from dgmjax import data, models, objectives
+from dgmjax.training import Player, RunFolder, checkpoint, fit, gradient_learner, steps
+
+
+def die_at(moment: str, count: int) -> None:
+    """Wraps the function that marks the moment."""
+    left = [count]
+
+    def dies(function, before):
+        def wrapped(*arguments, **keywords):
+            left[0] -= 1
+            if before and left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = function(*arguments, **keywords)
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return wrapped
+
+    if moment == "step":
+        steps.ResidentSteps.run = dies(steps.ResidentSteps.run, before=False)
+    elif moment == "saving":
+        checkpoint.Checkpoints.save = dies(checkpoint.Checkpoints.save, before=False)
+    elif moment == "sealing":
+        checkpoint.Checkpoints._seal = dies(checkpoint.Checkpoints._seal, before=True)
+
+
+def size_of_encoder(state):
+    """Something that differs from step to step."""
+    return {"loss": float(np.abs(state.params["encoder"]["Dense_0"]["kernel"]).sum())}
+
+
+def main(folder: str, moment: str, count: int) -> None:
+    """Trains, or goes on training, the run in `folder`."""
+    x = np.random.default_rng(0).integers(0, 17, (64, 8, 8, 1)).astype(np.uint8)
+    vae = models.dense_vae((8, 8, 1), latent=4, hidden=(32,))
+    learner = gradient_learner(
+        vae, {"model": Player(objectives.elbo, optax.adam(1e-2))}, ema_decay=0.9
+    )
+    die_at(moment, count)
+    result = fit(
+        learner,
+        {"x": x},
+        key=jax.random.key(0),
+        steps=120,
+        batch_size=8,
+        transform=data.Binarise("dynamic", levels=17),
+        log_every=7,
+        evaluate_every=10,
+        validate=lambda state: {
+            "loss": float(np.abs(state.params["encoder"]["Dense_0"]["kernel"]).sum())
+        },
+        run=RunFolder.create(folder, "killed", {}, 0),
+    )
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(result.state):
+        digest.update(np.asarray(leaf).tobytes())
+    print(digest.hexdigest(), result.best_step)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
