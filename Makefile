@@ -6,7 +6,6 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 READY := $(VENV)/.ready
 export JAX_PLATFORMS ?= cpu
-export PJRT_NPROC ?= 32
 export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: demo test test-all fault lint format typecheck benchmark results clean

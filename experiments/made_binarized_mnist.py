@@ -63,4 +63,5 @@ def made_binarized_mnist(
             common.baseline(),
         ),
         figures={"samples": plotting.recipes.samples, "data": plotting.recipes.data},
+        previews=("samples",),
     )

@@ -1,6 +1,6 @@
 """What the experiments on densities of the plane share."""
 
-from dgmjax import data, objectives, training
+from dgmjax import data, objectives, plotting, training
 from experiments import common
 
 
@@ -23,6 +23,6 @@ def density_experiment(model, module, dataset, *, steps, batch_size, learning_ra
         evaluate_every=max(1, steps // 20),
         evaluation_batch_size=1000,
         estimators=(common.exact_likelihood(published, batch_size=1000),),
-        figures=common.plane_figures(),
+        figures={**common.plane_figures(), "layers": plotting.flows.grid_through_layers},
         previews=("density",),
     )

@@ -45,8 +45,11 @@ def cached(
 ) -> dict[str, np.ndarray]:
     """The arrays of `build()`, from the cache if it holds the entry `name`, `key`.
 
+    `DGMJAX_CACHE=off` builds them anew each time.
     `key` is JSON-safe. A cache that cannot be written costs only time: it is logged, not raised.
     """
+    if os.environ.get(VARIABLE) == "off":
+        return dict(build())
     text = json.dumps([_FORMAT, name, key], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)

@@ -20,8 +20,10 @@ from dgmjax.data.archives import open_zip, require_size
 from dgmjax.errors import DataError, require
 
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
-_DAMAGE = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, MemoryError)
-_DAMAGE += (OverflowError, NotImplementedError, RuntimeError)
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile),
+    *(MemoryError, OverflowError, NotImplementedError, RuntimeError),
+)
 
 
 def damaged(path: Path, why: object) -> DataError:
@@ -39,8 +41,9 @@ def read_npy(path: Path, *, mmap: bool = False, max_bytes: int | None = None) ->
             header = _header(path, stream, size)
             if not mmap:
                 return npy.read_data(stream, header)
-        order = "F" if header.fortran else "C"
-        return np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
+        dtype: Any = header.dtype
+        order: Any = "F" if header.fortran else "C"
+        return np.memmap(path, dtype, "r", header.offset, header.shape, order)
     except DataError:
         raise
     except _DAMAGE as error:

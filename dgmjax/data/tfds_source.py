@@ -16,6 +16,7 @@ from dgmjax.data.folders import VARIABLE
 from dgmjax.errors import DataError, require
 
 _CHUNK = 16_384  # rows that are held in their encoded form at once
+_OWN_FEATURES = "tensorflow_datasets.core.features."
 _FORMATS = ("array_record", "parquet")
 
 
@@ -109,7 +110,29 @@ def _home(name: str, folder: Path) -> Path:
     rule = f"must hold files that can be read at random, one of {_FORMATS}"
     remedy = f"Prepare it again with {command}."
     require(kind in _FORMATS, "data_dir", rule, f"{kind} in {homes[-1]}", remedy, DataError)
+    _check_features(homes[-1] / "features.json")
     return homes[-1].resolve()
+
+
+def _check_features(path: Path) -> None:
+    """Refuses features of classes that are not TFDS's own: it imports them by their stored name."""
+    try:
+        pending = [json.loads(path.read_text())]
+        while pending:
+            entry = pending.pop()
+            children = entry.values() if isinstance(entry, dict) else entry
+            pending += [child for child in children if isinstance(child, dict | list)]
+            for name in ("type", "pythonClassName") if isinstance(entry, dict) else ():
+                own = str(entry.get(name, _OWN_FEATURES)).startswith(_OWN_FEATURES)
+                rule = f"must hold features of {_OWN_FEATURES}* alone"
+                given = f"{entry.get(name)} in {path}"
+                require(own, "data_dir", rule, given, "", DataError)
+    except FileNotFoundError:
+        return  # TFDS says what is absent
+    except DataError:
+        raise
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"`data_dir` holds a damaged {path}: {error}.") from error
 
 
 def _decode(

@@ -30,6 +30,11 @@ class Transform(Protocol):
     def inverse(self, x: Array) -> Array: ...
 
 
+def flat(x: Array) -> Array:
+    """`[B, D]`: XLA vectorises along the last axis, and that of an image is its channels."""
+    return x.reshape(x.shape[0], -1)
+
+
 def num_dims(x: Array) -> int:
     return math.prod(x.shape[1:])
 

@@ -17,7 +17,7 @@ import numpy as np
 from dgmjax.data.checks import validate
 from dgmjax.data.dataset import num_rows
 from dgmjax.data.rescale import Logit, Scale, Standardise
-from dgmjax.data.transform import Transform, check_levels, num_dims, with_x
+from dgmjax.data.transform import Transform, check_levels, flat, num_dims, with_x
 from dgmjax.errors import require
 from dgmjax.types import Array, Key
 
@@ -72,14 +72,16 @@ class Binarise:
 
     def __call__(self, batch: Mapping[str, Any], key: Key) -> dict[str, Any]:
         x = jnp.asarray(batch["x"])
+        return with_x(batch, self._binary(flat(x), key).astype(jnp.float32).reshape(x.shape))
+
+    def _binary(self, x: Array, key: Key) -> Array:
         if self.mode == "static":
-            return with_x(batch, x.astype(jnp.float32))
+            return x
         integer = not jnp.issubdtype(x.dtype, jnp.floating)
         grey = x.astype(jnp.float32) / (self.levels - 1) if integer else x
         if self.mode == "threshold":
-            return with_x(batch, (grey > self.threshold).astype(jnp.float32))
-        draw = jax.random.uniform(key, x.shape, jnp.float32) < grey
-        return with_x(batch, draw.astype(jnp.float32))
+            return grey > self.threshold
+        return jax.random.uniform(key, x.shape, jnp.float32) < grey
 
     def check(self, arrays: Mapping[str, np.ndarray]) -> None:
         if self.mode == "static":
@@ -109,10 +111,12 @@ class Dequantise:
         require(1 < self.levels <= 2**16, "levels", "must be in 2..65536", self.levels)
 
     def __call__(self, batch: Mapping[str, Any], key: Key) -> dict[str, Any]:
-        k = jnp.asarray(batch["x"]).astype(jnp.float32)
+        x = jnp.asarray(batch["x"])
+        k = flat(x).astype(jnp.float32)
         u = jax.random.uniform(key, k.shape, jnp.float32)
         inside = jnp.minimum(k + u, jnp.nextafter(k + 1, k))  # k + u may round up to k + 1
-        return with_x(batch, inside / self.levels, -num_dims(k) * math.log(self.levels))
+        scaled = (inside / self.levels).reshape(x.shape)
+        return with_x(batch, scaled, -num_dims(x) * math.log(self.levels))
 
     def check(self, arrays: Mapping[str, np.ndarray]) -> None:
         check_levels(arrays, self.levels)

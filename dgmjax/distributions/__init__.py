@@ -12,6 +12,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "autoregressive": ["Autoregressive"],
         "bernoulli": ["Bernoulli"],
         "categorical": ["Categorical"],
+        "energies": ["Energy"],
+        "factorised": ["Factorised"],
         "logistic_mixture": ["DiscretisedLogisticMixture"],
         "student_t": ["StudentT"],
         "transformed": ["Transformed"],

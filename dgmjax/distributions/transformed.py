@@ -57,11 +57,25 @@ class Transformed(Distribution):
         z, log_det = self.bijector.inverse_and_log_det(value)
         return self.base.log_prob(z) + log_det
 
+    def _base_shape(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The sample shape to ask of the base: one draw for each of the bijector's batch."""
+        batch, given = self.batch_shape, self.base.batch_shape
+        missing = len(batch) - len(given)
+        require(
+            batch[missing:] == given,
+            "base",
+            f"must have a batch shape that ends the bijector's, {batch}",
+            given,
+        )
+        return (*sample_shape, *batch[:missing])
+
     def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
-        return self.bijector.forward(self.base.sample(seed=key, sample_shape=sample_shape))
+        shape = self._base_shape(sample_shape)
+        return self.bijector.forward(self.base.sample(seed=key, sample_shape=shape))
 
     def draw_and_log_prob(self, key: Key, sample_shape: tuple[int, ...]) -> tuple[Array, Array]:
         """Samples and their log-densities from one forward pass (no inverse is needed)."""
-        z, base_log_prob = self.base.sample_and_log_prob(seed=key, sample_shape=sample_shape)
+        shape = self._base_shape(sample_shape)
+        z, base_log_prob = self.base.sample_and_log_prob(seed=key, sample_shape=shape)
         x, log_det = self.bijector.forward_and_log_det(z)
         return x, base_log_prob - log_det

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "averages": ["Measurement", "average", "per_example"],
-        "baselines": ["independent_bernoulli"],
+        "baselines": ["full_normal", "independent_bernoulli"],
         "bijector_conformance": ["Case", "Conformance", "special_points"],
         "latent": ["active_units", "posterior_means"],
         "units": ["bits_per_dim"],

@@ -6,6 +6,8 @@ import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 
+from dgmjax.distributions.families import Normal
+from dgmjax.errors import require
 from dgmjax.types import Array, Key
 
 
@@ -51,6 +53,26 @@ class DiagonalNormal(DensityModel):
         loc = self.param("loc", nn.initializers.zeros, self.event_shape)
         log_scale = self.param("log_scale", nn.initializers.zeros, self.event_shape)
         return distrax.Independent(distrax.Normal(loc, jnp.exp(log_scale)), len(self.event_shape))
+
+
+class ConditionalNormal(DensityModel):
+    """N(mu(c), diag(sigma(c)^2)) with mu and log sigma linear in the context c `[..., C]`.
+
+    The base of an amortised posterior, `Flow((D,), layers, base=ConditionalNormal((D,)))`.
+    log sigma is smoothly bounded by `log_scale_bound`.
+    """
+
+    event_shape: tuple[int, ...]
+    log_scale_bound: float = 10.0
+
+    @nn.compact
+    def __call__(self, context: Array | None = None) -> distrax.Distribution:
+        require(context is not None, "context", "must be given to a conditional density", "none")
+        size = num_dims(self.event_shape)
+        params = nn.Dense(2 * size, name="params")(context)
+        params = params.reshape(*params.shape[:-1], *self.event_shape, 2)
+        family = Normal(log_scale_bound=self.log_scale_bound)
+        return distrax.Independent(family(params), len(self.event_shape))
 
 
 def num_dims(event_shape: tuple[int, ...]) -> int:

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
         "autoregressive": ["AutoregressiveNetwork", "bind_network"],
+        "conv_resnet": ["ConvResNet"],
         "masked_mlp": ["MaskedMLP", "hidden_degrees"],
         "mlp": ["MLP"],
     },

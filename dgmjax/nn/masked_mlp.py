@@ -27,6 +27,12 @@ def hidden_degrees(features: int, units: int) -> np.ndarray:
     return 1 + (np.arange(units) * max(features - 1, 1)) // units
 
 
+def _margin(starts: np.ndarray, counts: np.ndarray, width: int) -> int:
+    """How far a slice of `width` units reaches beyond the last unit, in whole vectors."""
+    overrun = int((starts + width).max()) - int(counts.sum())
+    return 16 * -(-max(overrun, 0) // 16)
+
+
 class MaskedMLP(nn.Module):
     """Autoregressive network over vectors: `x[..., D]` -> `params[..., D, num_params]`.
 
@@ -152,29 +158,29 @@ class MaskedMLP(nn.Module):
         The weights do not change from step to step; they stand in the carry so that a scan
         transposes them once.
         """
-        widths = [width for _, _, width in self._groups()]
+        margins = [_margin(*group) for group in self._groups()]
         added, out = self._context_terms(context)
         batch = jnp.broadcast_shapes(batch_shape, jnp.shape(out)[:-1])
 
-        # Activations are padded by the width of a group, so that writing the last group does not
-        # overrun; weights are padded alike on both sides, so that nobody cuts the padding off.
-        def rows(kernel: Array, width: int, width_below: int) -> Array:
-            return jnp.pad(self._cast(kernel).T, ((0, width), (0, width_below)))
+        # Activations have a margin, so that writing the last group does not overrun; weights have
+        # it on both sides, so that nobody has to cut it off again.
+        def rows(kernel: Array, margin: int, margin_below: int) -> Array:
+            return jnp.pad(self._cast(kernel).T, ((0, margin), (0, margin_below)))
 
-        pad = lambda v, width: jnp.pad(v, [(0, 0)] * (v.ndim - 1) + [(0, width)])
+        pad = lambda v, margin: jnp.pad(v, [(0, 0)] * (v.ndim - 1) + [(0, margin)])
         weights = {
-            "kernels": [rows(k, w, v) for k, w, v in zip(self.kernels, widths, [0, *widths])],
-            "biases": [pad(self._cast(b), w) for b, w in zip(self.biases, widths)],
-            "out": pad(self._by_site(self.out_kernel), widths[-1]),
+            "kernels": [rows(k, m, b) for k, m, b in zip(self.kernels, margins, [0, *margins])],
+            "biases": [pad(self._cast(b), m) for b, m in zip(self.biases, margins)],
+            "out": pad(self._by_site(self.out_kernel), margins[-1]),
             "direct": self._by_site(self.direct_kernel) if self.direct else None,
         }
         dtype = self.dtype or self.out_bias.dtype
-        first = pad(jnp.broadcast_to(added, (*batch, self.hidden[0])).astype(dtype), widths[0])
+        first = pad(jnp.broadcast_to(added, (*batch, self.hidden[0])).astype(dtype), margins[0])
         sites = jnp.broadcast_to(out, (*batch, self.features * self.num_params))
         sites = sites.reshape(*batch, self.features, self.num_params) + self._cast(
             self.out_bias.reshape(self.features, self.num_params)
         )
-        zeros = [jnp.zeros((*batch, u + w), dtype) for u, w in zip(self.hidden, widths)]
+        zeros = [jnp.zeros((*batch, u + m), dtype) for u, m in zip(self.hidden, margins)]
         x = jnp.zeros((*batch, self.features), dtype)
         return {"weights": weights, "context": (first, sites), "x": x, "hidden": zeros}
 

@@ -1,5 +1,7 @@
 """Multi-layer perceptron."""
 
+import math
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -16,6 +18,7 @@ class MLP(nn.Module):
       activation: applied after every hidden layer.
       event_ndims: trailing axes of `x` that make one input; they are flattened.
       zero_output: start with an output of zero (a flow layer then starts as the identity).
+      activate_output: apply the activation to the output as well (features, not parameters).
       dtype: of the computation; parameters stay float32.
     """
 
@@ -24,6 +27,7 @@ class MLP(nn.Module):
     activation: Activation = nn.relu
     event_ndims: int = 1
     zero_output: bool = False
+    activate_output: bool = False
     dtype: jnp.dtype | None = None
 
     @nn.compact
@@ -35,13 +39,14 @@ class MLP(nn.Module):
             f"shape {x.shape}",
         )
         batch = x.shape[: x.ndim - self.event_ndims]
-        h = x.reshape(*batch, -1)
+        # One batch axis: products over several cost more, above all their gradients.
+        h = x.reshape(math.prod(batch), math.prod(x.shape[len(batch) :]))
         if context is not None:
-            h = jnp.concatenate([h, jnp.broadcast_to(context, (*batch, context.shape[-1]))], -1)
+            wide = jnp.broadcast_to(context, (*batch, context.shape[-1]))
+            h = jnp.concatenate([h, wide.reshape(len(h), -1)], -1)
         for units in self.hidden:
             h = self.activation(nn.Dense(units, dtype=self.dtype)(h))
-        size = 1
-        for n in self.output:
-            size *= n
         init = nn.initializers.zeros if self.zero_output else nn.initializers.lecun_normal()
-        return nn.Dense(size, dtype=self.dtype, kernel_init=init)(h).reshape(*batch, *self.output)
+        h = nn.Dense(math.prod(self.output), dtype=self.dtype, kernel_init=init)(h)
+        h = self.activation(h) if self.activate_output else h
+        return h.reshape(*batch, *self.output)

@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "elbo": ["elbo", "kl_divergence"],
         "importance": ["importance_bound", "iwae", "log_weights"],
         "likelihood": ["negative_log_likelihood", "sampled_ordering"],
+        "reverse_kl": ["reverse_kl"],
     },
 )

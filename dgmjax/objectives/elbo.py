@@ -11,12 +11,14 @@ from dgmjax.types import Array, Batch, Key, Metrics
 KL = Literal["auto", "analytic", "sampled"]
 
 
-def kl_divergence(q, p, z: Array, kl: KL = "auto") -> Array:
+def kl_divergence(q, p, z: Array, kl: KL = "auto", log_q: Array | None = None) -> Array:
     """KL(q || p) in nats: analytic where distrax knows it, else log q(z) - log p(z) at `z`.
 
     Args:
       q, p: distributions over the same event.
       z: samples of q, `[K, *batch, *event]`, used by the sampled form, which averages over K.
+      log_q: log q(z), `[K, *batch]`, where it is known already: a flow gives it with its samples,
+        and would otherwise have to be inverted.
       kl: "analytic" raises where no closed form is known; "auto" falls back to samples.
     """
     require(kl in ("auto", "analytic", "sampled"), "kl", "must be auto, analytic or sampled", kl)
@@ -31,7 +33,8 @@ def kl_divergence(q, p, z: Array, kl: KL = "auto") -> Array:
                 f"KL({q.name} || {p.name})",
                 'Use kl="sampled" or "auto".',
             )
-    return (q.log_prob(z) - p.log_prob(z)).mean(0)
+    log_q = q.log_prob(z) if log_q is None else log_q
+    return (log_q - p.log_prob(z)).mean(0)
 
 
 def elbo(
@@ -59,13 +62,13 @@ def elbo(
     """
     require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
     q, p = model.posterior(batch["x"]), model.prior()
-    z = q.sample(seed=key, sample_shape=(num_samples,))
+    z, log_q = q.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
     # One sample loses its axis: networks over [1, B] cost more to differentiate than over [B].
     latent = z if num_samples > 1 else jax.tree.map(lambda leaf: leaf[0], z)
     log_likelihood = model.likelihood(latent).log_prob(batch["x"])
     log_likelihood = log_likelihood if num_samples == 1 else log_likelihood.mean(0)
     log_likelihood = log_likelihood + original_units(batch)
-    divergence = kl_divergence(q, p, z, kl)
+    divergence = kl_divergence(q, p, z, kl, log_q)
     metrics = {
         "elbo": log_likelihood - divergence,
         "log_likelihood": log_likelihood,

@@ -4,9 +4,10 @@ import lazy_loader as lazy
 
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
-    submodules=["recipes"],
+    submodules=["flows", "recipes"],
     submod_attrs={
         "canvas": ["new_figure", "save", "to_png"],
+        "flows": ["deformation"],
         "images": ["image_grid", "latent_manifold", "reconstructions", "traversals"],
         "learning_curves": ["curves"],
         "plane": ["density", "scatter"],

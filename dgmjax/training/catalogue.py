@@ -93,6 +93,14 @@ def own_defaults(function: ExperimentFunction) -> dict[str, Any]:
 def build(function: ExperimentFunction, arguments: Mapping[str, Any], **shared: Any) -> Any:
     """`function(**arguments)`, with those of the `SHARED` arguments that it declares."""
     declared = inspect.signature(function).parameters
+    unknown = sorted(set(arguments) - set(declared))
+    require(
+        not unknown,
+        "arguments",
+        f"must be among those of the experiment {function.__name__}: {sorted(declared)}",
+        unknown,
+        "The experiment changed since the run was made; train it again.",
+    )
     extra = {name: value for name, value in shared.items() if name in declared}
     return function(**arguments, **extra)
 

@@ -250,7 +250,7 @@ class Checkpoints:
     def _newest_valid(self, wanted: int | None) -> int:
         """The newest valid step, -1 where there are none at all."""
         steps = [step for step in self._committed() if wanted in (None, step)]
-        refused = {}
+        refused: dict[int, str] = {}
         for step in steps:
             problem = self.problem(step)
             if problem is None:
@@ -260,7 +260,7 @@ class Checkpoints:
             refused[step] = problem
         if not steps and wanted is None:
             return -1
-        reasons = [f"{self._steps / str(step)}: {why}" for step, why in refused.items()]
+        reasons = [f"{self._steps / str(step)}: {why}" for step, why in sorted(refused.items())]
         raise CheckpointError(
             f"{'; '.join(reasons) or f'there is no step {wanted} in {self._steps}'}. Start anew "
             "with another --run-dir, or restore the files from a copy"

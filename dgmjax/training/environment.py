@@ -12,12 +12,13 @@ from dgmjax.errors import RunError
 from dgmjax.files import make_private_folder
 
 DEFAULTS = {
-    # Host devices wait for one another in a pool of threads that would otherwise be as large as
-    # the number of cores, and abort when there are more devices than threads.
-    "PJRT_NPROC": "32",
     # Threaded solves of small matrices stall for milliseconds at random.
     "OPENBLAS_NUM_THREADS": "1",
 }
+# Host devices wait for one another in a pool of threads as large as the number of cores, and abort
+# when there are more devices than threads. One device is better off with a thread a core: with
+# 32 a step of a VAE takes twice the CPU time.
+SEVERAL_DEVICES = {"PJRT_NPROC": "32"}
 CACHE_VARIABLE = "DGMJAX_CACHE"
 _CACHE_SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0,
@@ -39,7 +40,8 @@ def configure() -> Path | None:
     Raises:
       RunError: the cache folder is another user's, or others may write to it.
     """
-    for name, value in DEFAULTS.items():
+    several = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    for name, value in {**DEFAULTS, **(SEVERAL_DEVICES if several else {})}.items():
         os.environ.setdefault(name, value)
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return Path(os.environ["JAX_COMPILATION_CACHE_DIR"])

@@ -17,6 +17,7 @@ from dgmjax.data.transform import Transform
 from dgmjax.errors import CheckpointError, TrainingDiverged, require
 from dgmjax.training.checkpoint import Checkpoints
 from dgmjax.training.checks import check_training_data
+from dgmjax.training.deterministic import VirtualShards
 from dgmjax.training.interrupt import Interruption
 from dgmjax.training.learner import Learner, State
 from dgmjax.training.mesh import check_divides, make_mesh, replicated
@@ -85,6 +86,7 @@ def fit(
     run: RunFolder | None = None,
     keep: int = 2,
     quiet: bool = True,
+    num_shards: int | None = None,
 ) -> FitResult:
     """Trains `learner` on `data` for `steps` steps, or resumes the run in `run`.
 
@@ -111,6 +113,8 @@ def fit(
       run: folder for metrics and checkpoints; nothing is written where None.
       keep: checkpoints kept, besides the best.
       quiet: no progress line.
+      num_shards: deterministic training over so many virtual shards: equal bit for bit on any
+        number of devices that divides it, at some cost in speed (see `training.deterministic`).
 
     Raises:
       TrainingDiverged: `max_skipped` non-finite steps in a row.
@@ -121,6 +125,10 @@ def fit(
     require(max_skipped >= 1, "max_skipped", "must be at least 1", max_skipped)
     mesh = make_mesh(1) if mesh is None else mesh
     check_divides(mesh, batch_size)
+    if num_shards is not None:
+        shards = VirtualShards(mesh, num_shards)
+        shards.check(batch_size)
+        learner = learner.with_gradients(shards)
     check_training_data(getattr(learner, "module", None), data, transform)
     init_key, order_key, data_key = jax.random.split(key, 3)
     batches = Batches(data, batch_size, seed=int(jax.random.bits(order_key)))

@@ -1,7 +1,7 @@
 """Learners: pairs of pure functions `(init, step)` that turn objectives into train steps."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -65,6 +65,10 @@ class Learner(Protocol):
         """Variables for `module.apply`."""
         ...
 
+    def with_gradients(self, gradients: Callable) -> "Learner":
+        """The same learner with another way to take gradients (see `training.deterministic`)."""
+        ...
+
 
 @dataclass(frozen=True)
 class Player:
@@ -84,6 +88,11 @@ class Player:
 
     def __post_init__(self):
         require(self.steps >= 1, "steps", "must be at least 1", self.steps)
+
+
+def whole_batch(loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key) -> Any:
+    """Value and gradient of `loss_fn(params, fixed, batch, key)` over the batch as it is."""
+    return jax.value_and_grad(loss_fn, has_aux=True)(params, fixed, batch, key)
 
 
 def masked_mean(values: Array, mask: Array | None) -> Array:
@@ -110,6 +119,19 @@ class GradientLearner:
         )
         self.module, self.players, self.ema_decay = module, dict(players), ema_decay
         self.batches_per_step = max(player.steps for player in self.players.values())
+        self.gradients: Callable = whole_batch
+        self._sharded: dict[Any, GradientLearner] = {}
+
+    def with_gradients(self, gradients: Callable) -> "GradientLearner":
+        """The same learner with another way to take gradients, such as `VirtualShards`.
+
+        The same one for equal ways, so that it compiles once.
+        """
+        if gradients not in self._sharded:
+            other = GradientLearner(self.module, self.players, self.ema_decay)
+            other.gradients = gradients
+            self._sharded[gradients] = other
+        return self._sharded[gradients]
 
     def init(self, key: Key, batch: Batch) -> State:
         """Parameters from every player's objective, so that each finds what it needs."""
@@ -129,9 +151,8 @@ class GradientLearner:
                 f"must be among the module's parameter groups {sorted(params)}",
                 sorted(missing),
             )
-        zero = jnp.zeros((), jnp.int32)
         return State(
-            step=zero,
+            step=jnp.zeros((), jnp.int32),
             key=jax.random.key_data(run_key),
             params=params,
             optimisers={
@@ -140,8 +161,8 @@ class GradientLearner:
             },
             collections=collections,
             ema=jax.tree.map(jnp.copy, params) if self.ema_decay else None,
-            skipped=zero,
-            skipped_in_row=zero,
+            skipped=jnp.zeros((), jnp.int32),
+            skipped_in_row=jnp.zeros((), jnp.int32),
         )
 
     def step(self, state: State, batch: Batch) -> tuple[State, Metrics]:
@@ -189,35 +210,43 @@ class GradientLearner:
     def _move(self, state: State, batch: Batch, key: Key, name: str, player: Player):
         params = _select(state.params, player.params)
 
-        def loss_fn(params):
-            variables = {"params": {**state.params, **params}, **state.collections}
+        def loss_fn(params, fixed, batch, key):
+            others, collections = fixed
             (loss, metrics), collections = self.module.apply(
-                variables,
+                {"params": {**others, **params}, **collections},
                 batch,
                 key,
                 method=player.objective,
-                mutable=list(state.collections),
+                mutable=list(collections),
             )
             _check_per_example(name, loss, batch)
             mask = batch.get("mask")
             metrics = {k: masked_mean(v, mask) for k, v in metrics.items()}
             return masked_mean(loss, mask), (metrics, collections)
 
-        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, (metrics, collections)), grads = grad_fn(params)
+        fixed = (state.params, state.collections)
+        value, grads = self.gradients(loss_fn, params, fixed, batch, key)
+        loss, (metrics, collections) = value
         norm = optax.tree.norm(grads)
         ok = jnp.isfinite(loss) & jnp.isfinite(norm)
-        updates, optimiser = player.optimiser.update(grads, state.optimisers[name], params)
+
+        def moved(grads, params, moments):
+            updates, moments = player.optimiser.update(grads, moments, params)
+            return optax.apply_updates(params, updates), moments
+
+        def kept(grads, params, moments):
+            return params, moments
+
+        # A `where` over the state would copy parameters and moments in every step.
+        params, moments = jax.lax.cond(ok, moved, kept, grads, params, state.optimisers[name])
         new = dataclasses.replace(
             state,
-            params={**state.params, **optax.apply_updates(params, updates)},
-            optimisers={**state.optimisers, name: optimiser},
-            collections={**state.collections, **collections},
+            params={**state.params, **params},
+            optimisers={**state.optimisers, name: moments},
+            collections=_where(ok, {**state.collections, **collections}, state.collections),
         )
-        new = jax.tree.map(lambda a, b: jnp.where(ok, a, b), new, state)
-        finite = lambda value: jnp.where(ok, value, 0.0)
         metrics = {"loss": loss, **metrics, "gradient_norm": norm}
-        return new, {k: finite(v) for k, v in metrics.items()}, ok
+        return new, {k: jnp.where(ok, v, 0.0) for k, v in metrics.items()}, ok
 
     def bind(self, state: State) -> Any:
         return self.module.bind(self.variables(state))
@@ -243,6 +272,10 @@ def gradient_learner(
     (1, ['elbo', 'gradient_norm', 'kl', 'log_likelihood', 'loss'])
     """
     return GradientLearner(module, players, ema_decay)
+
+
+def _where(condition: Array, new: PyTree, old: PyTree) -> PyTree:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, dict(old))
 
 
 def _select(params: Mapping[str, PyTree], names: Sequence[str] | None) -> dict[str, PyTree]:

@@ -35,8 +35,11 @@ def problem(folder: Path, step: int, identity: str = "") -> str | None:
         return f"its file {NAME} is missing"
     try:
         expected = strict_json.read(folder / NAME)
+    except RunError:
+        return f"its file {NAME} is damaged"
+    try:
         found = _digests(folder)
-    except RunError as error:
+    except CheckpointError as error:
         return str(error)
     except OSError as error:
         return f"it cannot be read ({error})"

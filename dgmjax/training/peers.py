@@ -120,15 +120,15 @@ class Peers:
                 selector.register(connection, selectors.EVENT_READ)
             while pending:
                 for key, _ in selector.select():
-                    connection: Any = key.fileobj
-                    data = _receive(connection)
-                    *lines, pending[connection] = (pending[connection] + data).split(b"\n")
+                    spoke: Any = key.fileobj
+                    data = _receive(spoke)
+                    *lines, pending[spoke] = (pending[spoke] + data).split(b"\n")
                     for line in lines:
-                        self._hear(self._sockets[connection], line)
+                        self._hear(self._sockets[spoke], line)
                     if not data:
-                        selector.unregister(connection)
-                        del pending[connection]
-                        self._gone(self._sockets[connection])
+                        selector.unregister(spoke)
+                        del pending[spoke]
+                        self._gone(self._sockets[spoke])
 
     def _hear(self, index: int, line: bytes) -> None:
         try:

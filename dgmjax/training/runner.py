@@ -187,7 +187,7 @@ def _restore(experiment: Experiment, learner: Learner, folder: RunFolder):
         jax.eval_shape(initial, jax.random.key(0)),
     )
     name = "latest" if experiment.validation is None else "best"
-    checkpoints = Checkpoints(folder.checkpoints / name, keep=2)
+    checkpoints = Checkpoints(folder.checkpoints / name, read_only=True)
     try:
         restored = checkpoints.restore(template, prefix="" if name == "best" else "state")
     finally:

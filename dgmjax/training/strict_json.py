@@ -29,7 +29,10 @@ def loads(text: str) -> Any:
     >>> loads('{"loss": {"float": "inf"}}')
     {'loss': inf}
     """
-    return json.loads(text, object_hook=_decode, parse_constant=_refuse)
+    value = json.loads(text, object_hook=_decode, parse_constant=_refuse)
+    if "\\ud" in text.lower():  # half of a pair of surrogates is a text that cannot be written
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def read(path: Path) -> Any:

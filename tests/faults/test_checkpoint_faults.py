@@ -260,7 +260,7 @@ def test_when_none_is_valid(tmp_path):
     write(tmp_path)
     for path in tmp_path.glob("steps/*/host.json"):
         path.write_text("{}")
-    with pytest.raises(CheckpointError, match=r"steps/30: its file host.json was altered.*steps/1"):
+    with pytest.raises(CheckpointError, match=r"steps/10: its file host.json was altered.*steps/3"):
         Checkpoints(tmp_path).restore(state_at(0))
     assert len(list((tmp_path / "steps").iterdir())) == 3  # left for the user to look at
 
@@ -402,14 +402,13 @@ def test_kills_inside_saves(tmp_path, capsys):
     rng, lost = np.random.default_rng(0), []
     command = [sys.executable, "-c", textwrap.dedent(SAVING), str(tmp_path / "run")]
     for _ in range(5):
-        child = subprocess.Popen(
+        with subprocess.Popen(
             [*command, str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
-        )
-        assert child.stdout.readline() == "ready\n"
-        time.sleep(rng.uniform(0.05, 1.5))
-        os.kill(child.pid, signal.SIGKILL)
-        begun = [int(line) for line in child.stdout.read().split("\n")[:-1]]
-        child.wait()
+        ) as child:
+            assert child.stdout.readline() == "ready\n"
+            time.sleep(rng.uniform(0.05, 1.5))
+            os.kill(child.pid, signal.SIGKILL)
+            begun = [int(line) for line in child.stdout.read().split("\n")[:-1]]
         restored = Checkpoints(tmp_path / "run", keep=2).restore(state_at(0))
         if begun:
             state, _, step = restored

@@ -49,7 +49,8 @@ def test_an_empty_folder_has_nothing_to_restore(tmp_path):
 
 @pytest.mark.parametrize("fault", ["flip", "truncate", "delete", "manifest", "no_manifest"])
 def test_a_damaged_step_is_refused_and_the_one_before_is_used(saved, fault):
-    files = [p for p in (saved / "steps" / "30").rglob("*") if p.is_file() and p.stat().st_size]
+    manifest = saved / "steps" / "30" / "manifest.json"
+    files = [p for p in manifest.parent.rglob("*") if p.is_file() and p != manifest]
     largest = max(files, key=lambda p: p.stat().st_size)
     content = bytearray(largest.read_bytes())
     if fault == "flip":
@@ -60,9 +61,9 @@ def test_a_damaged_step_is_refused_and_the_one_before_is_used(saved, fault):
     elif fault == "delete":
         largest.unlink()
     elif fault == "manifest":
-        (saved / "manifests" / "30.json").write_text("{")
+        manifest.write_text("{")
     else:
-        (saved / "manifests" / "30.json").unlink()
+        manifest.unlink()
     state, _, step = restored(saved)
     assert step == 20
     np.testing.assert_array_equal(state["a"], tree(20.0)["a"])

@@ -9,16 +9,21 @@ from dgmjax.bijectors.composition import compose
 from dgmjax.distributions.transformed import Transformed
 from dgmjax.errors import require
 from dgmjax.models.base import DensityModel, StandardNormal
+from dgmjax.models.flows.layers import observe_all
+from dgmjax.models.flows.linear_layers import RUNNING
 from dgmjax.types import Array
 
 
 class Flow(DensityModel):
     """x = f_L(... f_1(z)), z ~ base: log p(x) = log p_base(z) - sum_l log|det J f_l|.
 
+    The same object is a density, a prior, and (given a context) a conditional density or a
+    posterior.
+
     Attributes:
       event_shape: shape of z (and of x, unless a layer changes it).
       layers: modules whose `__call__(context)` returns a bijector, base side first.
-      base: density module of z; standard normal where None.
+      base: density module of z given the context; standard normal where None.
     """
 
     event_shape: tuple[int, ...]
@@ -34,4 +39,15 @@ class Flow(DensityModel):
         return compose(*(layer(context) for layer in self.layers))
 
     def __call__(self, context: Array | None = None) -> Transformed:
-        return Transformed(self.base_model(), self.bijector(context))
+        return Transformed(self.base_model(context), self.bijector(context))
+
+    def log_prob(self, x: Array, context: Array | None = None) -> Array:
+        """log p(x | context) in nats, of shape `sample_shape + batch_shape`.
+
+        Initialised through this method, activation normalisation starts from the batch `x`; while
+        running statistics are mutable (in training), batch normalisation uses those of `x`.
+        """
+        if not (self.is_initializing() or self.is_mutable_collection(RUNNING)):
+            return self(context).log_prob(x)
+        z, log_det = observe_all(self.layers, x, context)
+        return self.base_model(context).log_prob(z) + log_det

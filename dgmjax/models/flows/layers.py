@@ -1,114 +1,76 @@
-"""Flow layers: modules whose `__call__(context)` returns a bijector that is a complete pytree."""
+"""What a flow layer is, and the layers that need no network: fixed maps, sequences, stacks.
 
-from typing import Protocol
+A layer is a module whose `__call__(context)` returns a bijector, base to data, that is a complete
+pytree. Layers that must see data (activation and batch normalisation) and layers that hold
+others also have `observe`; everything else gets it from the function of that name.
+"""
 
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
+
+import distrax
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from distrax import Bijector
 
-from dgmjax.bijectors.coupling import Coupling
-from dgmjax.bijectors.inverse import Inverse
-from dgmjax.bijectors.masked_autoregressive import MaskedAutoregressive
+from dgmjax.bijectors.base import as_float
+from dgmjax.bijectors.composition import compose
+from dgmjax.bijectors.multiscale import MultiScale
 from dgmjax.bijectors.permutation import Permutation
-from dgmjax.bijectors.splits import as_partition
-from dgmjax.bijectors.transformers import Transformer
-from dgmjax.nn.autoregressive import bind_network
-from dgmjax.nn.masked_mlp import MaskedMLP
-from dgmjax.nn.mlp import MLP
-from dgmjax.types import Activation, Array
+from dgmjax.bijectors.repeat import Repeat
+from dgmjax.errors import require
+from dgmjax.types import Array
 
 
 class FlowLayer(Protocol):
-    """A module that returns a bijector, base to data."""
+    """A module that returns a bijector of whole events, base to data.
+
+    A layer may also define `observe(x, context) -> (z, log_det)`, the inverse of the batch `x`
+    and its log-determinant `[...]`, in which it may look at `x`: to choose its first parameters
+    while initialising, or to normalise with the batch's statistics while they are mutable.
+    """
 
     def __call__(self, context: Array | None = None) -> Bijector: ...
 
 
-def initialised(layer: nn.Module, network: nn.Module, shape: tuple[int, ...], context) -> None:
-    """Creates the parameters of a submodule that will only be used as a pytree."""
-    if layer.is_initializing():
-        network(jnp.zeros(shape), None if context is None else jnp.zeros(context.shape[-1]))
+def observe(layer: Any, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+    """`layer.observe(x, context)`, or the inverse of a layer that has nothing to look at."""
+    if hasattr(layer, "observe"):
+        return layer.observe(x, context)
+    return layer(context).inverse_and_log_det(x)
 
 
-class MaskedAutoregressiveLayer(nn.Module):
-    """MAF's layer (`inverse=False`: one-pass density) or IAF's (`inverse=True`: one-pass samples).
-
-    Attributes:
-      features: length of the event.
-      hidden: units of the masked network's hidden layers.
-      transformer: family of the elementwise bijector.
-      reverse: reverse the order of the variables after this layer (towards the data).
-    """
-
-    features: int
-    hidden: tuple[int, ...]
-    transformer: Transformer
-    activation: Activation = nn.relu
-    context_features: int = 0
-    inverse: bool = False
-    reverse: bool = False
-    residual: bool = False
-    forward_method: str = "incremental"
-    dtype: jnp.dtype | None = None
-
-    @nn.compact
-    def __call__(self, context: Array | None = None) -> Bijector:
-        network = MaskedMLP(
-            features=self.features,
-            hidden=self.hidden,
-            num_params=self.transformer.num_params,
-            activation=self.activation,
-            residual=self.residual,
-            context_features=self.context_features,
-            zero_output=True,
-            dtype=self.dtype,
-            name="network",
-        )
-        initialised(self, network, (self.features,), context)
-        bijector: Bijector = MaskedAutoregressive(
-            bind_network(network),
-            self.transformer,
-            context=context,
-            forward_method=self.forward_method,
-        )
-        return Inverse(bijector) if self.inverse else bijector
+def observe_all(
+    layers: Sequence[Any], x: Array, context: Array | None = None
+) -> tuple[Array, Array]:
+    """From the data to the base, last layer first: every layer observes its own input."""
+    total: Array | float = 0.0
+    for layer in reversed(layers):
+        x, log_det = observe(layer, x, context)
+        total = total + log_det
+    return x, jnp.asarray(total)
 
 
-class CouplingLayer(nn.Module):
-    """RealNVP's and NICE's layer: part of the event is transformed given the rest.
+class Fixed(nn.Module):
+    """A layer without parameters: the bijector `make(*arguments)`.
+
+    `Fixed(Permutation, ((2, 0, 1),))`, `Fixed(Squeeze)`, `Fixed(Sigmoid, (0.05,), event_ndims=3)`.
 
     Attributes:
-      event_shape: shape of the event.
-      split: which entries are transformed, see `dgmjax.bijectors.splits`.
-      network: conditioner module, or None for an MLP with `hidden` units.
+      make: a class or function at module level, so that equal layers compare equal.
+      arguments: hashable.
+      event_ndims: rank of the event, for bijectors of scalars.
     """
 
-    event_shape: tuple[int, ...]
-    split: object
-    transformer: Transformer
-    hidden: tuple[int, ...] = ()
-    activation: Activation = nn.relu
-    network: nn.Module | None = None
+    make: Callable[..., Bijector]
+    arguments: tuple = ()
+    event_ndims: int | None = None
 
-    @nn.compact
     def __call__(self, context: Array | None = None) -> Bijector:
-        partition = as_partition(self.split, self.event_shape)
-        network = self.network or MLP(
-            hidden=self.hidden,
-            output=(*partition.params_shape, self.transformer.num_params),
-            activation=self.activation,
-            event_ndims=len(partition.conditioner_shape),
-            zero_output=True,
-            name="network",
-        )
-        initialised(self, network, partition.conditioner_shape, context)
-        return Coupling(
-            self.split,
-            bind_network(network),
-            self.transformer,
-            self.event_shape,
-            context=context,
-        )
+        bijector = self.make(*self.arguments)
+        extra = (self.event_ndims or 0) - bijector.event_ndims_in
+        return distrax.Block(bijector, extra) if extra > 0 else bijector
 
 
 class Reverse(nn.Module):
@@ -118,3 +80,103 @@ class Reverse(nn.Module):
 
     def __call__(self, context: Array | None = None) -> Bijector:
         return Permutation(tuple(range(self.features - 1, -1, -1)))
+
+
+class Composed(nn.Module):
+    """Layers one after the other, base side first, as one layer."""
+
+    layers: Sequence[nn.Module]
+
+    def __call__(self, context: Array | None = None) -> Bijector:
+        return compose(*(layer(context) for layer in self.layers))
+
+    def observe(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+        return observe_all(self.layers, x, context)
+
+
+class Repeated(nn.Module):
+    """`num_layers` layers of one kind with stacked parameters: compiles as fast as one.
+
+    Attributes:
+      layer: the template; each copy has parameters of its own, drawn independently. It may hold
+        parameters only (no running statistics).
+      num_layers: how many.
+      unroll, rematerialise: see `dgmjax.bijectors.Repeat`.
+    """
+
+    layer: nn.Module
+    num_layers: int
+    unroll: bool | Literal["auto"] = "auto"
+    rematerialise: bool = False
+
+    @nn.compact
+    def __call__(self, context: Array | None = None) -> Bijector:
+        require(self.num_layers >= 1, "num_layers", "must be at least 1", self.num_layers)
+        layer = self.layer.clone(parent=None)
+
+        def init(key):
+            draw = lambda key: _params(layer.init(key, context))
+            return jax.vmap(draw)(jax.random.split(key, self.num_layers))
+
+        params = self.param("layers", init)
+        stacked = jax.vmap(lambda p: layer.apply({"params": p}, context))(params)
+        return Repeat(stacked, self.num_layers, self.unroll, self.rematerialise)
+
+    def observe(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+        """While initialising, layer by layer from the data, so that each sees its own input."""
+        if not self.is_initializing():
+            return self(context).inverse_and_log_det(x)
+        layer = self.layer.clone(parent=None)
+
+        def body(state, key):
+            x, total = state
+            (z, log_det), variables = layer.init_with_output(key, x, context, method=observe)
+            return (z, total + log_det), _params(variables)
+
+        keys = jax.random.split(self.make_rng("params"), self.num_layers)
+        x = as_float(x)
+        (_, log_det), _ = jax.eval_shape(body, (x, jnp.zeros(())), keys[0])
+        start = (x, jnp.zeros(log_det.shape, log_det.dtype))
+        state, params = jax.lax.scan(body, start, keys, reverse=True)
+        self.put_variable("params", "layers", params)
+        return state
+
+
+def _params(variables: Any) -> Any:
+    others = sorted(set(variables) - {"params"})
+    require(not others, "layer", "must hold parameters only to be repeated", f"also {others}")
+    return variables.get("params", {})
+
+
+class MultiScaleLayer(nn.Module):
+    """Levels of layers; after each, half of the channels go straight to the base.
+
+    Attributes:
+      levels: from the finest (beside the data) to the coarsest, each a sequence of layers of
+        images, base side first.
+      event_shape: `[H, W, C]` of the data.
+
+    Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2016,
+    equations 13-15.
+    """
+
+    levels: Sequence[Sequence[nn.Module]]
+    event_shape: tuple[int, int, int]
+
+    def __call__(self, context: Array | None = None) -> Bijector:
+        levels = [compose(*(layer(context) for layer in level)) for level in self.levels]
+        return MultiScale(levels, self.event_shape)
+
+    def observe(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+        parts: list[Array] = []
+        total: Array | float = 0.0
+        for level in self.levels:
+            x, log_det = observe_all(level, x, context)
+            total = total + log_det
+            if len(parts) < len(self.levels) - 1:
+                half = x.shape[-1] // 2
+                x, done = x[..., :half], x[..., half:]
+                parts.append(done)
+        parts.append(x)
+        flat = [part.reshape(*part.shape[:-3], -1) for part in parts]
+        return jnp.concatenate(flat, axis=-1), jnp.asarray(total)

@@ -1,13 +1,31 @@
-"""The named flows over vectors: each a short recipe of layers."""
+"""The named flows over vectors: each a short recipe of layers.
+
+Every recipe takes a context where one is passed to `log_prob` and `sample`: masked networks must
+be told its length (`context_features`), couplings find it out, planar, radial and Sylvester flows
+are predicted from it where they are `amortised`.
+"""
+
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 
-from dgmjax.bijectors.splits import alternating
-from dgmjax.bijectors.transformers import Affine, Shift, Transformer
+from dgmjax.bijectors.families import PlanarFamily, RadialFamily, SylvesterFamily
+from dgmjax.bijectors.splits import alternating, halves
+from dgmjax.bijectors.transformers import Affine, RationalQuadraticSpline, Shift, Transformer
+from dgmjax.distributions.families import MixtureOfNormals
 from dgmjax.errors import require
-from dgmjax.models.base import DiagonalNormal
+from dgmjax.models.autoregressive.made import MADE
 from dgmjax.models.flows.flow import Flow
-from dgmjax.models.flows.layers import CouplingLayer, MaskedAutoregressiveLayer, Reverse
+from dgmjax.models.flows.layers import Composed, Repeated, Reverse
+from dgmjax.models.flows.linear_layers import BatchNormLayer, LinearLayer
+from dgmjax.models.flows.network_layers import (
+    CouplingLayer,
+    Elementwise,
+    MaskedAutoregressiveLayer,
+    ParametricLayer,
+)
+from dgmjax.nn.mlp import MLP
 
 
 def _checked(features: int, layers: int, smallest: int) -> None:
@@ -26,11 +44,15 @@ def MAF(
     base: nn.Module | None = None,
     inverse: bool = False,
     residual: bool = False,
+    batch_norm: bool = False,
 ) -> Flow:
     """Masked autoregressive flow: affine autoregressive layers with reversed orders between.
 
     log p(x) costs one pass of each network; samples cost about one pass as well, by
     incremental evaluation.
+
+    Args:
+      batch_norm: a batch normalisation after each layer, as in the paper.
 
     Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density
     Estimation", 2017, equations 3-5.
@@ -51,6 +73,8 @@ def MAF(
                 residual=residual,
             )
         )
+        if batch_norm:
+            parts.append(BatchNormLayer(features))
     return Flow(event_shape=(features,), layers=tuple(parts), base=base)
 
 
@@ -63,6 +87,31 @@ def IAF(features: int, layers: int = 5, hidden: tuple[int, ...] = (512, 512), **
     return MAF(features, layers, hidden, inverse=True, **options)
 
 
+def MAFMixture(
+    features: int,
+    layers: int = 5,
+    hidden: tuple[int, ...] = (512, 512),
+    *,
+    num_components: int = 10,
+    context_features: int = 0,
+    activation=nn.relu,
+    **options,
+) -> Flow:
+    """MAF MoG: affine layers over a MADE whose conditionals are mixtures of normals.
+
+    Source: Papamakarios, Pavlakou & Murray 2017, section 5 ("MAF MoG").
+    """
+    base = MADE(
+        event_shape=(features,),
+        hidden=tuple(hidden),
+        family=MixtureOfNormals(num_components),
+        context_features=context_features,
+        activation=activation,
+    )
+    shared = {"context_features": context_features, "activation": activation}
+    return MAF(features, layers, hidden, base=base, **shared, **options)
+
+
 def RealNVP(
     features: int,
     layers: int = 6,
@@ -71,6 +120,7 @@ def RealNVP(
     transformer: Transformer | None = None,
     activation=nn.relu,
     base: nn.Module | None = None,
+    batch_norm: bool = False,
 ) -> Flow:
     """Affine couplings over alternating entries of a vector, the two halves taking turns.
 
@@ -78,24 +128,134 @@ def RealNVP(
     equations 4-8.
     """
     _checked(features, layers, 2)
-    parts = tuple(
-        CouplingLayer(
-            event_shape=(features,),
-            split=alternating(swap=bool(i % 2)),
-            transformer=transformer or Affine(),
-            hidden=tuple(hidden),
-            activation=activation,
+    parts: list[nn.Module] = []
+    for i in range(layers):
+        parts.append(
+            CouplingLayer(
+                event_shape=(features,),
+                split=alternating(swap=bool(i % 2)),
+                transformer=transformer or Affine(),
+                conditioner=MLP(tuple(hidden), (), activation),
+            )
         )
-        for i in range(layers)
-    )
-    return Flow(event_shape=(features,), layers=parts, base=base)
+        if batch_norm:
+            parts.append(BatchNormLayer(features))
+    return Flow(event_shape=(features,), layers=tuple(parts), base=base)
 
 
 def NICE(features: int, layers: int = 4, hidden: tuple[int, ...] = (1000,) * 5, **options) -> Flow:
-    """Additive couplings; the diagonal scaling is the scale of a learned normal base.
+    """Additive couplings, and a diagonal scaling (with a shift) beside the base.
 
     Source: Dinh, Krueger & Bengio, "NICE: Non-linear Independent Components Estimation", 2014,
     sections 3.2 and 3.3.
     """
-    options.setdefault("base", DiagonalNormal((features,)))
-    return RealNVP(features, layers, hidden, transformer=Shift(), **options)
+    flow = RealNVP(features, layers, hidden, transformer=Shift(), **options)
+    scaling = ParametricLayer(Elementwise((features,), Affine(bound=20.0)), scale=0.0)
+    return flow.clone(layers=(scaling, *flow.layers))
+
+
+def NeuralSplineFlow(
+    features: int,
+    layers: int = 8,
+    hidden: tuple[int, ...] = (64, 64),
+    *,
+    autoregressive: bool = False,
+    num_bins: int = 8,
+    bound: float = 3.0,
+    context_features: int = 0,
+    activation=nn.relu,
+    base: nn.Module | None = None,
+    unroll: Any = "auto",
+    rematerialise: bool = False,
+) -> Flow:
+    """Rational-quadratic splines with LU-decomposed linear maps between, as stacked layers.
+
+    Args:
+      autoregressive: RQ-NSF (AR), else couplings of two halves, RQ-NSF (C).
+      num_bins: bins of each spline on [-bound, bound]; the identity outside.
+      unroll, rematerialise: see `dgmjax.bijectors.Repeat`.
+
+    Source: Durkan, Bekasov, Murray & Papamakarios, "Neural Spline Flows", 2019, sections 3 and
+    4.1. The linear maps start at a random rotation, and conditioners are plain MLPs.
+    """
+    _checked(features, layers, 1 if autoregressive else 2)
+    spline = RationalQuadraticSpline(num_bins, bound)
+    layer: nn.Module
+    if autoregressive:
+        layer = MaskedAutoregressiveLayer(
+            features=features,
+            hidden=tuple(hidden),
+            transformer=spline,
+            activation=activation,
+            context_features=context_features,
+        )
+    else:
+        network = MLP(tuple(hidden), (), activation)
+        layer = CouplingLayer((features,), halves(), spline, network)
+    block = Composed((layer, LinearLayer(features)))
+    stack = Repeated(block, layers, unroll, rematerialise)
+    return Flow(event_shape=(features,), layers=(stack,), base=base)
+
+
+def _parametric(features: int, layers: int, family: Callable, amortised: bool, base) -> Flow:
+    _checked(features, layers, 1)
+    parts = tuple(ParametricLayer(family(i), amortised) for i in range(layers))
+    return Flow(event_shape=(features,), layers=parts, base=base)
+
+
+def PlanarFlow(
+    features: int, layers: int = 16, *, amortised: bool = False, base: nn.Module | None = None
+) -> Flow:
+    """A stack of planar maps.
+
+    Args:
+      amortised: the context predicts the maps, one for each example (a VAE's posterior).
+
+    Source: Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, eq. 10-13.
+    """
+    return _parametric(features, layers, lambda i: PlanarFamily(features), amortised, base)
+
+
+def RadialFlow(
+    features: int, layers: int = 16, *, amortised: bool = False, base: nn.Module | None = None
+) -> Flow:
+    """A stack of radial maps; see `PlanarFlow`.
+
+    Source: Rezende & Mohamed 2015, equation 14.
+    """
+    return _parametric(features, layers, lambda i: RadialFamily(features), amortised, base)
+
+
+def SylvesterFlow(
+    features: int,
+    layers: int = 4,
+    parametrisation: str = "orthogonal",
+    *,
+    num_columns: int | None = None,
+    num_reflections: int = 8,
+    amortised: bool = False,
+    base: nn.Module | None = None,
+) -> Flow:
+    """A stack of Sylvester maps; triangular ones reverse the order in every other layer.
+
+    Args:
+      parametrisation: "orthogonal", "householder" or "triangular".
+      num_columns: M, the rank of a map (not for "triangular", where M = D).
+      num_reflections: of each Householder basis.
+      amortised: the context predicts the maps, one for each example (a VAE's posterior).
+
+    Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flows for
+    Variational Inference", 2018, sections 3 and 4.
+    """
+
+    def family(i: int) -> SylvesterFamily:
+        flip = parametrisation == "triangular" and bool(i % 2)
+        return SylvesterFamily(
+            features,
+            parametrisation,  # type: ignore[arg-type]
+            num_columns,
+            num_reflections,
+            flip,
+        )
+
+    return _parametric(features, layers, family, amortised, base)

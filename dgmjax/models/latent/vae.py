@@ -6,7 +6,9 @@ import distrax
 import flax.linen as nn
 import jax
 
+from dgmjax.distributions.factorised import Factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
+from dgmjax.errors import require
 from dgmjax.models.base import StandardNormal
 from dgmjax.nn.mlp import MLP
 from dgmjax.types import Array, Key
@@ -25,6 +27,8 @@ class VAE(nn.Module):
       observation: family of a site of x.
       posterior_family: family of a dimension of z.
       prior_model: density module of z; N(0, I) where None.
+      posterior_model: conditional density module of z, whose context is what the encoder
+        returns, `[..., C]`: a `Flow` over `ConditionalNormal`. None for `posterior_family`.
       event_ndims: rank of x.
 
     Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, equation 3; Rezende,
@@ -38,6 +42,7 @@ class VAE(nn.Module):
     posterior_family: Family = Normal()
     prior_model: nn.Module | None = None
     event_ndims: int = 3
+    posterior_model: nn.Module | None = None
 
     def setup(self):
         self.prior_module = self.prior_model or StandardNormal((self.latent,))
@@ -48,12 +53,16 @@ class VAE(nn.Module):
 
     def posterior(self, x: Array) -> distrax.Distribution:
         """q(z | x) for `x[..., *event]`, batch shape `[...]`."""
+        if self.posterior_model is not None:
+            return self.posterior_model(self.encoder(x))
         return distrax.Independent(self.posterior_family(self.encoder(x)), 1)
 
     def likelihood(self, z: Array) -> distrax.Distribution:
         """p(x | z) for `z[..., latent]`, batch shape `[...]`."""
-        sites = self.event_ndims - self.observation.event_ndims
-        return distrax.Independent(self.observation(self.decoder(z)), sites)
+        params = self.decoder(z)
+        sites = params.shape[params.ndim - 1 - self.event_ndims + self.observation.event_ndims : -1]
+        site_shape = () if not self.observation.event_ndims else (self.observation.channels,)
+        return Factorised(self.observation, params, (*sites, *site_shape))
 
     def log_joint(self, x: Array, z: Array) -> Array:
         """log p(z) + log p(x | z) in nats."""
@@ -82,19 +91,28 @@ def dense_vae(
     activation=nn.tanh,
     observation: Family | None = None,
     prior_model: nn.Module | None = None,
+    posterior_model: nn.Module | None = None,
 ) -> VAE:
     """A VAE whose encoder and decoder are MLPs with the same hidden layers in opposite order.
 
     `dense_vae((28, 28, 1), 50, (200, 200))` is the one-layer model of Burda, Grosse &
-    Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5.
+    Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5. With a `posterior_model`,
+    the encoder ends at its last hidden layer, which is the posterior's context.
     """
     family: Family = observation or Bernoulli()
-    event_shape = tuple(event_shape)
+    event_shape, hidden = tuple(event_shape), tuple(hidden)
+    require(len(hidden) >= 1, "hidden", "must name at least one layer", hidden)
+    ndims = len(event_shape)
+    if posterior_model is None:
+        encoder = MLP(hidden, (latent, 2), activation, event_ndims=ndims)
+    else:
+        encoder = MLP(hidden[:-1], hidden[-1:], activation, ndims, activate_output=True)
     return VAE(
         latent=latent,
-        encoder=MLP(tuple(hidden), (latent, 2), activation, event_ndims=len(event_shape)),
+        encoder=encoder,
         decoder=MLP(tuple(reversed(hidden)), (*event_shape, family.num_params), activation),
         observation=family,
         prior_model=prior_model,
-        event_ndims=len(event_shape),
+        event_ndims=ndims,
+        posterior_model=posterior_model,
     )

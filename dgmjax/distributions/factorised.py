@@ -1,0 +1,86 @@
+"""Independent sites of one family: what decoders and site-wise likelihoods return."""
+
+import math
+
+from dgmjax.distributions.base import Distribution, sum_event
+from dgmjax.errors import require
+from dgmjax.types import Array, Key
+
+
+class Factorised(Distribution):
+    """p(x) = prod_s family(params_s).prob(x_s) over the sites of an event.
+
+    Like `distrax.Independent(family(params), n)`, but the sites are one axis while it computes:
+    XLA vectorises along the last axis, and that of an image is its channels. Measured on a CPU,
+    500 log-likelihoods of 28x28x1 pixels take 0.5 ms so, and 27 ms over the image's axes.
+
+    Args:
+      family: see `dgmjax.distributions.families`.
+      params: `[..., *sites, family.num_params]`.
+      event_shape: shape of x: the sites, and then the channels of a site where the family's
+        `event_ndims` is 1.
+    """
+
+    def __init__(self, family, params: Array, event_shape: tuple[int, ...]):
+        super().__init__()
+        self.family, self._event_shape = family, tuple(event_shape)
+        shape = (*self._sites, family.num_params)
+        require(
+            tuple(params.shape[params.ndim - len(shape) :]) == shape,
+            "params",
+            f"must end in {shape} for events of shape {self._event_shape}",
+            f"shape {tuple(params.shape)}",
+        )
+        self.params = params
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return self._event_shape
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return tuple(self.params.shape[: self.params.ndim - 1 - len(self._sites)])
+
+    @property
+    def _sites(self) -> tuple[int, ...]:
+        return self._event_shape[: len(self._event_shape) - self.family.event_ndims]
+
+    @property
+    def _site_shape(self) -> tuple[int, ...]:
+        return self._event_shape[len(self._sites) :]
+
+    @property
+    def flat(self):
+        """The distribution of the sites, batch shape `[..., number of sites]`."""
+        shape = (*self.batch_shape, math.prod(self._sites), self.family.num_params)
+        return self.family(self.params.reshape(shape))
+
+    def log_prob(self, value: Array) -> Array:
+        batch = value.shape[: value.ndim - len(self._event_shape)]
+        require(
+            tuple(value.shape[len(batch) :]) == self._event_shape,
+            "value",
+            f"must end in the event shape {self._event_shape}",
+            f"shape {tuple(value.shape)}",
+        )
+        flat = value.reshape(*batch, math.prod(self._sites), *self._site_shape)
+        return sum_event(self.flat.log_prob(flat), 1)
+
+    def _event(self, flat: Array) -> Array:
+        batch = flat.shape[: flat.ndim - 1 - self.family.event_ndims]
+        return flat.reshape(*batch, *self._event_shape)
+
+    def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
+        return self._event(self.flat.sample(seed=key, sample_shape=sample_shape))
+
+    def mean(self) -> Array:
+        """The mean of every site, `[..., *event_shape]`."""
+        return self._event(self.flat.mean())
+
+    def mode(self) -> Array:
+        """The mode of every site, `[..., *event_shape]`."""
+        return self._event(self.flat.mode())
+
+    def entropy(self) -> Array:
+        """Sum of the sites' entropies, in nats."""
+        return sum_event(self.flat.entropy(), 1)

@@ -1,0 +1,77 @@
+"""Residual convolutional network over images, as the conditioners of image flows use it."""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dgmjax.errors import require
+from dgmjax.types import Activation, Array
+
+
+class ConvResNet(nn.Module):
+    """`x[..., H, W, C]` -> `[..., *output]`: a convolution, residual blocks, a convolution.
+
+    h_0 = W_in * x + U c,  h_b = h_{b-1} + V_b act(W_b * act(h_{b-1})),  W_out * act(h_B)
+
+    V_b is a 1x1 convolution, and starts at zero: the blocks start as the identity, which
+    replaces normalisation.
+
+    Attributes:
+      output: shape of the output event, `(H, W, ...)`: what follows H and W becomes channels.
+      channels: of the hidden layers.
+      blocks: residual blocks.
+      inner: kernel size of W_b.
+      context: a vector is added at every position; an image `[..., H, W, F]` by a convolution.
+      zero_output: start with an output of zero (a flow layer then starts as the identity).
+      event_ndims: 3, the rank of an image.
+      dtype: of the computation; parameters stay float32.
+    """
+
+    output: tuple[int, ...]
+    channels: int = 64
+    blocks: int = 2
+    inner: int = 3
+    activation: Activation = nn.relu
+    event_ndims: int = 3
+    zero_output: bool = False
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: Array, context: Array | None = None) -> Array:
+        require(
+            self.event_ndims == 3 and x.ndim >= 3,
+            "x",
+            "must be images [..., H, W, C] for a convolutional network",
+            f"shape {x.shape}",
+            "Use nn.MLP for vectors.",
+        )
+        require(
+            len(self.output) >= 2 and self.output[:2] == x.shape[-3:-1],
+            "output",
+            f"must begin with the height and width of x, {x.shape[-3:-1]}",
+            self.output,
+        )
+        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype)(x)
+        if context is not None:
+            h = h + self._context(context, x.ndim)
+        for _ in range(self.blocks):
+            inner = self._inner()(self.activation(h))
+            zeros = nn.initializers.zeros
+            h = h + nn.Dense(self.channels, kernel_init=zeros, dtype=self.dtype)(
+                self.activation(inner)
+            )
+        init = nn.initializers.zeros if self.zero_output else nn.initializers.lecun_normal()
+        features = math.prod(self.output[2:])
+        h = nn.Conv(features, (3, 3), kernel_init=init, dtype=self.dtype)(self.activation(h))
+        return h.reshape(*x.shape[:-3], *self.output)
+
+    def _inner(self) -> nn.Module:
+        if self.inner == 1:  # a matrix product is faster than a 1x1 convolution
+            return nn.Dense(self.channels, dtype=self.dtype)
+        return nn.Conv(self.channels, (self.inner, self.inner), dtype=self.dtype)
+
+    def _context(self, context: Array, ndim: int) -> Array:
+        if context.ndim == ndim:
+            return nn.Conv(self.channels, (3, 3), dtype=self.dtype)(context)
+        return nn.Dense(self.channels, dtype=self.dtype)(context)[..., None, None, :]

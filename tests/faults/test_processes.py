@@ -1,0 +1,167 @@
+"""Several processes on this machine: equal to one, and gone soon after one of them dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dgmjax.errors import DgmjaxError
+from dgmjax.training import distributed
+
+HERE = Path(__file__).parent
+LAUNCHER = HERE.parents[1] / "launch" / "local.py"
+PROGRAM = HERE / "process_program.py"
+
+
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running():
+    yield
+    for launched in STARTED:
+        if launched.poll() is None:
+            launched.terminate()
+            launched.communicate(timeout=60)
+    STARTED.clear()
+
+
+def start(folder, processes, devices=1, steps=20, pause=0.0, save_every=5):
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, str(LAUNCHER), "-n", str(processes), "--devices", str(devices)]
+    command += ["--", sys.executable, str(PROGRAM), *map(str, (folder, steps, pause, save_every))]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("DGMJAX_")}
+    launched = subprocess.Popen(
+        command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    STARTED.append(launched)
+    return launched
+
+
+def finish(launched, seconds=180):
+    try:
+        output, _ = launched.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        launched.terminate()
+        output, _ = launched.communicate(timeout=60)
+        pytest.fail(f"not finished after {seconds} s:\n{output}")
+    return launched.returncode, output
+
+
+def weights(folder):
+    return np.array([float(word) for word in (folder / "w.txt").read_text().split()])
+
+
+@pytest.mark.fault
+def test_two_and_four_processes_equal_one(tmp_path, capsys):
+    found = {}
+    for processes in (1, 2, 4):
+        folder = tmp_path / str(processes)
+        code, output = finish(start(folder, processes, devices=4 // processes))
+        assert code == 0, output
+        found[processes] = weights(folder)
+    worst = max(np.abs(found[n] - found[1]).max() for n in (2, 4))
+    with capsys.disabled():
+        print(f"\n2 and 4 processes against 1, 20 steps: largest difference {worst:.1e}")
+    assert worst < 1e-6
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("victim", [0, 2])
+def test_one_of_four_is_killed(tmp_path, capsys, victim):
+    """The others end within ten seconds, name it, and the same command resumes."""
+    launched = start(tmp_path / "run", 4, steps=10**6, pause=0.05, save_every=5)
+    lines, seen = [], set()
+    while len(seen) < 4:  # until all of them train
+        line = launched.stdout.readline()
+        assert line, "".join(lines)
+        lines.append(line)
+        if "starts at 0" in line:
+            seen.add(line[:3])
+    while not (tmp_path / "run" / "checkpoints" / "steps" / "10").exists():
+        assert launched.poll() is None
+        time.sleep(0.05)
+    pid = process_id(launched.pid, victim)
+    started = time.perf_counter()
+    os.kill(pid, signal.SIGKILL)
+    code, output = finish(launched)
+    seconds = time.perf_counter() - started
+    with capsys.disabled():
+        print(f"\nprocess {victim} of 4 killed: the others ended within {seconds:.1f} s")
+    assert seconds < 10
+    assert code == 128 + signal.SIGKILL
+    assert output.count(f"error: Process {victim} of 4") >= 3, output
+    assert f"launch: process {victim} was ended by SIGKILL. The same command resumes" in output
+    if victim:
+        assert f"process id {pid}) has ended: it was killed" in output
+        code, output = finish(start(tmp_path / "run", 2, devices=2, steps=400))
+        assert code == 0, output
+        first = int(output.partition("starts at ")[2].split()[0])
+        assert first >= 10 and first % 5 == 0
+        np.testing.assert_allclose(weights(tmp_path / "run"), [1.0, -2.0, 0.5], atol=1e-5)
+
+
+def process_id(launcher, index):
+    """The id of the child of `launcher` whose `DGMJAX_PROCESS_ID` is `index`."""
+    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
+    for child in children:
+        settings = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        if f"DGMJAX_PROCESS_ID={index}".encode() in settings:
+            return int(child)
+    raise AssertionError(f"no process {index} among {children}")
+
+
+@pytest.mark.fault
+def test_an_error_in_one_process_ends_the_others(tmp_path):
+    """It is named, with its reason, by the processes that it leaves behind."""
+    code = (
+        "from dgmjax.training import distributed\n"
+        "with distributed.session():\n"
+        "    if distributed.part()[0] == 1: raise ValueError('the data are absent')\n"
+        "    with distributed.named_losses(): distributed.barrier('forever')\n"
+    )
+    command = [sys.executable, str(LAUNCHER), "-n", "2", "--devices", "1", "--"]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", code], capture_output=True, text=True, timeout=180
+    )
+    assert done.returncode != 0
+    assert "[0] error: Process 1 of 2" in done.stdout
+    assert "has ended: ValueError: the data are absent" in done.stdout
+
+
+def test_one_process_needs_no_settings(monkeypatch):
+    for name in ("COORDINATOR", "NUM_PROCESSES", "PROCESS_ID", "CLUSTER"):
+        monkeypatch.delenv(f"DGMJAX_{name}", raising=False)
+    with distributed.session() as several:
+        assert not several and distributed.is_main() and distributed.part() == (0, 1)
+        assert distributed.agree(3) == 3 and distributed.any_process(True)
+        distributed.barrier("here")
+        distributed.require_same("steps", 5)
+        tree = {"x": np.arange(6.0)}
+        np.testing.assert_array_equal(distributed.to_host(tree)["x"], tree["x"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"num_processes": 2}, "`coordinator` must be given"),
+        ({"coordinator": "host"}, "must be host:port"),
+        ({"coordinator": "host:99999999"}, "must be host:port"),
+        ({"coordinator": "host:1"}, "`num_processes` and `process_id` must be given"),
+        ({"coordinator": "h:1", "num_processes": 2, "process_id": 2}, "below 2"),
+        ({"cluster": "slrum"}, "`cluster` must be one of auto, slurm"),
+    ],
+)
+def test_settings_that_do_not_fit(settings, words, monkeypatch):
+    for name in ("COORDINATOR", "NUM_PROCESSES", "PROCESS_ID", "CLUSTER"):
+        monkeypatch.delenv(f"DGMJAX_{name}", raising=False)
+    with pytest.raises(DgmjaxError, match=words):
+        distributed.initialise(**settings)
+    monkeypatch.setenv("DGMJAX_NUM_PROCESSES", "two")
+    with pytest.raises(DgmjaxError, match="must be a number in \\$DGMJAX_NUM_PROCESSES"):
+        distributed.initialise("host:1")

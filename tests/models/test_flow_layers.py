@@ -1,0 +1,270 @@
+"""Flow layers and recipes against closed forms, quadrature and float64 Jacobians."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scrambling import perturbed
+
+from dgmjax import models, nn
+from dgmjax.bijectors import Affine, PlanarFamily, alternating
+from dgmjax.errors import DgmjaxError
+from dgmjax.models.flows.layers import observe
+
+KEY = jax.random.key(0)
+
+
+def coupling(features=4):
+    return models.CouplingLayer((features,), alternating(), Affine(), nn.MLP((8,), ()))
+
+
+def batch(*shape, seed=1):
+    """Channels with different means and scales."""
+    noise = jax.random.normal(jax.random.key(seed), shape)
+    channel = jnp.arange(shape[-1])
+    return (1.0 + channel) * noise + 3.0 * channel
+
+
+def inputs_to(bijectors, x):
+    """What every bijector receives from the data side, last first, and what it returns."""
+    for bijector in reversed(bijectors):
+        z = bijector.inverse(x)
+        yield bijector, z
+        x = z
+
+
+def is_actnorm(bijector):
+    return type(bijector).__name__ == "ActNorm"
+
+
+@pytest.mark.parametrize("shape", [(256, 4), (16, 4, 4, 4)])
+def test_actnorm_starts_with_what_arrives_at_it(shape):
+    ndims = len(shape) - 1
+    layers = [models.ActNormLayer(4, ndims), models.LinearLayer(4, "full", ndims)]
+    flow = models.Flow(shape[1:], (*layers, models.ActNormLayer(4, ndims)))
+    x = batch(*shape)
+    variables = flow.init(KEY, x, method="log_prob")
+    bijectors = flow.apply(variables, method="bijector").bijectors
+    outputs = [z for bijector, z in inputs_to(bijectors, x) if is_actnorm(bijector)]
+    assert len(outputs) == 2
+    for z in outputs:
+        z = np.asarray(z).reshape(-1, 4)
+        np.testing.assert_allclose(z.mean(0), 0.0, atol=1e-4)
+        np.testing.assert_allclose(z.var(0), 1.0, atol=1e-3)
+
+
+def test_repeated_actnorms_each_see_their_own_input():
+    block = models.Composed((coupling(), models.ActNormLayer(4)))
+    flow = models.Flow((4,), (models.LinearLayer(4), models.Repeated(block, 3)))
+    x = batch(256, 4)
+    variables = jax.jit(lambda x: flow.init(KEY, x, method="log_prob"))(x)
+    shifts = variables["params"]["layers_1"]["layers"]["layers_1"]["shift"]
+    np.testing.assert_allclose(shifts[2], x.mean(0), atol=1e-4)  # the last is next to the data
+    np.testing.assert_allclose(shifts[:2], 0.0, atol=1e-4)  # nothing left to shift
+    repeat = flow.apply(variables, method="bijector").bijectors[1]
+    z = np.asarray(repeat.inverse(x))
+    np.testing.assert_allclose(z.mean(0), 0.0, atol=1e-4)
+    np.testing.assert_allclose(z.var(0), 1.0, atol=1e-3)
+
+
+def test_one_example_leaves_actnorm_the_identity():
+    flow = models.Flow((4,), (models.ActNormLayer(4),))
+    variables = flow.init(KEY, jnp.ones(4), method="log_prob")
+    assert all(not np.any(leaf) for leaf in jax.tree.leaves(variables))
+
+
+@pytest.mark.parametrize("unroll", [True, False])
+def test_repeated_layers_equal_the_same_layers_written_out(unroll):
+    block = models.Composed((coupling(), models.Reverse(4)))
+    stacked = models.Flow((4,), (models.Repeated(block, 3, unroll),))
+    x = jax.random.normal(KEY, (5, 4))
+    variables = perturbed(stacked.init(KEY, x, method="log_prob"))
+    params = variables["params"]["layers_0"]["layers"]
+    written = models.Flow((4,), tuple(block.clone() for _ in range(3)))  # one object would share
+    names = [f"layers_{i}" for i in range(3)]
+    each = {n: jax.tree.map(lambda a, i=i: a[i], params) for i, n in enumerate(names)}
+    ours, theirs = (
+        jax.jit(jax.value_and_grad(lambda x, f=f, v=v: f.apply(v, x, method="log_prob").sum()))(x)
+        for f, v in ((stacked, variables), (written, {"params": each}))
+    )
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5)
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-4, atol=1e-5)
+
+
+IMAGE_FLOWS = {
+    "glow": models.Glow((4, 4, 1), 2, 1, channels=4),
+    "realnvp": models.RealNVPImages((4, 4, 2), 2, channels=4, blocks=1),
+}
+
+
+@pytest.mark.parametrize("name", IMAGE_FLOWS)
+def test_image_flow_density_is_the_change_of_variables(name):
+    """log p(x) = log N(z) + log|det dz/dx|, the Jacobian by automatic differentiation, float64."""
+    flow = IMAGE_FLOWS[name]
+    shape = flow.layers[0].event_shape
+    x = batch(6, *shape)
+    initial = jax.jit(lambda x: flow.init(KEY, x, method="log_prob"))(x)
+    variables = perturbed(initial, scale=0.1)
+    ours = flow.apply(variables, x[0], method="log_prob")
+    assert abs(ours - flow.apply(initial, x[0], method="log_prob")) > 0.1
+    with jax.enable_x64(True):
+        variables = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), variables)
+
+        def inverse(x):
+            return flow.apply(variables, method="bijector").inverse(x.reshape(shape))
+
+        point = jnp.asarray(x[0], jnp.float64).ravel()
+        jacobian = jax.jit(jax.jacfwd(inverse))(point)
+        z = np.asarray(inverse(point))
+        log_normal = -0.5 * (z @ z) - 0.5 * z.size * np.log(2 * np.pi)
+        expected = log_normal + np.linalg.slogdet(np.asarray(jacobian))[1]
+        back = flow.apply(variables, method="bijector").forward(jnp.asarray(z))
+    np.testing.assert_allclose(back.ravel(), x[0].ravel(), atol=1e-6)
+    np.testing.assert_allclose(ours, expected, rtol=1e-4)
+
+
+AMORTISED = {"amortised": True, "base": models.ConditionalNormal((2,))}
+CONDITIONAL = {
+    "realnvp": models.RealNVP(2, 3, (8,)),
+    "maf_mixture": models.MAFMixture(2, 2, (8,), num_components=3, context_features=3),
+    "spline_coupling": models.NeuralSplineFlow(2, 2, (8,), num_bins=4),
+    "spline_autoregressive": models.NeuralSplineFlow(
+        2, 2, (8,), num_bins=4, autoregressive=True, context_features=3
+    ),
+    "planar": models.PlanarFlow(2, 3, **AMORTISED),
+    "radial": models.RadialFlow(2, 3, **AMORTISED),
+    "sylvester_orthogonal": models.SylvesterFlow(2, 2, num_columns=1, **AMORTISED),
+    "sylvester_triangular": models.SylvesterFlow(2, 2, "triangular", **AMORTISED),
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_conditional_density_integrates_to_one_and_samples_have_their_own_noise(name):
+    flow, contexts = CONDITIONAL[name], jnp.array([[0.3, -0.5, 0.8], [0.5, 0.0, -0.8]])
+    x = batch(2, 2)
+    initial = jax.jit(lambda x: flow.init(KEY, x, contexts, method="log_prob"))(x)
+    variables = perturbed(initial, scale=0.2)
+    line = np.linspace(-14.0, 14.0, 401, dtype=np.float32)
+    grid = jnp.asarray(np.stack(np.meshgrid(line, line), -1))[:, :, None]
+
+    @jax.jit
+    def both(variables, grid, key):
+        q = flow.apply(variables, contexts)
+        return q.log_prob(grid), *q.sample_and_log_prob(seed=key, sample_shape=(4000,))
+
+    log_prob, z, log_q = both(variables, grid, jax.random.key(3))
+    density = np.exp(np.asarray(log_prob, np.float64)) * (line[1] - line[0]) ** 2
+    np.testing.assert_allclose(density.sum((0, 1)), 1.0, atol=5e-3)
+    assert np.abs(density[..., 0] - density[..., 1]).sum() > 0.05  # the context matters
+    # Means of 4000 samples of each context, five standard errors.
+    assert z.shape == (4000, 2, 2) and log_q.shape == (4000, 2)
+    mean = np.einsum("abk,abj->kj", density, np.asarray(grid[:, :, 0]))
+    error = 5 * np.asarray(z).std(0) / np.sqrt(4000) + 5e-3
+    assert np.all(np.abs(np.asarray(z).mean(0) - mean) < error)
+    assert abs(np.corrcoef(z[:, 0, 0], z[:, 1, 0])[0, 1]) < 5 / np.sqrt(4000)
+
+
+def test_batch_norm_uses_the_batch_in_training_and_running_statistics_after_it():
+    flow = models.Flow((3,), (models.BatchNormLayer(3, momentum=0.9),))
+    x, y = batch(64, 3), 2.0 * batch(64, 3, seed=2) - 1.0
+    variables = perturbed(flow.init(KEY, x, method="log_prob"))
+    running = variables["batch_stats"]["layers_0"]
+    np.testing.assert_allclose(running["mean"], x.mean(0), atol=1e-5)
+
+    def expected(values, mean, variance):
+        beta, gamma = (variables["params"]["layers_0"][name] for name in ("beta", "gamma"))
+        z = (values - mean) / np.sqrt(variance + 1e-5) * np.exp(gamma) + beta
+        log_det = np.sum(gamma - 0.5 * np.log(variance + 1e-5))
+        return -0.5 * (z**2).sum(-1) - 1.5 * np.log(2 * np.pi) + log_det
+
+    log_prob, new = flow.apply(variables, y, method="log_prob", mutable=["batch_stats"])
+    np.testing.assert_allclose(log_prob, expected(y, y.mean(0), y.var(0)), rtol=1e-4)
+    moved = new["batch_stats"]["layers_0"]["mean"]
+    np.testing.assert_allclose(moved, 0.9 * running["mean"] + 0.1 * y.mean(0), rtol=1e-5)
+    log_prob = flow.apply(variables, y, method="log_prob")
+    np.testing.assert_allclose(
+        log_prob, expected(y, running["mean"], running["variance"]), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("parametrisation", ["lu", "full", "householder"])
+def test_linear_layers_start_as_rotations(parametrisation):
+    layer = models.LinearLayer(5, parametrisation)
+    bijector = layer.apply(layer.init(KEY))
+    matrix = np.asarray(bijector.forward(jnp.eye(5)), np.float64)
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(5), atol=1e-5)
+    assert np.abs(matrix - np.diag(np.diag(matrix))).max() > 0.1
+    assert abs(bijector.forward_and_log_det(jnp.ones(5))[1]) < 1e-5
+
+
+def test_duality_of_the_two_divergences():
+    """KL(data || model) over x equals KL(pulled-back data || base) over z: two quadratures."""
+    from dgmjax import data
+
+    law = data.load("banana", n_train=10, n_validation=1, n_test=1)
+    flow = models.RealNVP(2, 2, (8,))
+    variables = perturbed(flow.init(KEY, jnp.zeros((2, 2)), method="log_prob"), scale=0.4)
+    line = np.linspace(-15.0, 15.0, 601)
+    area = (line[1] - line[0]) ** 2
+    with jax.enable_x64(True):
+        variables = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), variables)
+        grid = jnp.asarray(np.stack(np.meshgrid(line, line), -1)).reshape(-1, 2)
+
+        @jax.jit
+        def over_x(x):
+            log_p = law.log_density(x)
+            return (jnp.exp(log_p) * (log_p - flow.apply(variables, x, method="log_prob"))).sum()
+
+        @jax.jit
+        def over_z(z):
+            forward = flow.apply(variables, method="bijector").forward
+            jacobian = jax.vmap(jax.jacfwd(forward))(z)
+            determinant = jacobian[:, 0, 0] * jacobian[:, 1, 1]
+            determinant -= jacobian[:, 0, 1] * jacobian[:, 1, 0]
+            log_p = law.log_density(forward(z)) + jnp.log(jnp.abs(determinant))
+            log_base = -0.5 * (z**2).sum(-1) - jnp.log(2 * jnp.pi)
+            return (jnp.exp(log_p) * (log_p - log_base)).sum()
+
+        in_x, in_z = float(over_x(grid)) * area, float(over_z(grid)) * area
+    assert in_x > 0.1
+    assert in_x == pytest.approx(in_z, rel=1e-4)
+
+
+def test_equal_recipes_are_equal_and_hashable():
+    """What is a static argument of a compiled function must not depend on identity."""
+    for make in (
+        lambda: models.Glow((4, 4, 1), 2, 1, channels=4),
+        lambda: models.NICE(3, 2, (8,)),
+        lambda: models.SylvesterFlow(3, 2, amortised=True),
+        lambda: models.NeuralSplineFlow(3, 2, (8,)),
+    ):
+        assert make() == make() and hash(make()) == hash(make())
+
+
+@pytest.mark.parametrize(
+    "act, word",
+    [
+        (lambda: models.Glow((6, 6, 1), 2), "event_shape"),
+        (lambda: models.RealNVPImages((7, 7, 1), 2), "event_shape"),
+        (lambda: models.RealNVPImages((4, 4), 1), "event_shape"),
+        (lambda: models.Glow((4, 4, 1), 1, 0), "steps"),
+        (lambda: models.PlanarFlow(0), "features"),
+        (lambda: models.SylvesterFlow(3, 1, "diagonal"), "parametrisation"),
+        (lambda: models.ParametricLayer(PlanarFamily(2), True).init(KEY), "context"),
+        (lambda: models.ConditionalNormal((2,)).init(KEY), "context"),
+        (lambda: models.LinearLayer(2, "qr").init(KEY), "parametrisation"),
+        (lambda: models.Repeated(models.BatchNormLayer(2), 2).init(KEY), "layer"),
+        (lambda: models.Repeated(coupling(), 0).init(KEY), "num_layers"),
+        (lambda: nn.ConvResNet((4, 4, 2)).init(KEY, jnp.zeros((3, 3, 1))), "output"),
+        (lambda: nn.ConvResNet((4, 4, 2)).init(KEY, jnp.zeros((3, 1))), "x"),
+    ],
+)
+def test_bad_arguments_are_named(act, word):
+    with pytest.raises(DgmjaxError, match=f"^`{word}`"):
+        act()
+
+
+def test_observe_of_a_plain_layer_is_its_inverse():
+    layer = models.Reverse(3)
+    z, log_det = observe(layer, jnp.arange(3.0))
+    assert z.tolist() == [2.0, 1.0, 0.0] and log_det == 0.0
