@@ -44,6 +44,11 @@ class Family(Protocol):
         ...
 
     @property
+    def site_shape(self) -> tuple[int, ...]:
+        """Shape of one site of the data: () or `(channels,)`."""
+        ...
+
+    @property
     def values(self) -> Values:
         """What the data may be; "levels" means the integers 0 .. levels - 1."""
         ...
@@ -67,6 +72,7 @@ class Bernoulli:
 
     num_params: int = 1
     event_ndims: int = 0
+    site_shape: tuple[int, ...] = ()
     values: Values = "binary"
 
     def __call__(self, params: Array) -> BernoulliDistribution:
@@ -86,6 +92,7 @@ class Categorical:
 
     levels: int
     event_ndims: int = 0
+    site_shape: tuple[int, ...] = ()
     values: Values = "levels"
 
     def __post_init__(self):
@@ -118,6 +125,7 @@ class Normal:
     scale: float | None = None
     log_scale_bound: float = 10.0
     event_ndims: int = 0
+    site_shape: tuple[int, ...] = ()
     values: Values = "real"
 
     def __post_init__(self):
@@ -146,6 +154,7 @@ class StudentT:
     log_scale_bound: float = 10.0
     num_params: int = 3
     event_ndims: int = 0
+    site_shape: tuple[int, ...] = ()
     values: Values = "real"
 
     def __call__(self, params: Array) -> StudentTDistribution:
@@ -168,6 +177,7 @@ class MixtureOfNormals:
     num_components: int
     log_scale_bound: float = 10.0
     event_ndims: int = 0
+    site_shape: tuple[int, ...] = ()
     values: Values = "real"
 
     def __post_init__(self):
@@ -214,7 +224,11 @@ class DiscretisedLogisticMixture:
 
     @property
     def event_ndims(self) -> int:
-        return 0 if self.channels is None else 1
+        return len(self.site_shape)
+
+    @property
+    def site_shape(self) -> tuple[int, ...]:
+        return () if self.channels is None else (self.channels,)
 
     @property
     def _sizes(self) -> tuple[int, ...]:

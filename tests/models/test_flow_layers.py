@@ -75,12 +75,12 @@ def test_one_example_leaves_actnorm_the_identity():
 
 @pytest.mark.parametrize("unroll", [True, False])
 def test_repeated_layers_equal_the_same_layers_written_out(unroll):
-    block = models.Composed((coupling(), models.Reverse(4)))
-    stacked = models.Flow((4,), (models.Repeated(block, 3, unroll),))
+    block = lambda: models.Composed((coupling(), models.Reverse(4)))
+    stacked = models.Flow((4,), (models.Repeated(block(), 3, unroll),))
     x = jax.random.normal(KEY, (5, 4))
-    variables = perturbed(stacked.init(KEY, x, method="log_prob"))
+    variables = perturbed(jax.jit(lambda x: stacked.init(KEY, x, method="log_prob"))(x))
     params = variables["params"]["layers_0"]["layers"]
-    written = models.Flow((4,), tuple(block.clone() for _ in range(3)))  # one object would share
+    written = models.Flow((4,), (block(), block(), block()))
     names = [f"layers_{i}" for i in range(3)]
     each = {n: jax.tree.map(lambda a, i=i: a[i], params) for i, n in enumerate(names)}
     ours, theirs = (
@@ -93,7 +93,7 @@ def test_repeated_layers_equal_the_same_layers_written_out(unroll):
 
 IMAGE_FLOWS = {
     "glow": models.Glow((4, 4, 1), 2, 1, channels=4),
-    "realnvp": models.RealNVPImages((4, 4, 2), 2, channels=4, blocks=1),
+    "realnvp": models.RealNVPImages((4, 4, 1), 2, channels=4, blocks=0),
 }
 
 
@@ -105,22 +105,26 @@ def test_image_flow_density_is_the_change_of_variables(name):
     x = batch(6, *shape)
     initial = jax.jit(lambda x: flow.init(KEY, x, method="log_prob"))(x)
     variables = perturbed(initial, scale=0.1)
-    ours = flow.apply(variables, x[0], method="log_prob")
-    assert abs(ours - flow.apply(initial, x[0], method="log_prob")) > 0.1
     with jax.enable_x64(True):
         variables = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), variables)
 
         def inverse(x):
-            return flow.apply(variables, method="bijector").inverse(x.reshape(shape))
+            z = flow.apply(variables, method="bijector").inverse(x.reshape(shape))
+            return z, z
 
-        point = jnp.asarray(x[0], jnp.float64).ravel()
-        jacobian = jax.jit(jax.jacfwd(inverse))(point)
-        z = np.asarray(inverse(point))
+        @jax.jit
+        def look(x):
+            jacobian, z = jax.jacfwd(inverse, has_aux=True)(x)
+            back = flow.apply(variables, method="bijector").forward(z)
+            log_prob = flow.apply(variables, x.reshape(shape), method="log_prob")
+            return jacobian, z, back, log_prob
+
+        jacobian, z, back, ours = map(np.asarray, look(jnp.asarray(x[0], jnp.float64).ravel()))
         log_normal = -0.5 * (z @ z) - 0.5 * z.size * np.log(2 * np.pi)
-        expected = log_normal + np.linalg.slogdet(np.asarray(jacobian))[1]
-        back = flow.apply(variables, method="bijector").forward(jnp.asarray(z))
+        expected = log_normal + np.linalg.slogdet(jacobian)[1]
     np.testing.assert_allclose(back.ravel(), x[0].ravel(), atol=1e-6)
-    np.testing.assert_allclose(ours, expected, rtol=1e-4)
+    np.testing.assert_allclose(ours, expected, rtol=1e-8)
+    assert abs(expected - log_normal) > 0.1  # the map stretches
 
 
 AMORTISED = {"amortised": True, "base": models.ConditionalNormal((2,))}
@@ -129,12 +133,11 @@ CONDITIONAL = {
     "maf_mixture": models.MAFMixture(2, 2, (8,), num_components=3, context_features=3),
     "spline_coupling": models.NeuralSplineFlow(2, 2, (8,), num_bins=4),
     "spline_autoregressive": models.NeuralSplineFlow(
-        2, 2, (8,), num_bins=4, autoregressive=True, context_features=3
+        2, 1, (8,), num_bins=4, autoregressive=True, context_features=3
     ),
     "planar": models.PlanarFlow(2, 3, **AMORTISED),
     "radial": models.RadialFlow(2, 3, **AMORTISED),
     "sylvester_orthogonal": models.SylvesterFlow(2, 2, num_columns=1, **AMORTISED),
-    "sylvester_triangular": models.SylvesterFlow(2, 2, "triangular", **AMORTISED),
 }
 
 
@@ -144,7 +147,7 @@ def test_conditional_density_integrates_to_one_and_samples_have_their_own_noise(
     x = batch(2, 2)
     initial = jax.jit(lambda x: flow.init(KEY, x, contexts, method="log_prob"))(x)
     variables = perturbed(initial, scale=0.2)
-    line = np.linspace(-14.0, 14.0, 401, dtype=np.float32)
+    line = np.linspace(-12.0, 12.0, 281, dtype=np.float32)
     grid = jnp.asarray(np.stack(np.meshgrid(line, line), -1))[:, :, None]
 
     @jax.jit

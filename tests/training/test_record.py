@@ -103,5 +103,6 @@ def test_formatted_value(value, error, text):
 
 def test_summary_names_the_published_number():
     assert record().summary() == (
-        "vae_mnist: nll_bound_k5000 on mnist test = 86.76 ± 0.23 nats (n = 10000), published 86.76"
+        "vae_mnist: nll_bound_k5000 on mnist test, VAE: 86.76 ± 0.23 nats (n = 10000),"
+        " published 86.76"
     )

@@ -61,8 +61,7 @@ class VAE(nn.Module):
         """p(x | z) for `z[..., latent]`, batch shape `[...]`."""
         params = self.decoder(z)
         sites = params.shape[params.ndim - 1 - self.event_ndims + self.observation.event_ndims : -1]
-        site_shape = () if not self.observation.event_ndims else (self.observation.channels,)
-        return Factorised(self.observation, params, (*sites, *site_shape))
+        return Factorised(self.observation, params, (*sites, *self.observation.site_shape))
 
     def log_joint(self, x: Array, z: Array) -> Array:
         """log p(z) + log p(x | z) in nats."""
