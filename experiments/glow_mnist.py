@@ -40,7 +40,7 @@ def glow_mnist(
     """
     if tiny:
         dataset, grey = data.load("digits"), 17
-        levels, steps_per_level, channels, epochs = 1, 2, 4, 1
+        levels, steps_per_level, channels, epochs = 1, 1, 4, 1
     else:
         dataset, grey = data.load("mnist", data_dir=data_dir), 256
     module = models.Glow(

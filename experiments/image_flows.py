@@ -19,7 +19,7 @@ def image_flow_experiment(
         steps=steps,
         batch_size=batch_size,
         validation=nll,
-        evaluate_every=max(1, steps // 25),
+        evaluate_every=max(10, steps // 25),
         evaluation_batch_size=batch_size,
         log_every=max(1, steps // 500),
         estimators=(

@@ -6,13 +6,16 @@ Two CPU cores: about a minute. The two moons are half circles with Gaussian nois
 entropy is known by quadrature.
 """
 
+from typing import Literal
+
 from dgmjax import data, models, training
-from experiments.plane import density_experiment
+from experiments.plane import density_experiment, transformer_named
 
 
 def maf_moons(
     *,
-    layers: int = 8,
+    transformer: Literal["affine", "spline"] = "spline",
+    layers: int = 4,
     hidden: tuple[int, ...] = (64, 64),
     learning_rate: float = 2e-3,
     steps: int = 10_000,
@@ -20,9 +23,10 @@ def maf_moons(
     num_train: int = 50_000,
     tiny: bool = False,
 ) -> training.Experiment:
-    """A masked autoregressive flow of affine layers.
+    """A masked autoregressive flow.
 
     Args:
+      transformer: "affine", or "spline" of 16 rational-quadratic bins on [-4, 4].
       layers: autoregressive layers, orders reversed between them.
       hidden: units of each layer's masked network.
       learning_rate: peak of the cosine schedule of Adam.
@@ -33,9 +37,9 @@ def maf_moons(
     """
     sizes = {"n_train": num_train, "n_validation": 10_000, "n_test": 10_000}
     dataset = data.load("moons", **sizes)
-    module = models.MAF(2, layers=layers, hidden=hidden)
+    module = models.MAF(2, layers=layers, hidden=hidden, transformer=transformer_named(transformer))
     return density_experiment(
-        f"MAF ({layers})",
+        f"MAF ({layers}), {transformer}",
         module,
         dataset,
         steps=min(steps, 3000) if tiny else steps,

@@ -1,7 +1,14 @@
 """What the experiments on densities of the plane share."""
 
-from dgmjax import data, objectives, plotting, training
+from dgmjax import bijectors, data, objectives, plotting, training
 from experiments import common
+
+
+def transformer_named(name):
+    """The family of the elementwise bijector: "affine" or "spline"."""
+    if name == "affine":
+        return bijectors.Affine()
+    return bijectors.RationalQuadraticSpline(16, bound=4.0)
 
 
 def density_experiment(model, module, dataset, *, steps, batch_size, learning_rate):

@@ -40,7 +40,7 @@ def realnvp_cifar(
     """
     if tiny:
         dataset, grey = data.load("digits"), 17
-        levels, channels, blocks, epochs = 1, 4, 1, 1
+        levels, channels, blocks, epochs = 1, 4, 0, 1
     else:
         dataset = data.load("cifar10_5k", data_dir=data_dir, validation=validation)
         grey = 256

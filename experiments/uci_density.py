@@ -92,7 +92,7 @@ def uci_density(
         steps=steps,
         batch_size=batch_size,
         validation=nll,
-        evaluate_every=max(1, steps // 40),
+        evaluate_every=max(10, steps // 40),
         evaluation_batch_size=1000,
         patience=10,
         estimators=(

@@ -79,7 +79,7 @@ def vae_posteriors_mnist(
     """
     dataset, transform = common.static_mnist(data_dir, tiny)
     if tiny:
-        hidden, latent, layers, flow_hidden, epochs = (16, 16), 4, 2, 8, 1
+        hidden, latent, layers, flow_hidden, epochs = (16, 16), 4, 1, 8, 1
     steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
     model = posterior_model(posterior, latent, layers, flow_hidden, hidden[-1])
     samples = 50 if tiny else 5000
@@ -96,7 +96,7 @@ def vae_posteriors_mnist(
         steps=steps,
         batch_size=batch_size,
         validation=objectives.elbo,
-        evaluate_every=max(1, steps // 20),
+        evaluate_every=max(10, steps // 20),
         log_every=max(1, steps // 500),
         estimators=(
             training.Estimator(

@@ -44,5 +44,10 @@ def test_the_catalogue_has_its_experiments():
         "realnvp_moons",
         "gan_eight_gaussians",
         "maf_known_density",
+        "maf_mnist_logit",
+        "uci_density",
+        "glow_mnist",
+        "realnvp_cifar",
+        "vae_posteriors_mnist",
     }
     assert expected <= set(NAMES)

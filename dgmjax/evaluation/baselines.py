@@ -38,9 +38,9 @@ def full_normal(train: np.ndarray, test: np.ndarray) -> np.ndarray:
     try:
         factor = np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:
-        factor = None
+        factor = np.zeros_like(covariance)
     require(
-        factor is not None and bool(np.diag(factor).min() > 0),
+        bool(np.diag(factor).min() > 0),
         "train",
         "must have a covariance that is not singular",
         f"{len(train)} examples of {train.shape[1]} columns",

@@ -25,11 +25,9 @@ def reverse_kl(
     Source: Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, equations 15
     and 20.
     """
-    rows = batch["x"].shape[0]
-    if "context" in batch:
-        q, shape = model(batch["context"]), ()
-    else:
-        q, shape = model(), (rows,)
+    conditional = "context" in batch
+    q = model(batch["context"]) if conditional else model()
+    shape = () if conditional else (batch["x"].shape[0],)
     x, log_model = q.sample_and_log_prob(seed=key, sample_shape=shape)
     log_target = log_density(x)
     metrics = {"log_model": log_model, "log_target": log_target}

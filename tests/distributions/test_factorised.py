@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from dgmjax.distributions import Factorised, families
 from dgmjax.errors import DgmjaxError
 
@@ -42,7 +43,7 @@ def test_channels_belong_to_a_site():
 
 
 def test_bad_shapes_are_named():
-    with pytest.raises(DgmjaxError, match="^`params` must end in"):
+    with pytest.raises(DgmjaxError, match=r"^`params` must end in"):
         Factorised(families.Normal(), jnp.zeros((3, 2)), (4,))
-    with pytest.raises(DgmjaxError, match="^`value` must end in"):
+    with pytest.raises(DgmjaxError, match=r"^`value` must end in"):
         Factorised(families.Bernoulli(), jnp.zeros((4, 1)), (4,)).log_prob(jnp.zeros(5))

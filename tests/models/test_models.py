@@ -22,6 +22,9 @@ DENSITIES = {
     "iaf": (models.IAF(2, layers=2, hidden=(8,)), 0),
     "realnvp": (models.RealNVP(2, layers=4, hidden=(8,)), 0),
     "nice": (models.NICE(2, layers=4, hidden=(8,)), 0),
+    "realnvp_context": (models.RealNVP(2, layers=2, hidden=(8,)), 3),
+    "maf_mixture": (models.MAFMixture(2, 1, (8,), num_components=2), 0),
+    "radial": (models.RadialFlow(2, 3), 0),
     "made_normal": (models.MADE((2,), (8,), family=families.Normal()), 0),
     "made_mixture": (models.MADE((2,), (8,), family=families.MixtureOfNormals(3)), 0),
 }
@@ -30,7 +33,8 @@ DENSITIES = {
 def scrambled_model(name, scale=0.3):
     model, context_features = DENSITIES[name]
     context = jnp.linspace(-1.0, 1.0, context_features) if context_features else None
-    arguments = (jnp.zeros((3, 2)),) if context is None else (jnp.zeros((3, 2)), context)
+    x = jax.random.normal(jax.random.key(7), (64, 2))  # some models start from its marginals
+    arguments = (x,) if context is None else (x, context)
     variables = model.init(jax.random.key(0), *arguments, method="log_prob")
     variables = perturbed(variables, scale=scale) if "params" in variables else variables
     return model, variables, context

@@ -73,11 +73,19 @@ def losses(result):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_state_and_metrics_are_equal_on_any_number_of_devices(name):
-    one = train(name, 1)
-    for devices in (2, 4, 8):
-        many = train(name, devices)
-        assert digest(many.state) == digest(one.state)
-        assert losses(many) == losses(one)
+    one, many = train(name, 1, steps=20), train(name, 8, steps=20)
+    assert digest(many.state) == digest(one.state)
+    assert losses(many) == losses(one)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("name", FAMILIES)
+def test_two_hundred_steps_are_equal_on_1_2_4_and_8_devices(name):
+    results = {devices: train(name, devices) for devices in (1, 2, 4, 8)}
+    digests = {devices: digest(result.state) for devices, result in results.items()}
+    print(f"{name}: SHA-256 after 200 steps {digests}")
+    assert len(set(digests.values())) == 1
+    assert all(losses(result) == losses(results[1]) for result in results.values())
 
 
 @pytest.mark.parametrize("name", ["vae", "maf"])
@@ -97,8 +105,8 @@ def test_the_gradient_is_that_of_the_whole_batch():
 
 
 def test_a_run_may_change_its_devices_in_mid_epoch(tmp_path):
-    whole = train("vae", 1, steps=50)
-    for devices, steps in ((8, 11), (2, 30), (4, 50)):
+    whole = train("vae", 1, steps=24)
+    for devices, steps in ((8, 7), (2, 13), (4, 24)):
         folder = RunFolder.create(tmp_path, "test", {}, 0)
         last = train("vae", devices, steps=steps, run=folder)
     assert digest(last.state) == digest(whole.state)

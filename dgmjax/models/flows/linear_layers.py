@@ -160,13 +160,14 @@ class BatchNormLayer(nn.Module):
         if not self.is_mutable_collection(RUNNING) or _positions(x) < 2:
             return bijector.inverse_and_log_det(x)
         axes = tuple(range(x.ndim - 1))
-        batch = {"mean": x.mean(axes), "variance": x.var(axes)}
+        mean, variance = x.mean(axes), x.var(axes)
         keep = 0.0 if self.is_initializing() else self.momentum
-        for name, value in batch.items():
+        for name, value in (("mean", mean), ("variance", variance)):
             running = keep * self.get_variable(RUNNING, name) + (1.0 - keep) * value
             self.put_variable(RUNNING, name, running)
-        beta, gamma = (self.get_variable("params", name) for name in ("beta", "gamma"))
-        bijector = BatchNorm(*batch.values(), beta, gamma, self.epsilon, self.event_ndims)
+        beta: Array = self.get_variable("params", "beta")
+        gamma: Array = self.get_variable("params", "gamma")
+        bijector = BatchNorm(mean, variance, beta, gamma, self.epsilon, self.event_ndims)
         return bijector.inverse_and_log_det(x)
 
 
