@@ -2,7 +2,7 @@
 
     dgmjax train glow_mnist --data-dir DATA
 
-Two levels (28 = 4 x 7) of 16 steps. Made for a GPU: about an hour on one for 50 epochs; on two
+Two levels (28 = 4 x 7) of 16 steps. It has run in miniature only (`--tiny`); made for a GPU. On two
 CPU cores use `--steps-per-level 4 --channels 32 --epochs 3`. Grey values are dequantised by
 uniform noise and mapped by a logit with alpha 0.05.
 Source: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018. The

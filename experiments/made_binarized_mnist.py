@@ -2,8 +2,9 @@
 
     dgmjax train made_binarized_mnist --data-dir DATA
 
-Two CPU cores: about 10 minutes. One hidden layer of 8000 units as in the paper, with direct
-connections, AdamW and a cosine schedule; the best epoch is chosen on the validation split.
+Two CPU cores that other work shared: 22 minutes, which reached 87.51. One hidden layer of 8000
+units as in the paper, direct connections, AdamW and a cosine schedule; the best epoch is chosen
+on the validation split.
 Source: Germain, Gregor, Murray & Larochelle, "MADE", 2015, Table 6, 1 hidden layer, 1 mask.
 """
 

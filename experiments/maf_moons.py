@@ -2,8 +2,9 @@
 
     dgmjax train maf_moons
 
-Two CPU cores: about a minute. The two moons are half circles with Gaussian noise of 0.1, whose
-entropy is known by quadrature.
+Two CPU cores: under a minute with `--tiny`, which reached 1.0240 (the entropy of the very test
+points under the true density is 1.0134). The two moons are half circles with Gaussian noise of
+0.1, whose entropy is known by quadrature.
 """
 
 from typing import Literal

@@ -3,7 +3,8 @@
     dgmjax train realnvp_cifar --data-dir DATA
 
 With a twelfth of the images the published number is out of reach: the run shows that the model
-trains without a NaN, that bits/dim fall, and what it draws. Made for a GPU; on two CPU cores use
+trains without a NaN, that bits/dim fall, and what it draws. It has run in
+miniature only (`--tiny`); made for a GPU. On two CPU cores use
 `--channels 16 --blocks 1 --epochs 3`. Pixels are dequantised by uniform noise and mapped by a
 logit with alpha 0.05.
 Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2016, Table 1.

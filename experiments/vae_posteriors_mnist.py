@@ -5,7 +5,7 @@
 About (van den Berg et al. 2018), ELBO: planar 86.06, IAF 84.20, Sylvester 83.3-83.4 against 86.55
 of the diagonal posterior, with gated convolutions, 2000 epochs and warm-up. Here encoder and
 decoder are MLPs of two layers, the same for all rows, so the order of the rows and not their
-level is what to compare. Two CPU cores: about 30 minutes each.
+level is what to compare. It has run in miniature only (`--tiny`).
 Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flows for Variational
 Inference", 2018, Table 1.
 """
