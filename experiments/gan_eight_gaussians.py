@@ -2,9 +2,9 @@
 
     dgmjax train gan_eight_gaussians
 
-Two CPU cores: about two minutes (99 s of steps). There is no likelihood; the record counts the modes that hold at
+Two CPU cores: about two minutes. There is no likelihood; the record counts the modes that hold at
 least 1/4 of their share of 10,000 samples, and the share of samples within three standard
-deviations of a mode.
+deviations of a mode. With these settings and seed 0 it covers 6 of the 8: the target is missed.
 """
 
 import math
