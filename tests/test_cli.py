@@ -257,12 +257,8 @@ def test_train_makes_the_run_folder_and_the_same_command_resumes_it(
     assert str(folder.relative_to(tmp_path)) in first[1]
     experiment, options = training.calls[0]
     assert experiment == {"latent": 5, "hidden": (200, 200), "tiny": True}
-    assert options == {
-        "seed": 0,
-        "tiny": True,
-        "data_dir": str(tmp_path / "there"),
-        "steps": None,
-    }
+    assert options == {"seed": 0, "steps": None, "devices": 1}
+    assert RunFolder(folder).options["data_dir"] == str(tmp_path / "there")
     code, _, err = run(capsys, "train", toy, "--run-dir", folder, "--latent", 6, "--tiny")
     assert code == 2 and "latent was 5, now 6" in err and len(training.calls) == 2
     assert run(capsys, "report", folder)[:2] == (0, f"{folder / 'report.html'}\n")
@@ -277,7 +273,7 @@ def test_evaluate_writes_the_records_again(toy, training, capsys):
     training.load_run = lambda path, **options: training.calls.append((path, options))
     training.evaluate = lambda loaded: [record]
     code, out, _ = run(capsys, "evaluate", "here", "--data-dir", "there", "--experiment", toy)
-    assert code == 0 and out == "x: nll_nats on x x = 1.5 nats (n = 10)\n"
+    assert code == 0 and out == "x: nll_nats on x x, x: 1.5 nats (n = 10)\n"
     assert RunFolder("here").read_records() == [record]
     assert training.calls[-1] == (Path("here"), {"data_dir": "there", "experiment": toy})
 

@@ -71,7 +71,8 @@ class Checkpoints:
         require(sound, "keep_every", "must be at least 1, or None", keep_every)
         known = on_disk_error in ("stop", "continue")
         require(known, "on_disk_error", "must be 'stop' or 'continue'", repr(on_disk_error))
-        self.folder, self.keep, self.keep_every = Path(folder), keep, keep_every
+        # Orbax takes absolute paths only.
+        self.folder, self.keep, self.keep_every = Path(folder).absolute(), keep, keep_every
         self.identity, self.on_disk_error, self.read_only = identity, on_disk_error, read_only
         self.failed = 0
         self._steps = self.folder / "steps"

@@ -43,6 +43,11 @@ def test_the_newest_comes_back_with_its_host_values(saved):
     assert sorted(p.name for p in (saved / "steps").iterdir() if p.name.isdigit()) == ["20", "30"]
 
 
+def test_a_relative_folder_will_do(saved, monkeypatch):
+    monkeypatch.chdir(saved.parent)
+    assert restored("run")[2] == 30
+
+
 def test_an_empty_folder_has_nothing_to_restore(tmp_path):
     assert restored(tmp_path / "new") is None
 
