@@ -41,7 +41,7 @@ typecheck: $(READY)
 
 benchmark: $(READY)  ## speed against other libraries; installs them into .peers
 	sh benchmarks/install_peers.sh
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 results: $(READY)  ## the results table of README.md, from benchmarks/records
 	$(BIN)/python benchmarks/results_table.py
