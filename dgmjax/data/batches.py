@@ -62,11 +62,16 @@ class Batches:
 
     def indices_block(self, first: int, count: int) -> np.ndarray:
         """The rows of batches `first` to `first + count - 1`, int32 `[count, batch_size]`."""
+        require(first >= 0, "first", "must be at least 0", first)
         require(count >= 0, "count", "must be at least 0", count)
-        block = np.empty((count, self.batch_size), np.int32)
-        for i in range(count):
-            block[i] = self.indices(first + i)
-        return block
+        parts, step = [np.empty((0, self.batch_size), np.int32)], first
+        while step < first + count:
+            epoch, position = divmod(step, self.steps_per_epoch)
+            taken = min(self.steps_per_epoch - position, first + count - step)
+            used = self._order(epoch)[: self.steps_per_epoch * self.batch_size]
+            parts.append(used.reshape(-1, self.batch_size)[position : position + taken])
+            step += taken
+        return np.concatenate(parts)
 
     def batch(self, step: int, part: tuple[int, int] = (0, 1)) -> dict[str, np.ndarray]:
         """Batch `step`; with `part=(i, n)` the i-th of its n equal shares, in order.

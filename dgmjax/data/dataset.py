@@ -64,10 +64,13 @@ def permutation(num: int, *seed: int) -> np.ndarray:
     """A permutation of `range(num)`, a pure function of `num` and `seed`.
 
     It sorts raw Philox words, whose stream NumPy guarantees, and not `Generator.permutation`,
-    whose stream may change between NumPy versions.
+    whose stream may change between NumPy versions. The lowest bits of a word are replaced by its
+    index: no two are equal, so that any sorting algorithm gives the same order.
     """
-    bits = np.random.Philox(np.random.SeedSequence(seed))
-    return np.argsort(bits.random_raw(num), kind="stable").astype(np.int32)
+    words = np.random.Philox(np.random.SeedSequence(seed)).random_raw(num)
+    low = np.uint64((1 << num.bit_length()) - 1)
+    words = np.sort((words & ~low) | np.arange(num, dtype=np.uint64))
+    return (words & low).astype(np.int32)
 
 
 def split_rows(

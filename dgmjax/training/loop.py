@@ -157,9 +157,10 @@ class Loop:
 
     def _log(self) -> None:
         count = self.step % self.log_every or self.log_every
-        means = {name: float(total) / count for name, total in self.tree["sums"].items()}
+        sums, skipped = jax.device_get((self.tree["sums"], self.tree["state"].skipped))
+        means = {name: float(total) / count for name, total in sums.items()}
         self.tree["sums"] = self.zeros()
-        means["skipped"] = int(self.tree["state"].skipped)
+        means["skipped"] = int(skipped)
         self._write({**means, "examples_per_second": self.progress.rate})
         self._check_finite()
 

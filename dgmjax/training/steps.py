@@ -19,7 +19,7 @@ from dgmjax.training.learner import Learner, State
 from dgmjax.training.mesh import batch_sharding, replicated
 from dgmjax.types import Array, Key, Metrics, PyTree
 
-BLOCK = 256
+BLOCK = 1024
 """Steps whose rows are sent to the device at once."""
 
 
