@@ -4,15 +4,19 @@ Help and errors of usage import no JAX. Each command ends in one `_dispatch_...`
 is where the work begins. Exit codes: 0 done, 2 something given was wrong, 130 interrupted.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from dgmjax.command_arguments import TrainRequest, parse, parse_train
-from dgmjax.errors import DgmjaxError, NotConverged, TrainingDiverged
+from dgmjax.errors import DgmjaxError, HardwareFault, NotConverged, TrainingDiverged
 from dgmjax.training import catalogue
+
+if TYPE_CHECKING:
+    from dgmjax.training.run import RunFolder
 
 USAGE = """\
 usage: dgmjax COMMAND [arguments]
@@ -41,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (DgmjaxError, TrainingDiverged, NotConverged) as problem:
+    except (DgmjaxError, HardwareFault, TrainingDiverged, NotConverged) as problem:
         if traceback:
             raise
         print(f"error: {problem}", file=sys.stderr)
@@ -143,14 +147,36 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
 
 def _dispatch_train(request: TrainRequest) -> None:
     _prepare()
-    from dgmjax.training import runner
+    from dgmjax.training import distributed
+
+    with distributed.session(**vars(request.processes)):
+        _train_here(request)
+
+
+def _train_here(request: TrainRequest) -> None:
+    """Trains in this process, with the others if there are any."""
+    from dgmjax.training import distributed, runner
     from dgmjax.training.report import write_report
-    from dgmjax.training.run import RunFolder
 
     data_dir = request.data_dir and str(Path(request.data_dir).absolute())
     shared: dict[str, Any] = {"seed": request.seed, "tiny": request.tiny, "data_dir": data_dir}
     experiment = catalogue.build(request.function, request.arguments, **shared)
-    run = RunFolder.create(
+    with distributed.main_first("run folder"):
+        run = _run_folder(request, data_dir)
+    distributed.require_same("arguments", int(run.identity[:7], 16), "Start all with one command.")
+    with run, run.lock() if distributed.is_main() else contextlib.nullcontext():
+        runner.train(
+            experiment, run, seed=request.seed, steps=request.steps, execution=request.execution
+        )
+    if distributed.is_main():
+        print(f"run     {run.path}\nreport  {write_report(run)}")
+
+
+def _run_folder(request: TrainRequest, data_dir: str | None) -> "RunFolder":
+    """The run's folder, new or found again."""
+    from dgmjax.training.run import RunFolder
+
+    return RunFolder.create(
         "runs",
         request.experiment,
         request.arguments,
@@ -160,11 +186,6 @@ def _dispatch_train(request: TrainRequest) -> None:
         options={"data_dir": data_dir, "steps": request.steps},
         run_dir=request.run_dir,
     )
-    with run, run.lock():
-        runner.train(
-            experiment, run, seed=request.seed, steps=request.steps, devices=request.devices
-        )
-    print(f"run     {run.path}\nreport  {write_report(run)}")
 
 
 def _dispatch_evaluate(run: Path, data_dir: str | None, experiment: str | None) -> None:

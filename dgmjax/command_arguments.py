@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 from dgmjax.errors import DgmjaxError
 from dgmjax.training.catalogue import SHARED, nearest
+from dgmjax.training.execution import Execution, Processes
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class TrainRequest:
       seed: of the run.
       tiny: whether to shrink the experiment to seconds.
       steps: stop after this many steps; None for the experiment's own number.
-      devices: number of devices that share each batch.
+      execution: devices, precision, what happens in case of a fault.
+      processes: the other processes, if any.
       run_dir: the run's folder, or None for one under `runs`.
       data_dir: the folder of data sets, or None for the default.
     """
@@ -33,18 +35,43 @@ class TrainRequest:
     seed: int
     tiny: bool
     steps: int | None
-    devices: int
+    execution: Execution
+    processes: Processes
     run_dir: Path | None
     data_dir: str | None
+
+
+def _explanations(function: Callable[..., Any]) -> tuple[dict[str, str], str]:
+    """The help text of each argument, and the experiment's description."""
+    import docstring_parser
+
+    parsed = docstring_parser.parse(
+        inspect.getdoc(function) or "", docstring_parser.DocstringStyle.GOOGLE
+    )
+    texts = {entry.arg_name: " ".join((entry.description or "").split()) for entry in parsed.params}
+    module = inspect.getmodule(function)
+    description = inspect.getdoc(module) if module else None
+    return texts, description or parsed.description or ""
+
+
+def _options_of(options: type) -> list[tuple[str, Any, Any, str]]:
+    """Name, type, default and help text of each field of a dataclass."""
+    texts, _ = _explanations(options)
+    types = get_type_hints(options)
+    return [
+        (field.name, types[field.name], field.default, texts[field.name])
+        for field in dataclasses.fields(options)
+    ]
 
 
 _SHARED_OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
     ("tiny", bool, False, "shrink the experiment to seconds, to see that it runs"),
     ("seed", int, 0, "seed of parameters, batches and noise"),
     ("steps", int | None, None, "number of training steps, in place of the experiment's own"),
-    ("devices", int, 1, "number of devices that share each batch"),
     ("run_dir", Path | None, None, "folder of this run, in place of one under runs/"),
     ("data_dir", str | None, None, "folder of data sets, in place of $DGMJAX_DATA"),
+    *_options_of(Execution),
+    *_options_of(Processes),
 )
 
 
@@ -67,12 +94,15 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
     fields += [option for option in _SHARED_OPTIONS if option[0] not in own]
     parsed = _parse_fields(fields, f"train {name}", description, arguments)
     values = {option: getattr(parsed, option) for option, *_ in fields}
-    for option, least in (("seed", 0), ("steps", 1), ("devices", 1)):
+    for option, least in (("seed", 0), ("steps", 1)):
         given = values[option]
         if given is not None and given < least:
             raise DgmjaxError(f"`--{option}` must be at least {least}; got {given}.")
-    names = ("seed", "tiny", "devices", "run_dir", "data_dir")
-    shared = {option: values[option] for option in names}
+    shared = {option: values[option] for option in ("seed", "tiny", "run_dir", "data_dir")}
+    for group, kind in (("execution", Execution), ("processes", Processes)):
+        # An experiment's own option of the same name takes the place of a shared one.
+        names = [field.name for field in dataclasses.fields(kind) if field.name not in own]
+        shared[group] = kind(**{option: values[option] for option in names})
     return TrainRequest(
         experiment=Path(name).name if name.endswith(".py") else name,
         function=function,
@@ -147,16 +177,3 @@ def _metavar(name: str, kind: Any, default: Any) -> str | None:
     kinds = [entry for entry in get_args(kind) if entry is not type(None)]
     optional = type(None) in get_args(kind) and len(kinds) == 1 and isinstance(kinds[0], type)
     return kinds[0].__name__.upper() if optional else None
-
-
-def _explanations(function: Callable[..., Any]) -> tuple[dict[str, str], str]:
-    """The help text of each argument, and the experiment's description."""
-    import docstring_parser
-
-    parsed = docstring_parser.parse(
-        inspect.getdoc(function) or "", docstring_parser.DocstringStyle.GOOGLE
-    )
-    texts = {entry.arg_name: " ".join((entry.description or "").split()) for entry in parsed.params}
-    module = inspect.getmodule(function)
-    description = inspect.getdoc(module) if module else None
-    return texts, description or parsed.description or ""

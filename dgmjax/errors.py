@@ -25,6 +25,10 @@ class TrainingDiverged(RuntimeError):
     """Too many non-finite training steps in a row."""
 
 
+class HardwareFault(RuntimeError):
+    """The same computation gave different bits."""
+
+
 class NotConverged(RuntimeError):
     """An iterative solver did not reach its tolerance."""
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from distrax import Bijector
 
 from dgmjax.bijectors.base import as_float, check_ndims, sum_last
+from dgmjax.bijectors.rematerialisation import rematerialised
 from dgmjax.errors import require
 from dgmjax.types import Array
 
@@ -59,7 +60,7 @@ class Composition(Bijector):
         rank, total = self.event_ndims_in, jnp.zeros((), x.dtype)
         for bijector in self.bijectors:
             batch = x.shape[: x.ndim - bijector.event_ndims_in]
-            x, log_det = bijector.forward_and_log_det(x)
+            x, log_det = rematerialised(_forward)(bijector, x)
             total = total + _reduce(log_det, batch, rank - bijector.event_ndims_in)
             rank += bijector.event_ndims_out - bijector.event_ndims_in
         return x, total
@@ -70,10 +71,18 @@ class Composition(Bijector):
         rank, total = self.event_ndims_out, jnp.zeros((), y.dtype)
         for bijector in reversed(self.bijectors):
             batch = y.shape[: y.ndim - bijector.event_ndims_out]
-            y, log_det = bijector.inverse_and_log_det(y)
+            y, log_det = rematerialised(_inverse)(bijector, y)
             total = total + _reduce(log_det, batch, rank - bijector.event_ndims_out)
             rank += bijector.event_ndims_in - bijector.event_ndims_out
         return y, total
+
+
+def _forward(bijector: Bijector, x: Array) -> tuple[Array, Array]:
+    return bijector.forward_and_log_det(x)
+
+
+def _inverse(bijector: Bijector, y: Array) -> tuple[Array, Array]:
+    return bijector.inverse_and_log_det(y)
 
 
 def _reduce(log_det: Array, batch: tuple[int, ...], ndims: int) -> Array:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from distrax import Bijector
 
 from dgmjax.bijectors.base import as_float, check_ndims
+from dgmjax.bijectors.rematerialisation import rematerialised
 from dgmjax.errors import require
 from dgmjax.types import Array
 
@@ -77,8 +78,7 @@ class Repeat(Bijector):
             value, log_det = getattr(layer, direction)(value)
             return (value, total + log_det), None
 
-        if self.rematerialise:
-            body = jax.checkpoint(body)
+        body = jax.checkpoint(body) if self.rematerialise else rematerialised(body)
         # One layer may broadcast its input against a batch of its own: settle shapes first.
         start = (x, jnp.zeros(x.shape[: x.ndim - self.event_ndims_in], x.dtype))
         shapes = jax.eval_shape(lambda s: body(s, self.layer(0))[0], start)

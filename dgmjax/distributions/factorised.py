@@ -2,6 +2,7 @@
 
 import math
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.base import Distribution, sum_event
 from dgmjax.errors import require
 from dgmjax.types import Array, Key
@@ -31,7 +32,7 @@ class Factorised(Distribution):
             f"must end in {shape} for events of shape {self._event_shape}",
             f"shape {tuple(params.shape)}",
         )
-        self.params = params
+        self.params = as_float(params)  # a density is not computed in bfloat16
 
     @property
     def event_shape(self) -> tuple[int, ...]:

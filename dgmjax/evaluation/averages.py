@@ -23,7 +23,12 @@ class Measurement(NamedTuple):
 
 
 def per_example(
-    evaluate: Evaluate, arrays: Mapping[str, np.ndarray], batch_size: int, key: Key
+    evaluate: Evaluate,
+    arrays: Mapping[str, np.ndarray],
+    batch_size: int,
+    key: Key,
+    *,
+    part: tuple[int, int] = (0, 1),
 ) -> dict[str, np.ndarray]:
     """The loss (as `loss`) and every per-example metric, in the stored order, `[N]` each.
 
@@ -33,17 +38,28 @@ def per_example(
     Args:
       evaluate: compiled by the caller.
       arrays: transformed evaluation data.
+      part: `(i, n)` computes batches i, i + n, ... and leaves zeros elsewhere: the sum over the n
+        parts is the whole, bit for bit.
     """
     require(batch_size >= 1, "batch_size", "must be at least 1", batch_size)
-    parts: dict[str, list[np.ndarray]] = {}
+    rows = len(next(iter(arrays.values())))
+    results: dict[str, np.ndarray] = {}
     for index, batch in enumerate(evaluation_batches(arrays, batch_size)):
+        # The first batch says which metrics there are, and of which shapes.
+        if index % part[1] != part[0] and index > 0:
+            continue
         loss, metrics = evaluate(batch, jax.random.fold_in(key, index))
         real = batch["mask"] > 0
         for name, value in {"loss": loss, **metrics}.items():
             values = np.asarray(value)
-            if values.shape[:1] == real.shape:
-                parts.setdefault(name, []).append(values[real])
-    return {name: np.concatenate(part) for name, part in parts.items()}
+            if values.shape[:1] != real.shape:
+                continue
+            if name not in results:
+                results[name] = np.zeros((rows, *values.shape[1:]), values.dtype)
+            if index % part[1] == part[0]:
+                start = index * batch_size
+                results[name][start : start + int(real.sum())] = values[real]
+    return results
 
 
 def average(values: np.ndarray) -> Measurement:

@@ -6,6 +6,7 @@ import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.families import Normal
 from dgmjax.errors import require
 from dgmjax.types import Array, Key
@@ -72,7 +73,7 @@ class ConditionalNormal(DensityModel):
         params = nn.Dense(2 * size, name="params")(context)
         params = params.reshape(*params.shape[:-1], *self.event_shape, 2)
         family = Normal(log_scale_bound=self.log_scale_bound)
-        return distrax.Independent(family(params), len(self.event_shape))
+        return distrax.Independent(family(as_float(params)), len(self.event_shape))
 
 
 def num_dims(event_shape: tuple[int, ...]) -> int:

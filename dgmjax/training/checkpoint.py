@@ -83,13 +83,22 @@ class Checkpoints:
             make_private_folder(self._steps, CheckpointError)
             self._clean()
 
-    def save(self, step: int, state: PyTree, host: Mapping[str, Any]) -> bool:
+    def save(
+        self,
+        step: int,
+        state: PyTree,
+        host: Mapping[str, Any],
+        *,
+        after: "Checkpoints | None" = None,
+    ) -> bool:
         """Starts to save; returns when the arrays were copied from the device.
 
         Args:
           step: a step that is already there is not saved again.
           state: pytree of arrays.
           host: JSON-safe values that belong to the state (the best value so far, ...).
+          after: this checkpoint refers to what those save at the moment, and is not made valid
+            before it is.
 
         Returns:
           Whether a save was started.
@@ -111,7 +120,8 @@ class Checkpoints:
         except (OSError, ValueError) as problem:
             self._fail(problem)
             return False
-        self._thread = threading.Thread(target=self._complete, args=(saver, step))
+        first = after._thread if after is not None else None
+        self._thread = threading.Thread(target=self._complete, args=(saver, step, after, first))
         self._thread.start()
         return True
 
@@ -212,10 +222,20 @@ class Checkpoints:
         names = [path.name for path in self._steps.iterdir()]
         return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
-    def _complete(self, saver: ocp.AsyncCheckpointer, step: int) -> None:
-        """In a thread: waits for Orbax, then seals."""
+    def _complete(
+        self,
+        saver: ocp.AsyncCheckpointer,
+        step: int,
+        after: "Checkpoints | None",
+        first: threading.Thread | None,
+    ) -> None:
+        """In a thread: waits for Orbax (and another save), then seals."""
         try:
             saver.wait_until_finished()
+            if after is not None and first is not None:
+                first.join()
+                if after._problem is not None:
+                    raise after._problem
             if distributed.is_main():
                 self._seal(step)
         except Exception as problem:  # raised by `wait`, in the caller's thread

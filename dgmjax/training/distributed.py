@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CLUSTERS = ("auto", "slurm", "k8s", "tpu", "ompi", "mpi4py")
 _METHODS = {"auto": None, "tpu": None, "mpi4py": "mpi4py"}
 _peers: Peers | None = None
+_alone = 0
 
 
 def initialise(
@@ -140,11 +141,26 @@ def named_losses() -> Iterator[None]:
         _peers.check()
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Inside, this process is the only one: what it computes waits for nobody.
+
+    For what process 0 does for all, such as figures. Arrays over the devices of other processes
+    must have been fetched (`to_host`) before.
+    """
+    global _alone
+    _alone += 1
+    try:
+        yield
+    finally:
+        _alone -= 1
+
+
 def part() -> tuple[int, int]:
     """`(process_index, process_count)`, for `Batches.batch(step, part())`."""
     import jax
 
-    return jax.process_index(), jax.process_count()
+    return (0, 1) if _alone else (jax.process_index(), jax.process_count())
 
 
 def is_main() -> bool:
@@ -158,6 +174,16 @@ def barrier(name: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
+
+
+@contextlib.contextmanager
+def main_first(name: str) -> Iterator[None]:
+    """Process 0 runs the block, then the others do."""
+    if not is_main():
+        barrier(name)
+    yield
+    if is_main():
+        barrier(name)
 
 
 def agree(value: int) -> int:
@@ -188,19 +214,40 @@ def global_batch(
     """
     import jax
 
+    if part()[1] == 1:
+        return jax.device_put(dict(batch), sharding)
     make = jax.make_array_from_process_local_data
     return {name: make(sharding, array) for name, array in batch.items()}
 
 
-def global_copy(tree: Any, sharding: "NamedSharding") -> Any:
-    """Arrays over the devices of all processes, from values that every process holds whole."""
+def global_copy(tree: Any, sharding: Any) -> Any:
+    """Arrays over the devices of all processes, from values that every process holds whole.
+
+    Args:
+      sharding: one for all, or a tree of them of the same structure.
+    """
     import jax
 
-    def place(array: Any) -> "jax.Array":
+    if part()[1] == 1:
+        return jax.device_put(tree, sharding)
+
+    def place(array: Any, sharding: Any) -> "jax.Array":
         host = np.asarray(array)
         return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
-    return jax.tree.map(place, tree)
+    if isinstance(sharding, jax.sharding.Sharding):
+        return jax.tree.map(lambda array: place(array, sharding), tree)
+    return jax.tree.map(place, tree, sharding)
+
+
+def total(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Sums over the processes of host arrays of equal shapes, in every process."""
+    if part()[1] == 1:
+        return dict(arrays)
+    from jax.experimental import multihost_utils
+
+    stacked = multihost_utils.process_allgather(dict(arrays))
+    return {name: np.asarray(array).sum(axis=0) for name, array in stacked.items()}
 
 
 def to_host(tree: Any) -> Any:

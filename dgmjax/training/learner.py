@@ -1,7 +1,7 @@
 """Learners: pairs of pure functions `(init, step)` that turn objectives into train steps."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from dgmjax.errors import require
+from dgmjax.training.gradients import Gradients, WholeBatch
 from dgmjax.types import Array, Batch, Key, Metrics, Objective, PyTree
 
 
@@ -65,8 +66,8 @@ class Learner(Protocol):
         """Variables for `module.apply`."""
         ...
 
-    def with_gradients(self, gradients: Callable) -> "Learner":
-        """The same learner with another way to take gradients (see `training.deterministic`)."""
+    def with_gradients(self, gradients: Gradients) -> "Learner":
+        """The same learner with another way to take gradients (see `training.gradients`)."""
         ...
 
 
@@ -88,11 +89,6 @@ class Player:
 
     def __post_init__(self):
         require(self.steps >= 1, "steps", "must be at least 1", self.steps)
-
-
-def whole_batch(loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key) -> Any:
-    """Value and gradient of `loss_fn(params, fixed, batch, key)` over the batch as it is."""
-    return jax.value_and_grad(loss_fn, has_aux=True)(params, fixed, batch, key)
 
 
 def masked_mean(values: Array, mask: Array | None) -> Array:
@@ -119,11 +115,11 @@ class GradientLearner:
         )
         self.module, self.players, self.ema_decay = module, dict(players), ema_decay
         self.batches_per_step = max(player.steps for player in self.players.values())
-        self.gradients: Callable = whole_batch
+        self.gradients: Gradients = WholeBatch()
         self._sharded: dict[Any, GradientLearner] = {}
 
-    def with_gradients(self, gradients: Callable) -> "GradientLearner":
-        """The same learner with another way to take gradients, such as `VirtualShards`.
+    def with_gradients(self, gradients: Gradients) -> "GradientLearner":
+        """The same learner with another way to take gradients, such as `Microbatches(4)`.
 
         The same one for equal ways, so that it compiles once.
         """

@@ -3,21 +3,19 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jax.sharding import Mesh
+import numpy as np
 
-from dgmjax.errors import CheckpointError, TrainingDiverged, require
-from dgmjax.training.checkpoint import Checkpoints
+from dgmjax.errors import TrainingDiverged, require
+from dgmjax.training import distributed
 from dgmjax.training.interrupt import Interruption
 from dgmjax.training.learner import Learner, State
-from dgmjax.training.mesh import replicated
 from dgmjax.training.progress import Progress
-from dgmjax.training.run import RunFolder
+from dgmjax.training.replay import Replay
 from dgmjax.training.steps import (
     ResidentSteps,
     StreamedSteps,
@@ -25,6 +23,7 @@ from dgmjax.training.steps import (
     prepared,
     zero_metrics,
 )
+from dgmjax.training.store import Store
 from dgmjax.types import Key
 
 
@@ -48,6 +47,28 @@ class FitResult(NamedTuple):
     compile_seconds: float
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """When things happen, in steps."""
+
+    steps: int
+    log_every: int
+    evaluate_every: int
+    checkpoint_every: int
+    replay_every: int
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            require(value >= 1, name, "must be at least 1", value)
+
+    def until_next(self, step: int) -> int:
+        """Steps until something has to be done."""
+        events = self.log_every, self.evaluate_every, self.checkpoint_every, self.replay_every
+        # The step that is run twice, the first after a multiple, is a call of its own.
+        single = [1] if step % self.replay_every == 0 and self.replay_every <= self.steps else []
+        return min(self.steps - step, *single, *(every - step % every for every in events))
+
+
 @dataclass
 class Progression:
     """What training remembers on the host; saved with every checkpoint."""
@@ -56,6 +77,7 @@ class Progression:
     best_step: int = -1
     stale_evaluations: int = 0
     seconds: float = 0.0
+    rewinds: int = 0
 
 
 @dataclass
@@ -64,25 +86,20 @@ class Loop:
 
     learner: Learner
     runner: ResidentSteps | StreamedSteps
-    steps: int
-    log_every: int
-    every: int
+    schedule: Schedule
+    store: Store
     validate: Callable | None
     select: str
     patience: int | None
     on_evaluation: Callable | None
     max_skipped: int
-    run: RunFolder | None
+    rewinds: int
+    replay: Replay | None
     progress: Progress
-    keep: int
     host: Progression = field(default_factory=Progression)
-    latest: Checkpoints | None = None
-    best: Checkpoints | None = None
-    best_state: Any = None
-    history: list[dict[str, Any]] = field(default_factory=list)
     step: int = 0
 
-    def start(self, init_key: Key, mesh: Mesh) -> None:
+    def start(self, init_key: Key) -> None:
         """The state to begin with: new, or that of the newest valid checkpoint."""
         started = time.perf_counter()
         runner, per_step = self.runner, self.learner.batches_per_step
@@ -95,164 +112,170 @@ class Loop:
         if per_step > 1:
             stacked = lambda a: jax.ShapeDtypeStruct((per_step, *a.shape), a.dtype)
             step_batch = jax.tree.map(stacked, step_batch)
-        self.zeros = zero_metrics(self.learner, shapes, step_batch, replicated(mesh))
-        if self.run is not None:
-            self.latest = Checkpoints(self.run.checkpoints / "latest", self.keep)
-            self.best = Checkpoints(self.run.checkpoints / "best", 2)
-            tree = {"state": shapes, "sums": self.zeros()}
-            self._restore(self.latest, tree, replicated(mesh))
-            self.run.truncate_metrics(self.step)
-        if self.step == 0:
-            state = jax.device_put(new_state(init_key, batch, data_key), replicated(mesh))
-            self.tree = {"state": state, "sums": self.zeros()}
+        self.zeros = zero_metrics(self.learner, shapes, step_batch, runner.layout)
+        self.shardings = runner.layout.shardings(shapes)
+        self.shapes = shapes
+        self.store.open()
+        if self._restore():
+            self.progress.message(f"Resumed from the checkpoint at step {self.step}.")
+        else:
+            state = new_state(init_key, batch, data_key)
+            self.tree = {"state": distributed.global_copy(state, self.shardings)}
+            self.tree["sums"] = self.zeros()
+        self.store.resumed(self.step)
         self.progress.compile_seconds += time.perf_counter() - started
 
-    def _restore(self, checkpoints: Checkpoints, template, sharding) -> None:
-        target = jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), template
-        )
-        restored = checkpoints.restore(target)
+    def _restore(self) -> bool:
+        """The newest valid checkpoint, if there is one."""
+        place = lambda a, sharding: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding)
+        sums = jax.tree.map(lambda a: place(a, a.sharding), self.zeros())
+        template = {"state": jax.tree.map(place, self.shapes, self.shardings), "sums": sums}
+        restored = self.store.restore(template)
         if restored is not None:
             self.tree, host, self.step = restored
             self.host = Progression(**host)
-            self.progress.message(f"Resumed from the checkpoint at step {self.step}.")
+        return restored is not None
 
     def train(self, interruption: Interruption) -> FitResult:
         """Steps until the end, an early stop, or an interruption."""
-        compiled, chunk = False, 1
+        schedule, compiled, chunk = self.schedule, False, 1
         stopped = self._exhausted()
-        while self.step < self.steps and not stopped:
-            limit = min(self._next(self.log_every), self._next(self.every), self.steps) - self.step
+        while self.step < schedule.steps and not stopped:
             started = time.perf_counter()
-            tree, taken = self.tree, min(limit, chunk)
-            state, sums, taken = self.runner.run(tree["state"], tree["sums"], self.step, taken)
-            self.tree = {"state": state, "sums": sums}
-            jax.block_until_ready(sums)
+            taken = self._run(min(schedule.until_next(self.step), chunk))
             seconds = time.perf_counter() - started
-            self.step += taken
             if compiled:
                 self.host.seconds += seconds
                 self.progress.update(self.step, taken, seconds, self._last_loss())
                 # Calls of about a second: long enough to cost nothing, short enough to stop.
-                chunk = max(1, min(4 * chunk, int(taken / max(seconds, 1e-6))))
+                wished = max(1, min(4 * chunk, int(taken / max(seconds, 1e-6))))
+                chunk = distributed.agree(wished)
             else:
                 self.progress.compile_seconds += seconds
                 compiled = True
-            if self.step % self.log_every == 0 or self.step == self.steps:
+            last = self.step == schedule.steps
+            if self.step % schedule.log_every == 0 or last:
                 self._log()
-            if self.step % self.every == 0 or self.step == self.steps:
-                self._check_finite()
+            rewound = self._rewind_or_stop()
+            evaluating = self.step % schedule.evaluate_every == 0 or last
+            if evaluating:
                 stopped = self._evaluate()
+            told = distributed.any_process(interruption.received is not None) and not last
+            due = self.step % schedule.checkpoint_every == 0
+            if due or told or last or stopped or rewound:
                 self._save()
-            if interruption.received is not None and self.step < self.steps:
-                self._save()
+            if told:
                 return self._finish(interrupted=True)
         return self._finish(interrupted=False)
 
-    def _next(self, every: int) -> int:
-        return self.step - self.step % every + every
+    def _run(self, count: int) -> int:
+        """At most `count` steps in one compiled call; returns how many."""
+        with distributed.named_losses():
+            if self.replay is not None:
+                state, sums, taken = self.replay.run(self.runner, self.tree, self.step, count)
+            else:
+                tree = self.tree
+                state, sums, taken = self.runner.run(tree["state"], tree["sums"], self.step, count)
+            self.tree = {"state": state, "sums": sums}
+            jax.block_until_ready(sums)
+        self.step += taken
+        return taken
 
     def _last_loss(self) -> float | None:
-        return self.history[-1].get("loss") if self.history else None
+        return self.store.history[-1].get("loss") if self.store.history else None
 
     def _log(self) -> None:
-        count = self.step % self.log_every or self.log_every
+        count = self.step % self.schedule.log_every or self.schedule.log_every
         sums, skipped = jax.device_get((self.tree["sums"], self.tree["state"].skipped))
         means = {name: float(total) / count for name, total in sums.items()}
         self.tree["sums"] = self.zeros()
-        means["skipped"] = int(skipped)
-        self._write({**means, "examples_per_second": self.progress.rate})
-        self._check_finite()
+        rate = self.progress.rate
+        self.store.write(self.step, {**means, "skipped": int(skipped), "examples_per_second": rate})
 
-    def _write(self, values: dict[str, float]) -> None:
-        self.history.append({"step": self.step, **values})
-        if self.run is not None:
-            self.run.write_metrics(self.step, **values)
-
-    def _check_finite(self) -> None:
+    def _rewind_or_stop(self) -> bool:
+        """Whether training went back, since too many steps in a row were not finite."""
         in_row = int(self.tree["state"].skipped_in_row)
-        if in_row >= self.max_skipped:
+        if in_row < self.max_skipped:
+            return False
+        bad = f"The loss or its gradient was not finite in the last {in_row} steps (until step "
+        if self.host.rewinds >= self.rewinds:
             raise TrainingDiverged(
-                f"The loss or its gradient was not finite in the last {in_row} steps (until step "
-                f"{self.step}), so training stopped; those steps changed nothing. Lower the "
+                f"{bad}{self.step}), so training stopped; those steps changed nothing. Lower the "
                 "learning rate, clip the gradient, or look at the data."
             )
+        now, rewinds, seconds = self.step, self.host.rewinds + 1, self.host.seconds
+        sums = self.tree["sums"]
+        self.store.wait()
+        if not self._restore():
+            raise TrainingDiverged(f"{bad}{now}), and there is no checkpoint yet to go back to.")
+        self.progress.message(
+            f"{bad}{now}). Back to the state of step {self.step}; the batches until {now} are left "
+            "out."
+        )
+        step = distributed.global_copy(np.int32(now), self.shardings.step)
+        self.tree = {"state": replace(self.tree["state"], step=step), "sums": sums}
+        self.step, self.host.rewinds, self.host.seconds = now, rewinds, seconds
+        if self.replay is not None:
+            self.replay.forget()
+        return True
 
     def _evaluate(self) -> bool:
         """Validates and remembers the best; True where patience is at its end."""
+        if self.validate is None and self.on_evaluation is None:
+            return False
+        state = self.tree["state"]
+        local = distributed.to_host(state) if distributed.part()[1] > 1 else state
         if self.validate is not None:
-            metrics = {name: float(v) for name, v in self.validate(self.tree["state"]).items()}
-            require(
-                self.select in metrics,
-                "select",
-                f"must name a validation metric, one of {sorted(metrics)}",
-                repr(self.select),
-            )
-            value = metrics[self.select]
-            if value < self.host.best_value:
-                self.host.best_value, self.host.best_step = value, self.step
-                self.host.stale_evaluations = 0
-                self._save_best()
-            else:
-                self.host.stale_evaluations += 1
-            self._write({f"validation/{name}": v for name, v in metrics.items()})
-            self.progress.message(
-                f"step {self.step}: validation {self.select} {value:.4f}"
-                f" (best {self.host.best_value:.4f} at step {self.host.best_step})"
-            )
-        if self.on_evaluation is not None:
-            self.on_evaluation(self.tree["state"], self.step)
+            metrics = {name: float(v) for name, v in self.validate(local).items()}
+            self._select(metrics)
+        if self.on_evaluation is not None and distributed.is_main():
+            with distributed.alone():
+                self.on_evaluation(local, self.step)
         return self._exhausted()
+
+    def _select(self, metrics: dict[str, float]) -> None:
+        """Saves the state if it is the best so far."""
+        require(
+            self.select in metrics,
+            "select",
+            f"must name a validation metric, one of {sorted(metrics)}",
+            repr(self.select),
+        )
+        value = metrics[self.select]
+        if value < self.host.best_value:
+            self.host.best_value, self.host.best_step = value, self.step
+            self.host.stale_evaluations = 0
+            seconds = {"seconds": self.host.seconds}
+            self.store.save_best(self.step, self.tree["state"], seconds)
+        else:
+            self.host.stale_evaluations += 1
+        self.store.write(self.step, {f"validation/{name}": v for name, v in metrics.items()})
+        self.progress.message(
+            f"step {self.step}: validation {self.select} {value:.4f}"
+            f" (best {self.host.best_value:.4f} at step {self.host.best_step})"
+        )
 
     def _exhausted(self) -> bool:
         return self.patience is not None and self.host.stale_evaluations >= self.patience
 
-    def _save_best(self) -> None:
-        state = self.tree["state"]
-        if self.best is not None:
-            self.best.save(self.step, state, {"seconds": self.host.seconds})
-        else:
-            self.best_state = jax.tree.map(jnp.copy, state)
-
     def _save(self) -> None:
-        if self.latest is not None:
-            self.latest.save(self.step, self.tree, vars(self.host))
+        self.store.save(self.step, self.tree, vars(self.host))
 
     def _finish(self, interrupted: bool) -> FitResult:
+        self.store.wait()
         state, best_step = self.tree["state"], self.step
-        if self.latest is not None:
-            self.latest.wait()
         if self.host.best_step >= 0 and not interrupted:
-            best_step = self.host.best_step
-            state = self._best_state()
+            state, best_step = self.store.best(state), self.host.best_step
         return FitResult(
             state=state,
-            history=self.history if self.run is None else self.run.read_metrics(),
+            history=self.store.whole_history(),
             best_step=best_step,
             interrupted=interrupted,
             seconds=self.host.seconds,
             compile_seconds=self.progress.compile_seconds,
         )
 
-    def _best_state(self) -> State:
-        if self.best is None:
-            return self.best_state
-        self.best.wait()
-        restored = self.best.restore(jax.tree.map(_struct, self.tree["state"]))
-        if restored is None:
-            raise CheckpointError(
-                f"`run` must hold the best checkpoint that training wrote; got none in "
-                f"{self.best.folder}. Start anew with another --run-dir."
-            )
-        return restored[0]
-
     def close(self) -> None:
         """Ends the progress line and the background threads of the checkpoints."""
         self.progress.close()
-        for checkpoints in (self.latest, self.best):
-            if checkpoints is not None:
-                checkpoints.close()
-
-
-def _struct(array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
+        self.store.close()

@@ -141,6 +141,12 @@ class RunFolder:
         return {name: _tuples(value) for name, value in self.config["arguments"].items()}
 
     @property
+    def identity(self) -> str:
+        """A digest of what the run is of: experiment, arguments, seed."""
+        asked = {name: self.config[name] for name in ("experiment", "arguments", "seed", "tiny")}
+        return hashlib.sha256(strict_json.dumps(asked).encode()).hexdigest()
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints, created when first asked for."""
         return make_private_folder(self.path / "checkpoints")

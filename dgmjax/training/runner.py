@@ -11,8 +11,9 @@ import numpy as np
 
 from dgmjax.errors import CheckpointError, require
 from dgmjax.files import make_private_folder, write_atomically
-from dgmjax.training import catalogue
+from dgmjax.training import catalogue, distributed
 from dgmjax.training.checkpoint import Checkpoints
+from dgmjax.training.execution import Execution
 from dgmjax.training.experiment import Experiment
 from dgmjax.training.fit import fit
 from dgmjax.training.learner import Learner, State
@@ -30,17 +31,22 @@ def train(
     *,
     seed: int = 0,
     steps: int | None = None,
-    devices: int = 1,
+    execution: Execution | None = None,
     quiet: bool = False,
 ) -> Trained:
     """Trains (or resumes) an experiment in a run folder, then measures it and draws its figures.
+
+    Of several processes each trains and measures its share; process 0 writes records and figures.
 
     Raises:
       KeyboardInterrupt: training was interrupted; everything is saved.
     """
     experiment.check()
-    learner = experiment.learner()
+    execution = execution or Execution()
+    mesh = execution.make_mesh()
+    learner = experiment.learner().with_gradients(execution.gradients(mesh))
     steps = steps or experiment.steps
+    quiet = quiet or not distributed.is_main()
     shell = partial(Trained, experiment, learner, seed=seed, folder=run)
 
     def preview(state: State, step: int) -> None:
@@ -54,9 +60,14 @@ def train(
         steps=steps,
         batch_size=experiment.batch_size,
         transform=experiment.transform,
-        mesh=make_mesh(devices),
+        mesh=mesh,
         log_every=min(experiment.log_every, steps),
         evaluate_every=experiment.evaluate_every,
+        checkpoint_every=execution.checkpoint_every,
+        keep_every=execution.keep_every,
+        on_disk_error=execution.on_disk_error,
+        rewinds=execution.rewinds,
+        replay_every=execution.replay_check,
         validate=_validation(experiment, shell),
         patience=experiment.patience,
         on_evaluation=preview if experiment.previews else None,
@@ -65,12 +76,15 @@ def train(
     )
     if result.interrupted:
         raise KeyboardInterrupt
-    trained = shell(result.state, step=result.best_step, seconds=result.seconds)
+    state = distributed.to_host(result.state) if distributed.part()[1] > 1 else result.state
+    trained = shell(state, step=result.best_step, seconds=result.seconds)
     started = time.perf_counter()
     records = evaluate(trained)
-    run.write_records(records)
-    for name in experiment.figures:
-        draw_figure(trained, run, name)
+    if distributed.is_main():
+        with distributed.alone():
+            run.write_records(records)
+            for name in experiment.figures:
+                draw_figure(trained, run, name)
     if not quiet:
         for record in records:
             print(record.summary())
@@ -187,7 +201,7 @@ def _restore(experiment: Experiment, learner: Learner, folder: RunFolder):
         jax.eval_shape(initial, jax.random.key(0)),
     )
     name = "latest" if experiment.validation is None else "best"
-    checkpoints = Checkpoints(folder.checkpoints / name, read_only=True)
+    checkpoints = Checkpoints(folder.checkpoints / name, identity=folder.identity, read_only=True)
     try:
         restored = checkpoints.restore(template, prefix="" if name == "best" else "state")
     finally:

@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
 
 from dgmjax.data.batches import Batches
 from dgmjax.data.stream import streamed
+from dgmjax.training import distributed
 from dgmjax.training.learner import Learner, State
-from dgmjax.training.mesh import batch_sharding, replicated
+from dgmjax.training.mesh import StateLayout, batch_sharding, replicated
 from dgmjax.types import Array, Key, Metrics, PyTree
 
 BLOCK = 1024
@@ -30,9 +30,9 @@ def prepared(
     return transform(batch, jax.random.fold_in(data_key, step)) if transform else dict(batch)
 
 
-def _train_step(learner: Learner, transform, mesh: Mesh, state: State, sums, batch, data_key):
+def _train_step(learner: Learner, transform, layout: StateLayout, state, sums, batch, data_key):
     """One step; `sums` accumulates the metrics."""
-    sharding = batch_sharding(mesh, int(learner.batches_per_step > 1))
+    sharding = batch_sharding(layout.mesh, int(learner.batches_per_step > 1))
     batch = jax.lax.with_sharding_constraint(batch, sharding)
     if learner.batches_per_step == 1:
         batch = prepared(batch, transform, data_key, state.step)
@@ -41,24 +41,24 @@ def _train_step(learner: Learner, transform, mesh: Mesh, state: State, sums, bat
         step = state.step * learner.batches_per_step
         batch = jax.vmap(lambda b, i: prepared(b, transform, data_key, step + i))(batch, index)
     state, metrics = learner.step(state, batch)
-    return state, jax.tree.map(jnp.add, sums, metrics)
+    return layout.constrain(state), jax.tree.map(jnp.add, sums, metrics)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(3, 4))
-def _run_block(learner, transform, mesh, state, sums, arrays, rows, start, count, data_key):
+def _run_block(learner, transform, layout, state, sums, arrays, rows, start, count, data_key):
     """`count` steps over resident arrays; `rows[start + i]` are the rows of the i-th."""
 
     def body(i, carry):
         state, sums = carry
         batch = {name: array[rows[start + i]] for name, array in arrays.items()}
-        return _train_step(learner, transform, mesh, state, sums, batch, data_key)
+        return _train_step(learner, transform, layout, state, sums, batch, data_key)
 
     return jax.lax.fori_loop(0, count, body, (state, sums))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(3, 4))
-def _run_one(learner, transform, mesh, state, sums, batch, data_key):
-    return _train_step(learner, transform, mesh, state, sums, batch, data_key)
+def _run_one(learner, transform, layout, state, sums, batch, data_key):
+    return _train_step(learner, transform, layout, state, sums, batch, data_key)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -68,21 +68,21 @@ def initial_state(learner: Learner, transform, key: Key, batch, data_key: Key) -
 
 
 def zero_metrics(
-    learner: Learner, state: State, batch: PyTree, sharding: NamedSharding
+    learner: Learner, state: State, batch: PyTree, layout: StateLayout
 ) -> Callable[[], Metrics]:
     """A function that makes a zero, on the device, for each metric that a step returns."""
     _, metrics = jax.eval_shape(learner.step, state, batch)
     zeros = {name: np.zeros(m.shape, np.float32) for name, m in metrics.items()}
-    return lambda: jax.device_put(zeros, sharding)
+    return lambda: distributed.global_copy(zeros, replicated(layout.mesh))
 
 
 class ResidentSteps:
     """Runs steps over arrays that stay on the device."""
 
-    def __init__(self, learner, transform, mesh: Mesh, batches: Batches, data_key: Key):
-        self.learner, self.transform, self.mesh = learner, transform, mesh
+    def __init__(self, learner, transform, layout: StateLayout, batches: Batches, data_key: Key):
+        self.learner, self.transform, self.layout = learner, transform, layout
         self.batches, self.data_key = batches, data_key
-        self.arrays = jax.device_put(dict(batches.arrays), replicated(mesh))
+        self.arrays = distributed.global_copy(dict(batches.arrays), replicated(layout.mesh))
         self._first = -1
         self._rows: Any = None
 
@@ -95,7 +95,7 @@ class ResidentSteps:
         state, sums = _run_block(
             self.learner,
             self.transform,
-            self.mesh,
+            self.layout,
             state,
             sums,
             self.arrays,
@@ -111,14 +111,17 @@ class ResidentSteps:
         rows = self.batches.indices_block(first * per_step, BLOCK * per_step)
         if per_step > 1:
             rows = rows.reshape(BLOCK, per_step, -1)
-        return jax.device_put(rows, batch_sharding(self.mesh, rows.ndim - 1))
+        return distributed.global_copy(rows, batch_sharding(self.layout.mesh, rows.ndim - 1))
 
 
 class StreamedSteps:
-    """Runs steps over batches that come from the host, read ahead by a thread."""
+    """Runs steps over batches that come from the host, read ahead by a thread.
 
-    def __init__(self, learner, transform, mesh: Mesh, batches: Batches, data_key: Key):
-        self.learner, self.transform, self.mesh = learner, transform, mesh
+    Each process reads its share of every batch, and no other rows.
+    """
+
+    def __init__(self, learner, transform, layout: StateLayout, batches: Batches, data_key: Key):
+        self.learner, self.transform, self.layout = learner, transform, layout
         self.batches, self.data_key = batches, data_key
         self._next_step = -1
         self._stream: Any = None
@@ -126,18 +129,19 @@ class StreamedSteps:
     def run(self, state: State, sums: PyTree, step: int, count: int) -> tuple[State, PyTree, int]:
         """At most `count` steps from `step`, a few at a time; returns how many were run."""
         if step != self._next_step:
-            self._stream = streamed(self.batches, step * self.learner.batches_per_step)
+            first = step * self.learner.batches_per_step
+            self._stream = streamed(self.batches, first, part=distributed.part())
         count = min(count, 16)
         for _ in range(count):
-            batch = jax.device_put(self._read(), self._sharding())
+            batch = distributed.global_batch(self._read(), self._sharding())
             state, sums = _run_one(
-                self.learner, self.transform, self.mesh, state, sums, batch, self.data_key
+                self.learner, self.transform, self.layout, state, sums, batch, self.data_key
             )
         self._next_step = step + count
         return state, sums, count
 
     def _sharding(self):
-        return batch_sharding(self.mesh, int(self.learner.batches_per_step > 1))
+        return batch_sharding(self.layout.mesh, int(self.learner.batches_per_step > 1))
 
     def _read(self) -> dict[str, Any]:
         batches = [next(self._stream) for _ in range(self.learner.batches_per_step)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from dgmjax.data.transforms import apply_once
 from dgmjax.evaluation.averages import per_example
+from dgmjax.training import distributed
 from dgmjax.training.experiment import Experiment
 from dgmjax.training.learner import Learner, State
 from dgmjax.training.run import RunFolder
@@ -75,7 +76,14 @@ class Trained:
         evaluate = partial(_evaluate, self.experiment.module, objective)
         variables = self.learner.variables(self.state)
         key = jax.random.key(EVALUATION_SEED)
-        return per_example(lambda b, k: evaluate(variables, b, k), arrays, batch_size, key)
+        mine = per_example(
+            lambda b, k: evaluate(variables, b, k),
+            arrays,
+            batch_size,
+            key,
+            part=distributed.part(),
+        )
+        return distributed.total(mine)
 
     def sample(self, num: int, seed: int = 0) -> np.ndarray:
         """`num` samples, in the units of the raw data where the transform can be undone."""

@@ -194,7 +194,7 @@ def test_two_players_train_through_fit():
         ({"batch_size": 65}, "batch_size"),
         ({"steps": 0}, "steps"),
         ({"log_every": 0}, "log_every"),
-        ({"mesh": "three"}, "devices"),
+        ({"mesh": "three"}, "mesh"),
     ],
 )
 def test_bad_arguments_are_named(learner, change, word):

@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.types import Array, Key
 
 
@@ -23,8 +24,8 @@ class GAN(nn.Module):
 
     def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
         """Samples of shape `sample_shape + event_shape`."""
-        return self.generator(jax.random.normal(key, (*sample_shape, self.latent)))
+        return as_float(self.generator(jax.random.normal(key, (*sample_shape, self.latent))))
 
     def logit(self, x: Array) -> Array:
         """The discriminator's logit of "x is data", of shape `[...]`."""
-        return self.discriminator(x)[..., 0]
+        return as_float(self.discriminator(x))[..., 0]

@@ -18,6 +18,7 @@ from dgmjax.bijectors.base import as_float
 from dgmjax.bijectors.composition import compose
 from dgmjax.bijectors.multiscale import MultiScale
 from dgmjax.bijectors.permutation import Permutation
+from dgmjax.bijectors.rematerialisation import rematerialised
 from dgmjax.bijectors.repeat import Repeat
 from dgmjax.errors import require
 from dgmjax.types import Array
@@ -38,7 +39,7 @@ def observe(layer: Any, x: Array, context: Array | None = None) -> tuple[Array, 
     """`layer.observe(x, context)`, or the inverse of a layer that has nothing to look at."""
     if hasattr(layer, "observe"):
         return layer.observe(x, context)
-    return layer(context).inverse_and_log_det(x)
+    return rematerialised(lambda bijector, x: bijector.inverse_and_log_det(x))(layer(context), x)
 
 
 def observe_all(

@@ -6,6 +6,7 @@ import distrax
 import flax.linen as nn
 import jax
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.factorised import Factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.errors import require
@@ -55,7 +56,7 @@ class VAE(nn.Module):
         """q(z | x) for `x[..., *event]`, batch shape `[...]`."""
         if self.posterior_model is not None:
             return self.posterior_model(self.encoder(x))
-        return distrax.Independent(self.posterior_family(self.encoder(x)), 1)
+        return distrax.Independent(self.posterior_family(as_float(self.encoder(x))), 1)
 
     def likelihood(self, z: Array) -> distrax.Distribution:
         """p(x | z) for `z[..., latent]`, batch shape `[...]`."""

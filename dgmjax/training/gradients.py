@@ -1,0 +1,275 @@
+"""Ways to take the gradients of a step: in parts, in a fixed order, in bfloat16, in less memory.
+
+Each is a frozen dataclass that is called as
+`gradients(loss_fn, params, fixed, batch, key) -> ((loss, (metrics, collections)), gradients)`, for
+a `loss_fn(params, fixed, batch, key) -> (mean loss, (metrics, collections))`: what
+`jax.value_and_grad(loss_fn, has_aux=True)` gives. They are combined by what is inside of them, and
+`learner.with_gradients(...)` takes any; models and objectives know of none.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dgmjax.bijectors.rematerialisation import rematerialising
+from dgmjax.errors import require
+from dgmjax.training.mesh import AXES, num_devices
+from dgmjax.types import Array, Batch, Key, PyTree
+
+
+class Gradients(Protocol):
+    """A way to take gradients; hashable."""
+
+    def check(self, batch_size: int) -> None:
+        """Raises `DgmjaxError` unless batches of this size can be taken so."""
+        ...
+
+    def __call__(
+        self, loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key
+    ) -> Any: ...
+
+
+@dataclass(frozen=True)
+class WholeBatch:
+    """The batch at once: `jax.value_and_grad`."""
+
+    def check(self, batch_size: int) -> None:
+        """Any size will do."""
+
+    def __call__(
+        self, loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key
+    ) -> Any:
+        return jax.value_and_grad(loss_fn, has_aux=True)(params, fixed, batch, key)
+
+
+@dataclass(frozen=True)
+class Microbatches:
+    """Gradient accumulation: `count` equal parts of a batch one after another, their mean.
+
+    Activations take the memory of one part. Part i uses `fold_in(key, i)`, so noise differs from
+    that of the whole batch. Integer collections are those of the last part.
+
+    Attributes:
+      count: must divide the batch.
+    """
+
+    count: int
+
+    def __post_init__(self):
+        require(self.count >= 1, "accumulate", "must be at least 1", self.count)
+
+    def check(self, batch_size: int) -> None:
+        """Raises `DgmjaxError` unless the parts are equal."""
+        divides = batch_size % self.count == 0
+        require(divides, "accumulate", f"must divide batch_size={batch_size}", self.count)
+
+    def __call__(
+        self, loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key
+    ) -> Any:
+        # Part i takes rows i, i + n, ...: on each device some of its own rows.
+        cut = lambda a: a.reshape(-1, self.count, *a.shape[1:]).swapaxes(0, 1)
+        parts, grad_fn = jax.tree.map(cut, batch), jax.value_and_grad(loss_fn, has_aux=True)
+
+        def body(sums, inputs):
+            index, part = inputs
+            value = grad_fn(params, fixed, part, jax.random.fold_in(key, index))
+            return jax.tree.map(_added, sums, value), None
+
+        first = jax.tree.map(lambda a: a[0], parts)
+        shapes = jax.eval_shape(grad_fn, params, fixed, first, key)
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        sums, _ = jax.lax.scan(body, zeros, (jnp.arange(self.count), parts))
+        return jax.tree.map(lambda a: a / self.count if _is_float(a) else a, sums)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Networks compute in `dtype`; parameters, gradients, densities and losses stay float32.
+
+    Every Flax module with a `dtype` of None (dense, convolutional, masked layers) gets this one
+    while the loss is traced. Families, bijectors and distributions promote what networks return.
+
+    Attributes:
+      inner: how the gradients are taken.
+      dtype: such as "bfloat16".
+    """
+
+    inner: Gradients
+    dtype: Literal["bfloat16", "float16"] = "bfloat16"
+
+    def check(self, batch_size: int) -> None:
+        """What `inner` requires."""
+        self.inner.check(batch_size)
+
+    def __call__(
+        self, loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key
+    ) -> Any:
+        def lower(*arguments):
+            with computing_in(jnp.dtype(self.dtype)):
+                return loss_fn(*arguments)
+
+        return self.inner(lower, params, fixed, batch, key)
+
+
+@contextlib.contextmanager
+def computing_in(dtype: jnp.dtype) -> Iterator[None]:
+    """Inside, modules that leave their `dtype` open compute in this one."""
+
+    def lower(method, arguments, options, context):
+        if getattr(context.module, "dtype", dtype) is None:
+            object.__setattr__(context.module, "dtype", dtype)  # a clone that lives for one call
+        return method(*arguments, **options)
+
+    with nn.intercept_methods(lower):
+        yield
+
+
+@dataclass(frozen=True)
+class Rematerialised:
+    """Activations are computed again in the backward pass instead of kept.
+
+    Layers of flows keep their inputs only (`bijectors.rematerialisation`). Of a loss without such
+    layers the results of matrix products and convolutions are kept, and what lies between is not.
+
+    Attributes:
+      inner: how the gradients are taken.
+    """
+
+    inner: Gradients
+
+    def check(self, batch_size: int) -> None:
+        """What `inner` requires."""
+        self.inner.check(batch_size)
+
+    def __call__(
+        self, loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key
+    ) -> Any:
+        with rematerialising() as happened:
+            jax.eval_shape(loss_fn, params, fixed, batch, key)
+        products = jax.checkpoint(loss_fn, policy=jax.checkpoint_policies.dots_saveable)
+
+        def by_layers(*arguments):
+            with rematerialising():
+                return loss_fn(*arguments)
+
+        frugal = by_layers if happened.layers else products
+        return self.inner(frugal, params, fixed, batch, key)
+
+
+def _is_float(array: Array) -> bool:
+    return jnp.issubdtype(array.dtype, jnp.floating)
+
+
+def _added(total: Array, value: Array) -> Array:
+    return total + value if _is_float(value) else value
+
+
+def tree_sum(stacked: Array) -> Array:
+    """Sum over the first axis (a power of two) by halving: always the same order."""
+    while stacked.shape[0] > 1:
+        half = stacked.shape[0] // 2
+        stacked = stacked[:half] + stacked[half:]
+    return stacked[0]
+
+
+@dataclass(frozen=True)
+class VirtualShards:
+    """Gradients in a fixed order, so that a run does not depend on its number of devices.
+
+    Floating-point sums depend on their order, and a sharded `jit` lets the number of devices
+    choose it: parameters differ in the last bits. Here each batch is cut into `num_shards` virtual
+    shards; every shard runs the same compiled program, and the shards' sums are added in one fixed
+    tree. Losses, gradients and hence everything after them are then equal bit for bit on any
+    number of devices that divides the number of shards, and a run may change it in the middle.
+
+    Means over the shards, which are equal in size, of losses, metrics, floating-point collections
+    and gradients. Integer collections are those of the first shard.
+
+    Attributes:
+      mesh: its number of devices must divide `num_shards`.
+      num_shards: a power of two that divides the batch.
+    """
+
+    mesh: Mesh
+    num_shards: int = 8
+
+    def __post_init__(self):
+        shards, devices = self.num_shards, num_devices(self.mesh)
+        power = shards >= 1 and shards & (shards - 1) == 0
+        require(power, "num_shards", "must be a power of two", shards)
+        require(
+            shards % devices == 0,
+            "mesh",
+            f"must have as many devices as divide the {shards} shards of a deterministic run",
+            devices,
+            "Use 1, 2, 4 or 8 devices.",
+        )
+
+    def check(self, batch_size: int) -> None:
+        """Raises `DgmjaxError` unless the shards divide the batch."""
+        require(
+            batch_size % self.num_shards == 0,
+            "batch_size",
+            f"must be a multiple of the {self.num_shards} virtual shards of a deterministic run",
+            batch_size,
+        )
+
+    def __call__(
+        self, loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key
+    ) -> Any:
+        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+
+        def one(whole, shard, key):
+            return grad_fn(*whole, shard, key)
+
+        stacked = map_shards(one, self.mesh, self.num_shards, (params, fixed), batch, key)
+        return jax.tree.map(self._mean, stacked)
+
+    def _mean(self, stacked: Array) -> Array:
+        return tree_sum(stacked) / self.num_shards if _is_float(stacked) else stacked[0]
+
+
+def map_shards(
+    function: Callable[[PyTree, PyTree, Key], Any],
+    mesh: Mesh,
+    num_shards: int,
+    replicated: PyTree,
+    batch: PyTree,
+    key: Key,
+) -> Any:
+    """`function(replicated, shard, key_of_shard)` of every virtual shard, stacked `[V, ...]`.
+
+    Each device runs its shards one after another (`lax.map`), so the compiled body is the same
+    whatever the number of devices. The result is replicated.
+
+    Args:
+      replicated: what every shard sees (parameters).
+      batch: leaves `[B, ...]`, cut into V contiguous shards.
+      key: shard v uses `fold_in(key, v)`.
+    """
+    shards = jax.tree.map(lambda a: a.reshape(num_shards, -1, *a.shape[1:]), batch)
+    by_shard, whole = PartitionSpec(AXES), PartitionSpec()
+
+    @partial(
+        jax.shard_map,
+        mesh=mesh,
+        in_specs=(whole, by_shard, by_shard, whole),
+        out_specs=by_shard,
+        check_vma=False,
+    )
+    def local(replicated, shards, indices, key):
+        def one(inputs):
+            shard, index = inputs
+            return function(replicated, shard, jax.random.fold_in(key, index))
+
+        return jax.lax.map(one, (shards, indices))
+
+    stacked = local(replicated, shards, jnp.arange(num_shards), key)
+    return jax.lax.with_sharding_constraint(stacked, NamedSharding(mesh, whole))

@@ -1,0 +1,91 @@
+"""Finding hardware that computes wrongly without saying so: a step is run twice and compared.
+
+A flipped bit in an arithmetic unit or in memory makes no error message; it makes another number.
+The same compiled program on the same device and the same inputs gives the same bits, so that any
+difference is a fault. `Replay` runs one step in N twice. Between compiled calls it also holds the
+state and the resident data to the fingerprint that they had when the last call ended. What it
+cannot see: a bit of the state that flips inside a compiled call and not in the step that is run
+twice.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dgmjax.errors import HardwareFault, require
+from dgmjax.types import Array, PyTree
+
+
+class Replay:
+    """Runs steps, and one in `every` twice.
+
+    Args:
+      every: steps between checks, at least 1.
+
+    Raises:
+      HardwareFault: (by `run`) bits differ.
+    """
+
+    def __init__(self, every: int):
+        require(every >= 1, "replay_check", "must be at least 1", every)
+        self.every = every
+        self._seen: Array | None = None
+
+    def run(self, runner: Any, tree: dict[str, PyTree], step: int, count: int) -> tuple:
+        """`runner.run(state, sums, step, count)`; the caller lets calls end at multiples of N."""
+        data = getattr(runner, "arrays", {})
+        if self._seen is not None:
+            now = fingerprint((tree["state"], data))
+            self._compare(self._seen, now, f"in memory, before step {step}")
+        if step % self.every == 0:
+            again = jax.tree.map(jnp.copy, tree)
+            state, sums, taken = runner.run(tree["state"], tree["sums"], step, 1)
+            state2, sums2, _ = runner.run(again["state"], again["sums"], step, 1)
+            self._compare(
+                fingerprint((state, sums)), fingerprint((state2, sums2)), f"in step {step}"
+            )
+        else:
+            state, sums, taken = runner.run(tree["state"], tree["sums"], step, count)
+        self._seen = fingerprint((state, data))
+        return state, sums, taken
+
+    def forget(self) -> None:
+        """The caller has replaced the state itself."""
+        self._seen = None
+
+    def _compare(self, first: Array, second: Array, where: str) -> None:
+        if not bool(_same(first, second)):
+            raise HardwareFault(
+                f"Bits of the training state changed {where}, although the same program ran on the "
+                f"same numbers: memory or a processor of {jax.devices()[0].device_kind} is faulty. "
+                "Move to other hardware and start the same command again; it resumes from the "
+                "newest checkpoint."
+            )
+
+
+@jax.jit
+def fingerprint(tree: PyTree) -> Array:
+    """Two 32-bit sums of the bits of each array, `[arrays, 2]` uint32: every single flip shows."""
+
+    def one(leaf: Array) -> Array:
+        bits = _bits(leaf).reshape(-1)
+        weights = jnp.arange(bits.size, dtype=jnp.uint32) * jnp.uint32(2) + jnp.uint32(1)
+        return jnp.stack([bits.sum(dtype=jnp.uint32), (bits * weights).sum(dtype=jnp.uint32)])
+
+    return jnp.stack([one(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def _bits(leaf: Array) -> Array:
+    """The bits of an array as uint32."""
+    if leaf.dtype == bool:
+        return leaf.astype(jnp.uint32)
+    size = leaf.dtype.itemsize
+    unsigned: Callable[[int], Any] = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}.get
+    return jax.lax.bitcast_convert_type(leaf, unsigned(size)).astype(jnp.uint32)
+
+
+@jax.jit
+def _same(first: Array, second: Array) -> Array:
+    return (first == second).all()

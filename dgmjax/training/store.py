@@ -1,0 +1,154 @@
+"""What training writes: metrics, checkpoints, the best parameters; or nothing, without a run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from dgmjax.errors import CheckpointError
+from dgmjax.training import distributed
+from dgmjax.training.checkpoint import Checkpoints
+from dgmjax.training.run import RunFolder
+from dgmjax.types import PyTree
+
+Restored = tuple[PyTree, dict[str, Any], int]
+
+
+class Store:
+    """Keeps what training leaves behind, in memory; `RunStore` keeps it in a run folder.
+
+    Every process calls the same methods in the same order.
+    """
+
+    def __init__(self):
+        self.history: list[dict[str, Any]] = []
+        self._best: tuple[PyTree, int] | None = None
+
+    @staticmethod
+    def of(
+        run: RunFolder | None,
+        keep: int,
+        keep_every: int | None,
+        on_disk_error: Literal["stop", "continue"],
+    ) -> "Store":
+        """In `run`, or in memory where there is none."""
+        return Store() if run is None else RunStore(run, keep, keep_every, on_disk_error)
+
+    def open(self) -> None:
+        """Before training."""
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """Metrics of a step."""
+        self.history.append({"step": step, **values})
+
+    def restore(self, template: PyTree) -> Restored | None:
+        """The newest valid checkpoint as `(tree, host, step)`."""
+        return None
+
+    def resumed(self, step: int) -> None:
+        """Training goes on from this step: what was written of later ones is removed."""
+
+    def save(self, step: int, tree: PyTree, host: Mapping[str, Any]) -> None:
+        """A checkpoint."""
+
+    def save_best(self, step: int, state: PyTree, host: Mapping[str, Any]) -> None:
+        """The best state so far."""
+        self._best = jax.tree.map(jnp.copy, state), step
+
+    def best(self, like: PyTree) -> PyTree:
+        """The state that `save_best` got last."""
+        assert self._best is not None
+        return self._best[0]
+
+    def whole_history(self) -> list[dict[str, Any]]:
+        """All metrics of the run, those before a resumption too."""
+        return self.history
+
+    def wait(self) -> None:
+        """Until everything is on the disk."""
+
+    def close(self) -> None:
+        """Ends background threads."""
+
+
+class RunStore(Store):
+    """A `Store` in a run folder: process 0 writes metrics, all write their part of checkpoints."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        keep: int,
+        keep_every: int | None,
+        on_disk_error: Literal["stop", "continue"],
+    ):
+        super().__init__()
+        self.run = run
+        self._options: dict[str, Any] = {
+            "identity": run.identity,
+            "on_disk_error": on_disk_error,
+        }
+        self._keep, self._keep_every = keep, keep_every
+        self._checkpoints: dict[str, Checkpoints] = {}
+
+    def open(self) -> None:
+        folder = Path(self.run.checkpoints)
+        self._checkpoints = {
+            "latest": Checkpoints(
+                folder / "latest", self._keep, keep_every=self._keep_every, **self._options
+            ),
+            "best": Checkpoints(folder / "best", 2, **self._options),
+        }
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        super().write(step, values)
+        if distributed.is_main():
+            self.run.write_metrics(step, **values)
+
+    def restore(self, template: PyTree) -> Restored | None:
+        return self._checkpoints["latest"].restore(template)
+
+    def resumed(self, step: int) -> None:
+        if distributed.is_main():
+            self.run.truncate_metrics(step)
+        distributed.barrier("metrics")
+
+    def save(self, step: int, tree: PyTree, host: Mapping[str, Any]) -> None:
+        self._one_at_a_time()
+        best = self._checkpoints["best"]
+        self._checkpoints["latest"].save(step, tree, host, after=best)
+
+    def save_best(self, step: int, state: PyTree, host: Mapping[str, Any]) -> None:
+        self._one_at_a_time()
+        self._checkpoints["best"].save(step, state, host)
+
+    def _one_at_a_time(self) -> None:
+        """Two saves at once would meet at each other's barriers."""
+        if distributed.part()[1] > 1:
+            self.wait()
+
+    def best(self, like: PyTree) -> PyTree:
+        restored = self._checkpoints["best"].restore(jax.tree.map(_struct, like))
+        if restored is None:
+            raise CheckpointError(
+                f"`run` must hold the best checkpoint that training wrote; got none in "
+                f"{self._checkpoints['best'].folder}. Start anew with another --run-dir."
+            )
+        return restored[0]
+
+    def whole_history(self) -> list[dict[str, Any]]:
+        distributed.barrier("history")
+        return self.run.read_metrics()
+
+    def wait(self) -> None:
+        for checkpoints in self._checkpoints.values():
+            checkpoints.wait()
+
+    def close(self) -> None:
+        for checkpoints in self._checkpoints.values():
+            checkpoints.close()
+
+
+def _struct(array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
