@@ -26,12 +26,21 @@ def learner_and_count(module, objective, optimiser, data: dict[str, Any], batch_
     return learner, sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def epochs_of_fit(learner, data: dict[str, Any], batch_size: int) -> Operation:
+def epochs_of_fit(
+    learner, data: dict[str, Any], batch_size: int, guard_every: int | None = None
+) -> Operation:
     """n epochs of `fit` as a user calls it, with a log line and an evaluation each epoch.
 
     The first epoch of a call, in which `fit` traces, initialises and moves the data, is left out:
     the time is that from its end to the end of the last.
+
+    Args:
+      guard_every: also write a run folder, with a checkpoint (verified by SHA-256) and a step
+        that is run twice every so many steps.
     """
+    import contextlib
+    import tempfile
+
     import jax
 
     from dgmjax import training
@@ -40,16 +49,24 @@ def epochs_of_fit(learner, data: dict[str, Any], batch_size: int) -> Operation:
 
     def epoch(n: int) -> Elapsed:
         marks = []
-        training.fit(
-            learner,
-            data,
-            key=jax.random.key(0),
-            steps=(n + 1) * steps,
-            batch_size=batch_size,
-            log_every=steps,
-            evaluate_every=steps,
-            on_evaluation=lambda state, step: marks.append(stopwatch()),
-        )
+        with contextlib.ExitStack() as stack:
+            guards: dict[str, Any] = {}
+            if guard_every is not None:
+                folder = stack.enter_context(tempfile.TemporaryDirectory())
+                run = training.RunFolder.create(folder, "overhead", {}, 0)
+                guards = {"run": stack.enter_context(run), "replay_every": guard_every}
+                guards["checkpoint_every"] = guard_every
+            training.fit(
+                learner,
+                data,
+                key=jax.random.key(0),
+                steps=(n + 1) * steps,
+                batch_size=batch_size,
+                log_every=steps,
+                evaluate_every=steps,
+                on_evaluation=lambda state, step: marks.append(stopwatch()),
+                **guards,
+            )
         return Elapsed(marks[-1].cpu - marks[0].cpu, marks[-1].wall - marks[0].wall)
 
     return epoch

@@ -29,7 +29,7 @@ class Replay:
     """
 
     def __init__(self, every: int):
-        require(every >= 1, "replay_check", "must be at least 1", every)
+        require(every >= 1, "replay_every", "must be at least 1", every)
         self.every = every
         self._seen: Array | None = None
 
@@ -48,7 +48,7 @@ class Replay:
             )
         else:
             state, sums, taken = runner.run(tree["state"], tree["sums"], step, count)
-        self._seen = fingerprint((state, data))
+        self._seen = fingerprint((state, data)).block_until_ready()  # before anything can flip
         return state, sums, taken
 
     def forget(self) -> None:

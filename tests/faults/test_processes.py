@@ -1,5 +1,7 @@
 """Several processes on this machine: equal to one, and gone soon after one of them dies."""
 
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -165,3 +168,42 @@ def test_settings_that_do_not_fit(settings, words, monkeypatch):
     monkeypatch.setenv("DGMJAX_NUM_PROCESSES", "two")
     with pytest.raises(DgmjaxError, match="must be a number in \\$DGMJAX_NUM_PROCESSES"):
         distributed.initialise("host:1")
+
+
+@pytest.mark.fault
+def test_the_train_command_is_the_same_on_one_two_and_four_processes(tmp_path, capsys):
+    """Deterministic runs of 4 devices in all: equal results, and equal files of the checkpoint."""
+    results = {}
+    for processes in (1, 2, 4):
+        folder = tmp_path / str(processes)
+        command = [sys.executable, str(LAUNCHER), "-n", str(processes)]
+        command += ["--devices", str(4 // processes), "--", sys.executable, "-m", "dgmjax", "train"]
+        command += ["vae_digits", "--tiny", "--deterministic", "--run-dir", str(folder)]
+        command += ["--mesh", "data=4"]
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("DGMJAX_")}
+        done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.count("] report  ") == 1, "process 0 alone writes the report"
+        records = json.loads((folder / "results.json").read_text())
+        lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+        rate = "examples_per_second"
+        results[processes] = (
+            {record["metric"]: record["value"] for record in records},
+            [{k: v for k, v in line.items() if k != rate} for line in lines],
+            parameters(folder),
+        )
+    with capsys.disabled():
+        print(
+            f"\nSHA-256 of the state by processes: { ({n: r[2][:12] for n, r in results.items()}) }"
+        )
+    assert results[1] == results[2] == results[4]
+
+
+def parameters(folder):
+    """SHA-256 of the parameters of a run."""
+    from dgmjax.training import load_run
+
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(load_run(folder).state):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()

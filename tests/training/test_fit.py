@@ -212,3 +212,45 @@ def test_progress_line():
     assert out.getvalue() == (
         "step 50/100  loss 3.2500  250 examples/s  compiled in 1.5 s  0:00:02 left\n"
     )
+
+
+def test_parameters_may_be_divided_over_devices(tmp_path):
+    """data=2,fsdp=4 trains like one device; a run moves between meshes by its checkpoints."""
+    vae = models.dense_vae((4, 2, 1), latent=2, hidden=(64, 64))
+    learner = gradient_learner(vae, {"model": Player(objectives.elbo, optax.adam(1e-2))})
+    one = fit(learner, TRAIN, **OPTIONS)
+    mesh = make_mesh(2, fsdp=4)
+    parts = fit(learner, TRAIN, mesh=mesh, run=run_in(tmp_path), **OPTIONS | {"steps": 11})
+    kernel = parts.state.params["encoder"]["Dense_1"]["kernel"]
+    moment = parts.state.optimisers["model"][0].mu["encoder"]["Dense_1"]["kernel"]
+    for array in (kernel, moment):
+        assert array.addressable_data(0).shape == (16, 64)
+    assert parts.state.params["encoder"]["Dense_1"]["bias"].addressable_data(0).shape == (64,)
+    moved = fit(learner, TRAIN, mesh=make_mesh(8), run=run_in(tmp_path), **OPTIONS)
+    assert moved.state.params["encoder"]["Dense_1"]["kernel"].addressable_data(0).shape == (64, 64)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5),
+        one.state.params,
+        moved.state.params,
+    )
+
+
+def test_rules_divide_arrays_by_their_paths():
+    from jax.sharding import PartitionSpec
+
+    from dgmjax.training.mesh import StateLayout
+
+    rules = (("decoder/.*kernel", PartitionSpec(None, "fsdp")), ("embedding", PartitionSpec()))
+    layout = StateLayout(make_mesh(2, fsdp=4), rules)
+    assert layout.spec("params/decoder/Dense_0/kernel", (128, 64)) == PartitionSpec(None, "fsdp")
+    assert layout.spec("params/encoder/Dense_0/kernel", (128, 64)) == PartitionSpec("fsdp")
+    assert layout.spec("params/decoder/Dense_0/kernel", (128, 63)) == PartitionSpec("fsdp")
+    assert layout.spec("params/embedding", (512, 64)) == PartitionSpec()
+    assert layout.spec("params/decoder/Dense_0/bias", (64,)) == PartitionSpec()
+
+
+def test_checkpoints_have_an_interval_of_their_own(learner, tmp_path):
+    options = OPTIONS | {"checkpoint_every": 6}
+    fit(learner, TRAIN, run=run_in(tmp_path), keep=10, keep_every=12, **options)
+    saved = tmp_path.rglob("checkpoints/latest/steps/*")
+    assert sorted(int(path.name) for path in saved) == [6, 12, 18, 24]
