@@ -2,12 +2,14 @@
 
     dgmjax train gan_eight_gaussians
 
-Two CPU cores: about two minutes. There is no likelihood; the record counts the modes that hold at
-least 1/4 of their share of 10,000 samples, and the share of samples within three standard
-deviations of a mode. With these settings and seed 0 it covers 6 of the 8: the target is missed.
+Two CPU cores: a minute. There is no likelihood; the record counts the modes that hold at least 1/4
+of their share of 10,000 samples, and the share of samples within three standard deviations of a
+mode. Seeds 0, 1 and 2 cover all eight, with 97.8-98.1% of the samples near one (98.9% of the data
+are). `--gradient-penalty 0` is the game of 2014, which drops modes.
 """
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -20,15 +22,16 @@ def gan_eight_gaussians(
     *,
     latent: int = 8,
     hidden: tuple[int, ...] = (128, 128),
-    generator_learning_rate: float = 2e-4,
+    generator_learning_rate: float = 1e-3,
     discriminator_learning_rate: float = 1e-3,
-    discriminator_steps: int = 2,
+    discriminator_steps: int = 1,
+    gradient_penalty: float = 0.1,
     steps: int = 20_000,
     batch_size: int = 256,
     ema_decay: float = 0.999,
     tiny: bool = False,
 ) -> training.Experiment:
-    """The non-saturating game of an MLP generator and an MLP discriminator.
+    """The non-saturating game of an MLP generator and an MLP discriminator, with the R1 penalty.
 
     Args:
       latent: dimensions of the generator's noise.
@@ -36,6 +39,7 @@ def gan_eight_gaussians(
       generator_learning_rate: of the generator's Adam (b1 = 0.5).
       discriminator_learning_rate: of the discriminator's Adam (b1 = 0.5).
       discriminator_steps: updates of the discriminator for one of the generator.
+      gradient_penalty: of the discriminator at data (R1); 0 for none.
       steps: training steps (generator updates).
       batch_size: points an update.
       ema_decay: of the averaged parameters that are evaluated.
@@ -50,7 +54,7 @@ def gan_eight_gaussians(
     )
     players = {
         "discriminator": training.Player(
-            objectives.discriminator_loss,
+            partial(objectives.discriminator_loss, gradient_penalty=gradient_penalty),
             training.adam(discriminator_learning_rate, steps, b1=0.5),
             params=("discriminator",),
             steps=discriminator_steps,

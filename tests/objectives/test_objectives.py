@@ -175,6 +175,26 @@ def test_adversarial_losses_at_known_logits():
     np.testing.assert_allclose(loss, np.log1p(np.exp(2)), rtol=1e-6)
 
 
+def test_gradient_penalty_of_a_linear_and_a_quadratic_discriminator():
+    """logit = w.x has slope w everywhere; logit = |x|^2 has slope 2 x."""
+
+    class Model:
+        def __init__(self, logit):
+            self.logit = logit
+
+        def sample(self, key, shape):
+            return jnp.zeros((*shape, 2))
+
+    w, x = jnp.array([3.0, -4.0]), jnp.array([[1.0, 0.0], [0.5, 2.0]])
+    for logit, slopes in ((lambda x: x @ w, [25.0, 25.0]), (lambda x: (x**2).sum(-1), [4.0, 17.0])):
+        plain, _ = objectives.discriminator_loss(Model(logit), {"x": x}, KEY)
+        loss, metrics = objectives.discriminator_loss(
+            Model(logit), {"x": x}, KEY, gradient_penalty=0.2
+        )
+        np.testing.assert_allclose(metrics["gradient_penalty"], 0.1 * np.array(slopes), rtol=1e-6)
+        np.testing.assert_allclose(loss, plain + 0.1 * np.array(slopes), rtol=1e-6)
+
+
 def test_an_nnx_model_serves_too():
     """Objectives know nothing of Linen: any object with the named methods will do."""
 
