@@ -10,6 +10,8 @@ NAMES = (
     "maf_sampling",
     "fit_overhead",
     "time_to_first_step",
+    "pixelcnn_sampling",
+    "wavenet_generation",
 )
 
 

@@ -5,12 +5,22 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "audio": [
+            "MuLaw",
+            "SixteenBit",
+            "built_in_tones",
+            "mu_law_decode",
+            "mu_law_encode",
+            "read_wav",
+            "write_wav",
+        ],
         "batches": ["Batches", "evaluation_batches"],
         "checks": ["validate"],
         "dataset": ["Dataset", "split_rows"],
         "folders": ["data_dir"],
         "sources": ["load", "names"],
         "stream": ["streamed"],
+        "text": ["Vocabulary", "blocks", "built_in_text", "text_dataset", "vocabulary"],
         "transforms": [
             "Binarise",
             "Compose",

@@ -1,14 +1,21 @@
 """One distribution for every autoregressive network: p(x) = prod_t p(x_t | x_<t)."""
 
-from typing import Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.distributions.base import Distribution, sum_event
-from dgmjax.errors import require
+from dgmjax.bijectors.base import as_float
+from dgmjax.distributions.base import Distribution, as_key, as_shape, sum_event
+from dgmjax.distributions.completion import Forced, forced_sites
+from dgmjax.errors import DataError, require
 from dgmjax.types import Array, Key
+
+Draw = Callable[[Array, Array], Array]
+"""`(site, params[..., num_params]) -> values[..., *site_shape]` of that site."""
 
 Method = Literal["incremental", "naive", "jacobi"]
 
@@ -26,6 +33,10 @@ class Autoregressive(Distribution):
     - "jacobi": full passes on the whole guess until it no longer changes, at most D of them
       ("Accelerating Feedforward Computation via Parallel Nonlinear Equation Solving", Song,
       Meng, Liao & Ermon, 2021). Each pass settles at least one more site exactly.
+
+    A `temperature` below 1 sharpens the conditionals of a sampler (logits are divided by it,
+    scales multiplied), and sites may be forced to observed values; `log_prob` is that of the
+    distribution itself.
 
     Args:
       network: object of the autoregressive-network protocol (`dgmjax.nn.autoregressive`): a
@@ -61,6 +72,19 @@ class Autoregressive(Distribution):
         self.network, self.family, self.context = network, family, context
         self._event_shape, self.method, self.ordering = tuple(event_shape), method, ordering
         self.flatten = flatten
+        self._check_ordering()
+
+    def _check_ordering(self) -> None:
+        if self.ordering is None or isinstance(self.ordering, jax.core.Tracer):
+            return
+        ordering = np.asarray(self.ordering)
+        require(
+            ordering.shape == (self.num_sites,)
+            and bool((np.sort(ordering) == np.arange(self.num_sites)).all()),
+            "ordering",
+            f"must be a permutation of the {self.num_sites} sites, 0 .. {self.num_sites - 1}",
+            f"shape {ordering.shape}, {np.unique(ordering).size} different numbers",
+        )
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -96,7 +120,7 @@ class Autoregressive(Distribution):
 
     def params(self, x: Array) -> Array:
         """Parameters of every site in the network's order, `[..., D, num_params]`."""
-        params = self.network(self._sites(x) if self.flatten else x, self.context)
+        params = as_float(self.network(self._sites(x) if self.flatten else x, self.context))
         sites = 1 if self.flatten else len(self._event_shape) - self.family.event_ndims
         batch = params.shape[: params.ndim - 1 - sites]
         return params.reshape(*batch, self.num_sites, self.family.num_params)
@@ -112,25 +136,131 @@ class Autoregressive(Distribution):
         per_site = self.family(self.params(value)).log_prob(self._sites(value))
         return sum_event(per_site, 1)
 
-    def _draw_site(self, key: Key, site: Array, params: Array) -> Array:
-        """Site `site` given its parameters `[..., num_params]`, always from the same noise."""
-        return self.family(params).sample(seed=jax.random.fold_in(key, site)).astype(jnp.float32)
+    def sample(
+        self,
+        *,
+        seed,
+        sample_shape=(),
+        temperature: Array | float = 1.0,
+        observed: Any = None,
+        mask: Any = None,
+    ) -> Array:
+        """Samples of shape `sample_shape + batch_shape + event_shape`.
+
+        Args:
+          seed: key or integer.
+          temperature: of the conditionals, above 0; 1 for the distribution itself.
+          observed, mask: sites that are forced, see `complete`.
+
+        Raises:
+          DataError: `observed` and `mask` that do not fit the event.
+        """
+        self._check_temperature(temperature)
+        require(
+            mask is None or observed is not None, "observed", "must be given with a mask", "none"
+        )
+        forced = None
+        if observed is not None:
+            forced = forced_sites(observed, mask, self._event_shape, self.family.event_ndims)
+        return self._draw(as_key(seed), as_shape(sample_shape), temperature, forced)
+
+    def complete(
+        self,
+        key: Key,
+        observed: Any,
+        mask: Any = None,
+        sample_shape: tuple[int, ...] = (),
+        temperature: Array | float = 1.0,
+    ) -> Array:
+        """Samples in which the forced sites keep their observed values.
+
+        Every other site is drawn from p(x_t | all sites before it), forced or drawn. Where what is
+        observed comes first in the ordering (a prefix, the upper rows of an image) that is
+        p(x | observed); sites that are observed later do not change those before them.
+
+        Args:
+          key: of the draw; a site that is not forced has the same noise for every method.
+          observed: `[*batch, *event_shape]`; without a mask, the first n entries of the first
+            axis, `[*batch, n, *event_shape[1:]]`.
+          mask: booleans `[*batch, *sites]`, true where a site is forced; None for a prefix.
+
+        Returns:
+          `[*sample_shape, *batch, *event_shape]`, where the batch is that of the context and of
+          what is observed, broadcast.
+        """
+        require(observed is not None, "observed", "must be given to complete an event", "none")
+        return self.sample(
+            seed=key,
+            sample_shape=sample_shape,
+            temperature=temperature,
+            observed=observed,
+            mask=mask,
+        )
+
+    def _check_temperature(self, temperature: Array | float) -> None:
+        if not isinstance(temperature, jax.core.Tracer):
+            sound = jnp.ndim(temperature) == 0 and 0.0 < float(temperature) < float("inf")
+            require(sound, "temperature", "must be one positive number", temperature)
 
     def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
+        return self._draw(key, sample_shape, 1.0, None)
+
+    def _draw(
+        self,
+        key: Key,
+        sample_shape: tuple[int, ...],
+        temperature: Array | float,
+        forced: Forced | None,
+    ) -> Array:
         batch = (*sample_shape, *self.batch_shape)
-        sampler = {
+        if forced is not None:
+            pairs = zip(self.batch_shape[::-1], forced.batch_shape[::-1])
+            require(
+                all(a == b or 1 in (a, b) for a, b in pairs),
+                "observed",
+                f"must have batch axes that broadcast with the context's, {self.batch_shape}",
+                forced.batch_shape,
+                error=DataError,
+            )
+            batch = (*sample_shape, *jnp.broadcast_shapes(self.batch_shape, forced.batch_shape))
+            if self.ordering is not None:
+                forced = Forced(
+                    jnp.take(forced.values, self.ordering, -1 - self.family.event_ndims),
+                    jnp.take(forced.mask, self.ordering, -1),
+                )
+        samplers = {
             "incremental": self._draw_incremental,
             "naive": self._draw_naive,
             "jacobi": self._draw_jacobi,
-        }[self.method]
-        x = sampler(key, batch)
+        }
+        x = samplers[self.method](partial(self._draw_site, key, temperature, forced), batch)
         return self._reordered(x, None if self.ordering is None else jnp.argsort(self.ordering))
 
-    def _draw_incremental(self, key: Key, batch: tuple[int, ...]) -> Array:
+    def _draw_site(
+        self,
+        key: Key,
+        temperature: Array | float,
+        forced: Forced | None,
+        site: Array,
+        params: Array,
+    ) -> Array:
+        """Site `site` given its parameters `[..., num_params]`, always from the same noise."""
+        conditional = (
+            self.family(params) if _is_one(temperature) else self.family(params, temperature)
+        )
+        value = conditional.sample(seed=jax.random.fold_in(key, site)).astype(jnp.float32)
+        if forced is None:
+            return value
+        ndims = self.family.event_ndims
+        given = jnp.take(forced.mask, site, -1)
+        given = given.reshape(*given.shape, *[1] * ndims)
+        return jnp.where(given, jnp.take(forced.values, site, -1 - ndims), value)
+
+    def _draw_incremental(self, draw: Draw, batch: tuple[int, ...]) -> Array:
         def body(state, site):
             carry, previous = state
             carry, params = self.network.step(carry, previous, site)
-            value = self._draw_site(key, site, params)
+            value = draw(site, as_float(params))
             return (carry, value), value
 
         carry = self.network.init_carry(batch, self.context)
@@ -138,30 +268,29 @@ class Autoregressive(Distribution):
         _, sites = jax.lax.scan(body, (carry, first), jnp.arange(self.num_sites))
         return self._event(jnp.moveaxis(sites, 0, len(batch)))
 
-    def _all_sites(self, key: Key, x: Array) -> Array:
-        """Every site drawn given the others as they stand in `x`."""
-        params = jnp.moveaxis(self.params(x), -2, 0)
-        draw = lambda site, p: self._draw_site(key, site, p)
-        sites = jax.vmap(draw)(jnp.arange(self.num_sites), params)
-        return self._event(jnp.moveaxis(sites, 0, x.ndim - len(self._event_shape)))
-
-    def _draw_naive(self, key: Key, batch: tuple[int, ...]) -> Array:
+    def _draw_naive(self, draw: Draw, batch: tuple[int, ...]) -> Array:
         def body(site, x):
-            params = self.params(x)[..., site, :]
+            value = draw(site, self.params(x)[..., site, :])
             index = (slice(None),) * len(batch) + (site,)
-            return self._event(self._sites(x).at[index].set(self._draw_site(key, site, params)))
+            return self._event(self._sites(x).at[index].set(value))
 
         return jax.lax.fori_loop(0, self.num_sites, body, jnp.zeros((*batch, *self._event_shape)))
 
-    def _draw_jacobi(self, key: Key, batch: tuple[int, ...]) -> Array:
+    def _draw_jacobi(self, draw: Draw, batch: tuple[int, ...]) -> Array:
         def unsettled(state):
             iteration, _, changed = state
             return changed & (iteration < self.num_sites)
 
         def body(state):
             iteration, x, _ = state
-            new = self._all_sites(key, x)
+            params = jnp.moveaxis(self.params(x), -2, 0)
+            sites = jax.vmap(draw)(jnp.arange(self.num_sites), params)
+            new = self._event(jnp.moveaxis(sites, 0, len(batch)))
             return iteration + 1, new, jnp.any(new != x)
 
         x = jnp.zeros((*batch, *self._event_shape))
         return jax.lax.while_loop(unsettled, body, (0, x, jnp.array(True)))[1]
+
+
+def _is_one(temperature: Array | float) -> bool:
+    return isinstance(temperature, float | int) and temperature == 1.0

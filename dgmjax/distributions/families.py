@@ -1,7 +1,8 @@
 """Families: unconstrained parameters `[..., num_params]` in, a distribution out.
 
 A family is a frozen, hashable dataclass with two members, so that it can be a static field of a
-network: `num_params` (unconstrained reals a site needs) and `__call__(params)`. It also says
+network: `num_params` (unconstrained reals a site needs) and `__call__(params)`, which takes the
+temperature of a sampler as well: logits are divided by it, scales multiplied. It also says
 what one site of the data is (`event_ndims`, `site_shape`) and which values it covers (`values`,
 checked where data enter).
 
@@ -53,8 +54,11 @@ class Family(Protocol):
         """What the data may be; "levels" means the integers 0 .. levels - 1."""
         ...
 
-    def __call__(self, params: Array) -> distrax.Distribution:
-        """The distribution whose batch shape is `params.shape[:-1]`."""
+    def __call__(self, params: Array, temperature: Array | float = 1.0) -> distrax.Distribution:
+        """The distribution whose batch shape is `params.shape[:-1]`.
+
+        Below a `temperature` of 1 it is sharper: logits are divided by it, and scales multiplied.
+        """
         ...
 
     def marginal(self, x: Array) -> Array:
@@ -75,8 +79,8 @@ class Bernoulli:
     site_shape: tuple[int, ...] = ()
     values: Values = "binary"
 
-    def __call__(self, params: Array) -> BernoulliDistribution:
-        return BernoulliDistribution(params[..., 0])
+    def __call__(self, params: Array, temperature: Array | float = 1.0) -> BernoulliDistribution:
+        return BernoulliDistribution(params[..., 0] / temperature)
 
     def marginal(self, x: Array) -> Array:
         ones = x.sum(0)
@@ -102,8 +106,8 @@ class Categorical:
     def num_params(self) -> int:
         return self.levels
 
-    def __call__(self, params: Array) -> CategoricalDistribution:
-        return CategoricalDistribution(params)
+    def __call__(self, params: Array, temperature: Array | float = 1.0) -> CategoricalDistribution:
+        return CategoricalDistribution(params / temperature)
 
     def marginal(self, x: Array) -> Array:
         counts = (x[..., None] == jnp.arange(self.levels)).sum(0)
@@ -135,11 +139,12 @@ class Normal:
     def num_params(self) -> int:
         return 2 if self.scale is None else 1
 
-    def __call__(self, params: Array) -> distrax.Normal:
+    def __call__(self, params: Array, temperature: Array | float = 1.0) -> distrax.Normal:
         loc = params[..., 0]
         if self.scale is not None:
-            return distrax.Normal(loc, jnp.full_like(loc, self.scale))
-        return distrax.Normal(loc, jnp.exp(bounded(params[..., 1], self.log_scale_bound)))
+            return distrax.Normal(loc, jnp.full_like(loc, self.scale) * temperature)
+        scale = jnp.exp(bounded(params[..., 1], self.log_scale_bound))
+        return distrax.Normal(loc, scale * temperature)
 
     def marginal(self, x: Array) -> Array:
         if self.scale is not None:
@@ -157,10 +162,10 @@ class StudentT:
     site_shape: tuple[int, ...] = ()
     values: Values = "real"
 
-    def __call__(self, params: Array) -> StudentTDistribution:
+    def __call__(self, params: Array, temperature: Array | float = 1.0) -> StudentTDistribution:
         loc, raw_scale, raw_df = (params[..., i] for i in range(3))
         scale = jnp.exp(bounded(raw_scale, self.log_scale_bound))
-        return StudentTDistribution(1.0 + softplus(raw_df), loc, scale)
+        return StudentTDistribution(1.0 + softplus(raw_df), loc, scale * temperature)
 
     def marginal(self, x: Array) -> Array:
         moments = _moments(x)
@@ -187,12 +192,15 @@ class MixtureOfNormals:
     def num_params(self) -> int:
         return 3 * self.num_components
 
-    def __call__(self, params: Array) -> distrax.MixtureSameFamily:
+    def __call__(
+        self, params: Array, temperature: Array | float = 1.0
+    ) -> distrax.MixtureSameFamily:
         logits, loc, raw_scale = jnp.split(params, 3, axis=-1)
         loc = loc + _spread(self.num_components)
         scale = jnp.exp(bounded(raw_scale, self.log_scale_bound))
         return distrax.MixtureSameFamily(
-            distrax.Categorical(logits=logits), distrax.Normal(loc, scale)
+            distrax.Categorical(logits=logits / temperature),
+            distrax.Normal(loc, scale * temperature),
         )
 
     def marginal(self, x: Array) -> Array:
@@ -239,16 +247,18 @@ class DiscretisedLogisticMixture:
     def num_params(self) -> int:
         return sum(self._sizes)
 
-    def __call__(self, params: Array) -> LogisticMixtureDistribution:
+    def __call__(
+        self, params: Array, temperature: Array | float = 1.0
+    ) -> LogisticMixtureDistribution:
         parts = jnp.split(params, np.cumsum(self._sizes)[:-1], axis=-1)
         by_component = lambda part: part.reshape(*part.shape[:-1], self.num_components, -1)
         loc, raw_scale, coefficients = (by_component(part) for part in parts[1:])
         loc = loc + _spread(self.num_components)[:, None]
         log_scale = bounded(raw_scale, self.log_scale_bound)
         return LogisticMixtureDistribution(
-            parts[0],
+            parts[0] / temperature,
             loc,
-            log_scale,
+            log_scale + jnp.log(temperature),
             jnp.tanh(coefficients) if (self.channels or 1) > 1 else None,
             levels=self.levels,
             scalar=self.channels is None,

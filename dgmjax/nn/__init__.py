@@ -5,9 +5,21 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
+        "attention": ["CausalAttention", "Positions", "transformer_block"],
         "autoregressive": ["AutoregressiveNetwork", "bind_network"],
+        "causal": ["CausalLayer", "CausalNetwork", "Chain", "Compound", "Pointwise", "Residual"],
+        "causal_conv": ["CausalConv"],
+        "conditioning": ["AddContext", "join_context"],
         "conv_resnet": ["ConvResNet"],
+        "embeddings": ["OneHot", "Real", "Table", "centred"],
+        "gated": ["WaveNetStack", "gate"],
+        "masked_conv": ["RasterConv", "masked_convolution"],
         "masked_mlp": ["MaskedMLP", "hidden_degrees"],
         "mlp": ["MLP"],
+        "nade": ["NADENetwork"],
+        "pixel_lstm": ["DiagonalBiLSTM", "RowLSTM"],
+        "recurrent": ["Recurrent"],
+        "stream_blocks": ["GatedBlock", "GatedResidualBlock"],
+        "two_streams": ["RowConv", "TwoStreams"],
     },
 )

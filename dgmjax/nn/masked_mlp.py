@@ -4,6 +4,7 @@
 2015), equations 8-13.
 """
 
+import itertools
 from typing import Any
 
 import flax.linen as nn
@@ -43,9 +44,12 @@ class MaskedMLP(nn.Module):
     degree, so the units that become computable at step i are one contiguous group, and `step`
     evaluates that group only: the D steps read every weight about once.
 
+    Without hidden layers h_L is x: D logistic regressions in one strictly triangular matrix V
+    (FVSBN; Frey, Hinton & Dayan, 1996).
+
     Attributes:
       features: D, the length of the event.
-      hidden: units of each hidden layer.
+      hidden: units of each hidden layer; () for none.
       num_params: parameters of each site.
       activation: of the hidden layers.
       direct: add the masked direct connection A from input to output.
@@ -67,7 +71,15 @@ class MaskedMLP(nn.Module):
 
     def setup(self):
         require(self.features >= 1, "features", "must be at least 1", self.features)
-        require(len(self.hidden) >= 1, "hidden", "must name at least one layer", self.hidden)
+        sound = all(units >= 1 for units in self.hidden)
+        require(sound, "hidden", "must be at least 1 unit in every layer", self.hidden)
+        require(
+            bool(self.hidden) or not self.direct,
+            "hidden",
+            "must name at least one layer beside direct connections",
+            self.hidden,
+            "Without hidden layers the output is direct already.",
+        )
         sizes = (self.features, *self.hidden)
         outputs = self.features * self.num_params
         init, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
@@ -79,13 +91,14 @@ class MaskedMLP(nn.Module):
         self.biases = [
             self.param(f"bias_{i}", zeros, (units,)) for i, units in enumerate(self.hidden)
         ]
-        self.out_kernel = self.param("out_kernel", out_init, (self.hidden[-1], outputs))
+        self.out_kernel = self.param("out_kernel", out_init, (sizes[-1], outputs))
         self.out_bias = self.param("out_bias", zeros, (outputs,))
         if self.direct:
             self.direct_kernel = self.param("direct_kernel", zeros, (self.features, outputs))
         if self.context_features:
-            shape = (self.context_features, self.hidden[0])
-            self.context_kernel = self.param("context_kernel", init, shape)
+            if self.hidden:
+                shape = (self.context_features, self.hidden[0])
+                self.context_kernel = self.param("context_kernel", init, shape)
             shape = (self.context_features, outputs)
             self.context_out = self.param("context_out", out_init, shape)
 
@@ -110,7 +123,8 @@ class MaskedMLP(nn.Module):
         if context is None:
             return 0.0, 0.0
         context = self._cast(context)
-        return context @ self._cast(self.context_kernel), context @ self._cast(self.context_out)
+        added = context @ self._cast(self.context_kernel) if self.hidden else 0.0
+        return added, context @ self._cast(self.context_out)
 
     def __call__(self, x: Array, context: Array | None = None) -> Array:
         require(
@@ -171,11 +185,14 @@ class MaskedMLP(nn.Module):
         weights = {
             "kernels": [rows(k, m, b) for k, m, b in zip(self.kernels, margins, [0, *margins])],
             "biases": [pad(self._cast(b), m) for b, m in zip(self.biases, margins)],
-            "out": pad(self._by_site(self.out_kernel), margins[-1]),
+            "out": pad(self._by_site(self.out_kernel), margins[-1] if margins else 0),
             "direct": self._by_site(self.direct_kernel) if self.direct else None,
         }
         dtype = self.dtype or self.out_bias.dtype
-        first = pad(jnp.broadcast_to(added, (*batch, self.hidden[0])).astype(dtype), margins[0])
+        first = None
+        if self.hidden:
+            first = jnp.broadcast_to(added, (*batch, self.hidden[0])).astype(dtype)
+            first = pad(first, margins[0])
         sites = jnp.broadcast_to(out, (*batch, self.features * self.num_params))
         sites = sites.reshape(*batch, self.features, self.num_params) + self._cast(
             self.out_bias.reshape(self.features, self.num_params)
@@ -215,3 +232,37 @@ class MaskedMLP(nn.Module):
         if self.direct:
             params = params + x @ weights["direct"][index].T
         return {**carry, "x": x, "hidden": hidden}, params
+
+    def start_at_marginals(self, family: Any, x: Array) -> None:
+        """Sets the output bias to the marginals of `x[N, D]`; while initialising."""
+        self.put_variable("params", "out_bias", family.marginal(x).ravel())
+
+    @property
+    def permuted_sizes(self) -> tuple[int, ...]:
+        """Sizes of what `reindexed` permutes: the sites, and every hidden layer."""
+        return (self.features, *self.hidden)
+
+    def reindexed(self, params: Any, permutations: list[Array]) -> dict:
+        """The parameters as the network in natural order reads those of one mask.
+
+        `permutations[0]` orders the sites, `permutations[l]` the units of hidden layer l.
+        """
+        order, last = permutations[0], permutations[-1]
+        new = dict(params)
+        for i, (rows, columns) in enumerate(itertools.pairwise(permutations)):
+            new[f"kernel_{i}"] = params[f"kernel_{i}"][rows][:, columns]
+            new[f"bias_{i}"] = params[f"bias_{i}"][columns]
+
+        def sites(array: Array) -> Array:
+            by_site = array.reshape(*array.shape[:-1], self.features, -1)
+            return jnp.take(by_site, order, axis=-2).reshape(array.shape)
+
+        new["out_kernel"] = sites(params["out_kernel"][last])
+        new["out_bias"] = sites(params["out_bias"])
+        if "direct_kernel" in params:
+            new["direct_kernel"] = sites(params["direct_kernel"][order])
+        if "context_kernel" in params:
+            new["context_kernel"] = params["context_kernel"][:, permutations[1]]
+        if "context_out" in params:
+            new["context_out"] = sites(params["context_out"])
+        return new

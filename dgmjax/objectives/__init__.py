@@ -10,5 +10,6 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "importance": ["importance_bound", "iwae", "log_weights"],
         "likelihood": ["negative_log_likelihood", "sampled_ordering"],
         "reverse_kl": ["reverse_kl"],
+        "sequences": ["padded_sequence_nll"],
     },
 )

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
     submodules=["flows", "recipes"],
     submod_attrs={
         "canvas": ["new_figure", "save", "to_png"],
+        "completed": ["completions", "text"],
         "flows": ["deformation"],
         "images": ["image_grid", "latent_manifold", "reconstructions", "traversals"],
         "learning_curves": ["curves"],

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dgmjax.errors import DataError, require
+from dgmjax.plotting.completed import completions as completed_images
+from dgmjax.plotting.completed import text as text_figure
 from dgmjax.plotting.images import image_grid, latent_manifold
 from dgmjax.plotting.images import reconstructions as paired_images
 from dgmjax.plotting.plane import density as density_figure
@@ -95,6 +97,38 @@ def density(trained: Any) -> "Figure":
     log_prob = lambda grid: np.asarray(trained.call("log_prob", np.float32(grid)))
     title = f"Density: {trained.experiment.model}"
     return density_figure(log_prob, limits, samples=points[:500], title=title)
+
+
+def completions(trained: Any, num: int = 10, each: int = 5) -> "Figure":
+    """Test images with the lower half removed, and completions of an autoregressive model."""
+    import jax
+
+    x = trained.arrays("test")["x"][:num]
+    mask = upper_half(x.shape[1:])
+    drawn = trained.call(_completed(each), jax.random.key(FIGURE_SEED), x, mask)
+    completed = np.moveaxis(np.asarray(drawn), 0, 1)
+    title = f"Completions: {trained.experiment.model}"
+    return completed_images(_unit(trained, x), mask, _unit(trained, completed), title)
+
+
+def upper_half(event_shape: tuple[int, ...]) -> np.ndarray:
+    """True in the upper half of the rows, of shape `event_shape`."""
+    rows = np.arange(event_shape[0]) < event_shape[0] // 2
+    return np.broadcast_to(rows.reshape(-1, *[1] * (len(event_shape) - 1)), event_shape)
+
+
+@lru_cache
+def _completed(each: int):
+    return lambda model, key, x, mask: model.complete(key, x, mask, (each,))
+
+
+def text(trained: Any, num: int = 3) -> "Figure":
+    """Samples of a model of characters, as text."""
+    from dgmjax.data.text import vocabulary
+
+    symbols = vocabulary(trained.experiment.dataset)
+    texts = [symbols.decode(row) for row in trained.sample(num, FIGURE_SEED)]
+    return text_figure(texts, f"Samples: {trained.experiment.model}")
 
 
 def _is_image(trained: Any) -> bool:

@@ -1,0 +1,176 @@
+"""PixelCNN of 8 masked 7x7 layers with 64 channels: samples, and training steps.
+
+Ours keeps the activations of the rows above; torch samples as everyone does, by a full pass for
+each pixel. All its passes cost the same, so that a few of the 784 are timed and multiplied.
+Torch multiplies by the 24 dead taps of each kernel; the parameters counted are the live ones.
+"""
+
+from benchmarks.workload import Elapsed, FactTarget, Prepared, Side, Target, Workload
+
+LAYERS, CHANNELS, KERNEL, SIZE = 8, 64, 7, 28
+SAMPLES, BATCH = 16, 16
+TIMED_PASSES = 14
+
+
+def sizes(tiny: bool) -> tuple[int, int, int]:
+    """Layers, channels, and height of the images."""
+    return (2, 4, 6) if tiny else (LAYERS, CHANNELS, SIZE)
+
+
+def images(size: int):
+    import numpy as np
+
+    return (np.random.default_rng(0).random((BATCH, size, size, 1)) < 0.2).astype(np.float32)
+
+
+def dgmjax_side(tiny: bool) -> Prepared:
+    from benchmarks.workloads.ours import configured
+
+    configured()
+    import flax.linen as nn
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from dgmjax import models, objectives, training
+    from dgmjax import nn as layers
+    from dgmjax.nn.autoregressive import run_steps
+
+    num_layers, channels, size = sizes(tiny)
+    sites = (size, size)
+    stack: list[nn.Module] = []
+    for _ in range(num_layers - 1):
+        stack += [
+            layers.Pointwise(nn.relu),
+            layers.masked_convolution(channels, sites, KERNEL),
+        ]
+    network = layers.CausalNetwork(
+        layers=(*stack, layers.Pointwise(nn.relu)),
+        num_params=1,
+        first=layers.masked_convolution(channels, sites, KERNEL, "A"),
+        event_shape=(size, size, 1),
+        sites=sites,
+    )
+    model = models.AutoregressiveModel((size, size, 1), network)
+    x = jnp.asarray(images(size))
+    player = training.Player(objectives.negative_log_likelihood, optax.adam(1e-3))
+    learner = training.gradient_learner(model, {"model": player})
+    state = jax.jit(learner.init)(jax.random.key(0), {"x": x})
+    variables = {"params": jax.tree.map(jnp.copy, state.params)}
+    sample = jax.jit(lambda v, key: model.apply(v, key, (SAMPLES,), method="sample"))
+    log_prob = jax.jit(lambda v, x: model.apply(v, x, method="log_prob"))
+    step = jax.jit(learner.step, donate_argnums=0)
+    held = [state]
+
+    def train(n: int) -> None:
+        for _ in range(n):
+            held[0], metrics = step(held[0], {"x": x})
+            jax.block_until_ready(metrics)
+
+    def repeated(function, argument):
+        def run(n: int) -> None:
+            for _ in range(n):
+                jax.block_until_ready(function(variables, argument))
+
+        return run
+
+    def both(v, x):
+        bound = model.bind(v)()
+        return bound.params(x), run_steps(bound.network, x.reshape(len(x), -1), size * size)
+
+    full, stepped = jax.jit(both)(variables, x)
+    facts = {
+        "live_parameters": sum(leaf.size for leaf in jax.tree.leaves(variables)),
+        "largest_difference": float(jnp.abs(full - stepped).max()),
+    }
+    operations = {
+        "sample": repeated(sample, jax.random.key(1)),
+        "log_prob": repeated(log_prob, x),
+        "train": train,
+    }
+    return Prepared(operations, facts)
+
+
+def torch_side(tiny: bool) -> Prepared:
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    from benchmarks.worker import since, stopwatch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    num_layers, channels, size = sizes(tiny)
+    half = KERNEL // 2
+
+    class Masked(nn.Conv2d):
+        def __init__(self, inputs: int, strict: bool):
+            super().__init__(inputs, channels, KERNEL, padding=half)
+            mask = torch.ones(KERNEL, KERNEL)
+            mask[half, half + (not strict) :] = 0
+            mask[half + 1 :] = 0
+            self.register_buffer("mask", mask)
+
+        def forward(self, x):
+            return self._conv_forward(x, self.weight * self.mask, self.bias)
+
+    # Two input channels: the pixel, and a constant that shows where the padding begins.
+    convolutions: list[nn.Module] = [Masked(2, strict=True)]
+    for _ in range(num_layers - 1):
+        convolutions += [nn.ReLU(), Masked(channels, strict=False)]
+    net = nn.Sequential(*convolutions, nn.ReLU(), nn.Conv2d(channels, 1, 1))
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
+    x = torch.from_numpy(images(size)).permute(0, 3, 1, 2).contiguous()
+    logits = lambda x: net(torch.cat([x, torch.ones_like(x)], 1))
+
+    def sample(n: int) -> Elapsed:
+        passes = min(TIMED_PASSES, size * size)
+        start = stopwatch()
+        with torch.no_grad():
+            for _ in range(n):
+                drawn = torch.zeros(SAMPLES, 1, size, size)
+                for site in range(passes):
+                    row, column = divmod(site, size)
+                    probability = torch.sigmoid(logits(drawn)[:, 0, row, column])
+                    drawn[:, 0, row, column] = torch.bernoulli(probability)
+        took, share = since(start), size * size / passes
+        return Elapsed(took.cpu * share, took.wall * share)
+
+    def train(n: int) -> None:
+        for _ in range(n):
+            loss = functional.binary_cross_entropy_with_logits(logits(x), x, reduction="sum")
+            optimiser.zero_grad()
+            (loss / len(x)).backward()
+            optimiser.step()
+
+    live = 0
+    for module in net.modules():
+        if isinstance(module, Masked):
+            live += int(module.mask.sum()) * module.in_channels * channels + channels
+        elif isinstance(module, nn.Conv2d):
+            live += sum(p.numel() for p in module.parameters())
+    return Prepared({"sample": sample, "train": train}, {"live_parameters": live})
+
+
+WORKLOAD = Workload(
+    name="pixelcnn_sampling",
+    title="PixelCNN, 8 masked 7x7 layers, 64 channels, 16 images of 28x28",
+    unit="call",
+    sides={
+        "dgmjax": Side(dgmjax_side, {"sample": 3, "log_prob": 4, "train": 3}),
+        "torch": Side(torch_side, {"sample": 1, "train": 3}, "torch", ("torch", "numpy")),
+    },
+    targets=(
+        Target(
+            "samples: times naive torch",
+            ("torch", "sample"),
+            ("dgmjax", "sample"),
+            at_least=250.0,
+        ),
+        Target("train step: times torch", ("torch", "train"), ("dgmjax", "train"), at_least=1.25),
+    ),
+    fact_targets=(
+        FactTarget("logits of steps against a full pass", "dgmjax", "largest_difference", 1e-5),
+    ),
+    equal_facts=("live_parameters",),
+)

@@ -1,0 +1,171 @@
+"""WaveNet of 20 layers, 64 channels, receptive field 2047: samples of one sequence a CPU-second.
+
+"naive" is torch with a full pass over the receptive field for each sample, "queues" is torch with
+a queue of past activations a layer ("Fast Wavenet", Le Paine et al. 2016), which is what ours
+does in one compiled loop.
+"""
+
+from benchmarks.workload import Elapsed, FactTarget, Prepared, Side, Target, Workload
+
+CHANNELS, STACKS, LAYERS, LEVELS = 64, 2, 10, 256
+LENGTH = 2000
+"""Samples of one compiled call."""
+
+
+def sizes(tiny: bool) -> tuple[int, int, int]:
+    """Channels, layers of a stack, and samples of a call."""
+    return (4, 3, 20) if tiny else (CHANNELS, LAYERS, LENGTH)
+
+
+def dgmjax_side(tiny: bool) -> Prepared:
+    from benchmarks.workloads.ours import configured
+
+    configured()
+    import jax
+    import jax.numpy as jnp
+
+    from benchmarks.worker import since, stopwatch
+    from dgmjax import models
+    from dgmjax.nn.autoregressive import run_steps
+
+    channels, layers, length = sizes(tiny)
+    model = models.WaveNet(
+        (length,), channels=channels, skip_channels=channels, stacks=STACKS, layers=layers
+    )
+    x = jax.random.randint(jax.random.key(1), (1, length), 0, LEVELS)
+    variables = jax.jit(lambda key: model.init(key, x, method="log_prob"))(jax.random.key(0))
+    draw = jax.jit(lambda v, key: model.apply(v, key, (1,), method="sample"))
+    log_prob = jax.jit(lambda v, x: model.apply(v, x, method="log_prob"))
+
+    def repeated(function, argument):
+        """n samples, in whole calls."""
+
+        def run(n: int) -> Elapsed:
+            calls = -(-n // length)
+            start = stopwatch()
+            for _ in range(calls):
+                jax.block_until_ready(function(variables, argument))
+            took, share = since(start), n / (calls * length)
+            return Elapsed(took.cpu * share, took.wall * share)
+
+        return run
+
+    def both(v, x):
+        bound = model.bind(v)()
+        return bound.params(x), run_steps(bound.network, x, length)
+
+    full, stepped = jax.jit(both)(variables, x)
+    facts = {
+        "weights": sum(leaf.size for leaf in jax.tree.leaves(variables)),
+        "largest_difference": float(jnp.abs(full - stepped).max()),
+    }
+    operations = {
+        "sample": repeated(draw, jax.random.key(2)),
+        "log_prob": repeated(log_prob, x),
+    }
+    return Prepared(operations, facts)
+
+
+def torch_side(tiny: bool) -> Prepared:
+    import torch
+    from torch import nn
+    from torch.nn import functional
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    channels, layers, _ = sizes(tiny)
+    dilations = [2**i for i in range(layers)] * STACKS
+    last = len(dilations) - 1
+    convs = nn.ModuleList(nn.Conv1d(channels, 2 * channels, 2, dilation=d) for d in dilations)
+    outs = nn.ModuleList(
+        nn.Conv1d(channels, channels * (2 if i < last else 1), 1) for i in range(last + 1)
+    )
+    embed = nn.Embedding(LEVELS, channels)
+    head = nn.Sequential(
+        nn.ReLU(), nn.Conv1d(channels, channels, 1), nn.ReLU(), nn.Conv1d(channels, LEVELS, 1)
+    )
+    modules = nn.ModuleList([convs, outs, embed, head])
+    field = 1 + sum(dilations)
+
+    def block(i, a, h, total):
+        first, second = a.chunk(2, 1)
+        out = outs[i](torch.tanh(first) * torch.sigmoid(second))
+        total = total + out[:, :channels]
+        return (h + out[:, channels:] if i < last else h), total
+
+    def full_pass(codes):
+        h = embed(codes).transpose(1, 2)
+        total = 0.0
+        for i, (conv, dilation) in enumerate(zip(convs, dilations)):
+            h, total = block(i, conv(functional.pad(h, (dilation, 0))), h, total)
+        return head(total)
+
+    def drawn(logits):
+        return torch.multinomial(torch.softmax(logits, -1), 1)
+
+    @torch.no_grad()
+    def naive(n: int) -> None:
+        codes = torch.randint(0, LEVELS, (1, field))
+        for _ in range(n):
+            code = drawn(full_pass(codes)[:, :, -1])
+            codes = torch.cat([codes[:, 1:], code], 1)
+
+    def cached_step(code, queues, t):
+        h = embed(code).squeeze(1)
+        total = torch.zeros(())
+        for i, (conv, dilation) in enumerate(zip(convs, dilations)):
+            slot = t % dilation
+            past = queues[i][slot]
+            weight = conv.weight
+            a = functional.linear(past, weight[:, :, 0]) + functional.linear(
+                h, weight[:, :, 1], conv.bias
+            )
+            queues[i][slot] = h
+            first, second = a.chunk(2, 1)
+            z = torch.tanh(first) * torch.sigmoid(second)
+            out = functional.linear(z, outs[i].weight[:, :, 0], outs[i].bias)
+            total = total + out[:, :channels]
+            h = h + out[:, channels:] if i < last else h
+        return head(total[:, :, None])[:, :, 0]
+
+    def new_queues():
+        return [[torch.zeros(1, channels) for _ in range(d)] for d in dilations]
+
+    @torch.no_grad()
+    def queued(n: int) -> None:
+        queues, code = new_queues(), torch.zeros(1, 1, dtype=torch.long)
+        for t in range(n):
+            code = drawn(cached_step(code, queues, t))
+
+    with torch.no_grad():
+        codes, queues = torch.randint(0, LEVELS, (1, 40)), new_queues()
+        stepped = [cached_step(codes[:, t : t + 1], queues, t) for t in range(40)]
+        difference = (torch.stack(stepped, -1) - full_pass(codes)).abs().max()
+    facts = {
+        "weights": sum(p.numel() for p in modules.parameters()),
+        "largest_difference": float(difference),
+    }
+    return Prepared({"naive": naive, "queues": queued}, facts)
+
+
+WORKLOAD = Workload(
+    name="wavenet_generation",
+    title="WaveNet, 20 layers, 64 channels, receptive field 2047: generating",
+    unit="sample",
+    scale=1.0,
+    scale_name="samples",
+    sides={
+        "dgmjax": Side(dgmjax_side, {"sample": 3 * LENGTH, "log_prob": 20 * LENGTH}),
+        "torch": Side(torch_side, {"naive": 12, "queues": 400}, "torch", ("torch", "numpy")),
+    },
+    targets=(
+        Target("times naive torch", ("torch", "naive"), ("dgmjax", "sample"), at_least=500.0),
+        Target(
+            "times queue-cached torch", ("torch", "queues"), ("dgmjax", "sample"), at_least=15.0
+        ),
+    ),
+    fact_targets=(
+        FactTarget("logits of steps against a full pass", "dgmjax", "largest_difference", 1e-5),
+    ),
+    equal_facts=("weights",),
+)

@@ -1,0 +1,171 @@
+"""Text as data: a vocabulary of characters, and blocks of a length with parts held out."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from dgmjax.data.dataset import Dataset, describe
+from dgmjax.errors import DataError, require
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The characters of a text and their numbers: `symbols[k]` has the number k.
+
+    >>> letters = Vocabulary.of("hello")
+    >>> letters.symbols
+    'ehlo'
+    >>> letters.decode(letters.encode("hole"))
+    'hole'
+    >>> letters.encode("help")
+    Traceback (most recent call last):
+    ...
+    dgmjax.errors.DataError: `text` must consist of the 4 characters of the vocabulary; got 'p' at \
+position 3. Make the vocabulary of all texts together, or remove those characters.
+    """
+
+    symbols: str
+
+    def __post_init__(self):
+        require(
+            len(self.symbols) >= 2 and len(set(self.symbols)) == len(self.symbols),
+            "symbols",
+            "must be at least two different characters",
+            repr(self.symbols),
+            error=DataError,
+        )
+
+    @classmethod
+    def of(cls, text: str) -> "Vocabulary":
+        """The sorted characters of a text."""
+        return cls("".join(sorted(set(text))))
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @cached_property
+    def _codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Code points, sorted, and the numbers that belong to them."""
+        codes = _code_points(self.symbols)
+        order = np.argsort(codes)
+        return codes[order], order.astype(np.int32)
+
+    def encode(self, text: str) -> np.ndarray:
+        """The numbers of the characters, int32 `[len(text)]`.
+
+        Raises:
+          DataError: characters outside the vocabulary; the message names them and where the
+            first stands.
+        """
+        codes, numbers = self._codes
+        given = _code_points(text)
+        place = np.minimum(np.searchsorted(codes, given), len(codes) - 1)
+        unknown = np.flatnonzero(codes[place] != given)
+        if len(unknown):
+            strange = sorted({text[i] for i in unknown})
+            named = ", ".join(map(repr, strange[:10])) + (", ..." if len(strange) > 10 else "")
+            require(
+                False,
+                "text",
+                f"must consist of the {len(self)} characters of the vocabulary",
+                f"{named} at position {unknown[0]}",
+                "Make the vocabulary of all texts together, or remove those characters.",
+                DataError,
+            )
+        return numbers[place]
+
+    def decode(self, numbers: Any) -> str:
+        """The text of numbers `[T]` in any dtype that holds them exactly.
+
+        Raises:
+          DataError: not one axis, or numbers that no character has.
+        """
+        numbers = np.asarray(numbers)
+        require(numbers.ndim == 1, "numbers", "must have one axis", numbers.shape, "", DataError)
+        sound = (numbers >= 0) & (numbers < len(self)) & (numbers == np.round(numbers))
+        rule = f"must be integers 0 .. {len(self) - 1}"
+        require(bool(sound.all()), "numbers", rule, numbers[~sound][:10], "", DataError)
+        return "".join(self.symbols[int(number)] for number in numbers)
+
+
+def _code_points(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def vocabulary(dataset: Dataset) -> Vocabulary:
+    """The vocabulary of a data set of text, such as `data.load("tinyshakespeare")`."""
+    symbols = dataset.info.get("symbols")
+    rule = "must be text, with the `symbols` of its characters in `info`"
+    require(isinstance(symbols, str), "dataset", rule, dataset.name, "", DataError)
+    return Vocabulary(str(symbols))
+
+
+def blocks(numbers: np.ndarray, length: int, stride: int | None = None) -> np.ndarray:
+    """Windows `[N, length]` of a sequence `[T]`, one every `stride` (None: without overlap).
+
+    >>> blocks(np.arange(7), 3).tolist()
+    [[0, 1, 2], [3, 4, 5]]
+    """
+    stride = length if stride is None else stride
+    require(length >= 1, "length", "must be at least 1", length, "", DataError)
+    require(stride >= 1, "stride", "must be at least 1", stride, "", DataError)
+    return (
+        np.lib.stride_tricks.sliding_window_view(numbers, length)[::stride].copy()
+        if (len(numbers) >= length)
+        else np.empty((0, length), numbers.dtype)
+    )
+
+
+def text_dataset(
+    text: str,
+    length: int,
+    *,
+    name: str = "text",
+    validation: float = 0.05,
+    test: float = 0.1,
+    symbols: Vocabulary | None = None,
+) -> Dataset:
+    """A text as blocks of `length` characters, int32 numbers of the vocabulary in `info`.
+
+    The text is cut in the order train, validation, test, and then into blocks without overlap:
+    no held-out character is seen in training.
+
+    Args:
+      text: at least long enough for one block of each part.
+      validation, test: shares of the text that are held out.
+      symbols: the vocabulary; that of the text where None.
+
+    Raises:
+      DataError: a text that is too short, shares that do not fit, unknown characters.
+    """
+    shares = min(validation, test) >= 0 and validation + test < 1
+    rule = "and `test` must be at least 0 and less than 1 together"
+    require(shares, "validation", rule, (validation, test), "", DataError)
+    symbols = Vocabulary.of(text) if symbols is None else symbols
+    numbers = symbols.encode(text)
+    ends = np.round(len(numbers) * np.array([1 - validation - test, 1 - test])).astype(int)
+    wanted = {"train": 1.0, "validation": validation, "test": test}
+    pieces = dict(zip(wanted, np.split(numbers, ends), strict=True))
+    splits = {split: {"x": blocks(pieces[split], length)} for split in wanted if wanted[split] > 0}
+    short = {split: len(pieces[split]) for split in splits if not len(splits[split]["x"])}
+    rule = f"must be long enough for a block of {length} characters in every part"
+    require(not short, "text", rule, short, "Shorten the blocks.", DataError)
+    made = f"in order, the last {test} test, {validation} before it validation"
+    facts = {"source": name, "version": f"{len(text)} characters", "symbols": symbols.symbols}
+    return Dataset(name, splits, describe(splits, **facts, splits=made))
+
+
+def built_in_text() -> str:
+    """English prose of some 15,000 characters without a download: scikit-learn's descriptions."""
+    from sklearn import datasets
+
+    loaders = (
+        datasets.load_breast_cancer,
+        datasets.load_diabetes,
+        datasets.load_digits,
+        datasets.load_iris,
+        datasets.load_wine,
+    )
+    return "\n\n".join(load().DESCR for load in loaders)

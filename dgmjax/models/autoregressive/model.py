@@ -1,0 +1,196 @@
+"""Any autoregressive network and any family of conditionals as a density model."""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgmjax.distributions.autoregressive import Autoregressive, Method
+from dgmjax.distributions.families import Bernoulli, Family
+from dgmjax.errors import require
+from dgmjax.models.base import DensityModel
+from dgmjax.nn.autoregressive import bind_network
+from dgmjax.types import Array, Key
+
+
+class AutoregressiveModel(DensityModel):
+    """p(x | c) = prod_t p(x_t | x_<t, c): one network gives every conditional its parameters.
+
+    `log_prob` costs one parallel pass; sampling D incremental steps that together cost about one
+    (see `distributions.Autoregressive` for the other methods, temperature and completion).
+
+    With `num_masks` > 1 the model is order-agnostic: mask m has an ordering o of its own (and,
+    in a masked MLP, its own random connectivity). Training draws one mask a step
+    (`objectives.sampled_ordering`); `log_prob` is that of the ensemble,
+    log (1/M) sum_m p_m(x), which is a density again. A mask is a re-indexing of the parameters:
+    the network always runs in natural order, over kernels whose rows and columns are gathered.
+
+    Besides the protocol (`dgmjax.nn.autoregressive`) a network may offer
+
+    - `start_at_marginals(family, x[N, *event])`: sets its output bias such that the conditionals
+      start at the marginals of the data (a pixel whose inputs never vary, at the border of an
+      image, learns its rate from the bias alone, which would take thousands of steps);
+    - `permuted_sizes`, `(D, *units)`, and `reindexed(params, permutations)`: what orderings need.
+
+    Attributes:
+      event_shape: shape of x; sites are its elements in raster order, or its vectors of channels
+        where the family's `event_ndims` is 1.
+      network: a module of the autoregressive-network protocol.
+      family: distribution of a site given its parameters.
+      context_features: length of the context vector, 0 for none.
+      sampling: method of sampling, "incremental", "naive" or "jacobi".
+      flatten: the network reads and returns the sites as one axis, `[..., D]`.
+      num_masks: orderings in the ensemble.
+      ordering: "natural", "random", or a permutation of the sites, for mask 0; further masks are
+        always random.
+      mask_seed: seed of the random orderings and connectivities.
+
+    Sources: Germain, Gregor, Murray & Larochelle, "MADE", 2015, section 4 (masks); Uria, Murray
+    & Larochelle, "A Deep and Tractable Density Estimator", 2014, section 4 (ensembles).
+    """
+
+    event_shape: tuple[int, ...]
+    network: nn.Module
+    family: Family = Bernoulli()
+    context_features: int = 0
+    sampling: Method = "incremental"
+    flatten: bool = False
+    num_masks: int = 1
+    ordering: str | tuple[int, ...] = "natural"
+    mask_seed: int = 0
+
+    def setup(self):
+        require(self.num_masks >= 1, "num_masks", "must be at least 1", self.num_masks)
+        known = vars(self.network).get("event_shape")  # `getattr` would create its parameters
+        require(
+            known is None or tuple(known) == tuple(self.event_shape),
+            "event_shape",
+            f"must be that of the network, {known}",
+            self.event_shape,
+        )
+        named = self.ordering in ("natural", "random")
+        sites = math.prod(self.event_shape[: len(self.event_shape) - self.family.event_ndims])
+        require(
+            named or not isinstance(self.ordering, str),
+            "ordering",
+            "must be 'natural', 'random' or a permutation of the sites",
+            repr(self.ordering),
+        )
+        require(
+            named or sorted(self.ordering) == list(range(sites)),
+            "ordering",
+            f"must be a permutation of the {sites} sites, 0 .. {sites - 1}",
+            f"{len(self.ordering)} numbers",
+        )
+        require(
+            not self._reorders or hasattr(self.network, "reindexed"),
+            "network",
+            "must be a MaskedMLP or NADE where sites are reordered",
+            type(self.network).__name__,
+            "Other networks read the sites in their natural order.",
+        )
+
+    @property
+    def _reorders(self) -> bool:
+        return self.num_masks > 1 or self.ordering != "natural"
+
+    def __call__(self, context: Array | None = None, mask: Array | int = 0) -> Autoregressive:
+        """The distribution of mask `mask` (of the ensemble, see `log_prob`)."""
+        given = 0 if context is None else context.shape[-1]
+        require(
+            given == self.context_features,
+            "context",
+            f"must have {self.context_features} features (`context_features`)",
+            "none" if context is None else f"shape {context.shape}",
+        )
+        if self.is_initializing() and not self.has_variable("params", "network"):
+            self._initialise(None, context)
+        network = bind_network(self.network)
+        ordering = None
+        if self._reorders:
+            permutations = [jnp.asarray(table)[mask] for table in self._tables()]
+            ordering = permutations[0]
+            params = network.module.reindexed(network.variables["params"], permutations)
+            network = type(network)(network.module, {**network.variables, "params": params})
+        return Autoregressive(
+            network,
+            self.family,
+            self.event_shape,
+            context=context,
+            ordering=ordering,
+            method=self.sampling,
+            flatten=self.flatten,
+        )
+
+    def _tables(self) -> list[np.ndarray]:
+        """Of each layer, input first: `[num_masks, units]` permutations."""
+        generator = np.random.default_rng(self.mask_seed)
+        tables = []
+        for layer, units in enumerate(self.network.permuted_sizes):
+            rows = [generator.permutation(units) for _ in range(self.num_masks)]
+            if layer == 0 and self.ordering != "random":
+                natural = isinstance(self.ordering, str)
+                rows[0] = np.arange(units) if natural else np.asarray(self.ordering)
+            tables.append(np.stack(rows).astype(np.int32))
+        return tables
+
+    def _initialise(self, x: Array | None, context: Array | None) -> None:
+        """Creates the parameters; given data, the output starts at their marginals."""
+        shape = (math.prod(self.event_shape),) if self.flatten else self.event_shape
+        self.network(jnp.zeros(shape), None if context is None else jnp.zeros(context.shape[-1:]))
+        fits = x is not None and x.size and x.shape[-len(self.event_shape) :] == self.event_shape
+        if x is not None and fits and hasattr(self.network, "start_at_marginals"):
+            self.network.start_at_marginals(self.family, x.reshape(-1, *shape))
+
+    def log_prob(
+        self, x: Array, context: Array | None = None, mask: Array | int | None = None
+    ) -> Array:
+        """log p(x) in nats; over several masks log (1/M) sum_m p_m(x), one pass each.
+
+        With `mask`, that of one mask. Initialised through this method, the output starts at the
+        marginals of the batch where the network offers that.
+        """
+        if self.is_initializing() and not self.has_variable("params", "network"):
+            self._initialise(x, context)
+        if mask is not None or self.num_masks == 1:
+            return self(context, 0 if mask is None else mask).log_prob(x)
+        each = jax.lax.map(lambda mask: self(context, mask).log_prob(x), jnp.arange(self.num_masks))
+        return jax.nn.logsumexp(each, axis=0) - jnp.log(self.num_masks)
+
+    def _any_mask(self, key: Key) -> tuple[Key, Array | int]:
+        if self.num_masks == 1:
+            return key, 0
+        mask_key, key = jax.random.split(key)
+        return key, jax.random.randint(mask_key, (), 0, self.num_masks)
+
+    def sample(
+        self,
+        key: Key,
+        sample_shape: tuple[int, ...] = (),
+        context: Array | None = None,
+        temperature: Array | float = 1.0,
+    ) -> Array:
+        """Samples of x, of a mask drawn uniformly (one for the whole call)."""
+        key, mask = self._any_mask(key)
+        distribution = self(context, mask)
+        return distribution.sample(seed=key, sample_shape=sample_shape, temperature=temperature)
+
+    def complete(
+        self,
+        key: Key,
+        observed: Array,
+        mask: Any = None,
+        sample_shape: tuple[int, ...] = (),
+        context: Array | None = None,
+        temperature: Array | float = 1.0,
+    ) -> Array:
+        """Samples in which the sites of `mask` keep their values in `observed`.
+
+        See `distributions.Autoregressive.complete`; of a model with several masks one ordering,
+        drawn uniformly, decides what comes before what.
+        """
+        key, which = self._any_mask(key)
+        return self(context, which).complete(key, observed, mask, sample_shape, temperature)

@@ -1,0 +1,292 @@
+"""FVSBN, NADE, recurrent networks and transformers: recipes over generic parts.
+
+The convolutional ones are in `convolutional.py`, MADE in `made.py`.
+"""
+
+import math
+
+import flax.linen as nn
+
+from dgmjax.distributions.families import Bernoulli, Categorical, Family, MixtureOfNormals
+from dgmjax.errors import require
+from dgmjax.models.autoregressive.made import MADE
+from dgmjax.models.autoregressive.model import AutoregressiveModel
+from dgmjax.nn.attention import Positions, transformer_block
+from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual
+from dgmjax.nn.conditioning import AddContext
+from dgmjax.nn.embeddings import Real, Table, centred
+from dgmjax.nn.masked_conv import masked_convolution
+from dgmjax.nn.nade import NADENetwork
+from dgmjax.nn.pixel_lstm import DiagonalBiLSTM as DiagonalBiLSTMLayer
+from dgmjax.nn.pixel_lstm import RowLSTM as RowLSTMLayer
+from dgmjax.nn.recurrent import Recurrent
+from dgmjax.types import Activation
+
+BERNOULLI = Bernoulli()
+
+
+def FVSBN(
+    event_shape: tuple[int, ...], family: Family = BERNOULLI, **options
+) -> AutoregressiveModel:
+    """Fully visible sigmoid belief network: each site a logistic regression on those before.
+
+    params_t = b_t + sum_{s<t} A_ts x_s, with one strictly triangular matrix that starts at zero:
+    a MADE without hidden layers.
+
+    Args:
+      options: of `AutoregressiveModel` and `context_features`.
+
+    Source: Frey, Hinton & Dayan, "Does the Wake-Sleep Algorithm Produce Good Density
+    Estimators?", 1996; Larochelle & Murray 2011, section 2.
+    """
+    model = MADE(event_shape, (), family, **options)
+    return model.clone(network=model.network.clone(zero_output=True))
+
+
+def NADE(
+    event_shape: tuple[int, ...],
+    hidden: int = 500,
+    family: Family = BERNOULLI,
+    *,
+    activation: Activation = nn.sigmoid,
+    rescale: bool = False,
+    context_features: int = 0,
+    **options,
+) -> AutoregressiveModel:
+    """One hidden layer whose weights all conditionals share.
+
+    With `num_masks` > 1, trained by `objectives.sampled_ordering`, an ensemble over as many
+    orderings of the sites (EoNADE; Uria, Murray & Larochelle, "A Deep and Tractable Density
+    Estimator", 2014, section 4).
+
+    Args:
+      hidden: units of the hidden layer.
+      activation, rescale: see `nn.NADENetwork`.
+      options: of `AutoregressiveModel`: `num_masks`, `ordering`, `sampling`, ...
+
+    Source: Larochelle & Murray, "The Neural Autoregressive Distribution Estimator", 2011.
+    """
+    event_shape = tuple(event_shape)
+    network = NADENetwork(
+        features=math.prod(event_shape),
+        hidden=hidden,
+        num_params=family.num_params,
+        activation=activation,
+        rescale=rescale,
+        context_features=context_features,
+    )
+    return AutoregressiveModel(
+        event_shape, network, family, context_features=context_features, flatten=True, **options
+    )
+
+
+def RNADE(
+    event_shape: tuple[int, ...], hidden: int = 50, num_components: int = 10, **options
+) -> AutoregressiveModel:
+    """NADE for real values: mixtures of normals, rectified units and learned rescaling.
+
+    Source: Uria, Murray & Larochelle, "RNADE: The Real-valued Neural Autoregressive Density
+    Estimator", 2013, equations 5-9.
+    """
+    family = MixtureOfNormals(num_components)
+    return NADE(event_shape, hidden, family, activation=nn.relu, rescale=True, **options)
+
+
+def RecurrentModel(
+    event_shape: tuple[int, ...],
+    family: Family = BERNOULLI,
+    *,
+    features: int = 128,
+    layers: int = 1,
+    cell: str = "lstm",
+    context_features: int = 0,
+    site_bias: bool = False,
+    **options,
+) -> AutoregressiveModel:
+    """Recurrent layers over the sites in raster order: text, or the pixels of an image.
+
+    Args:
+      event_shape: (T,), or any other shape, whose sites are read as one sequence.
+      family: of a site; characters are `Categorical(levels)`, read through a learned table.
+      features: units of each layer.
+      layers: number of layers; those after the first add their input.
+      cell: "lstm" or "gru".
+      context_features: length of a context that is added to what the first layer reads.
+      site_bias: see `nn.CausalNetwork`.
+      options: of `AutoregressiveModel`.
+
+    Source: Graves, "Generating Sequences With Recurrent Neural Networks", 2013; as "PixelRNN" in
+    raster order, van den Oord et al. 2016, section 3.
+    """
+    _positive(features=features, layers=layers)
+    parts: list[nn.Module] = [Recurrent(features, cell)]
+    parts += [Residual(Recurrent(features, cell)) for _ in range(layers - 1)]
+    network = _sequence(event_shape, family, features, parts, context_features, site_bias)
+    return AutoregressiveModel(
+        tuple(event_shape), network, family, context_features=context_features, **options
+    )
+
+
+def CharRNN(length: int, levels: int, features: int = 512, **options) -> AutoregressiveModel:
+    """Characters 0 .. levels - 1 in blocks of `length`; see `RecurrentModel`.
+
+    `model.clone(event_shape=(T,))` with the same parameters reads and draws texts of another
+    length, where `network` does not know its length (`model.network.event_shape is None`).
+    """
+    return RecurrentModel((length,), Categorical(levels), features=features, **options)
+
+
+def PixelLSTM(event_shape: tuple[int, ...], family: Family = BERNOULLI, **options):
+    """An LSTM over the pixels of an image in raster order; see `RecurrentModel`."""
+    return RecurrentModel(event_shape, family, **{"site_bias": True, **options})
+
+
+def Transformer(
+    event_shape: tuple[int, ...],
+    family: Family = BERNOULLI,
+    *,
+    features: int = 128,
+    layers: int = 4,
+    heads: int = 4,
+    context_features: int = 0,
+    site_bias: bool = False,
+    **options,
+) -> AutoregressiveModel:
+    """Causal self-attention over the sites in raster order: characters or pixels.
+
+    Args: see `RecurrentModel`.
+      layers: blocks of attention and MLP.
+      heads: of the attention, a divisor of `features`.
+
+    Source: Vaswani et al., "Attention Is All You Need", 2017; with normalisation first (Radford
+    et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.3).
+    """
+    _positive(features=features, layers=layers, heads=heads)
+    length = math.prod(event_shape[: len(event_shape) - family.event_ndims])
+    parts: list[nn.Module] = [Positions(length, features)]
+    parts += [transformer_block(features, heads, length) for _ in range(layers)]
+    parts.append(Pointwise(nn.LayerNorm()))
+    network = _sequence(event_shape, family, features, parts, context_features, site_bias, True)
+    return AutoregressiveModel(
+        tuple(event_shape), network, family, context_features=context_features, **options
+    )
+
+
+def RowLSTM(event_shape: tuple[int, ...], family: Family = BERNOULLI, **options):
+    """Row LSTM layers with residual connections; see `_pixel_rnn` for the arguments.
+
+    Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016,
+    sections 3.1 and 3.3, Table 1.
+    """
+    return _pixel_rnn(RowLSTMLayer, event_shape, family, **options)
+
+
+def DiagonalBiLSTM(event_shape: tuple[int, ...], family: Family = BERNOULLI, **options):
+    """Diagonal BiLSTM layers with residual connections; see `_pixel_rnn` for the arguments.
+
+    Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016,
+    sections 3.2 and 3.3, Table 1.
+    """
+    return _pixel_rnn(DiagonalBiLSTMLayer, event_shape, family, **options)
+
+
+def _pixel_rnn(
+    layer,
+    event_shape: tuple[int, ...],
+    family: Family,
+    *,
+    features: int = 16,
+    layers: int = 7,
+    first_kernel: int = 7,
+    head_features: int = 32,
+    context_features: int = 0,
+    site_bias: bool = False,
+    **options,
+) -> AutoregressiveModel:
+    """A masked convolution of type A, residual recurrent layers, and a 1x1 head.
+
+    Args:
+      event_shape: (H, W, 1), or (H, W, C) with a family of C channels.
+      features: h, units of a layer; the residual stream has 2h.
+      layers: recurrent layers.
+      first_kernel: size of the first convolution.
+      head_features: of the two 1x1 layers before the parameters.
+      context_features: length of a context that is added to the residual stream first.
+      site_bias: see `nn.CausalNetwork`.
+      options: of `AutoregressiveModel`.
+    """
+    require(
+        len(event_shape) == 3 and (event_shape[2] == 1 or family.event_ndims == 1),
+        "event_shape",
+        "must be (height, width, 1), or (height, width, channels) with a family of channels",
+        event_shape,
+    )
+    _positive(features=features, layers=layers, head_features=head_features)
+    sites = tuple(event_shape[:2])
+    parts: list[nn.Module] = []
+    if context_features:
+        parts.append(AddContext(2 * features, context_features, 0, 2))
+    for _ in range(layers):
+        up = Pointwise(nn.Dense(2 * features))
+        parts.append(Residual(Chain((layer(features, sites), up))))
+    for _ in range(2):
+        parts += [Pointwise(nn.relu), Pointwise(nn.Dense(head_features))]
+    network = CausalNetwork(
+        layers=(*parts, Pointwise(nn.relu)),
+        num_params=family.num_params,
+        embed=_scaled(family),
+        first=masked_convolution(2 * features, sites, first_kernel, "A"),
+        event_shape=tuple(event_shape),
+        channels=event_shape[-1] if family.event_ndims else None,
+        sites=sites,
+        context_features=context_features,
+        site_bias=site_bias,
+    )
+    return AutoregressiveModel(
+        tuple(event_shape), network, family, context_features=context_features, **options
+    )
+
+
+def _sequence(
+    event_shape: tuple[int, ...],
+    family: Family,
+    features: int,
+    layers: list[nn.Module],
+    context_features: int,
+    site_bias: bool,
+    fixed: bool = False,
+) -> CausalNetwork:
+    """The sites as one sequence of `features` numbers, then `layers`.
+
+    A sequence of scalars may have any length, unless it is `fixed`.
+    """
+    first: list[nn.Module] = []
+    embed: nn.Module
+    if isinstance(family, Categorical):
+        embed = Table(family.levels, features)
+    else:
+        embed, first = _scaled(family), [Pointwise(nn.Dense(features))]
+    if context_features:
+        first.append(AddContext(features, context_features))
+    fixed = fixed or site_bias or len(event_shape) > 1 + family.event_ndims
+    return CausalNetwork(
+        layers=(*first, *layers),
+        num_params=family.num_params,
+        embed=embed,
+        event_shape=tuple(event_shape) if fixed else None,
+        channels=event_shape[-1] if family.event_ndims else None,
+        context_features=context_features,
+        site_bias=site_bias,
+    )
+
+
+def _scaled(family: Family) -> Real:
+    """Values scaled to [-1, 1] where the family bounds them."""
+    channels = family.site_shape[0] if family.event_ndims else None
+    levels = 2 if family.values == "binary" else getattr(family, "levels", None)
+    return Real(channels=channels) if levels is None else centred(levels, channels)
+
+
+def _positive(**sizes: int) -> None:
+    for name, size in sizes.items():
+        require(size >= 1, name, "must be at least 1", size)

@@ -1,0 +1,75 @@
+"""What one conditions on, inside a causal network: one vector, or one for every site."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dgmjax.errors import require
+from dgmjax.types import Array, PyTree
+
+
+class AddContext(nn.Module):
+    """h_t + V c and, where `local_features` is F > 0, h_t + V c + U l_t.
+
+    The context is one vector `[*batch, C + T F]`: C numbers c for the whole event, then the
+    vectors l_0 .. l_{T-1} of the sites in raster order (`join_context`). With neither, h_t.
+
+    Attributes:
+      features: of h.
+      context_features: C, 0 for none.
+      local_features: F, 0 for none.
+      site_ndims: number of axes of the sites as the layers see them: 1 for sequences.
+    """
+
+    features: int
+    context_features: int = 0
+    local_features: int = 0
+    site_ndims: int = 1
+
+    def setup(self):
+        if self.context_features:
+            self.shared = nn.Dense(self.features, use_bias=False)
+        if self.local_features:
+            self.local = nn.Dense(self.features, use_bias=False)
+
+    def _terms(self, context: Array | None) -> Array | None:
+        """What is added, `[*batch, 1 or T, features]`, or None for nothing."""
+        conditioned = self.context_features + self.local_features > 0
+        require(context is not None or not conditioned, "context", "must be given", "none")
+        if context is None or not conditioned:
+            return None
+        terms = None
+        if self.context_features:
+            terms = self.shared(context[..., : self.context_features])[..., None, :]
+        if self.local_features:
+            local = context[..., self.context_features :]
+            local = self.local(local.reshape(*local.shape[:-1], -1, self.local_features))
+            terms = local if terms is None else terms + local
+        return terms
+
+    def __call__(self, h: Array, context: Array | None = None) -> Array:
+        terms = self._terms(context)
+        if terms is None:
+            return h
+        batch, sites = h.shape[: -1 - self.site_ndims], h.shape[-1 - self.site_ndims : -1]
+        flat = h.reshape(*batch, -1, h.shape[-1]) + terms
+        return flat.reshape(*flat.shape[:-2], *sites, self.features)
+
+    def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
+        return self._terms(context)
+
+    def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
+        if carry is None:
+            return carry, h
+        site = jnp.minimum(index, carry.shape[-2] - 1)
+        return carry, h + jax.lax.dynamic_index_in_dim(carry, site, -2, keepdims=False)
+
+
+def join_context(shared: Array | None, local: Array) -> Array:
+    """The context `[*batch, C + T F]` of `shared[*batch, C]` and `local[*batch, T, F]`."""
+    flat = local.reshape(*local.shape[:-2], -1)
+    if shared is None:
+        return flat
+    batch = jnp.broadcast_shapes(shared.shape[:-1], flat.shape[:-1])
+    parts = [jnp.broadcast_to(part, (*batch, part.shape[-1])) for part in (shared, flat)]
+    return jnp.concatenate(parts, -1)

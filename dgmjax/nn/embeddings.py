@@ -1,0 +1,55 @@
+"""How an autoregressive network reads the values of a site."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dgmjax.types import Array
+
+
+class Real(nn.Module):
+    """Values as they are, shifted and scaled: [(x - shift) / scale, 1], no parameters.
+
+    The constant feature tells a layer where the padding begins ("PixelCNN++", Salimans et al.
+    2017). `channels=None` reads scalars `[...]`, an integer vectors `[..., channels]`.
+
+    >>> Real(shift=127.5, scale=127.5).apply({}, jnp.array([255.0])).tolist()
+    [[1.0, 1.0]]
+    """
+
+    shift: float = 0.0
+    scale: float = 1.0
+    channels: int | None = None
+
+    def __call__(self, x: Array) -> Array:
+        x = (x.astype(jnp.float32) - self.shift) / self.scale
+        x = x[..., None] if self.channels is None else x
+        return jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)
+
+
+class OneHot(nn.Module):
+    """One-hot vectors of the integers 0 .. levels - 1; no parameters."""
+
+    levels: int
+
+    def __call__(self, x: Array) -> Array:
+        return jax.nn.one_hot(x.astype(jnp.int32), self.levels)
+
+
+class Table(nn.Module):
+    """A learned vector for each of the integers 0 .. levels - 1."""
+
+    levels: int
+    features: int
+
+    def setup(self):
+        self.table = nn.Embed(self.levels, self.features)
+
+    def __call__(self, x: Array) -> Array:
+        return self.table(x.astype(jnp.int32))
+
+
+def centred(levels: int, channels: int | None = None) -> Real:
+    """`Real` that maps the integers 0 .. levels - 1 to [-1, 1]."""
+    half = (levels - 1) / 2
+    return Real(half, half, channels)

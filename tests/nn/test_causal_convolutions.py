@@ -1,0 +1,389 @@
+"""Causal and masked convolutions, their networks, and what is peculiar to each."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.signal
+
+from dgmjax import models
+from dgmjax.bijectors import Conditioner
+from dgmjax.distributions import Autoregressive, families
+from dgmjax.errors import DgmjaxError
+from dgmjax.nn import (
+    AddContext,
+    CausalConv,
+    CausalNetwork,
+    OneHot,
+    Pointwise,
+    RasterConv,
+    Table,
+    join_context,
+    masked_convolution,
+)
+from dgmjax.nn.gated import WaveNetStack, gate
+
+
+def random_variables(module, *args, scale=1.0):
+    """Scrambled variables; NumPy's noise needs no compiler."""
+    generator = np.random.default_rng(0)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), *args)
+    draw = lambda leaf: jnp.asarray(scale * generator.normal(size=leaf.shape), leaf.dtype)
+    return jax.tree.map(draw, shapes)
+
+
+def is_strict(layer) -> bool:
+    return getattr(layer, "strict", False) or not getattr(layer, "centre", True)
+
+
+def stepped(layer, variables, h, context=None, site_ndims=1):
+    """The layer's output over maps `[B, *sites, C]`, one site after another."""
+    sites = h.shape[1 : 1 + site_ndims]
+    flat = jnp.moveaxis(h.reshape(len(h), -1, h.shape[-1]), 1, 0)
+    inputs = jnp.concatenate([jnp.zeros_like(flat[:1]), flat[:-1]]) if is_strict(layer) else flat
+
+    @jax.jit
+    def run(variables, inputs, context):
+        carry = layer.apply(variables, (len(h),), context, method="init_carry")
+        body = lambda carry, item: layer.apply(variables, carry, *item, method="step")
+        return jax.lax.scan(body, carry, (inputs, jnp.arange(len(inputs))))[1]
+
+    out = run(variables, inputs, context)
+    return jnp.moveaxis(out, 0, 1).reshape(len(h), *sites, -1)
+
+
+def normal(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+@pytest.mark.parametrize(
+    "kernel_size, dilation, strict", [(1, 1, False), (3, 4, False), (2, 3, True)]
+)
+def test_causal_conv_is_the_sum_of_its_formula(kernel_size, dilation, strict):
+    layer, h = CausalConv(2, kernel_size, dilation, strict=strict), normal(0, 2, 11, 3)
+    variables = random_variables(layer, h)
+    kernel, bias = (np.asarray(variables["params"][name]) for name in ("kernel", "bias"))
+    expected = np.zeros((2, 11, 2)) + bias
+    for t in range(11):
+        for tap in range(kernel_size):
+            source = t - strict - dilation * (kernel_size - 1 - tap)
+            if source >= 0:
+                expected[:, t] += np.asarray(h)[:, source] @ kernel[tap]
+    np.testing.assert_allclose(layer.apply(variables, h), expected, atol=1e-5)
+    np.testing.assert_allclose(stepped(layer, variables, h), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 9])
+def test_gradients_of_causal_convolutions_on_short_sequences(length):
+    """Reverse mode against forward mode, where padding exceeds the sequence.
+
+    A convolution padded by more than its kernel has a wrong gradient on a CPU (jax 0.10.2).
+    """
+    h = normal(0, 2, length, 3)
+    for dilation, strict in ((1, True), (4, False), (4, True)):
+        layer = CausalConv(2, 2, dilation, strict=strict)
+        variables = random_variables(layer, h)
+        hold_gradients(layer, variables, h)
+
+
+@pytest.mark.parametrize("sites", [(1, 1), (1, 4), (4, 1), (3, 3), (2, 2, 3)])
+def test_gradients_of_masked_convolutions_on_small_images(sites):
+    for kernel_size, kind in ((3, "A"), (7, "A"), (5, "B")):
+        layer, h = masked_convolution(2, sites, kernel_size, kind), normal(0, 2, *sites, 3)
+        hold_gradients(layer, random_variables(layer, h), h)
+
+
+def hold_gradients(layer, variables, h):
+    weights = normal(1, *jax.eval_shape(layer.apply, variables, h).shape)
+    value = lambda variables, h: (layer.apply(variables, h) * weights).sum()
+    reverse = jax.tree.leaves(jax.jit(jax.grad(value, (0, 1)))(variables, h))
+    forward = jax.tree.leaves(jax.jit(jax.jacfwd(value, (0, 1)))(variables, h))
+    for a, b in zip(reverse, forward):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def mask_of_the_paper(kernel_size, kind, groups):
+    """`[k, k, groups_in, groups_out]`: what is before, and of the centre what the type allows."""
+    half = kernel_size // 2
+    mask = np.zeros((kernel_size, kernel_size, groups, groups), bool)
+    mask[:half] = mask[half, :half] = True
+    mask[half, half] = np.triu(np.ones((groups, groups)), 0 if kind == "B" else 1)
+    return mask
+
+
+def full_kernel(params, kernel_size, groups, channels, features):
+    """The pieces of a masked convolution put into `[k, k, groups, C, groups, features]`."""
+    half = kernel_size // 2
+    full = np.zeros((kernel_size, kernel_size, groups, channels, groups, features))
+    if half:
+        full[:half] = params["above"].reshape(half, kernel_size, *full.shape[2:])
+        full[half, :half] = params["left"].reshape(half, *full.shape[2:])
+    for g in range(groups):
+        if f"centre_{g}" in params:
+            piece = params[f"centre_{g}"].reshape(-1, channels, features)
+            full[half, half, : len(piece), :, g] = piece
+    return full
+
+
+@pytest.mark.parametrize(
+    "kind, groups, kernel_size",
+    [("A", 1, 3), ("A", 1, 7), ("A", 3, 1), ("A", 3, 5), ("B", 1, 1), ("B", 1, 7), ("B", 3, 3)],
+)
+def test_masked_convolution_is_that_of_the_paper(kind, groups, kernel_size):
+    """Against a full k x k kernel, zero where the paper's mask is, correlated by SciPy."""
+    sites = (4, 5) if groups == 1 else (4, 5, groups)
+    layer, h = masked_convolution(2, sites, kernel_size, kind), normal(0, 2, *sites, 3)
+    variables = random_variables(layer, h)
+    params = {name: np.asarray(array) for name, array in variables["params"].items()}
+    full = full_kernel(params, kernel_size, groups, 3, 2)
+    live = (full != 0).any((3, 5))
+    np.testing.assert_array_equal(live, mask_of_the_paper(kernel_size, kind, groups))
+    half = kernel_size // 2
+    maps = np.asarray(h).reshape(2, 4, 5, groups * 3)
+    padded = np.pad(maps, ((0, 0), (half, half), (half, half), (0, 0)))
+    kernel = full.reshape(kernel_size, kernel_size, groups * 3, groups * 2)
+    expected = np.zeros((2, 4, 5, groups * 2)) + params["bias"]
+    for image, into in zip(padded, expected):
+        for c in range(kernel.shape[2]):
+            for o in range(kernel.shape[3]):
+                into[..., o] += scipy.signal.correlate2d(image[..., c], kernel[..., c, o], "valid")
+    expected = expected.reshape(2, *sites, 2)
+    tolerance = 1e-5 * np.abs(expected).max()
+    np.testing.assert_allclose(layer.apply(variables, h), expected, atol=tolerance)
+    by_steps = stepped(layer, variables, h, site_ndims=len(sites))
+    np.testing.assert_allclose(by_steps, expected, atol=tolerance)
+
+
+def test_a_masked_kernel_has_no_dead_weights():
+    """25 of the 49 taps of a 7x7 kernel exist."""
+    layer, h = masked_convolution(4, (9, 9), 7), jnp.zeros((1, 9, 9, 2))
+    shapes = jax.eval_shape(layer.init, jax.random.key(0), h)["params"]
+    assert sum(leaf.size for name, leaf in shapes.items() if name != "bias") == 25 * 2 * 4
+
+
+def seen(model, site):
+    """Which pixels of a 7x7 image the parameters of `site` read, `[7, 7]`."""
+    network = model.network
+    x = normal(0, 7, 7, 1)
+    variables = random_variables(network, x, scale=0.4)
+    one = lambda x: network.apply(variables, x)[site].sum()
+    return np.asarray(jax.jit(jax.grad(one))(x))[..., 0] != 0
+
+
+def test_gated_pixelcnn_has_no_blind_spot_and_pixelcnn_has_one():
+    """Site (4, 2) and every pixel before it, which lie within both receptive fields.
+
+    Three 3x3 layers reach three rows up; masked kernels cannot turn right along a row.
+    """
+    sizes = {"features": 6, "first_kernel": 3, "head_features": 8, "activation": jnp.tanh}
+    rows, columns = np.indices((7, 7))
+    before = (rows < 4) | ((rows == 4) & (columns < 2))
+    gated = seen(models.GatedPixelCNN((7, 7, 1), blocks=5, **sizes), (4, 2))
+    np.testing.assert_array_equal(gated, before)
+    plain = seen(models.PixelCNN((7, 7, 1), blocks=5, **sizes), (4, 2))
+    blind = columns - 2 > 4 - rows
+    np.testing.assert_array_equal(plain, before & ~blind)
+    assert (before & blind).sum() == 6
+
+
+def test_pixelcnn_plus_plus_has_no_blind_spot():
+    model = models.PixelCNNPlusPlus((7, 7, 1), families.Bernoulli(), features=6, blocks=4)
+    rows, columns = np.indices((7, 7))
+    np.testing.assert_array_equal(seen(model, (4, 2)), (rows < 4) | ((rows == 4) & (columns < 2)))
+
+
+@pytest.mark.parametrize("recipe", [models.PixelCNN, models.GatedPixelCNN])
+def test_channels_are_read_in_the_order_red_green_blue(recipe):
+    """Blue reads red and green of its pixel, green reads red, red none; exactly."""
+    small = {"features": 3, "blocks": 1, "first_kernel": 3, "activation": jnp.tanh}
+    network = recipe((2, 2, 3), families.Categorical(4), head_features=4, **small).network
+    x = normal(0, 2, 2, 3)
+    variables = random_variables(network, x, scale=0.4)
+    jacobian = jax.jit(jax.jacobian(lambda x: network.apply(variables, x).sum(-1)))(x)
+    own = np.asarray(jacobian)[1, 1, :, 1, 1]
+    np.testing.assert_array_equal(own != 0, np.tril(np.ones((3, 3)), -1))
+
+
+VECTORS = {
+    "pixelcnn": (models.PixelCNN, {"blocks": 1, "first_kernel": 3}),
+    "gated_pixelcnn": (models.GatedPixelCNN, {"blocks": 1, "first_kernel": 3}),
+    "pixelcnn_plus_plus": (models.PixelCNNPlusPlus, {"blocks": 2}),
+}
+
+
+@pytest.mark.parametrize("recipe, sizes", VECTORS.values(), ids=VECTORS)
+def test_pixels_of_several_channels(recipe, sizes):
+    """Mixtures of logistics over whole pixels: a density that sums to one, and its samplers."""
+    family = families.DiscretisedLogisticMixture(2, levels=2, channels=3)
+    model = recipe((1, 2, 3), family, features=4, **sizes)
+    images = (np.arange(64)[:, None] >> np.arange(6) & 1).reshape(64, 1, 2, 3).astype(np.float32)
+    shapes = jax.eval_shape(lambda k: model.init(k, images, method="log_prob"), jax.random.key(0))
+    generator = np.random.default_rng(0)
+    variables = jax.tree.map(lambda a: jnp.asarray(0.5 * generator.normal(size=a.shape)), shapes)
+    log_prob = jax.jit(lambda v, x: model.apply(v, x, method="log_prob"))(variables, images)
+    np.testing.assert_allclose(np.exp(np.asarray(log_prob, np.float64)).sum(), 1.0, atol=1e-5)
+    samples = []
+    for method in ("incremental", "naive"):
+        sampled = model.clone(sampling=method)
+        draw = jax.jit(lambda v, k, m=sampled: m.apply(v, k, (32,), method="sample"))
+        samples.append(np.asarray(draw(variables, jax.random.key(1))))
+    np.testing.assert_array_equal(*samples)
+
+
+def wavenet(**options):
+    sizes = {"channels": 4, "skip_channels": 4, "stacks": 1, "layers": 3}
+    return models.WaveNet((12,), families.Categorical(4), **sizes, **options)
+
+
+def test_wavenet_reads_exactly_its_receptive_field():
+    stack = WaveNetStack(4, 4, (1, 2, 4))
+    assert stack.receptive_field == 8
+    h = normal(0, 20, 4)
+    variables = random_variables(stack, h, scale=0.5)
+    last = jax.jit(jax.grad(lambda h: stack.apply(variables, h)[-1].sum()))(h)
+    np.testing.assert_array_equal((np.asarray(last) != 0).all(-1), np.arange(20) >= 12)
+    assert WaveNetStack(64, 64, tuple(2**i for i in range(10)) * 2).receptive_field == 1 + 2 * (
+        2**10 - 1
+    )
+
+
+def test_wavenet_is_equation_two():
+    """One layer: gate(W * h + V c + U l), residual and skip, written out."""
+    stack = WaveNetStack(2, 3, (2, 1), context_features=2, local_features=1)
+    h, shared, local = normal(0, 2, 5, 2), normal(1, 2, 2), normal(2, 2, 5, 1)
+    context = join_context(shared, local)
+    variables = random_variables(stack, h, context)
+    p = jax.tree.map(np.asarray, variables["params"])
+    total = np.zeros((2, 5, 3))
+    current = np.asarray(h)
+    for i, dilation in enumerate((2, 1)):
+        conv, terms, out = p[f"convs_{i}"], p[f"contexts_{i}"], p[f"outs_{i}"]["function"]
+        past = np.concatenate([np.zeros((2, dilation, 2)), current[:, :-dilation]], 1)
+        a = past @ conv["kernel"][0] + current @ conv["kernel"][1] + conv["bias"]
+        a = a + (shared @ terms["shared"]["kernel"])[:, None] + local @ terms["local"]["kernel"]
+        z = np.tanh(a[..., :2]) / (1 + np.exp(-a[..., 2:]))
+        both = z @ out["kernel"] + out["bias"]
+        total = total + both[..., :3]
+        current = current + both[..., 3:] if i == 0 else current
+    np.testing.assert_allclose(stack.apply(variables, h, context), total, atol=1e-5)
+    np.testing.assert_allclose(stepped(stack, variables, h, context), total, atol=1e-5)
+
+
+def test_local_conditioning_reads_its_own_site():
+    model = wavenet(context_features=2, local_features=3, activation=jnp.tanh)
+    local, shared = normal(0, 12, 3), normal(1, 2)
+    x = jnp.zeros((12,))
+    network = model.network
+    variables = random_variables(network, x, join_context(shared, local), scale=0.5)
+    params = lambda local: network.apply(variables, x, join_context(shared, local)).sum(-1)
+    jacobian = np.abs(jax.jit(jax.jacobian(params))(local)).sum(-1)
+    assert (np.triu(jacobian, 1) == 0).all() and (np.diag(jacobian) > 0).all()
+    samples = {}
+    for method in ("incremental", "naive"):
+        context = join_context(shared[None], jnp.stack([local, 0 * local]))
+        model_of = lambda v, m=method, c=context: Autoregressive(
+            Conditioner(network, v), families.Categorical(4), (12,), context=c, method=m
+        )
+        draw = jax.jit(lambda v, of=model_of: of(v).sample(seed=0, sample_shape=(3,)))
+        samples[method] = np.asarray(draw(variables))
+    assert samples["naive"].shape == (3, 2, 12)
+    np.testing.assert_array_equal(samples["incremental"], samples["naive"])
+
+
+def test_a_sequence_network_takes_any_length_and_its_state_does_not_grow():
+    network = CausalNetwork(
+        (CausalConv(4, 2, 4), Pointwise(jnp.tanh)),
+        3,
+        embed=Table(5, 2),
+        first=CausalConv(2, 2, 8, strict=True),
+    )
+    variables = random_variables(network, jnp.zeros((2, 7)))
+    long = jnp.asarray(np.random.default_rng(0).integers(0, 5, (2, 40)))
+    full = network.apply(variables, long)
+    np.testing.assert_allclose(network.apply(variables, long[:, :7]), full[:, :7], atol=1e-6)
+    carry = network.apply(variables, (2,), method="init_carry")
+    assert sum(leaf.size for leaf in jax.tree.leaves(carry)) == 2 * (9 * 2 + 5 * 2)
+
+
+def test_image_state_holds_rows_of_the_receptive_field_only():
+    """The state of a masked 7x7 convolution does not depend on the height."""
+    sizes = []
+    for height in (8, 16):
+        layer = RasterConv(4, (height, 8), (3, 3, 3), 3)
+        variables = random_variables(layer, jnp.zeros((1, height, 8, 2)))
+        carry = layer.apply(variables, (2,), method="init_carry")
+        sizes.append(sum(leaf.size for leaf in jax.tree.leaves(carry)))
+    assert sizes[0] == sizes[1]
+
+
+def test_embeddings():
+    levels = jnp.array([0, 2, 1])
+    np.testing.assert_array_equal(OneHot(3).apply({}, levels), np.eye(3)[[0, 2, 1]])
+    table = Table(3, 4)
+    variables = random_variables(table, levels)
+    rows = variables["params"]["table"]["embedding"]
+    np.testing.assert_array_equal(table.apply(variables, levels), rows[levels])
+
+
+def test_gate():
+    a = normal(0, 5, 6)
+    expected = np.tanh(a[:, :3]) / (1 + np.exp(-a[:, 3:]))
+    np.testing.assert_allclose(gate(a), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("site_bias", [False, True])
+def test_initialisation_starts_at_the_marginals(site_bias):
+    model = models.PixelCNN((2, 2, 1), features=2, blocks=1, first_kernel=3, site_bias=site_bias)
+    x = jnp.asarray([[1.0, 1, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0]]).reshape(3, 2, 2, 1)
+    variables = random_variables(model.network, x)
+    _, new = model.network.apply(
+        variables, model.family, x, method="start_at_marginals", mutable=["params"]
+    )
+    bias = new["params"]["out_bias"]
+    ones = np.array([3, 2, 0, 0]) if site_bias else np.array(5)
+    number = 3 if site_bias else 12
+    np.testing.assert_allclose(
+        bias[..., 0], np.log((ones + 0.5) / (number - ones + 0.5)), atol=1e-5
+    )
+
+
+def image_of(recipe, *args, **options):
+    return lambda: recipe(*args, **options)
+
+
+BAD = {
+    "event_shape": image_of(models.PixelCNN, (28, 28)),
+    "family": image_of(
+        models.PixelCNNPlusPlus, (4, 4, 1), families.DiscretisedLogisticMixture(2, channels=3)
+    ),
+    "blocks": image_of(models.PixelCNNPlusPlus, (4, 4, 1), families.Bernoulli(), blocks=3),
+    "kernel_size": image_of(models.PixelCNN, (4, 4, 1), kernel_size=4),
+    "first_kernel": image_of(models.GatedPixelCNN, (4, 4, 1), first_kernel=4),
+    "kind": lambda: masked_convolution(2, (3, 3), 3, "C"),
+    "stacks": image_of(models.WaveNet, (8,), stacks=0),
+    "features": image_of(models.GatedPixelCNN, (4, 4, 1), features=0),
+    "h": lambda: masked_convolution(2, (3, 3)).init(jax.random.key(0), jnp.zeros((1, 3, 4, 2))),
+    "dilation": lambda: CausalConv(2, 2, 0).init(jax.random.key(0), jnp.zeros((1, 3, 2))),
+    "x": lambda: models.PixelCNN((3, 3, 1)).network.init(
+        jax.random.key(0), jnp.zeros((1, 3, 3, 3))
+    ),
+    "context": lambda: wavenet(local_features=2).network.init(
+        jax.random.key(0), jnp.zeros((1, 12)), jnp.zeros((1, 23))
+    ),
+    "sites": lambda: CausalNetwork((), 1, event_shape=(3, 3, 1), sites=(3, 4)).init(
+        jax.random.key(0), jnp.zeros((3, 3, 1))
+    ),
+}
+
+
+@pytest.mark.parametrize("word", BAD)
+def test_bad_input_is_named(word):
+    with pytest.raises(DgmjaxError, match=f"^`{word}` (must|and)"):
+        BAD[word]()
+
+
+def test_context_without_features_is_left_alone():
+    layer = AddContext(3)
+    h = normal(0, 2, 5, 3)
+    np.testing.assert_array_equal(layer.apply({}, h), h)
+    assert layer.apply({}, (2,), method="init_carry") is None
