@@ -49,5 +49,10 @@ def test_the_catalogue_has_its_experiments():
         "glow_mnist",
         "realnvp_cifar",
         "vae_posteriors_mnist",
+        "fvsbn_binarized_mnist",
+        "nade_binarized_mnist",
+        "pixelcnn_binarized_mnist",
+        "char_rnn_shakespeare",
+        "wavenet_spoken_digits",
     }
     assert expected <= set(NAMES)

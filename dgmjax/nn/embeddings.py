@@ -1,5 +1,7 @@
 """How an autoregressive network reads the values of a site."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -53,3 +55,10 @@ def centred(levels: int, channels: int | None = None) -> Real:
     """`Real` that maps the integers 0 .. levels - 1 to [-1, 1]."""
     half = (levels - 1) / 2
     return Real(half, half, channels)
+
+
+def scaled(family: Any) -> Real:
+    """`Real` that maps the values of a site of `family` to [-1, 1] where it bounds them."""
+    channels = family.site_shape[0] if family.event_ndims else None
+    levels = 2 if family.values == "binary" else getattr(family, "levels", None)
+    return Real(channels=channels) if levels is None else centred(levels, channels)

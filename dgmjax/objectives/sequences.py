@@ -15,7 +15,7 @@ def padded_sequence_nll(model, batch: Batch, key: Key | None = None) -> tuple[Ar
     Args:
       model: `model(context)` returns a `distributions.Autoregressive` over `[T]`, and
         `model.context(label)` the context of a class (`models.ClassConditional`).
-      batch: `x[B, T]`, `length[B]` and, where the model is conditioned on it, `label[B]`.
+      batch: `x[B, T]`, `length[B]` and `label[B]`.
 
     Returns:
       loss `[B]`, and as metrics `nll_nats` (the same) and `nats_per_site`, whose average over a

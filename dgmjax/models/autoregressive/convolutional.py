@@ -15,7 +15,7 @@ from dgmjax.models.autoregressive.model import AutoregressiveModel
 from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual
 from dgmjax.nn.causal_conv import CausalConv
 from dgmjax.nn.conditioning import AddContext
-from dgmjax.nn.embeddings import Real, Table, centred
+from dgmjax.nn.embeddings import Table, scaled
 from dgmjax.nn.gated import WaveNetStack
 from dgmjax.nn.masked_conv import RasterConv, masked_convolution
 from dgmjax.nn.stream_blocks import GatedBlock, GatedResidualBlock
@@ -217,7 +217,7 @@ def WaveNet(
     if isinstance(family, Categorical):
         embed = Table(family.levels, channels)
     else:
-        embed, first = _scaled(family, None), (CausalConv(channels, 2),)
+        embed, first = scaled(family), (CausalConv(channels, 2),)
     act = Pointwise(activation)
     dilations = tuple(2**i for i in range(layers)) * stacks
     stack = WaveNetStack(
@@ -265,15 +265,9 @@ def _image(event_shape: tuple[int, ...], family: Family) -> tuple[tuple[int, ...
             f"must cover the {channels} channels of a pixel",
             f"sites of shape {family.site_shape}",
         )
-        return (height, width), _scaled(family, channels)
+        return (height, width), scaled(family)
     sites = (height, width) if channels == 1 else (height, width, channels)
-    return sites, _scaled(family, None)
-
-
-def _scaled(family: Family, channels: int | None) -> Real:
-    """Values scaled to [-1, 1] where the family bounds them."""
-    levels = 2 if family.values == "binary" else getattr(family, "levels", None)
-    return Real(channels=channels) if levels is None else centred(levels, channels)
+    return sites, scaled(family)
 
 
 def _one_by_one(features: int, sites: tuple[int, ...]) -> nn.Module:

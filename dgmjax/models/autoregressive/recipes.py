@@ -14,7 +14,7 @@ from dgmjax.models.autoregressive.model import AutoregressiveModel
 from dgmjax.nn.attention import Positions, transformer_block
 from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual
 from dgmjax.nn.conditioning import AddContext
-from dgmjax.nn.embeddings import Real, Table, centred
+from dgmjax.nn.embeddings import Table, scaled
 from dgmjax.nn.masked_conv import masked_convolution
 from dgmjax.nn.nade import NADENetwork
 from dgmjax.nn.pixel_lstm import DiagonalBiLSTM as DiagonalBiLSTMLayer
@@ -234,7 +234,7 @@ def _pixel_rnn(
     network = CausalNetwork(
         layers=(*parts, Pointwise(nn.relu)),
         num_params=family.num_params,
-        embed=_scaled(family),
+        embed=scaled(family),
         first=masked_convolution(2 * features, sites, first_kernel, "A"),
         event_shape=tuple(event_shape),
         channels=event_shape[-1] if family.event_ndims else None,
@@ -265,7 +265,10 @@ def _sequence(
     if isinstance(family, Categorical):
         embed = Table(family.levels, features)
     else:
-        embed, first = _scaled(family), [Pointwise(nn.Dense(features))]
+        embed, first = (
+            scaled(family),
+            [Pointwise(nn.Dense(features))],
+        )
     if context_features:
         first.append(AddContext(features, context_features))
     fixed = fixed or site_bias or len(event_shape) > 1 + family.event_ndims
@@ -278,13 +281,6 @@ def _sequence(
         context_features=context_features,
         site_bias=site_bias,
     )
-
-
-def _scaled(family: Family) -> Real:
-    """Values scaled to [-1, 1] where the family bounds them."""
-    channels = family.site_shape[0] if family.event_ndims else None
-    levels = 2 if family.values == "binary" else getattr(family, "levels", None)
-    return Real(channels=channels) if levels is None else centred(levels, channels)
 
 
 def _positive(**sizes: int) -> None:
