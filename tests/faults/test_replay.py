@@ -44,7 +44,7 @@ def test_a_sound_run_is_not_changed(learner):
 
 
 def test_flipped_bits_in_memory_are_found(learner, capsys):
-    """A bit of the parameters, of the optimiser's state or of the data, between two calls."""
+    """A bit of the parameters or of the optimiser's state, between two calls."""
     rng, delays = np.random.default_rng(0), []
     for _ in range(30):
         when = int(rng.integers(1, STEPS - 2 * EVERY))
@@ -56,12 +56,28 @@ def test_flipped_bits_in_memory_are_found(learner, capsys):
                 flip(leaves[rng.integers(len(leaves))], rng)
             reached.append(step)
 
-        with pytest.raises(HardwareFault, match="Bits of the training state changed"):
+        with pytest.raises(HardwareFault, match="Bits of training changed in memory"):
             train(learner, on_evaluation=flip_at)
         delays.append(reached[-1] - when)
     with capsys.disabled():
         print(f"\n30 bits flipped in memory: found after at most {max(delays)} steps")
     assert max(delays) <= 2 * EVERY
+
+
+def test_flipped_bits_of_the_data_are_found(learner, monkeypatch):
+    usual, runners = ResidentSteps.run, []
+
+    def seen(self, *arguments):
+        runners.append(self)
+        return usual(self, *arguments)
+
+    def flip_at(state, step):
+        if step == 13:
+            flip(runners[-1].arrays["x"], np.random.default_rng(2))
+
+    monkeypatch.setattr(ResidentSteps, "run", seen)
+    with pytest.raises(HardwareFault, match="of the data, before step 20"):
+        train(learner, on_evaluation=flip_at)
 
 
 def test_a_processor_that_computes_wrongly_is_found(learner, monkeypatch):
