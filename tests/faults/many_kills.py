@@ -28,20 +28,28 @@ import orbax.checkpoint  # noqa: F401  before the fork, since it takes long
 from dgmjax import data, models, objectives
 from dgmjax.training import Player, RunFolder, fit, gradient_learner, steps
 
-STEPS, INTERVAL, SECONDS = 6000, 40, 0.5
+STEPS, INTERVAL = 12_000, 40
+DELAY = 0.03  # seconds: longer than it takes to write a checkpoint
 
 
-def train(folder: Path) -> str:
-    """Trains, or goes on training, the run; notes each call's steps; returns the digest."""
+def train(folder: Path, lives: int | None) -> str:
+    """Trains, or goes on training, the run; notes each call's steps; returns the digest.
+
+    After `lives` steps it is killed, at a random moment within `DELAY`; None for never.
+    """
     x = np.random.default_rng(0).integers(0, 17, (200, 8, 8, 1)).astype(np.uint8)
     vae = models.dense_vae((8, 8, 1), latent=4, hidden=(32,))
     learner = gradient_learner(vae, {"model": Player(objectives.elbo, optax.adam(1e-3))})
     usual, log = steps.ResidentSteps.run, os.open(folder / "steps.txt", os.O_WRONLY | os.O_APPEND)
+    left = [STEPS if lives is None else lives]
 
     def noted(self, state, sums, step, count):
         state, sums, taken = usual(self, state, sums, step, count)
         jax.block_until_ready(sums)
         os.write(log, f"{step} {step + taken}\n".encode())
+        left[0] -= taken
+        if lives is not None and left[0] <= 0 < left[0] + taken:
+            threading.Thread(target=die, daemon=True).start()
         return state, sums, taken
 
     steps.ResidentSteps.run = noted
@@ -63,15 +71,13 @@ def train(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def attempt(folder: Path, seconds: float | None) -> bool:
+def attempt(folder: Path, lives: int | None) -> bool:
     """One child; whether it came to the end."""
     with open(folder / "steps.txt", "a") as log:
         log.write("start\n")
     child = os.fork()
     if child == 0:
-        if seconds is not None:
-            threading.Thread(target=die, args=(folder, seconds), daemon=True).start()
-        (folder / "digest.txt").write_text(train(folder))
+        (folder / "digest.txt").write_text(train(folder, lives))
         os._exit(0)
     _, status = os.waitpid(child, 0)
     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
@@ -80,12 +86,9 @@ def attempt(folder: Path, seconds: float | None) -> bool:
     return not killed
 
 
-def die(folder: Path, seconds: float) -> None:
-    """Kills this process so long after its first step."""
-    size = (folder / "steps.txt").stat().st_size
-    while (folder / "steps.txt").stat().st_size == size:
-        time.sleep(0.002)
-    time.sleep(seconds)
+def die() -> None:
+    """Kills this process soon."""
+    time.sleep(random.Random(os.urandom(8)).uniform(0.0, DELAY))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -106,7 +109,7 @@ def main(folder: Path, kills: int) -> None:
     folder.mkdir(parents=True)
     (folder / "steps.txt").touch()
     while True:
-        if attempt(folder, rng.uniform(0.0, SECONDS) if killed < kills else None):
+        if attempt(folder, rng.randint(1, 2 * INTERVAL) if killed < kills else None):
             break
         killed += 1
     history = attempts(folder)
