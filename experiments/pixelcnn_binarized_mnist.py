@@ -3,7 +3,8 @@
     dgmjax train pixelcnn_binarized_mnist --data-dir DATA
     dgmjax train pixelcnn_binarized_mnist --gated --data-dir DATA
 
-Two CPU cores: about an hour, judged by the time of a step (0.57 CPU-s; gated 0.82). Residual
+Two CPU cores: about an hour, judged by the time of a step (0.57 CPU-s; gated 0.82); there
+is no record of a whole run yet. Residual
 blocks of masked convolutions (or, with `--gated`, a vertical and a horizontal stack), AdamW with
 a cosine schedule; the best epoch is chosen on the validation split.
 Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016,

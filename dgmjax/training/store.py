@@ -59,7 +59,8 @@ class Store:
 
     def best(self, like: PyTree) -> PyTree:
         """The state that `save_best` got last."""
-        assert self._best is not None
+        if self._best is None:
+            raise CheckpointError("`save_best` must have been called before `best`; it was not.")
         return self._best[0]
 
     def whole_history(self) -> list[dict[str, Any]]:
