@@ -3,10 +3,11 @@
     dgmjax train char_rnn_shakespeare --data-dir DATA
     dgmjax train char_rnn_shakespeare --model transformer --data-dir DATA
 
-Two CPU cores: half an hour to three quarters, judged by the time of a step (0.77 CPU-s; transformer
-0.47); there is no record of a whole run yet, so the bar is not shown to be reached. One LSTM layer (or a causal transformer) over blocks of
-128 characters of a text of 1.1 million; each block starts without memory, and all its characters
-count. The last tenth of the text is the test split, the 5% before it choose the epoch.
+Two CPU cores: half an hour to three quarters, judged by the time of a step (0.77 CPU-s; the
+transformer's 0.47); there is no record of a whole run yet, so the bar is not shown to be reached.
+One LSTM layer (or a causal transformer) over blocks of 128 characters of a text of 1.1 million;
+each block starts without memory, and all its characters count. The last tenth of the text is the
+test split, the 5% before it choose the epoch.
 Source: the text and the task are those of Karpathy, "The Unreasonable Effectiveness of Recurrent
 Neural Networks", 2015, who prints no number for it; 2.3 is our own bar.
 """
