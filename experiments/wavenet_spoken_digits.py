@@ -4,8 +4,8 @@
 
 Two CPU cores: four hours, judged by the time of a step (2.4 CPU-s), or with `--channels 32` one
 and a half; there is no record of a whole run yet. Takes 0 to 4 of each speaker and digit are the
-test split. Conditioned on the digit; mu-law codes with 256 categories, or with `--output mixture` all
-16 bits and a mixture of discretised logistics. There is no published number on this set: the
+test split. Conditioned on the digit; mu-law codes with 256 categories, or with `--output mixture`
+all 16 bits and a mixture of discretised logistics. There is no published number on this set: the
 bar is the entropy of single codes, which is printed beside it, and for the generated sound
 (`sounds/digit_*.wav` in the run folder) a classifier of real takes, which must do better than
 one in ten.
