@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require
+from dgmjax.nn.convolution import convolution
 from dgmjax.types import Array, PyTree
 
 
@@ -54,14 +55,8 @@ class CausalConv(nn.Module):
         if self.kernel_size == 1:  # a matrix product is faster
             out = (flat.reshape(-1, h.shape[-1]) @ kernel[0]).reshape(len(flat), length, -1)
         else:
-            out = jax.lax.conv_general_dilated(
-                flat,
-                kernel,
-                window_strides=(1,),
-                padding=[(self.reach, 0)],
-                rhs_dilation=(self.dilation,),
-                dimension_numbers=("NWC", "WIO", "NWC"),
-            )
+            padding = ((self.reach, 0),)
+            out = convolution(flat, kernel, padding=padding, dilation=(self.dilation,))
         if self.strict:  # not by padding the input: see `masked_conv.convolve`
             out = jnp.pad(out[:, :-1], ((0, 0), (1, 0), (0, 0)))
         out = out if bias is None else out + bias

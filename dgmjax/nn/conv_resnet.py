@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dgmjax.errors import require
+from dgmjax.nn.convolution import Conv
 from dgmjax.types import Activation, Array
 
 
@@ -52,7 +53,7 @@ class ConvResNet(nn.Module):
             f"must begin with the height and width of x, {x.shape[-3:-1]}",
             self.output,
         )
-        h = nn.Conv(self.channels, (3, 3), dtype=self.dtype)(x)
+        h = Conv(self.channels, (3, 3), dtype=self.dtype)(x)
         if context is not None:
             h = h + self._context(context, x.ndim)
         for _ in range(self.blocks):
@@ -63,15 +64,15 @@ class ConvResNet(nn.Module):
             )
         init = nn.initializers.zeros if self.zero_output else nn.initializers.lecun_normal()
         features = math.prod(self.output[2:])
-        h = nn.Conv(features, (3, 3), kernel_init=init, dtype=self.dtype)(self.activation(h))
+        h = Conv(features, (3, 3), kernel_init=init, dtype=self.dtype)(self.activation(h))
         return h.reshape(*x.shape[:-3], *self.output)
 
     def _inner(self) -> nn.Module:
         if self.inner == 1:  # a matrix product is faster than a 1x1 convolution
             return nn.Dense(self.channels, dtype=self.dtype)
-        return nn.Conv(self.channels, (self.inner, self.inner), dtype=self.dtype)
+        return Conv(self.channels, (self.inner, self.inner), dtype=self.dtype)
 
     def _context(self, context: Array, ndim: int) -> Array:
         if context.ndim == ndim:
-            return nn.Conv(self.channels, (3, 3), dtype=self.dtype)(context)
+            return Conv(self.channels, (3, 3), dtype=self.dtype)(context)
         return nn.Dense(self.channels, dtype=self.dtype)(context)[..., None, None, :]

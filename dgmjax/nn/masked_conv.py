@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require
+from dgmjax.nn.convolution import convolution
 from dgmjax.types import Array, PyTree
 
 
@@ -233,10 +234,4 @@ def convolve(maps: Array, kernel: Array, rows: tuple[int, int], columns: tuple[i
     With more, the gradient's padding is negative, and XLA's convolution on a CPU (jax 0.10.2)
     then reads memory that is not its own: shift the output instead.
     """
-    return jax.lax.conv_general_dilated(
-        maps,
-        kernel,
-        window_strides=(1, 1),
-        padding=[rows, columns],
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+    return convolution(maps, kernel, padding=(rows, columns))
