@@ -15,7 +15,8 @@ Batch = Mapping[str, Array]
 """A batch: arrays with one leading dimension. `x` is the data; `label`, `mask` and `log_det`
 are optional. `mask[B]` is 1 for real rows and 0 for padding. `log_det[B]` is the log absolute
 determinant of the transforms that made `x` from the original data, so that the density of the
-original is `log_prob(x) + log_det`."""
+original is `log_prob(x) + log_det`. In training a learner adds `step`, a scalar: what schedules
+read (`objectives.schedules`)."""
 
 Metrics = Mapping[str, Array]
 Objective = Callable[..., tuple[Array, Metrics]]

@@ -25,6 +25,7 @@ def char_rnn_shakespeare(
     features: int | None = None,
     layers: int | None = None,
     length: int = 128,
+    dropout: float = 0.4,
     learning_rate: float = 2e-3,
     epochs: int = 10,
     batch_size: int = 32,
@@ -38,6 +39,7 @@ def char_rnn_shakespeare(
       features: units of each layer; 512, or 128 in a transformer, where not given.
       layers: of the network; 1 recurrent layer or 4 blocks of the transformer where not given.
       length: characters of a block.
+      dropout: rate, of each layer.
       learning_rate: peak of the cosine schedule of Adam.
       epochs: passes over the text.
       batch_size: blocks a step.
@@ -55,10 +57,14 @@ def char_rnn_shakespeare(
     if model == "transformer":
         layers, features = layers or 4, features or 128
         family = distributions.families.Categorical(levels)
-        module = models.Transformer(shape, family, features=features, layers=layers)
+        module = models.Transformer(
+            shape, family, features=features, layers=layers, dropout=dropout
+        )
     else:
         layers, features = layers or 1, features or 512
-        module = models.CharRNN(shape[0], levels, features, layers=layers, cell=model)
+        module = models.CharRNN(
+            shape[0], levels, features, layers=layers, cell=model, dropout=dropout
+        )
     steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
     nll = objectives.negative_log_likelihood
     optimiser = training.adam(learning_rate, steps, clip=1.0)

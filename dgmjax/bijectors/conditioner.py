@@ -31,7 +31,7 @@ class AutoregressiveNetwork(Protocol):
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["variables"], meta_fields=["module"]
+    jax.tree_util.register_dataclass, data_fields=["variables", "keys"], meta_fields=["module"]
 )
 @dataclasses.dataclass(frozen=True, eq=False)
 class Conditioner:
@@ -41,16 +41,19 @@ class Conditioner:
       module: hashable and comparable, with `apply(variables, *args, method=None)`: a Flax
         Linen module, or anything of that shape. Part of the tree's structure.
       variables: the module's parameters. Leaves: one may differentiate, stack and scan them.
+      keys: named PRNG keys of a training step (dropout), or None; sampling never uses them.
 
     A closure over a network would be none of that, and would be compiled anew each time.
     """
 
     module: Any
     variables: PyTree
+    keys: PyTree | None = None
 
     def __call__(self, x: Array, context: PyTree | None = None) -> Array:
         """`module.apply(variables, x, context)`."""
-        return self.module.apply(self.variables, x, context)
+        options = {} if self.keys is None else {"rngs": self.keys}
+        return self.module.apply(self.variables, x, context, **options)
 
     def init_carry(self, batch_shape: tuple[int, ...], context: PyTree | None = None) -> PyTree:
         """See `AutoregressiveNetwork`."""

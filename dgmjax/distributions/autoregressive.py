@@ -132,6 +132,10 @@ class Autoregressive(Distribution):
             f"must end in the event shape {self._event_shape}",
             f"shape {tuple(value.shape)}",
         )
+        batch = value.shape[: value.ndim - len(self._event_shape)]
+        if self.batch_shape and batch != self.batch_shape:  # several contexts for one event
+            batch = jnp.broadcast_shapes(batch, self.batch_shape)
+            value = jnp.broadcast_to(value, (*batch, *self._event_shape))
         value = self._reordered(value, self.ordering)
         per_site = self.family(self.params(value)).log_prob(self._sites(value))
         return sum_event(per_site, 1)

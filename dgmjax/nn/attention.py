@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from dgmjax.errors import require
 from dgmjax.nn.causal import Chain, Pointwise, Residual
+from dgmjax.nn.dropout import Dropout
 from dgmjax.types import Array, PyTree
 
 
@@ -89,15 +90,20 @@ class CausalAttention(nn.Module):
         return {"keys": keys, "values": values}, out.reshape(h.shape)
 
 
-def transformer_block(features: int, heads: int, length: int, widening: int = 4) -> Chain:
+def transformer_block(
+    features: int, heads: int, length: int, widening: int = 4, dropout: float = 0.0
+) -> Chain:
     """h + attention(norm(h)), then h + MLP(norm(h)): normalisation comes first in both.
+
+    With `dropout`, what each adds is thinned in training.
 
     "On Layer Normalization in the Transformer Architecture" (Xiong et al., 2020), Figure 1b.
     """
+    noise = (Pointwise(Dropout(dropout)),) if dropout else ()
     attention = (Pointwise(nn.LayerNorm()), CausalAttention(features, heads, length))
     wide, narrow = nn.Dense(widening * features), nn.Dense(features)
     mlp = (Pointwise(nn.LayerNorm()), Pointwise(wide), Pointwise(nn.gelu), Pointwise(narrow))
-    return Chain((Residual(Chain(attention)), Residual(Chain(mlp))))
+    return Chain((Residual(Chain((*attention, *noise))), Residual(Chain((*mlp, *noise)))))
 
 
 def _check_length(h: Array, length: int) -> None:

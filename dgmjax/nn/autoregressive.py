@@ -19,8 +19,9 @@ def bind_network(network: nn.Module) -> Conditioner:
     the network of `distributions.Autoregressive` and of the bijectors. The submodule must have
     its parameters: call it once while initialising.
     """
+    keys = {"dropout": network.make_rng("dropout")} if network.has_rng("dropout") else None
     module, variables = network.unbind()
-    return Conditioner(module, variables)
+    return Conditioner(module, variables, keys)
 
 
 def run_steps(network: Any, sites: Array, num_sites: int, context: Array | None = None) -> Array:

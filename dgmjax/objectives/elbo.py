@@ -3,38 +3,27 @@
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 
 from dgmjax.errors import require
+from dgmjax.objectives.divergences import KL, kl_divergence, kl_terms, masked_batch_mean
 from dgmjax.objectives.likelihood import original_units
+from dgmjax.objectives.schedules import Scheduled, scheduled
 from dgmjax.types import Array, Batch, Key, Metrics
 
-KL = Literal["auto", "analytic", "sampled"]
+__all__ = ["KL", "elbo", "given", "kl_divergence"]
+
+Per = Literal["dimension", "latent", "total"]
 
 
-def kl_divergence(q, p, z: Array, kl: KL = "auto", log_q: Array | None = None) -> Array:
-    """KL(q || p) in nats: analytic where distrax knows it, else log q(z) - log p(z) at `z`.
+def given(model, batch: Batch):
+    """The latent-variable model of this batch.
 
-    Args:
-      q, p: distributions over the same event.
-      z: samples of q, `[K, *batch, *event]`, used by the sampled form, which averages over K.
-      log_q: log q(z), `[K, *batch]`, where it is known already: a flow gives it with its samples,
-        and would otherwise have to be inverted.
-      kl: "analytic" raises where no closed form is known; "auto" falls back to samples.
+    A model that reads more of a batch than `x` (a class, a second modality, earlier frames) has
+    `given(batch)`, which returns an object with `prior()`, `posterior(x)` and `likelihood(z)`,
+    or `log_joint(x, z)`.
     """
-    require(kl in ("auto", "analytic", "sampled"), "kl", "must be auto, analytic or sampled", kl)
-    if kl != "sampled":
-        try:
-            return q.kl_divergence(p)
-        except NotImplementedError:
-            require(
-                kl == "auto",
-                "kl",
-                "has no closed form for these distributions",
-                f"KL({q.name} || {p.name})",
-                'Use kl="sampled" or "auto".',
-            )
-    log_q = q.log_prob(z) if log_q is None else log_q
-    return (log_q - p.log_prob(z)).mean(0)
+    return model.given(batch) if hasattr(model, "given") else model
 
 
 def elbo(
@@ -42,25 +31,39 @@ def elbo(
     batch: Batch,
     key: Key,
     *,
-    beta: float | Array = 1.0,
+    beta: Scheduled = 1.0,
     num_samples: int = 1,
     kl: KL = "auto",
+    free_bits: float = 0.0,
+    free_bits_per: Per = "dimension",
 ) -> tuple[Array, Metrics]:
     """-(E_q[log p(x | z)] - beta KL(q(z | x) || p(z))), in nats per example.
 
+    With free bits lambda, the divergence of each group j of latents counts as
+    max(lambda, mean over the batch of KL_j): below lambda nats a group costs nothing more, and
+    has no gradient.
+
     Args:
       model: with `prior()`, `posterior(x)` and `likelihood(z)`.
-      beta: weight of the KL term; 1 is the bound on log p(x). The metric `elbo` always has
-        weight 1, so that training and validation mean the same.
+      beta: weight of the KL term, a number or a schedule of the training step (warm-up); 1 is the
+        bound on log p(x). The metric `elbo` always has weight 1 and no free bits, so that
+        training and validation mean the same.
       num_samples: posterior samples the expectation averages over, at least 1.
       kl: closed form, samples, or whichever there is.
+      free_bits: lambda, in nats, at least 0.
+      free_bits_per: what a group is: a dimension, a named latent of a hierarchy, or all together.
 
     Returns:
-      loss `[B]`; metrics `elbo`, `log_likelihood`, `kl`, each `[B]`.
+      loss `[B]`; metrics `elbo`, `log_likelihood`, `kl`, each `[B]`, and in a hierarchy
+      `kl_{name}` of each latent.
 
-    Source: Kingma & Welling 2014, equation 3; beta: Higgins et al., "beta-VAE", 2017, equation 4.
+    Source: Kingma & Welling 2014, equation 3; beta: Higgins et al., "beta-VAE", 2017, equation 4;
+    free bits: Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow",
+    2016, equation 15; warm-up: Bowman et al., "Generating Sentences from a Continuous Space", 2016.
     """
     require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
+    require(free_bits >= 0, "free_bits", "must not be negative", free_bits)
+    model = given(model, batch)
     q, p = model.posterior(batch["x"]), model.prior()
     z, log_q = q.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
     # One sample loses its axis: networks over [1, B] cost more to differentiate than over [B].
@@ -68,10 +71,29 @@ def elbo(
     log_likelihood = model.likelihood(latent).log_prob(batch["x"])
     log_likelihood = log_likelihood if num_samples == 1 else log_likelihood.mean(0)
     log_likelihood = log_likelihood + original_units(batch)
-    divergence = kl_divergence(q, p, z, kl, log_q)
+    apart = free_bits > 0 and free_bits_per == "dimension"
+    terms = kl_terms(q, p, z, kl, log_q, dimensions=apart)
+    summed = {name: _sum_dimensions(term) if apart else term for name, term in terms.items()}
+    divergence = sum(summed.values())
     metrics = {
         "elbo": log_likelihood - divergence,
         "log_likelihood": log_likelihood,
         "kl": divergence,
     }
-    return beta * divergence - log_likelihood, metrics
+    if len(terms) > 1:
+        metrics |= {f"kl_{name}": term for name, term in summed.items()}
+    cost = divergence
+    if free_bits > 0:
+        groups = {"total": divergence} if free_bits_per == "total" else terms
+        cost = sum(_at_least(free_bits, term, batch.get("mask")) for term in groups.values())
+    return scheduled(beta, batch) * cost - log_likelihood, metrics
+
+
+def _sum_dimensions(term: Array) -> Array:
+    return term.reshape(len(term), -1).sum(-1)
+
+
+def _at_least(floor: float, term: Array, mask: Array | None) -> Array:
+    """max(floor, batch mean) of each group of `term[B, *groups]`, `[B]`, with the same mean."""
+    above = masked_batch_mean(term, mask) > floor
+    return _sum_dimensions(jnp.where(above, term, floor))

@@ -1,49 +1,208 @@
 """Importance-weighted bounds, in bounded memory for any number of samples."""
 
+import math
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require
+from dgmjax.objectives.divergences import hold
+from dgmjax.objectives.elbo import given
 from dgmjax.objectives.likelihood import original_units
 from dgmjax.types import Array, Batch, Key, Metrics
 
+Gradient = Literal["total", "stl", "dreg"]
 
-def log_weights(model, batch: Batch, key: Key, *, num_samples: int) -> Array:
+
+def log_weights(
+    model, batch: Batch, key: Key, *, num_samples: int, gradient: Gradient = "total"
+) -> Array:
     """log w_k = log p(x, z_k) - log q(z_k | x) with z_k ~ q(z | x), `[K, B]`, in nats.
 
-    Uses `model.log_joint(x, z)` where the model has it, else prior and likelihood.
+    Uses `model.log_joint(x, z)` where the model has it, else prior and likelihood. `gradient`
+    changes what flows backwards and never the value, see `iwae`.
     """
-    x = batch["x"]
-    z, log_q = model.posterior(x).sample_and_log_prob(seed=key, sample_shape=(num_samples,))
+    require(
+        gradient in ("total", "stl", "dreg"),
+        "gradient",
+        "must be 'total', 'stl' or 'dreg'",
+        repr(gradient),
+    )
+    starting = hasattr(model, "is_initializing") and model.is_initializing()
+    model, x = given(model, batch), batch["x"]
+    q = model.posterior(x)
+    z, log_q = q.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
+    units = original_units(batch)
+    if gradient == "total" or starting:
+        return log_joint(model, x, z) - log_q + units
+    held = hold(q)
+    if gradient == "stl":
+        return log_joint(model, x, z) - held.log_prob(z) + units
+    fixed = jax.lax.stop_gradient(z)
+    log_w, pullback = jax.vjp(lambda z: log_joint(model, x, z) - held.log_prob(z), fixed)
+    weights = jax.nn.softmax(jax.lax.stop_gradient(log_w), axis=0)
+    (slope,) = pullback(weights)
+    # The bound's own weights make of this the squared weights of the path's gradient.
+    path = sum(
+        (jax.lax.stop_gradient(s) * (a - b)).reshape(*log_w.shape, -1).sum(-1)
+        for s, a, b in zip(*map(jax.tree.leaves, (slope, z, fixed)), strict=True)
+    )
+    return log_w + path + units
+
+
+def log_joint(model, x: Array, z) -> Array:
+    """log p(x, z) in nats: the model's own, or prior and likelihood."""
     if hasattr(model, "log_joint"):
-        log_p = model.log_joint(x, z)
-    else:
-        log_p = model.prior().log_prob(z) + model.likelihood(z).log_prob(x)
-    return log_p - log_q + original_units(batch)
+        return model.log_joint(x, z)
+    return model.prior().log_prob(z) + model.likelihood(z).log_prob(x)
 
 
-def iwae(model, batch: Batch, key: Key, *, num_samples: int = 1) -> tuple[Array, Metrics]:
-    """-L_K = -log (1/K) sum_k w_k, in nats per example; K = 1 is the ELBO with a sampled KL.
+def log_mean_exp(log_w: Array) -> Array:
+    """log (1/K) sum_k w_k over the first axis."""
+    return jax.nn.logsumexp(log_w, axis=0) - jnp.log(log_w.shape[0])
 
-    E[L_1] <= E[L_K] <= log p(x), rising with K.
 
-    Returns:
-      loss `[B]`; metrics `bound` (L_K), `elbo` (mean of log w) and `effective_sample_size`
-      ((sum w)^2 / sum w^2, between 1 and K), each `[B]`.
-
-    Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016,
-    equations 8 and 14.
-    """
-    require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
-    log_w = log_weights(model, batch, key, num_samples=num_samples)
-    bound = jax.nn.logsumexp(log_w, axis=0) - jnp.log(num_samples)
+def weight_metrics(log_w: Array) -> Metrics:
+    """`elbo` (mean of log w) and `effective_sample_size` of weights `[K, B]`."""
     normalised = jax.nn.softmax(jax.lax.stop_gradient(log_w), axis=0)
-    metrics = {
-        "bound": bound,
+    return {
         "elbo": log_w.mean(0),
         "effective_sample_size": 1.0 / (normalised**2).sum(0),
     }
-    return -bound, metrics
+
+
+def iwae(
+    model,
+    batch: Batch,
+    key: Key,
+    *,
+    num_samples: int = 1,
+    num_bounds: int = 1,
+    elbo_weight: float = 0.0,
+    gradient: Gradient = "total",
+) -> tuple[Array, Metrics]:
+    """-L_K = -log (1/K) sum_k w_k, in nats per example; K = 1 is the ELBO with a sampled KL.
+
+    E[L_1] <= E[L_K] <= log p(x), rising with K. With `num_bounds` M, the average of M bounds of K
+    samples each (MIWAE); with `elbo_weight` b, (1 - b) L_K + b L_1 (CIWAE). Two players, the
+    networks of the posterior trained with one (M, K) and those of the model with another, make
+    partially importance-weighted autoencoding (PIWAE).
+
+    Args:
+      num_samples: K, at least 1.
+      num_bounds: M, at least 1.
+      elbo_weight: b, in [0, 1].
+      gradient: of the bound with respect to the posterior's parameters. "total": as automatic
+        differentiation has it. "stl" (sticking the landing): without the score of q, which is zero
+        in expectation at K = 1 (for K > 1 the result is biased). "dreg" (doubly reparameterised):
+        sum_k (w_k / sum w)^2 d log w_k / dz_k dz_k / dphi, unbiased, with a signal-to-noise ratio
+        that rises with K where that of "total" falls. A prior that shares the posterior's
+        parameters has its own gradient besides, in all three.
+
+    Returns:
+      loss `[B]`; metrics `bound`, `elbo` (mean of log w) and `effective_sample_size`
+      ((sum w)^2 / sum w^2, between 1 and M K), each `[B]`.
+
+    Sources: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, equations 8
+    and 14; Roeder, Wu & Duvenaud, "Sticking the Landing", 2017, equation 7; Tucker, Lawson, Gu &
+    Maddison, "Doubly Reparameterized Gradient Estimators", 2019, equation 8; Rainforth et al.,
+    "Tighter Variational Bounds are Not Necessarily Better", 2018, section 5.
+    """
+    require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
+    require(num_bounds >= 1, "num_bounds", "must be at least 1", num_bounds)
+    require(0.0 <= elbo_weight <= 1.0, "elbo_weight", "must be in [0, 1]", elbo_weight)
+    require(
+        gradient != "dreg" or (num_bounds == 1 and elbo_weight == 0.0),
+        "gradient",
+        "'dreg' is that of one bound: num_bounds=1 and elbo_weight=0",
+        (num_bounds, elbo_weight),
+    )
+    total = num_bounds * num_samples
+    log_w = log_weights(model, batch, key, num_samples=total, gradient=gradient)
+    grouped = log_w.reshape(num_samples, num_bounds, *log_w.shape[1:])
+    bound = log_mean_exp(grouped).mean(0)
+    if elbo_weight:
+        bound = (1.0 - elbo_weight) * bound + elbo_weight * log_w.mean(0)
+    return -bound, {"bound": bound, **weight_metrics(log_w)}
+
+
+def renyi(
+    model, batch: Batch, key: Key, *, alpha: float, num_samples: int = 5
+) -> tuple[Array, Metrics]:
+    """-L_alpha = -1 / (1 - alpha) log (1/K) sum_k w_k^(1 - alpha), in nats per example.
+
+    alpha = 0 is the bound L_K of `iwae`, alpha -> 1 the ELBO; -inf is the largest log-weight
+    (VR-max) and inf the smallest. For 0 <= alpha < 1 and K -> infinity a lower bound on
+    log p(x), for alpha < 0 an upper bound, which is not to be maximised: see
+    `chi_upper_bound`.
+
+    Args:
+      alpha: any number but 1, where the formula is singular.
+      num_samples: K, at least 1.
+
+    Returns:
+      loss `[B]`; metrics `bound`, `elbo` and `effective_sample_size`, each `[B]`.
+
+    Source: Li & Turner, "Renyi Divergence Variational Inference", 2016, equation 10.
+    """
+    require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
+    require(
+        alpha != 1.0,
+        "alpha",
+        "must not be 1, where the bound is a limit: the ELBO",
+        alpha,
+        "Use objectives.elbo.",
+    )
+    log_w = log_weights(model, batch, key, num_samples=num_samples)
+    if alpha == -math.inf:
+        bound = log_w.max(0)
+    elif alpha == math.inf:
+        bound = log_w.min(0)
+    else:
+        bound = log_mean_exp((1.0 - alpha) * log_w) / (1.0 - alpha)
+    return -bound, {"bound": bound, **weight_metrics(log_w)}
+
+
+def chi_upper_bound(
+    model, batch: Batch, key: Key, *, power: float = 2.0, num_samples: int = 5
+) -> tuple[Array, Metrics]:
+    """CUBO_n = 1/n log (1/K) sum_k w_k^n, in nats per example: the Renyi bound at alpha = 1 - n.
+
+    In the limit of many samples an upper bound on log p(x); minimising it fits q to the
+    posterior by the chi divergence, which covers it where the ELBO's q is too narrow. For
+    training q alone: the parameters of p would lower the evidence (give the player the
+    posterior's parameters).
+
+    Args:
+      power: n, at least 1.
+
+    Source: Dieng, Tran, Ranganath, Paisley & Blei, "Variational Inference via chi Upper Bound
+    Minimization", 2017, equation 3.
+    """
+    require(power >= 1, "power", "must be at least 1", power)
+    loss, metrics = renyi(model, batch, key, alpha=1.0 - power, num_samples=num_samples)
+    return -loss, metrics
+
+
+def wake_phase(model, batch: Batch, key: Key, *, num_samples: int = 5) -> tuple[Array, Metrics]:
+    """-sum_k (w_k / sum w) log q(z_k | x), weights and samples held: KL(p(z | x) || q) up to q-free
+    terms, by self-normalised importance sampling, in nats per example.
+
+    The other direction of the divergence: q covers all modes of the posterior. For training q
+    alone, beside a player that trains p by `iwae` (reweighted wake-sleep).
+
+    Source: Bornschein & Bengio, "Reweighted Wake-Sleep", 2015, equation 7.
+    """
+    require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
+    model, x = given(model, batch), batch["x"]
+    q = model.posterior(x)
+    z, log_q = q.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
+    z = jax.lax.stop_gradient(z)
+    log_w = jax.lax.stop_gradient(log_joint(model, x, z) - log_q)
+    loss = -(jax.nn.softmax(log_w, axis=0) * q.log_prob(z)).sum(0)
+    bound = log_mean_exp(log_w) + original_units(batch)
+    return loss, {"bound": bound, **weight_metrics(log_w + original_units(batch))}
 
 
 def importance_bound(

@@ -207,20 +207,21 @@ class GradientLearner:
         params = _select(state.params, player.params)
 
         def loss_fn(params, fixed, batch, key):
-            others, collections = fixed
+            others, collections, step = fixed
             (loss, metrics), collections = self.module.apply(
                 {"params": {**others, **params}, **collections},
-                batch,
+                {**batch, "step": step},
                 key,
                 method=player.objective,
                 mutable=list(collections),
+                rngs={"dropout": jax.random.fold_in(key, 0)},
             )
             _check_per_example(name, loss, batch)
             mask = batch.get("mask")
             metrics = {k: masked_mean(v, mask) for k, v in metrics.items()}
             return masked_mean(loss, mask), (metrics, collections)
 
-        fixed = (state.params, state.collections)
+        fixed = (state.params, state.collections, state.step)
         value, grads = self.gradients(loss_fn, params, fixed, batch, key)
         loss, (metrics, collections) = value
         norm = optax.tree.norm(grads)

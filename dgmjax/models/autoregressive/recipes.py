@@ -14,6 +14,7 @@ from dgmjax.models.autoregressive.model import AutoregressiveModel
 from dgmjax.nn.attention import Positions, transformer_block
 from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual
 from dgmjax.nn.conditioning import AddContext
+from dgmjax.nn.dropout import Dropout
 from dgmjax.nn.embeddings import Table, scaled
 from dgmjax.nn.masked_conv import masked_convolution
 from dgmjax.nn.nade import NADENetwork
@@ -99,6 +100,7 @@ def RecurrentModel(
     features: int = 128,
     layers: int = 1,
     cell: str = "lstm",
+    dropout: float = 0.0,
     context_features: int = 0,
     site_bias: bool = False,
     **options,
@@ -111,6 +113,7 @@ def RecurrentModel(
       features: units of each layer.
       layers: number of layers; those after the first add their input.
       cell: "lstm" or "gru".
+      dropout: rate, in training, of what each layer reads and of what the last returns.
       context_features: length of a context that is added to what the first layer reads.
       site_bias: see `nn.CausalNetwork`.
       options: of `AutoregressiveModel`.
@@ -119,8 +122,12 @@ def RecurrentModel(
     raster order, van den Oord et al. 2016, section 3.
     """
     _positive(features=features, layers=layers)
-    parts: list[nn.Module] = [Recurrent(features, cell)]
-    parts += [Residual(Recurrent(features, cell)) for _ in range(layers - 1)]
+    noise: list[nn.Module] = [Pointwise(Dropout(dropout))] if dropout else []
+    parts: list[nn.Module] = [*noise, Recurrent(features, cell)]
+    for _ in range(layers - 1):
+        layer = Recurrent(features, cell)
+        parts.append(Residual(Chain((*noise, layer)) if dropout else layer))
+    parts += noise
     network = _sequence(event_shape, family, features, parts, context_features, site_bias)
     return AutoregressiveModel(
         tuple(event_shape), network, family, context_features=context_features, **options
@@ -148,6 +155,7 @@ def Transformer(
     features: int = 128,
     layers: int = 4,
     heads: int = 4,
+    dropout: float = 0.0,
     context_features: int = 0,
     site_bias: bool = False,
     **options,
@@ -157,14 +165,16 @@ def Transformer(
     Args: see `RecurrentModel`.
       layers: blocks of attention and MLP.
       heads: of the attention, a divisor of `features`.
+      dropout: rate, in training, of the embedding and of what each sub-layer adds.
 
     Source: Vaswani et al., "Attention Is All You Need", 2017; with normalisation first (Radford
     et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.3).
     """
     _positive(features=features, layers=layers, heads=heads)
     length = math.prod(event_shape[: len(event_shape) - family.event_ndims])
-    parts: list[nn.Module] = [Positions(length, features)]
-    parts += [transformer_block(features, heads, length) for _ in range(layers)]
+    noise: list[nn.Module] = [Pointwise(Dropout(dropout))] if dropout else []
+    parts: list[nn.Module] = [Positions(length, features), *noise]
+    parts += [transformer_block(features, heads, length, dropout=dropout) for _ in range(layers)]
     parts.append(Pointwise(nn.LayerNorm()))
     network = _sequence(event_shape, family, features, parts, context_features, site_bias, True)
     return AutoregressiveModel(

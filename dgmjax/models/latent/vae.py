@@ -22,21 +22,24 @@ class VAE(nn.Module):
     independently of each other.
 
     Attributes:
-      latent: length of z.
-      encoder: `x[..., *event]` -> parameters `[..., latent, posterior_family.num_params]`.
-      decoder: `z[..., latent]` -> parameters `[..., *event, observation.num_params]`.
+      latent: length of z, or its shape.
+      encoder: `x[..., *event]` -> parameters `[..., *latent, posterior_family.num_params]`.
+      decoder: `z[..., *latent]` -> parameters `[..., *event, observation.num_params]`.
       observation: family of a site of x.
       posterior_family: family of a dimension of z.
-      prior_model: density module of z; N(0, I) where None.
+      prior_model: density module of z; N(0, I) where None. One with `reads_posterior` (such as
+        `VampPrior`) is called with the posterior instead of a context.
       posterior_model: conditional density module of z, whose context is what the encoder
         returns, `[..., C]`: a `Flow` over `ConditionalNormal`. None for `posterior_family`.
+      likelihood_model: conditional density module of x, whose context is what the decoder
+        returns, `[..., C]`: an autoregressive decoder. None for `observation`.
       event_ndims: rank of x.
 
     Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, equation 3; Rezende,
     Mohamed & Wierstra, "Stochastic Backpropagation", 2014.
     """
 
-    latent: int
+    latent: int | tuple[int, ...]
     encoder: nn.Module
     decoder: nn.Module
     observation: Family = Bernoulli()
@@ -44,23 +47,34 @@ class VAE(nn.Module):
     prior_model: nn.Module | None = None
     event_ndims: int = 3
     posterior_model: nn.Module | None = None
+    likelihood_model: nn.Module | None = None
 
     def setup(self):
-        self.prior_module = self.prior_model or StandardNormal((self.latent,))
+        self.prior_module = self.prior_model or StandardNormal(self.latent_shape)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Event shape of z."""
+        return (self.latent,) if isinstance(self.latent, int) else tuple(self.latent)
 
     def prior(self) -> distrax.Distribution:
-        """p(z), event shape `[latent]`."""
+        """p(z), event shape `latent_shape`."""
+        if getattr(self.prior_module, "reads_posterior", False):
+            return self.prior_module(self.posterior)
         return self.prior_module()
 
     def posterior(self, x: Array) -> distrax.Distribution:
         """q(z | x) for `x[..., *event]`, batch shape `[...]`."""
         if self.posterior_model is not None:
             return self.posterior_model(self.encoder(x))
-        return distrax.Independent(self.posterior_family(as_float(self.encoder(x))), 1)
+        sites = self.posterior_family(as_float(self.encoder(x)))
+        return distrax.Independent(sites, len(self.latent_shape))
 
     def likelihood(self, z: Array) -> distrax.Distribution:
-        """p(x | z) for `z[..., latent]`, batch shape `[...]`."""
+        """p(x | z) for `z[..., *latent]`, batch shape `[...]`."""
         params = self.decoder(z)
+        if self.likelihood_model is not None:
+            return self.likelihood_model(params)
         sites = params.shape[params.ndim - 1 - self.event_ndims + self.observation.event_ndims : -1]
         return Factorised(self.observation, params, (*sites, *self.observation.site_shape))
 
@@ -75,12 +89,20 @@ class VAE(nn.Module):
         return self.likelihood(z).sample(seed=x_key)
 
     def mean(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
-        """E[x | z] with z ~ p(z): what figures show."""
-        return self.likelihood(self.prior().sample(seed=key, sample_shape=sample_shape)).mean()
+        """E[x | z] with z ~ p(z): what figures show (a draw, where the mean is not known)."""
+        z_key, x_key = jax.random.split(key)
+        return self._shown(self.prior().sample(seed=z_key, sample_shape=sample_shape), x_key)
 
     def reconstruct(self, x: Array, key: Key) -> Array:
-        """E[x' | z] with z ~ q(z | x)."""
-        return self.likelihood(self.posterior(x).sample(seed=key)).mean()
+        """E[x' | z] with z ~ q(z | x) (a draw, where the mean is not known)."""
+        z_key, x_key = jax.random.split(key)
+        return self._shown(self.posterior(x).sample(seed=z_key), x_key)
+
+    def _shown(self, z: Array, key: Key) -> Array:
+        likelihood = self.likelihood(z)
+        if self.likelihood_model is None:
+            return likelihood.mean()
+        return likelihood.sample(seed=key)
 
 
 def dense_vae(

@@ -1,0 +1,124 @@
+"""KL divergences between a posterior and a prior, term by term."""
+
+from typing import Any, Literal
+
+import distrax
+import jax
+import jax.numpy as jnp
+
+from dgmjax.distributions.ancestral import Ancestral
+from dgmjax.errors import require
+from dgmjax.types import Array
+
+KL = Literal["auto", "analytic", "sampled"]
+
+
+def kl_divergence(q, p, z: Array, kl: KL = "auto", log_q: Array | None = None) -> Array:
+    """KL(q || p) in nats: analytic where a closed form is known, else log q(z) - log p(z) at `z`.
+
+    Args:
+      q, p: distributions over the same event.
+      z: samples of q, `[K, *batch, *event]`, used by the sampled form, which averages over K.
+      log_q: log q(z), `[K, *batch]`, where it is known already: a flow gives it with its samples,
+        and would otherwise have to be inverted.
+      kl: "analytic" raises where no closed form is known; "auto" falls back to samples.
+    """
+    _check_events(q, p)
+    if kl == "sampled" or not (analytic := _analytic(q, p, kl)):
+        log_q = q.log_prob(z) if log_q is None else log_q
+        return (log_q - p.log_prob(z)).mean(0)
+    return analytic[0]
+
+
+def kl_terms(
+    q, p, z: Any, kl: KL = "auto", log_q: Array | None = None, dimensions: bool = False
+) -> dict[str, Array]:
+    """The KL divergence by named latent, `[*batch]` each; their sum is the whole.
+
+    One latent is named "z". Where q and p are chains of the same latents in the same order
+    (`distributions.Ancestral`), each has the term KL(q(z_i | z_<i, x) || p(z_i | z_<i)), in
+    closed form along the sampled path where there is one. Chains of different order have no
+    term that is a divergence by itself, and count as one, "z".
+
+    Args:
+      dimensions: keep the dimensions apart, `[*batch, *event]`.
+
+    Raises:
+      DgmjaxError: `dimensions` of distributions whose dimensions are not independent.
+    """
+    if isinstance(q, Ancestral) and isinstance(p, Ancestral) and q.names == p.names:
+        return {
+            name: _one(q.conditional(name, z), p.conditional(name, z), z[name], kl, dimensions)
+            for name in q.names
+        }
+    if not dimensions:
+        return {"z": kl_divergence(q, p, z, kl, log_q)}
+    return {"z": _by_dimension(q, p, z, kl)}
+
+
+def _one(q, p, z: Array, kl: KL, dimensions: bool) -> Array:
+    """One link of a chain, whose batch may have the axis of the samples, which is averaged."""
+    term = _by_dimension(q, p, z, kl) if dimensions else kl_divergence(q, p, z, kl)
+    event = len(q.event_shape) if dimensions else 0
+    sampled = z.ndim - len(q.event_shape)
+    return term.mean(0) if term.ndim - event == sampled else term
+
+
+def _by_dimension(q, p, z: Array, kl: KL) -> Array:
+    independent = isinstance(q, distrax.Independent) and isinstance(p, distrax.Independent)
+    require(
+        independent,
+        "free_bits_per",
+        "must be 'latent' or 'total' where dimensions are not independent of each other",
+        f"{q.name} and {p.name}",
+    )
+    _check_events(q, p)
+    q, p = q.distribution, p.distribution
+    if kl == "sampled" or not (analytic := _analytic(q, p, kl)):
+        return (q.log_prob(z) - p.log_prob(z)).mean(0)
+    return analytic[0]
+
+
+def _analytic(q, p, kl: KL) -> tuple[Array] | tuple[()]:
+    """The closed form, or nothing where there is none."""
+    require(kl in ("auto", "analytic", "sampled"), "kl", "must be auto, analytic or sampled", kl)
+    try:
+        return (q.kl_divergence(p),)
+    except NotImplementedError:
+        require(
+            kl == "auto",
+            "kl",
+            "has no closed form for these distributions",
+            f"KL({q.name} || {p.name})",
+            'Use kl="sampled" or "auto".',
+        )
+        return ()
+
+
+def _check_events(q, p) -> None:
+    if isinstance(q, Ancestral) or isinstance(p, Ancestral):
+        names = [sorted(d.names) if isinstance(d, Ancestral) else d.event_shape for d in (q, p)]
+        same = names[0] == names[1]
+    else:
+        names = [tuple(q.event_shape), tuple(p.event_shape)]
+        same = names[0] == names[1]
+    require(
+        same,
+        "prior",
+        f"must be over the latents of the posterior, {names[0]}",
+        names[1],
+        "Give the prior and the posterior the same latent shape.",
+    )
+
+
+def hold(distribution):
+    """The distribution with its parameters held fixed: gradients reach it through values only."""
+    return jax.tree.map(jax.lax.stop_gradient, distribution)
+
+
+def masked_batch_mean(values: Array, mask: Array | None) -> Array:
+    """Mean over the first axis, padding (mask 0) left out."""
+    if mask is None:
+        return values.mean(0)
+    weights = mask.reshape(-1, *[1] * (values.ndim - 1))
+    return (values * weights).sum(0) / jnp.maximum(mask.sum(), 1)

@@ -1,0 +1,70 @@
+"""The maximum mean discrepancy between two sets of samples."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from dgmjax.errors import require
+from dgmjax.types import Array
+
+Kernel = Literal["rbf", "imq"]
+IMQ_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+
+def squared_distances(x: Array, y: Array) -> Array:
+    """|x_i - y_j|^2 of `x[N, D]` and `y[M, D]`, `[N, M]`."""
+    squared = (x**2).sum(-1)[:, None] - 2.0 * x @ y.T + (y**2).sum(-1)[None]
+    return jnp.maximum(squared, 0.0)
+
+
+def gram(x: Array, y: Array, kernel: Kernel = "imq", bandwidth: float | None = None) -> Array:
+    """k(x_i, y_j), `[N, M]`.
+
+    "rbf": exp(-|x - y|^2 / (2 h)), h = D where not given. "imq", the inverse multiquadratic:
+    sum_s s h / (s h + |x - y|^2) over s = 0.1, 0.2, 0.5, 1, 2, 5, 10, h = 2 D where not given,
+    the expected squared distance of two standard normal points.
+
+    Source: Tolstikhin, Bousquet, Gelly & Schoelkopf, "Wasserstein Auto-Encoders", 2018, section 4.
+    """
+    require(kernel in ("rbf", "imq"), "kernel", "must be 'rbf' or 'imq'", repr(kernel))
+    require(bandwidth is None or bandwidth > 0, "bandwidth", "must be positive", bandwidth)
+    squared, size = squared_distances(x, y), x.shape[-1]
+    if kernel == "rbf":
+        return jnp.exp(-squared / (2.0 * (bandwidth or size)))
+    h = bandwidth or 2.0 * size
+    return sum(s * h / (s * h + squared) for s in IMQ_SCALES)
+
+
+def mmd(
+    x: Array,
+    y: Array,
+    weights: Array | None = None,
+    *,
+    kernel: Kernel = "imq",
+    bandwidth: float | None = None,
+) -> Array:
+    """MMD^2 = E k(x, x') - 2 E k(x, y) + E k(y, y') over pairs of different samples (unbiased).
+
+    Args:
+      x: `[N, D]`, N at least 2.
+      y: `[M, D]`, M at least 2.
+      weights: 1 for rows of x that count and 0 for padding, `[N]`.
+      kernel, bandwidth: see `gram`.
+
+    Returns:
+      a scalar, which may be negative where the two agree.
+
+    Source: Gretton, Borgwardt, Rasch, Schoelkopf & Smola, "A Kernel Two-Sample Test", 2012,
+    equation 3.
+    """
+    for name, points in (("x", x), ("y", y)):
+        sound = points.ndim == 2 and len(points) >= 2
+        require(sound, name, "must be [N, D] with N at least 2", f"shape {points.shape}")
+    w = jnp.ones(len(x)) if weights is None else weights
+    total, pairs = w.sum(), len(y) * (len(y) - 1)
+    k_xx, k_yy = gram(x, x, kernel, bandwidth), gram(y, y, kernel, bandwidth)
+    off = 1.0 - jnp.eye(len(x))
+    xx = (w[:, None] * w[None] * off * k_xx).sum() / jnp.maximum(total * (total - 1.0), 1.0)
+    yy = (k_yy.sum() - jnp.trace(k_yy)) / pairs
+    xy = (w[:, None] * gram(x, y, kernel, bandwidth)).sum() / jnp.maximum(total * len(y), 1.0)
+    return xx - 2.0 * xy + yy
