@@ -19,6 +19,7 @@ class MLP(nn.Module):
       event_ndims: trailing axes of `x` that make one input; they are flattened.
       zero_output: start with an output of zero (a flow layer then starts as the identity).
       activate_output: apply the activation to the output as well (features, not parameters).
+      skip: every layer after the first reads the input besides (generative skip connections).
       dtype: of the computation; parameters stay float32.
     """
 
@@ -29,6 +30,7 @@ class MLP(nn.Module):
     zero_output: bool = False
     activate_output: bool = False
     dtype: jnp.dtype | None = None
+    skip: bool = False
 
     @nn.compact
     def __call__(self, x: Array, context: Array | None = None) -> Array:
@@ -44,8 +46,11 @@ class MLP(nn.Module):
         if context is not None:
             wide = jnp.broadcast_to(context, (*batch, context.shape[-1]))
             h = jnp.concatenate([h, wide.reshape(len(h), -1)], -1)
-        for units in self.hidden:
-            h = self.activation(nn.Dense(units, dtype=self.dtype)(h))
+        first = h
+        again = lambda h: jnp.concatenate([h, first], -1) if self.skip else h
+        for layer, units in enumerate(self.hidden):
+            h = self.activation(nn.Dense(units, dtype=self.dtype)(again(h) if layer else h))
+        h = again(h) if self.hidden else h
         init = nn.initializers.zeros if self.zero_output else nn.initializers.lecun_normal()
         h = nn.Dense(math.prod(self.output), dtype=self.dtype, kernel_init=init)(h)
         h = self.activation(h) if self.activate_output else h

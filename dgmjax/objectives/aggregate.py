@@ -16,6 +16,7 @@ from dgmjax.objectives.divergences import kl_terms
 from dgmjax.objectives.elbo import given
 from dgmjax.objectives.likelihood import original_units
 from dgmjax.objectives.mmd import Kernel, mmd
+from dgmjax.objectives.posterior_samples import posterior_samples
 from dgmjax.types import Array, Batch, Key, Metrics
 
 # D_f(q || p) = E_q[f(r) / r] with r = q / p, as a function of log r.
@@ -58,19 +59,29 @@ def aggregate_divergence(
     divergence: Divergence = "mmd",
     mask: Array | None = None,
     *,
+    weights: Array | None = None,
     kernel: Kernel = "imq",
     bandwidth: float | None = None,
 ) -> Array:
     """D(q(z) || p(z)) of the aggregated posterior, estimated from one batch; a scalar.
 
-    "mmd" compares `z[B, *event]` with as many samples of the prior. The f-divergences are
+    "mmd" compares `z[C B, *event]`, C samples for each row of the batch (C slowest), with as many
+    samples of the prior. The f-divergences are
     E_q[f(r) / r] with r = q(z) / p(z), where q(z) is the mixture over the batch: in nats for
     "kl", "reverse_kl" (KL(p || q)) and "jensen_shannon", which is at most log 2.
+
+    Args:
+      mask: rows of the batch that count, `[B]`.
+      weights: of the rows of z, `[C B]`, see `posterior_samples`.
     """
+    rows = jnp.ones(q.batch_shape) if mask is None else mask
+    repeats = len(z) // len(rows)
+    counts = jnp.tile(rows, repeats) * (1.0 if weights is None else weights)
     if divergence == "mmd":
         prior = p.sample(seed=key, sample_shape=(len(z),))
         flat = lambda a: a.reshape(len(a), -1)
-        return mmd(flat(z), flat(prior), mask, kernel=kernel, bandwidth=bandwidth)
+        examples = jnp.tile(jnp.arange(len(rows)), repeats)
+        return mmd(flat(z), flat(prior), counts, examples, kernel=kernel, bandwidth=bandwidth)
     require(
         divergence in F_DIVERGENCES,
         "divergence",
@@ -78,7 +89,7 @@ def aggregate_divergence(
         repr(divergence),
     )
     values = F_DIVERGENCES[divergence](aggregated_log_prob(q, z, mask) - p.log_prob(z))
-    return values.mean() if mask is None else (values * mask).sum() / mask.sum()
+    return (values * counts).sum() / counts.sum()
 
 
 def infovae(
@@ -113,11 +124,22 @@ def infovae(
     model, x, mask = given(model, batch), batch["x"], batch.get("mask")
     q, p = model.posterior(x), model.prior()
     z_key, prior_key = jax.random.split(key)
-    z, log_q = q.sample_and_log_prob(seed=z_key)
-    log_likelihood = model.likelihood(z).log_prob(x) + original_units(batch)
-    (kl,) = kl_terms(q, p, z[None], log_q=log_q[None]).values()
+    z, log_q, shares = samples = posterior_samples(q, z_key, 1)
+    log_likelihood = samples.mean(model.likelihood(z).log_prob(x)) + original_units(batch)
+    if shares is None:
+        (kl,) = kl_terms(q, p, z, log_q=log_q).values()
+    else:
+        kl = samples.mean(log_q - p.log_prob(z))
     apart = aggregate_divergence(
-        q, p, z, prior_key, divergence, mask, kernel=kernel, bandwidth=bandwidth
+        q,
+        p,
+        z.reshape(-1, *z.shape[2:]),
+        prior_key,
+        divergence,
+        mask,
+        weights=None if shares is None else shares.ravel(),
+        kernel=kernel,
+        bandwidth=bandwidth,
     )
     loss = weight * apart - log_likelihood
     loss = loss if alpha == 1.0 else loss + (1.0 - alpha) * kl

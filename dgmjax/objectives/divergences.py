@@ -21,10 +21,11 @@ def kl_divergence(q, p, z: Array, kl: KL = "auto", log_q: Array | None = None) -
       z: samples of q, `[K, *batch, *event]`, used by the sampled form, which averages over K.
       log_q: log q(z), `[K, *batch]`, where it is known already: a flow gives it with its samples,
         and would otherwise have to be inverted.
-      kl: "analytic" raises where no closed form is known; "auto" falls back to samples.
+      kl: "analytic" raises where no closed form is known; "auto" falls back to samples. A
+        sequence of steps (`distributions.Sequential`) has one for each step, along the paths z.
     """
     _check_events(q, p)
-    if kl == "sampled" or not (analytic := _analytic(q, p, kl)):
+    if kl == "sampled" or not (analytic := _analytic(q, p, kl, z)):
         log_q = q.log_prob(z) if log_q is None else log_q
         return (log_q - p.log_prob(z)).mean(0)
     return analytic[0]
@@ -79,10 +80,12 @@ def _by_dimension(q, p, z: Array, kl: KL) -> Array:
     return analytic[0]
 
 
-def _analytic(q, p, kl: KL) -> tuple[Array] | tuple[()]:
-    """The closed form, or nothing where there is none."""
+def _analytic(q, p, kl: KL, z: Array | None = None) -> tuple[Array] | tuple[()]:
+    """The closed form (of steps along the paths z, averaged), or nothing where there is none."""
     require(kl in ("auto", "analytic", "sampled"), "kl", "must be auto, analytic or sampled", kl)
     try:
+        if z is not None and hasattr(q, "kl_along"):
+            return (q.kl_along(p, z).mean(0),)
         return (q.kl_divergence(p),)
     except NotImplementedError:
         require(

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from dgmjax.errors import require
 from dgmjax.objectives.divergences import KL, kl_divergence, kl_terms, masked_batch_mean
 from dgmjax.objectives.likelihood import original_units
+from dgmjax.objectives.posterior_samples import posterior_samples
 from dgmjax.objectives.schedules import Scheduled, scheduled
 from dgmjax.types import Array, Batch, Key, Metrics
 
@@ -63,16 +64,25 @@ def elbo(
     """
     require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
     require(free_bits >= 0, "free_bits", "must not be negative", free_bits)
+    groups = ("dimension", "latent", "total")
+    require(free_bits_per in groups, "free_bits_per", f"must be one of {groups}", free_bits_per)
     model = given(model, batch)
     q, p = model.posterior(batch["x"]), model.prior()
-    z, log_q = q.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
+    z, log_q, weight = samples = posterior_samples(q, key, num_samples)
     # One sample loses its axis: networks over [1, B] cost more to differentiate than over [B].
-    latent = z if num_samples > 1 else jax.tree.map(lambda leaf: leaf[0], z)
+    one = num_samples == 1 and weight is None
+    latent = jax.tree.map(lambda leaf: leaf[0], z) if one else z
     log_likelihood = model.likelihood(latent).log_prob(batch["x"])
-    log_likelihood = log_likelihood if num_samples == 1 else log_likelihood.mean(0)
+    log_likelihood = log_likelihood if one else samples.mean(log_likelihood)
     log_likelihood = log_likelihood + original_units(batch)
     apart = free_bits > 0 and free_bits_per == "dimension"
-    terms = kl_terms(q, p, z, kl, log_q, dimensions=apart)
+    if weight is None:
+        terms = kl_terms(q, p, z, kl, log_q, dimensions=apart)
+    else:
+        require(
+            not apart, "free_bits_per", "must be 'latent' or 'total' for a mixture", free_bits_per
+        )
+        terms = {"z": samples.mean(log_q - p.log_prob(z))}
     summed = {name: _sum_dimensions(term) if apart else term for name, term in terms.items()}
     divergence = sum(summed.values())
     metrics = {
@@ -84,8 +94,8 @@ def elbo(
         metrics |= {f"kl_{name}": term for name, term in summed.items()}
     cost = divergence
     if free_bits > 0:
-        groups = {"total": divergence} if free_bits_per == "total" else terms
-        cost = sum(_at_least(free_bits, term, batch.get("mask")) for term in groups.values())
+        counted = {"total": divergence} if free_bits_per == "total" else terms
+        cost = sum(_at_least(free_bits, term, batch.get("mask")) for term in counted.values())
     return scheduled(beta, batch) * cost - log_likelihood, metrics
 
 

@@ -1,7 +1,7 @@
 """Importance-weighted bounds, in bounded memory for any number of samples."""
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,36 @@ from dgmjax.errors import require
 from dgmjax.objectives.divergences import hold
 from dgmjax.objectives.elbo import given
 from dgmjax.objectives.likelihood import original_units
+from dgmjax.objectives.posterior_samples import PosteriorSamples, posterior_samples
 from dgmjax.types import Array, Batch, Key, Metrics
 
 Gradient = Literal["total", "stl", "dreg"]
 
 
-def log_weights(
+class Weights(NamedTuple):
+    """log w_k `[K, B]` in nats, and the samples: how much each counts (`posterior_samples`)."""
+
+    log_w: Array
+    samples: PosteriorSamples
+
+    @property
+    def counted(self) -> Array:
+        """log w_k with each sample's share in it: the mean of their exponentials is p(x)."""
+        return self.log_w + self.samples.log_weight()
+
+    def metrics(self) -> Metrics:
+        """`elbo` (mean of log w) and `effective_sample_size`."""
+        normalised = jax.nn.softmax(jax.lax.stop_gradient(self.counted), axis=0)
+        return {
+            "elbo": self.samples.mean(self.log_w),
+            "effective_sample_size": 1.0 / (normalised**2).sum(0),
+        }
+
+
+def weights(
     model, batch: Batch, key: Key, *, num_samples: int, gradient: Gradient = "total"
-) -> Array:
-    """log w_k = log p(x, z_k) - log q(z_k | x) with z_k ~ q(z | x), `[K, B]`, in nats.
+) -> Weights:
+    """log w_k = log p(x, z_k) - log q(z_k | x) with z_k ~ q(z | x).
 
     Uses `model.log_joint(x, z)` where the model has it, else prior and likelihood. `gradient`
     changes what flows backwards and never the value, see `iwae`.
@@ -30,25 +51,36 @@ def log_weights(
         repr(gradient),
     )
     starting = hasattr(model, "is_initializing") and model.is_initializing()
-    model, x = given(model, batch), batch["x"]
+    model, x, units = given(model, batch), batch["x"], original_units(batch)
     q = model.posterior(x)
-    z, log_q = q.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
-    units = original_units(batch)
+    samples = posterior_samples(q, key, num_samples)
+    z = samples.z
     if gradient == "total" or starting:
-        return log_joint(model, x, z) - log_q + units
+        return Weights(log_joint(model, x, z) - samples.log_q + units, samples)
     held = hold(q)
     if gradient == "stl":
-        return log_joint(model, x, z) - held.log_prob(z) + units
+        return Weights(log_joint(model, x, z) - held.log_prob(z) + units, samples)
     fixed = jax.lax.stop_gradient(z)
     log_w, pullback = jax.vjp(lambda z: log_joint(model, x, z) - held.log_prob(z), fixed)
-    weights = jax.nn.softmax(jax.lax.stop_gradient(log_w), axis=0)
-    (slope,) = pullback(weights)
+    shares = jax.nn.softmax(jax.lax.stop_gradient(log_w + samples.log_weight()), axis=0)
+    (slope,) = pullback(shares)
     # The bound's own weights make of this the squared weights of the path's gradient.
     path = sum(
         (jax.lax.stop_gradient(s) * (a - b)).reshape(*log_w.shape, -1).sum(-1)
         for s, a, b in zip(*map(jax.tree.leaves, (slope, z, fixed)), strict=True)
     )
-    return log_w + path + units
+    return Weights(log_w + path + units, samples)
+
+
+def log_weights(
+    model, batch: Batch, key: Key, *, num_samples: int, gradient: Gradient = "total"
+) -> Array:
+    """log w_k, `[K, B]`, in nats: see `weights`. The mean of exp(log w_k) estimates p(x).
+
+    A mixture posterior of C components has C K rows, one of every component for each k, and
+    log w has the component's share in it.
+    """
+    return weights(model, batch, key, num_samples=num_samples, gradient=gradient).counted
 
 
 def log_joint(model, x: Array, z) -> Array:
@@ -61,15 +93,6 @@ def log_joint(model, x: Array, z) -> Array:
 def log_mean_exp(log_w: Array) -> Array:
     """log (1/K) sum_k w_k over the first axis."""
     return jax.nn.logsumexp(log_w, axis=0) - jnp.log(log_w.shape[0])
-
-
-def weight_metrics(log_w: Array) -> Metrics:
-    """`elbo` (mean of log w) and `effective_sample_size` of weights `[K, B]`."""
-    normalised = jax.nn.softmax(jax.lax.stop_gradient(log_w), axis=0)
-    return {
-        "elbo": log_w.mean(0),
-        "effective_sample_size": 1.0 / (normalised**2).sum(0),
-    }
 
 
 def iwae(
@@ -119,12 +142,14 @@ def iwae(
         (num_bounds, elbo_weight),
     )
     total = num_bounds * num_samples
-    log_w = log_weights(model, batch, key, num_samples=total, gradient=gradient)
-    grouped = log_w.reshape(num_samples, num_bounds, *log_w.shape[1:])
-    bound = log_mean_exp(grouped).mean(0)
+    found = weights(model, batch, key, num_samples=total, gradient=gradient)
+    rows = found.counted  # of a mixture: `total` groups of a row for each component
+    grouped = rows.reshape(num_bounds, -1, *rows.shape[1:])
+    bound = log_mean_exp(jnp.moveaxis(grouped, 0, 1)).mean(0)
+    metrics = found.metrics()
     if elbo_weight:
-        bound = (1.0 - elbo_weight) * bound + elbo_weight * log_w.mean(0)
-    return -bound, {"bound": bound, **weight_metrics(log_w)}
+        bound = (1.0 - elbo_weight) * bound + elbo_weight * metrics["elbo"]
+    return -bound, {"bound": bound, **metrics}
 
 
 def renyi(
@@ -154,14 +179,15 @@ def renyi(
         alpha,
         "Use objectives.elbo.",
     )
-    log_w = log_weights(model, batch, key, num_samples=num_samples)
+    found = weights(model, batch, key, num_samples=num_samples)
     if alpha == -math.inf:
-        bound = log_w.max(0)
+        bound = found.log_w.max(0)
     elif alpha == math.inf:
-        bound = log_w.min(0)
+        bound = found.log_w.min(0)
     else:
-        bound = log_mean_exp((1.0 - alpha) * log_w) / (1.0 - alpha)
-    return -bound, {"bound": bound, **weight_metrics(log_w)}
+        powers = (1.0 - alpha) * found.log_w + found.samples.log_weight()
+        bound = log_mean_exp(powers) / (1.0 - alpha)
+    return -bound, {"bound": bound, **found.metrics()}
 
 
 def chi_upper_bound(
@@ -195,14 +221,13 @@ def wake_phase(model, batch: Batch, key: Key, *, num_samples: int = 5) -> tuple[
     Source: Bornschein & Bengio, "Reweighted Wake-Sleep", 2015, equation 7.
     """
     require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
-    model, x = given(model, batch), batch["x"]
-    q = model.posterior(x)
-    z, log_q = q.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
-    z = jax.lax.stop_gradient(z)
-    log_w = jax.lax.stop_gradient(log_joint(model, x, z) - log_q)
+    found = weights(model, batch, key, num_samples=num_samples)
+    log_w = jax.lax.stop_gradient(found.counted)
+    q = given(model, batch).posterior(batch["x"])
+    z = jax.lax.stop_gradient(found.samples.z)
     loss = -(jax.nn.softmax(log_w, axis=0) * q.log_prob(z)).sum(0)
-    bound = log_mean_exp(log_w) + original_units(batch)
-    return loss, {"bound": bound, **weight_metrics(log_w + original_units(batch))}
+    metrics = jax.lax.stop_gradient(found.metrics())
+    return loss, {"bound": log_mean_exp(log_w), **metrics}
 
 
 def importance_bound(
@@ -233,7 +258,8 @@ def importance_bound(
         maximum, total = state
         log_w = log_weights(model, batch, jax.random.fold_in(key, index), num_samples=chunk)
         new = jnp.maximum(maximum, log_w.max(0))
-        return (new, total * jnp.exp(maximum - new) + jnp.exp(log_w - new).sum(0)), None
+        share = chunk / len(log_w)  # a mixture posterior has a row for each component
+        return (new, total * jnp.exp(maximum - new) + share * jnp.exp(log_w - new).sum(0)), None
 
     size = batch["x"].shape[0]
     start = (jnp.full(size, -jnp.inf), jnp.zeros(size))

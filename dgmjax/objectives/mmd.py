@@ -39,6 +39,7 @@ def mmd(
     x: Array,
     y: Array,
     weights: Array | None = None,
+    examples: Array | None = None,
     *,
     kernel: Kernel = "imq",
     bandwidth: float | None = None,
@@ -48,7 +49,9 @@ def mmd(
     Args:
       x: `[N, D]`, N at least 2.
       y: `[M, D]`, M at least 2.
-      weights: 1 for rows of x that count and 0 for padding, `[N]`.
+      weights: of the rows of x, `[N]`, not negative: 0 for padding.
+      examples: `[N]`; rows of x with the same number are not different samples (the components of
+        one posterior). Every row is its own where None.
       kernel, bandwidth: see `gram`.
 
     Returns:
@@ -61,10 +64,11 @@ def mmd(
         sound = points.ndim == 2 and len(points) >= 2
         require(sound, name, "must be [N, D] with N at least 2", f"shape {points.shape}")
     w = jnp.ones(len(x)) if weights is None else weights
-    total, pairs = w.sum(), len(y) * (len(y) - 1)
-    k_xx, k_yy = gram(x, x, kernel, bandwidth), gram(y, y, kernel, bandwidth)
-    off = 1.0 - jnp.eye(len(x))
-    xx = (w[:, None] * w[None] * off * k_xx).sum() / jnp.maximum(total * (total - 1.0), 1.0)
-    yy = (k_yy.sum() - jnp.trace(k_yy)) / pairs
-    xy = (w[:, None] * gram(x, y, kernel, bandwidth)).sum() / jnp.maximum(total * len(y), 1.0)
+    which = jnp.arange(len(x)) if examples is None else examples
+    pairs = w[:, None] * w[None] * (which[:, None] != which[None])
+    k_yy, tiny = gram(y, y, kernel, bandwidth), 1e-12
+    xx = (pairs * gram(x, x, kernel, bandwidth)).sum() / jnp.maximum(pairs.sum(), tiny)
+    yy = (k_yy.sum() - jnp.trace(k_yy)) / (len(y) * (len(y) - 1))
+    xy = (w[:, None] * gram(x, y, kernel, bandwidth)).sum()
+    xy = xy / jnp.maximum(w.sum() * len(y), tiny)
     return xx - 2.0 * xy + yy

@@ -1,0 +1,94 @@
+"""Networks between images and vectors, and parameters that all sites share."""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dgmjax.bijectors.base import as_float
+from dgmjax.errors import require
+from dgmjax.nn.rescale import Downscale, Upscale, check_factor
+from dgmjax.types import Activation, Array
+
+
+class ImageEncoder(nn.Module):
+    """`x[..., H, W, C]` -> `[..., *output]`: smaller maps of features, then one dense layer.
+
+    Attributes:
+      output: shape of the output event, e.g. `(latent, 2)`.
+      channels, factor, blocks: of `nn.Downscale`; the map that the dense layer reads is
+        H / factor by W / factor.
+      activation: of every layer.
+      activate_output: features, not parameters: a posterior module reads them.
+    """
+
+    output: tuple[int, ...]
+    channels: int = 32
+    factor: int = 4
+    blocks: int = 1
+    activation: Activation = nn.relu
+    activate_output: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        h = Downscale(self.channels, self.factor, self.blocks, self.activation)(x)
+        h = self.activation(h).reshape(-1, math.prod(h.shape[-3:]))
+        h = nn.Dense(math.prod(self.output))(h)
+        h = self.activation(h) if self.activate_output else h
+        return h.reshape(*x.shape[:-3], *self.output)
+
+
+class ImageDecoder(nn.Module):
+    """`z[..., *latent]` -> `[..., *output]`, the mirror image of `ImageEncoder`.
+
+    Attributes:
+      output: (H, W, ...): what follows H and W becomes channels.
+      channels, factor, blocks: of `nn.Upscale`; it starts from H / factor by W / factor.
+      event_ndims: rank of z.
+    """
+
+    output: tuple[int, ...]
+    channels: int = 32
+    factor: int = 4
+    blocks: int = 1
+    activation: Activation = nn.relu
+    event_ndims: int = 1
+
+    @nn.compact
+    def __call__(self, z: Array) -> Array:
+        require(
+            len(self.output) >= 2, "output", "must begin with a height and a width", self.output
+        )
+        height, width = check_factor("factor", self.factor, (*self.output[:2], 1))
+        batch = z.shape[: z.ndim - self.event_ndims]
+        h = nn.Dense(height * width * self.channels)(z.reshape(math.prod(batch), -1))
+        h = self.activation(h).reshape(-1, height, width, self.channels)
+        features = math.prod(self.output[2:])
+        h = Upscale(features, self.channels, self.factor, self.blocks, self.activation)(h)
+        return h.reshape(*batch, *self.output)
+
+
+class SharedParameters(nn.Module):
+    """The last `shared` parameters of a site are learned once for all sites and all inputs.
+
+    A decoder of one mean a site with one scale for the whole data set is
+    `SharedParameters(MLP(hidden, (D, 1)), shared=1)` for the family `Normal()`; with `sites`
+    each site has its own, still the same for all inputs.
+
+    Attributes:
+      network: `z -> [..., *sites, n]`.
+      shared: how many parameters to append.
+      sites: `(*sites,)` for parameters of their own for each site; () for one for all.
+    """
+
+    network: nn.Module
+    shared: int = 1
+    sites: tuple[int, ...] = ()
+
+    @nn.compact
+    def __call__(self, z: Array) -> Array:
+        require(self.shared >= 1, "shared", "must be at least 1", self.shared)
+        own = as_float(self.network(z))
+        common = self.param("shared", nn.initializers.zeros, (*self.sites, self.shared))
+        common = jnp.broadcast_to(common, (*own.shape[:-1], self.shared))
+        return jnp.concatenate([own, common], -1)

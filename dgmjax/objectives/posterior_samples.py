@@ -1,0 +1,51 @@
+"""Samples of a posterior whose average has an unbiased gradient."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dgmjax.distributions.mixture import Mixture
+from dgmjax.types import Array, Key, PyTree
+
+
+class PosteriorSamples(NamedTuple):
+    """z_k with log q(z_k | x), and how much each counts.
+
+    Attributes:
+      z: `[K, B, *event]` each leaf.
+      log_q: `[K, B]`, in nats.
+      weight: `[K, B]`, of mean 1 over K; None where all are 1.
+    """
+
+    z: PyTree
+    log_q: Array
+    weight: Array | None
+
+    def mean(self, values: Array) -> Array:
+        """E_q of values `[K, B]`, `[B]`."""
+        return values.mean(0) if self.weight is None else (self.weight * values).mean(0)
+
+    def log_weight(self) -> Array | float:
+        """log of the weights, to be added to log importance weights."""
+        return 0.0 if self.weight is None else jnp.log(self.weight)
+
+
+def posterior_samples(q: Any, key: Key, num_samples: int) -> PosteriorSamples:
+    """`num_samples` samples of q; of a mixture so many of every component, weighted.
+
+    The choice of a component has no derivative; a sum over the components does (stratified
+    sampling): E_q[f] = sum_c w_c E_{q_c}[f]. A mixture of C components has C `num_samples` rows.
+
+    Source: Morningstar et al., "Automatic Differentiation Variational Inference with Mixture
+    Families", 2021, equations 6 and 8.
+    """
+    if not isinstance(q, Mixture):
+        return PosteriorSamples(*q.sample_and_log_prob(seed=key, sample_shape=(num_samples,)), None)
+    z = q.components.sample(seed=key, sample_shape=(num_samples,))  # [K, B, C, *event]
+    batch = z.ndim - len(q.event_shape) - 1
+    z = jnp.moveaxis(z, batch, 1).reshape(-1, *z.shape[1:batch], *q.event_shape)
+    weight = q.num_components * jax.nn.softmax(q.logits, -1)
+    weight = jnp.broadcast_to(weight, (*q.batch_shape, q.num_components))
+    weight = jnp.tile(jnp.moveaxis(weight, -1, 0), (num_samples, *[1] * len(q.batch_shape)))
+    return PosteriorSamples(z, q.log_prob(z), weight)
