@@ -67,3 +67,9 @@ class Bernoulli(Distribution):
 
     def entropy(self) -> Array:
         return softplus(self.logits) - self.logits * self.probs
+
+    def kl_divergence(self, other_dist, **kwargs) -> Array:
+        """-H(p) - E_p[log q] in nats, for another `Bernoulli` q; log q is linear in x."""
+        if isinstance(other_dist, Bernoulli):
+            return -self.entropy() - other_dist.log_prob(self.probs)
+        return super().kl_divergence(other_dist, **kwargs)

@@ -57,6 +57,14 @@ class Factorised(Distribution):
         return self.family(self.params.reshape(shape))
 
     def log_prob(self, value: Array) -> Array:
+        return sum_event(self._flat_log_prob(value), 1)
+
+    def site_log_prob(self, value: Array) -> Array:
+        """log p of each site, `[..., *sites]`: those of the event, without channels in a site."""
+        flat = self._flat_log_prob(value)
+        return flat.reshape(*flat.shape[:-1], *self._sites)
+
+    def _flat_log_prob(self, value: Array) -> Array:
         batch = value.shape[: value.ndim - len(self._event_shape)]
         require(
             tuple(value.shape[len(batch) :]) == self._event_shape,
@@ -65,7 +73,7 @@ class Factorised(Distribution):
             f"shape {tuple(value.shape)}",
         )
         flat = value.reshape(*batch, math.prod(self._sites), *self._site_shape)
-        return sum_event(self.flat.log_prob(flat), 1)
+        return self.flat.log_prob(flat)
 
     def _event(self, flat: Array) -> Array:
         batch = flat.shape[: flat.ndim - 1 - self.family.event_ndims]

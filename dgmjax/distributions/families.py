@@ -24,6 +24,8 @@ from dgmjax.distributions.categorical import Categorical as CategoricalDistribut
 from dgmjax.distributions.logistic_mixture import (
     DiscretisedLogisticMixture as LogisticMixtureDistribution,
 )
+from dgmjax.distributions.one_hot import OneHotCategorical as OneHotCategoricalDistribution
+from dgmjax.distributions.poisson import Poisson as PoissonDistribution
 from dgmjax.distributions.student_t import StudentT as StudentTDistribution
 from dgmjax.errors import require
 from dgmjax.types import Array
@@ -114,6 +116,37 @@ class Categorical:
         return jnp.log((counts + 1.0 / self.levels) / (x.shape[0] + 1.0))
 
 
+@dataclass(frozen=True)
+class OneHotCategorical:
+    """One-hot vectors of length `levels`, a site each, with one logit an entry.
+
+    The categories of `Categorical` as a network reads them: for latent variables.
+    """
+
+    levels: int
+    event_ndims: int = 1
+    values: Values = "binary"
+
+    def __post_init__(self):
+        require(self.levels >= 2, "levels", "must be at least 2", self.levels)
+
+    @property
+    def num_params(self) -> int:
+        return self.levels
+
+    @property
+    def site_shape(self) -> tuple[int, ...]:
+        return (self.levels,)
+
+    def __call__(
+        self, params: Array, temperature: Array | float = 1.0
+    ) -> OneHotCategoricalDistribution:
+        return OneHotCategoricalDistribution(params / temperature)
+
+    def marginal(self, x: Array) -> Array:
+        return jnp.log((x.sum(0) + 1.0 / self.levels) / (x.shape[0] + 1.0))
+
+
 def bounded(raw: Array, bound: float) -> Array:
     """`raw` near zero, smoothly bounded by +-`bound`: bound tanh(raw / bound)."""
     return bound * jnp.tanh(raw / bound)
@@ -154,22 +187,67 @@ class Normal:
 
 @dataclass(frozen=True)
 class StudentT:
-    """StudentT(df, loc, scale) with df = 1 + softplus(raw), so that a mean exists."""
+    """StudentT(df, loc, scale) with df = least_df + softplus(raw): above 1, so that a mean exists.
 
+    A variance exists where `least_df` is at least 2.
+    """
+
+    least_df: float = 1.0
     log_scale_bound: float = 10.0
     num_params: int = 3
     event_ndims: int = 0
     site_shape: tuple[int, ...] = ()
     values: Values = "real"
 
+    def __post_init__(self):
+        require(self.least_df >= 1, "least_df", "must be at least 1", self.least_df)
+
     def __call__(self, params: Array, temperature: Array | float = 1.0) -> StudentTDistribution:
         loc, raw_scale, raw_df = (params[..., i] for i in range(3))
         scale = jnp.exp(bounded(raw_scale, self.log_scale_bound))
-        return StudentTDistribution(1.0 + softplus(raw_df), loc, scale * temperature)
+        # For a very negative raw value the sum would round to least_df itself.
+        above = jnp.nextafter(
+            jnp.asarray(self.least_df, loc.dtype), jnp.asarray(jnp.inf, loc.dtype)
+        )
+        df = jnp.maximum(self.least_df + softplus(raw_df), above)
+        return StudentTDistribution(df, loc, scale * temperature)
 
     def marginal(self, x: Array) -> Array:
         moments = _moments(x)
         return jnp.concatenate([moments, jnp.full_like(moments[..., :1], 3.0)], -1)
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """Counts 0, 1, 2, ... with one parameter a site: log(rate), smoothly bounded.
+
+    The mean fixes the spread, so that there is no sharper Poisson of the same mean: a
+    `temperature` other than 1 is refused.
+    """
+
+    log_rate_bound: float = 16.0
+    num_params: int = 1
+    event_ndims: int = 0
+    site_shape: tuple[int, ...] = ()
+    values: Values = "count"
+
+    def __post_init__(self):
+        positive = self.log_rate_bound > 0
+        require(positive, "log_rate_bound", "must be positive", self.log_rate_bound)
+
+    def __call__(self, params: Array, temperature: Array | float = 1.0) -> PoissonDistribution:
+        require(
+            isinstance(temperature, int | float) and temperature == 1,
+            "temperature",
+            "must be 1 for counts, whose mean fixes their spread",
+            temperature,
+        )
+        return PoissonDistribution(bounded(params[..., 0], self.log_rate_bound))
+
+    def marginal(self, x: Array) -> Array:
+        bound = self.log_rate_bound
+        log_rate = jnp.log(x.sum(0) + 0.5) - jnp.log(x.shape[0])
+        return bound * jnp.arctanh(jnp.clip(log_rate / bound, -0.99, 0.99))[..., None]
 
 
 @dataclass(frozen=True)

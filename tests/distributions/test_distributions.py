@@ -21,7 +21,9 @@ FAMILIES = {
     "categorical": (families.Categorical(5), np.arange(5)),
     "normal": (families.Normal(), None),
     "normal_fixed_scale": (families.Normal(scale=0.5), None),
+    "poisson": (families.Poisson(), np.arange(200)),
     "student_t": (families.StudentT(), None),
+    "student_t_with_variance": (families.StudentT(least_df=2.0), None),
     "mixture_of_normals": (families.MixtureOfNormals(3), None),
     "logistic_mixture": (families.DiscretisedLogisticMixture(3, levels=16), np.arange(16)),
     "logistic_mixture_256": (families.DiscretisedLogisticMixture(2), np.arange(256)),
@@ -131,6 +133,20 @@ def test_scipy(family, reference):
     np.testing.assert_allclose(ours, reference(np.asarray(params[0])).logpdf(x), atol=1e-4)
 
 
+def test_poisson_is_scipys_and_its_marginal_is_the_mean():
+    family = families.Poisson()
+    counts = jnp.arange(30).reshape(15, 2)
+    params = family.marginal(counts)
+    np.testing.assert_allclose(family(params).mean(), [14.0 + 0.5 / 15, 15.0 + 0.5 / 15], rtol=1e-4)
+    poisson = family(jnp.array([[0.3], [1.7], [-2.0]]))
+    reference = scipy.stats.poisson(np.asarray(poisson.rate))
+    x = np.arange(12)[:, None]
+    np.testing.assert_allclose(poisson.log_prob(jnp.asarray(x)), reference.logpmf(x), rtol=1e-4)
+    assert poisson.mode().tolist() == [1.0, 5.0, 0.0]
+    with pytest.raises(DgmjaxError, match=r"^`temperature` must be 1"):
+        family(params, 0.5)
+
+
 def test_bernoulli_is_finite_at_huge_logits():
     logits = jnp.array([1e4, -1e4, 1e4, -1e4, 88.0])
     x = jnp.array([1.0, 0.0, 0.0, 1.0, 1.0])
@@ -187,6 +203,8 @@ def test_transformed_is_a_change_of_variables():
         lambda: families.MixtureOfNormals(0),
         lambda: families.DiscretisedLogisticMixture(0),
         lambda: families.Normal(scale=-1.0),
+        lambda: families.Poisson(log_rate_bound=0.0),
+        lambda: families.StudentT(least_df=0.5),
         lambda: Transformed(distrax.Normal(0.0, 1.0), distrax.Block(distrax.ScalarAffine(0.0), 1)),
     ],
 )

@@ -14,6 +14,7 @@ FAMILIES = [
     families.Categorical(3),
     families.Normal(),
     families.StudentT(),
+    families.Poisson(),
     families.MixtureOfNormals(2),
     families.DiscretisedLogisticMixture(2, levels=8),
 ]
@@ -27,6 +28,8 @@ def test_equals_independent(family):
     x = reference.sample(seed=jax.random.key(1), sample_shape=(3,))
     assert ours.batch_shape == (5,) and ours.event_shape == (4, 2, 1)
     np.testing.assert_allclose(ours.log_prob(x), reference.log_prob(x), rtol=1e-5, atol=1e-5)
+    per_site = family(params).log_prob(x)
+    np.testing.assert_allclose(ours.site_log_prob(x), per_site, rtol=1e-5, atol=1e-5)
     assert ours.sample(seed=0, sample_shape=(3,)).shape == (3, 5, 4, 2, 1)
     if not isinstance(family, families.DiscretisedLogisticMixture):
         np.testing.assert_allclose(ours.mean(), family(params).mean(), rtol=1e-5, atol=1e-6)
@@ -40,6 +43,7 @@ def test_channels_belong_to_a_site():
     assert x.shape == (5, 4, 2, 3)
     expected = family(params).log_prob(x).sum((-1, -2))
     np.testing.assert_allclose(ours.log_prob(x), expected, rtol=1e-5)
+    assert ours.site_log_prob(x).shape == (5, 4, 2)
 
 
 def test_bad_shapes_are_named():

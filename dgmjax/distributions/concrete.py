@@ -1,0 +1,134 @@
+"""Concrete distributions: Bernoulli and categorical variables relaxed to the unit interval and
+the simplex, with their densities.
+
+"The Concrete Distribution: A Continuous Relaxation of Discrete Random Variables" (Maddison, Mnih
+& Teh, 2017); "Categorical Reparameterization with Gumbel-Softmax" (Jang, Gu & Poole, 2017).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import gammaln
+
+from dgmjax.distributions.base import Distribution
+from dgmjax.distributions.bernoulli import softplus
+from dgmjax.distributions.relaxation import BINARY, ONE_HOT
+from dgmjax.errors import require
+from dgmjax.types import Array, Key
+
+
+class RelaxedBernoulli(Distribution):
+    """y = sigmoid(t), t = (logits + L) / T with L logistic: in (0, 1), event shape ().
+
+    log p(t) = log T + s - 2 softplus(s) with s = logits - T t, and
+    log p(y) = log p(t) - log y - log(1 - y) with t = logit(y).
+
+    P(y > 1/2) = sigmoid(logits) for every temperature T; as T falls to 0, y tends to a Bernoulli
+    variable. Low temperatures make y round to 0 or 1, where log p(y) is infinite: `unbounded`
+    keeps t as the event, whose density is finite. Ratios of densities do not change.
+
+    Args:
+      temperature: T > 0, a scalar or of a shape that broadcasts with `logits`.
+      logits: log-odds.
+      unbounded: events are t instead of y.
+
+    Raises:
+      DgmjaxError: a temperature that is not positive and finite (where it is not traced).
+
+    Source: Maddison, Mnih & Teh 2017, equations 16 and 25 (appendices B and C).
+    """
+
+    def __init__(self, temperature: Array | float, logits: Array, unbounded: bool = False):
+        super().__init__()
+        self.temperature = checked_temperature(temperature)
+        self.logits, self.unbounded = jnp.asarray(logits), unbounded
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return jnp.broadcast_shapes(self.logits.shape, self.temperature.shape)
+
+    def bounded(self, value: Array) -> Array:
+        """y in [0, 1] of an event."""
+        return jax.nn.sigmoid(value) if self.unbounded else value
+
+    def log_prob(self, value: Array) -> Array:
+        if self.unbounded:
+            return self._unbounded_log_prob(value)
+        log_y, log_other = jnp.log(value), jnp.log1p(-value)
+        return self._unbounded_log_prob(log_y - log_other) - log_y - log_other
+
+    def _unbounded_log_prob(self, t: Array) -> Array:
+        s = self.logits - self.temperature * t
+        return jnp.log(self.temperature) + s - 2.0 * softplus(s)
+
+    def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
+        logits = jnp.broadcast_to(self.logits, self.batch_shape)
+        t = BINARY.perturb(key, logits, sample_shape) / self.temperature
+        return t if self.unbounded else jax.nn.sigmoid(t)
+
+
+class RelaxedCategorical(Distribution):
+    """y = softmax((logits + G) / T) with G Gumbel: in the simplex of R^K, event shape (K,).
+
+    The density with respect to y_1 .. y_{K-1}:
+    log p(y) = log (K-1)! + (K-1) log T + sum_k (s_k - log y_k) - K logsumexp(s) with
+    s = logits - T log y. Of `unbounded` events t = log y (ExpConcrete) it is that without the
+    - log y_k, and finite where y underflows.
+
+    P(argmax y = k) = softmax(logits)_k for every temperature T; as T falls to 0, y tends to a
+    one-hot vector.
+
+    Args:
+      temperature: T > 0, a scalar or of a shape that broadcasts with `logits.shape[:-1]`.
+      logits: `[..., K]`, unnormalised log-probabilities.
+      unbounded: events are log y.
+
+    Raises:
+      DgmjaxError: a temperature that is not positive and finite (where it is not traced).
+
+    Source: Maddison, Mnih & Teh 2017, equations 10, 11 and 26 (appendix C.3).
+    """
+
+    def __init__(self, temperature: Array | float, logits: Array, unbounded: bool = False):
+        super().__init__()
+        self.temperature = checked_temperature(temperature)
+        self.logits, self.unbounded = jnp.asarray(logits), unbounded
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        return self.logits.shape[-1:]
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return jnp.broadcast_shapes(self.logits.shape[:-1], self.temperature.shape)
+
+    def bounded(self, value: Array) -> Array:
+        """y in the simplex of an event."""
+        return jnp.exp(value) if self.unbounded else value
+
+    def log_prob(self, value: Array) -> Array:
+        log_y = value if self.unbounded else jnp.log(value)
+        size = self.logits.shape[-1]
+        s = self.logits - self.temperature[..., None] * log_y
+        normaliser = gammaln(float(size)) + (size - 1) * jnp.log(self.temperature)
+        log_prob = normaliser + s.sum(-1) - size * jax.nn.logsumexp(s, axis=-1)
+        return log_prob if self.unbounded else log_prob - log_y.sum(-1)
+
+    def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
+        logits = jnp.broadcast_to(self.logits, (*self.batch_shape, *self.event_shape))
+        perturbed = ONE_HOT.perturb(key, logits, sample_shape) / self.temperature[..., None]
+        return jax.nn.log_softmax(perturbed) if self.unbounded else jax.nn.softmax(perturbed)
+
+
+def checked_temperature(temperature: Array | float) -> Array:
+    """The temperature as an array, positive and finite where that can be seen."""
+    if not isinstance(temperature, jax.core.Tracer):
+        values = np.asarray(temperature, np.float64)
+        sound = bool(np.all((values > 0) & np.isfinite(values)))
+        remedy = "Anneal towards a small positive number."
+        require(sound, "temperature", "must be positive and finite", temperature, remedy)
+    return jnp.asarray(temperature, jnp.float32)

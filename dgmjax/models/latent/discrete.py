@@ -1,0 +1,95 @@
+"""VAEs with discrete latents: recipes over the same four parts."""
+
+from collections.abc import Sequence
+
+import distrax
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dgmjax.distributions.families import Bernoulli, Family, OneHotCategorical
+from dgmjax.errors import require
+from dgmjax.models.base import DensityModel
+from dgmjax.models.latent.vae import VAE
+from dgmjax.nn.mlp import MLP
+from dgmjax.types import Array
+
+
+class FactorisedPrior(DensityModel):
+    """p(z) = prod_s family(params_s).prob(z_s), independent sites with learned parameters.
+
+    Attributes:
+      family: of a site.
+      sites: shape of the sites; events are `(*sites, *family.site_shape)`.
+      learned: learn the parameters; otherwise all of them stay 0, the uniform distribution for
+        `Bernoulli` and `OneHotCategorical`. Learned ones start there.
+    """
+
+    family: Family
+    sites: tuple[int, ...]
+    learned: bool = True
+
+    @nn.compact
+    def __call__(self, context: Array | None = None) -> distrax.Distribution:
+        shape = (*self.sites, self.family.num_params)
+        params = jnp.zeros(shape)
+        if self.learned:
+            params = self.param("params", nn.initializers.zeros, shape)
+        return distrax.Independent(self.family(params), len(self.sites))
+
+
+def discrete_vae(
+    event_shape: Sequence[int],
+    latent: int,
+    levels: int,
+    hidden: Sequence[int],
+    *,
+    activation=nn.tanh,
+    observation: Family | None = None,
+    prior_model: nn.Module | None = None,
+    learned_prior: bool = True,
+) -> VAE:
+    """A VAE whose latents are `latent` categories of `levels` levels, encoder and decoder MLPs.
+
+    Two levels are Bernoulli variables, events `[latent]` of 0 and 1; more are one-hot vectors,
+    events `[latent, levels]`. The decoder reads them as they are, and relaxed ones as well. Train
+    it by `reinforce`, `vimco` or `relax`, by `concrete` or `straight_through`; `elbo` and `iwae`
+    evaluate its bounds, but have no gradient for the posterior.
+
+    Args:
+      event_shape: of x.
+      latent: number of latent variables.
+      levels: of each, at least 2.
+      hidden: units of the encoder's hidden layers; the decoder has them in reverse.
+      observation: family of a site of x; Bernoulli where None.
+      prior_model: density module of z (for binary latents, a `MADE((latent,))`); independent
+        variables where None.
+      learned_prior: whether their probabilities are learned; uniform otherwise.
+
+    >>> import jax, jax.numpy as jnp
+    >>> vae = discrete_vae((4,), latent=3, levels=5, hidden=(8,))
+    >>> x = jnp.zeros((2, 4))
+    >>> variables = vae.init(jax.random.key(0), x, jax.random.key(1), method="reconstruct")
+    >>> vae.apply(variables, x, method="posterior").event_shape
+    (3, 5)
+    """
+    require(latent >= 1, "latent", "must be at least 1", latent)
+    require(levels >= 2, "levels", "must be at least 2", levels)
+    event_shape, hidden = tuple(event_shape), tuple(hidden)
+    require(len(hidden) >= 1, "hidden", "must name at least one layer", hidden)
+    family: Family = Bernoulli() if levels == 2 else OneHotCategorical(levels)
+    seen: Family = observation or Bernoulli()
+    ndims = len(event_shape)
+    return VAE(
+        latent=latent,
+        encoder=MLP(hidden, (latent, family.num_params), activation, event_ndims=ndims),
+        decoder=MLP(
+            tuple(reversed(hidden)),
+            (*event_shape, seen.num_params),
+            activation,
+            event_ndims=1 + family.event_ndims,
+        ),
+        observation=seen,
+        posterior_family=family,
+        prior_model=prior_model or FactorisedPrior(family, (latent,), learned_prior),
+        event_ndims=ndims,
+    )

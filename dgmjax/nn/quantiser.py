@@ -1,0 +1,177 @@
+"""Vector quantisation: the nearest code of a codebook, and how the codebook learns."""
+
+from typing import Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dgmjax.bijectors.base import as_float
+from dgmjax.errors import require
+from dgmjax.types import Array, Key
+
+stop = jax.lax.stop_gradient
+
+
+class Quantised(NamedTuple):
+    """What a quantiser returns for vectors `z[..., F]`.
+
+    Attributes:
+      codes: `[..., F]`, the nearest codes; their gradient goes to z as it is (straight-through).
+      indices: `[...]`, int32.
+      commitment: `[...]`, |z - e|^2 with the code e held: moves the encoder.
+      codebook: `[...]`, |z - e|^2 with z held: moves a codebook that learns by gradients; 0 for
+        one that follows averages.
+      usage: `[K]`, the share of the vectors that each code is nearest to.
+    """
+
+    codes: Array
+    indices: Array
+    commitment: Array
+    codebook: Array
+    usage: Array
+
+
+class VectorQuantiser(nn.Module):
+    """e(z) = e_k with k = argmin_j |z - e_j|^2 over a codebook of K vectors.
+
+    With `learning="ema"` the codebook is a pair of moving averages in the mutable collection
+    "state", which move in training only:
+
+        usage_k <- decay usage_k + (1 - decay) n_k / n,  sums_k <- the same of sum_{z at k} z / n,
+        e_k = sums_k / smoothed usage_k,   smoothed_k = (usage_k + s) U / (U + K s),
+
+    where n_k of the n vectors of the batch are nearest to k, U is the sum of the usages and
+    s = smoothing / K (Laplace). Shares instead of counts make the averages linear in the batch's
+    parts. A code whose usage falls below `restart_below` / K is dead: it starts again at a random
+    vector of the batch, with the usage 1 / K. With "gradient" the codebook is a parameter.
+
+    It starts at vectors of the batch that initialises it.
+
+    Attributes:
+      num_codes: K, at least 2.
+      features: F.
+      learning: "ema" or "gradient".
+      decay: of the averages, in [0, 1).
+      smoothing: see above, above 0.
+      restart_below: share of the uniform usage, in [0, 1); 0 for no restarts.
+
+    Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
+    equations 1 to 3 and appendix A.1; restarts: Dhariwal et al., "Jukebox", 2020, section 3.1.
+    """
+
+    num_codes: int
+    features: int
+    learning: Literal["ema", "gradient"] = "ema"
+    decay: float = 0.99
+    smoothing: float = 1e-3
+    restart_below: float = 0.1
+
+    def setup(self):
+        require(self.num_codes >= 2, "num_codes", "must be at least 2", self.num_codes)
+        require(self.features >= 1, "features", "must be at least 1", self.features)
+        require(0.0 <= self.decay < 1.0, "decay", "must be in [0, 1)", self.decay)
+        require(self.smoothing > 0.0, "smoothing", "must be positive", self.smoothing)
+        inside = 0.0 <= self.restart_below < 1.0
+        require(inside, "restart_below", "must be in [0, 1)", self.restart_below)
+        known = ("ema", "gradient")
+        require(self.learning in known, "learning", f"must be one of {known}", repr(self.learning))
+        shape = (self.num_codes, self.features)
+        if self.learning == "gradient":
+            self.table = self.param("codebook", nn.initializers.normal(1.0), shape)
+            return
+        uniform = 1.0 / self.num_codes
+        self.usage = self.variable("state", "usage", jnp.full, shape[:1], uniform)
+        first = lambda: uniform * jax.random.normal(self.make_rng("params"), shape)
+        self.sums = self.variable("state", "sums", first)
+
+    @property
+    def codebook(self) -> Array:
+        """The codes, `[K, F]`."""
+        if self.learning == "gradient":
+            return self.table
+        usage, total = self.usage.value, self.usage.value.sum()
+        extra = self.smoothing / self.num_codes
+        smoothed = (usage + extra) * (total / (total + self.num_codes * extra))
+        return self.sums.value / smoothed[:, None]
+
+    def lookup(self, indices: Array) -> Array:
+        """The codes `[..., F]` of indices `[...]`; NaN for an index that is not in 0 .. K - 1."""
+        require(
+            jnp.issubdtype(jnp.asarray(indices).dtype, jnp.integer),
+            "indices",
+            "must be integers",
+            jnp.asarray(indices).dtype,
+        )
+        return jnp.take(self.codebook, indices, axis=0, mode="fill")
+
+    def __call__(self, z: Array, key: Key | None = None) -> Quantised:
+        """Quantises `z[..., F]`; with a key, dead codes restart in training."""
+        given = z.shape[-1] if z.ndim else 0
+        require(given == self.features, "z", f"must have {self.features} features", given)
+        z = as_float(z)
+        flat = z.reshape(-1, self.features)
+        if self.is_initializing():
+            self._start(stop(flat))
+        codebook = self.codebook
+        indices = nearest(stop(flat), stop(codebook))
+        one_hot = jax.nn.one_hot(indices, self.num_codes)
+        usage = one_hot.mean(0)
+        codes = codebook[indices].reshape(z.shape)
+        held = stop(codes)
+        # Of equal value; only a codebook that is a parameter has a gradient.
+        codebook_loss = jnp.square(codes - stop(z)).sum(-1)
+        if self.learning == "ema":
+            codebook_loss = jnp.zeros_like(codebook_loss)
+            self._follow(stop(flat), one_hot, usage, key)
+        return Quantised(
+            codes=held + (z - stop(z)),
+            indices=indices.reshape(z.shape[:-1]),
+            commitment=jnp.square(z - held).sum(-1),
+            codebook=codebook_loss,
+            usage=usage,
+        )
+
+    def _start(self, flat: Array) -> None:
+        """The codebook at random vectors of the batch, a little apart where some are equal."""
+        pick_key, noise_key = jax.random.split(self.make_rng("params"))
+        rows = jax.random.choice(
+            pick_key, len(flat), (self.num_codes,), replace=len(flat) < self.num_codes
+        )
+        apart = 1e-2 * flat.std(0) * jax.random.normal(noise_key, (self.num_codes, self.features))
+        chosen = flat[rows] + apart
+        if self.learning == "gradient":
+            self.put_variable("params", "codebook", chosen)
+        else:
+            self.sums.value = chosen / self.num_codes
+
+    def _follow(self, flat: Array, one_hot: Array, shares: Array, key: Key | None) -> None:
+        """Moves the averages, in training, and restarts dead codes."""
+        if self.is_initializing() or not self.is_mutable_collection("state"):
+            return
+        usage = self.decay * self.usage.value + (1.0 - self.decay) * shares
+        batch_sums = (one_hot.T @ flat) / len(flat)
+        sums = self.decay * self.sums.value + (1.0 - self.decay) * batch_sums
+        if key is not None and self.restart_below:
+            uniform = 1.0 / self.num_codes
+            dead = usage < self.restart_below * uniform
+            rows = jax.random.randint(key, (self.num_codes,), 0, len(flat))
+            usage = jnp.where(dead, uniform, usage)
+            sums = jnp.where(dead[:, None], uniform * flat[rows], sums)
+        self.usage.value, self.sums.value = usage, sums
+
+
+def nearest(z: Array, codebook: Array) -> Array:
+    """argmin_k |z - e_k|^2, `[N]` int32, of `z[N, F]` and `codebook[K, F]`, by one product."""
+    products = jnp.matmul(z, codebook.T, precision=jax.lax.Precision.HIGHEST)
+    return jnp.argmin(jnp.square(codebook).sum(-1) - 2.0 * products, axis=-1)
+
+
+def perplexity(usage: Array) -> Array:
+    """exp(-sum_k p_k log p_k): how many codes are in use, of shares or counts `[..., K]`.
+
+    >>> perplexity(jnp.array([2.0, 2.0, 0.0])).round(4).item()
+    2.0
+    """
+    shares = usage / usage.sum(-1, keepdims=True)
+    return jnp.exp(-jax.scipy.special.xlogy(shares, shares).sum(-1))

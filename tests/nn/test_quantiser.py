@@ -1,0 +1,187 @@
+"""Vector quantisation against NumPy; networks that rescale images."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dgmjax import nn
+from dgmjax.errors import DgmjaxError
+from dgmjax.nn.quantiser import nearest
+from dgmjax.nn.rescale import enlarged
+
+KEY = jax.random.key(0)
+CODES, FEATURES = 6, 3
+Z = np.random.default_rng(0).normal(size=(4, 5, FEATURES)).astype(np.float32)
+FLAT = Z.reshape(-1, FEATURES)
+
+
+def quantiser(**options):
+    module = nn.VectorQuantiser(CODES, FEATURES, **options)
+    return module, module.init(KEY, jnp.asarray(Z))
+
+
+def trained_on(module, variables, z, key=None):
+    """The result on a batch in training, and the state after it."""
+    run = jax.jit(lambda v, z: module.apply(v, z, key, mutable=["state"]))
+    return run(variables, jnp.asarray(z))
+
+
+def test_nearest_is_the_brute_force():
+    generator = np.random.default_rng(1)
+    z, codebook = generator.normal(size=(200, 7)), generator.normal(size=(30, 7))
+    expected = np.square(z[:, None] - codebook).sum(-1).argmin(-1)
+    np.testing.assert_array_equal(nearest(jnp.float32(z), jnp.float32(codebook)), expected)
+
+
+def test_quantised_values():
+    module, variables = quantiser()
+    codebook = np.asarray(module.apply(variables, method=lambda m: m.codebook))
+    quantised = module.apply(variables, jnp.asarray(Z))
+    indices = np.square(FLAT[:, None] - codebook).sum(-1).argmin(-1)
+    np.testing.assert_array_equal(quantised.indices, indices.reshape(4, 5))
+    np.testing.assert_array_equal(quantised.codes, codebook[indices].reshape(Z.shape))
+    distance = np.square(FLAT - codebook[indices]).sum(-1).reshape(4, 5)
+    np.testing.assert_allclose(quantised.commitment, distance, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(quantised.codebook, 0.0)
+    np.testing.assert_allclose(quantised.usage, np.bincount(indices, minlength=CODES) / 20)
+    looked_up = module.apply(variables, quantised.indices, method="lookup")
+    np.testing.assert_array_equal(looked_up, quantised.codes)
+
+
+def test_the_codebook_starts_at_vectors_of_the_batch():
+    for learning in ("ema", "gradient"):
+        module, variables = quantiser(learning=learning)
+        codebook = np.asarray(module.apply(variables, method=lambda m: m.codebook))
+        distance = np.sqrt(np.square(codebook[:, None] - FLAT).sum(-1))
+        assert distance.min(1).max() < 0.1
+        assert len(set(distance.argmin(1))) == CODES  # without replacement
+
+
+def test_averages_move_as_in_numpy():
+    """Three batches; evaluation moves nothing."""
+    module, variables = quantiser(decay=0.9, smoothing=0.05, restart_below=0.0)
+    state = variables["state"]
+    usage, sums = np.asarray(state["usage"]), np.asarray(state["sums"])
+    generator = np.random.default_rng(2)
+    for _ in range(3):
+        z = generator.normal(size=(8, FEATURES)).astype(np.float32)
+        extra = 0.05 / CODES
+        smoothed = (usage + extra) / (usage.sum() + CODES * extra) * usage.sum()
+        codebook = sums / smoothed[:, None]
+        chosen = np.eye(CODES)[np.square(z[:, None] - codebook).sum(-1).argmin(-1)]
+        usage = 0.9 * usage + 0.1 * chosen.mean(0)
+        sums = 0.9 * sums + 0.1 * chosen.T @ z / 8
+        quantised, variables = trained_on(module, variables, z, KEY)
+        np.testing.assert_allclose(quantised.usage, chosen.mean(0), rtol=1e-6)
+        np.testing.assert_allclose(variables["state"]["usage"], usage, rtol=1e-5)
+        np.testing.assert_allclose(variables["state"]["sums"], sums, rtol=1e-4, atol=1e-6)
+    again = module.apply(variables, jnp.asarray(z), KEY)  # not mutable
+    codes = module.apply(variables, again.indices, method="lookup")
+    np.testing.assert_array_equal(again.codes, codes)
+
+
+def test_the_parts_of_a_batch_average_to_the_whole():
+    module, variables = quantiser(restart_below=0.0)
+    _, whole = trained_on(module, variables, FLAT)
+    parts = [trained_on(module, variables, part)[1] for part in (FLAT[:10], FLAT[10:])]
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, *parts)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), whole, mean)
+
+
+def test_dead_codes_restart_at_vectors_of_the_batch():
+    module, variables = quantiser(decay=0.5, restart_below=0.1)
+    far = variables["state"]["sums"].at[2].set(100.0)
+    variables = {"state": {**variables["state"], "sums": far}}
+    for step in range(6):
+        before = variables
+        quantised, variables = trained_on(module, before, FLAT, jax.random.key(step))
+        usage = 0.5 * before["state"]["usage"] + 0.5 * quantised.usage
+        dead = np.asarray(usage < 0.1 / CODES)
+        now = np.asarray(module.apply(variables, method=lambda m: m.codebook))
+        np.testing.assert_allclose(variables["state"]["usage"][dead], 1 / CODES, rtol=1e-6)
+        for code in np.flatnonzero(dead):
+            sums = variables["state"]["sums"][code] * CODES
+            assert np.abs(FLAT - np.asarray(sums)).sum(-1).min() < 1e-5
+        if dead[2]:
+            break
+    assert dead[2] and np.abs(now[2]).max() < 10
+    _, kept = trained_on(module, before, FLAT)  # no key: no restart
+    assert kept["state"]["usage"][2] < 0.1 / CODES
+
+
+def test_straight_through_and_which_loss_moves_what():
+    module, variables = quantiser(learning="gradient")
+    weights = jnp.asarray(np.random.default_rng(3).normal(size=Z.shape), jnp.float32)
+    codebook = variables["params"]["codebook"]
+
+    def terms(params, z):
+        quantised = module.apply({"params": params}, z)
+        losses = quantised.commitment.sum(), quantised.codebook.sum()
+        return (weights * quantised.codes).sum(), *losses
+
+    jacobian = jax.jit(jax.jacrev(terms, argnums=(0, 1)))(variables["params"], jnp.asarray(Z))
+    through, commitment, loss = jacobian
+    np.testing.assert_allclose(through[1], weights)
+    np.testing.assert_array_equal(through[0]["codebook"], 0.0)
+    indices = module.apply(variables, jnp.asarray(Z)).indices
+    difference = Z - np.asarray(codebook)[indices]
+    np.testing.assert_allclose(commitment[1], 2 * difference, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(commitment[0]["codebook"], 0.0)
+    np.testing.assert_array_equal(loss[1], 0.0)
+    expected = np.zeros((CODES, FEATURES))
+    np.add.at(expected, np.asarray(indices).ravel(), -2 * difference.reshape(-1, FEATURES))
+    np.testing.assert_allclose(loss[0]["codebook"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_perplexity_of_known_histograms():
+    assert nn.perplexity(jnp.ones(8)) == pytest.approx(8.0)
+    assert nn.perplexity(jnp.array([5.0, 0.0, 0.0])) == pytest.approx(1.0)
+    shares = np.array([0.5, 0.25, 0.25])
+    expected = np.exp(-(shares * np.log(shares)).sum())
+    assert nn.perplexity(jnp.asarray(shares * 40)) == pytest.approx(expected, rel=1e-6)
+    assert nn.perplexity(jnp.ones((2, 4))).tolist() == pytest.approx([4.0, 4.0])
+
+
+def test_an_index_outside_the_codebook_is_not_silent():
+    module, variables = quantiser()
+    codes = module.apply(variables, jnp.array([0, CODES]), method="lookup")
+    assert jnp.isfinite(codes[0]).all() and jnp.isnan(codes[1]).all()
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_networks_rescale(factor):
+    x = jnp.ones((2, 8, 4, 3))
+    small, _ = nn.Downscale(6, factor).init_with_output(KEY, x)
+    assert small.shape == (2, 8 // factor, 4 // factor, 6)
+    large, _ = nn.Upscale(5, 6, factor).init_with_output(KEY, small)
+    assert large.shape == (2, 8, 4, 5)
+
+
+def test_enlarged_repeats_pixels():
+    x = jnp.arange(4.0).reshape(1, 2, 2, 1)
+    expected = np.kron(np.arange(4.0).reshape(2, 2), np.ones((2, 2)))
+    np.testing.assert_array_equal(enlarged(x, 2)[0, ..., 0], expected)
+
+
+@pytest.mark.parametrize(
+    "act, word",
+    [
+        (lambda: nn.VectorQuantiser(1, 2).init(KEY, jnp.zeros((3, 2))), "num_codes"),
+        (lambda: nn.VectorQuantiser(4, 2).init(KEY, jnp.zeros((3, 5))), "z"),
+        (lambda: nn.VectorQuantiser(4, 2, decay=1.0).init(KEY, jnp.zeros((3, 2))), "decay"),
+        (lambda: nn.VectorQuantiser(4, 2, smoothing=0.0).init(KEY, jnp.zeros((3, 2))), "smoothing"),
+        (
+            lambda: nn.VectorQuantiser(4, 2, restart_below=2.0).init(KEY, jnp.zeros((3, 2))),
+            "restart_below",
+        ),
+        (lambda: nn.VectorQuantiser(4, 2, "sgd").init(KEY, jnp.zeros((3, 2))), "learning"),
+        (lambda: quantiser()[0].apply(quantiser()[1], jnp.zeros(3), method="lookup"), "indices"),
+        (lambda: nn.Downscale(4, 3).init(KEY, jnp.zeros((1, 6, 6, 1))), "factor"),
+        (lambda: nn.Downscale(4, 4).init(KEY, jnp.zeros((1, 6, 6, 1))), "factor"),
+        (lambda: nn.Downscale(4, 2).init(KEY, jnp.zeros((6, 6))), "x"),
+    ],
+)
+def test_bad_arguments_are_named(act, word):
+    with pytest.raises(DgmjaxError, match=f"^`{word}`"):
+        act()
