@@ -191,13 +191,14 @@ def _run_folder(request: TrainRequest, data_dir: str | None) -> "RunFolder":
 def _dispatch_evaluate(run: Path, data_dir: str | None, experiment: str | None) -> None:
     _prepare()
     from dgmjax.training import runner
+    from dgmjax.training.remarks import remarks
     from dgmjax.training.run import RunFolder
 
     loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)
     records = runner.evaluate(loaded)
     RunFolder(run).write_records(records)
-    for record in records:
-        print(record.summary())
+    for line in (*(record.summary() for record in records), *remarks(records)):
+        print(line)
 
 
 def _dispatch_sample(

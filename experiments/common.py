@@ -2,6 +2,8 @@
 
 from functools import partial
 
+import optax
+
 from dgmjax import data, objectives, plotting, training
 
 
@@ -19,6 +21,60 @@ def static_mnist(data_dir, tiny):
     return data.load("binarized_mnist", data_dir=data_dir), data.Binarise("static")
 
 
+def epochs_to_steps(dataset, epochs, batch_size):
+    """Steps of so many passes over the training split."""
+    return epochs * (len(dataset.splits["train"]["x"]) // batch_size)
+
+
+def latent_experiment(
+    *,
+    model,
+    module,
+    loss,
+    dataset,
+    transform,
+    epochs,
+    batch_size,
+    estimators,
+    learning_rate,
+    schedule="cosine",
+    eps=1e-8,
+    clip=None,
+    validation=None,
+    figures=None,
+    evaluations=20,
+    **options,
+):
+    """A latent-variable model trained by one loss: what such experiments have in common.
+
+    It logs 500 times. `options` are further fields of `Experiment`.
+    """
+    steps = epochs_to_steps(dataset, epochs, batch_size)
+    optimiser = training.adam(learning_rate, steps, schedule=schedule, eps=eps, clip=clip)
+    return training.Experiment(
+        model=model,
+        module=module,
+        players={"model": training.Player(loss, optimiser)},
+        dataset=dataset,
+        transform=transform,
+        steps=steps,
+        batch_size=batch_size,
+        validation=validation,
+        evaluate_every=max(1, steps // evaluations),
+        log_every=max(1, steps // 500),
+        estimators=estimators,
+        figures=vae_figures() if figures is None else figures,
+        previews=("means",),
+        **options,
+    )
+
+
+def warmed_up(objective, dataset, epochs, batch_size):
+    """The objective with a weight of the KL that rises from 0 to 1 over so many passes."""
+    steps = max(1, epochs_to_steps(dataset, epochs, batch_size))
+    return partial(objective, beta=optax.linear_schedule(0.0, 1.0, steps))
+
+
 def exact_likelihood(published=None, batch_size=500):
     """The exact test negative log-likelihood."""
     return training.Estimator(
@@ -29,9 +85,11 @@ def exact_likelihood(published=None, batch_size=500):
     )
 
 
-def latent_estimators(published=None, published_units=None, samples=5000):
+def latent_estimators(
+    published=None, published_units=None, samples=5000, published_elbo=None, chunk=50
+):
     """L_K, the ELBO, the average KL and the active units of the test split."""
-    bound = partial(objectives.importance_bound, num_samples=samples, chunk=min(50, samples))
+    bound = partial(objectives.importance_bound, num_samples=samples, chunk=min(chunk, samples))
     return (
         training.Estimator(
             f"nll_bound_k{samples}",
@@ -39,7 +97,9 @@ def latent_estimators(published=None, published_units=None, samples=5000):
             training.averaged(bound, batch_size=100),
             published=published,
         ),
-        training.Estimator("nll_bound_k1", "ELBO", training.averaged(objectives.elbo)),
+        training.Estimator(
+            "nll_bound_k1", "ELBO", training.averaged(objectives.elbo), published=published_elbo
+        ),
         training.Estimator(
             "kl_nats", "analytic, averaged", training.averaged(objectives.elbo, metric="kl")
         ),

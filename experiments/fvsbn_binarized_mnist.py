@@ -15,8 +15,9 @@ from experiments import common, completion
 
 def fvsbn_binarized_mnist(
     *,
-    learning_rate: float = 5e-3,
-    epochs: int = 20,
+    learning_rate: float = 0.3,
+    penalty: float = 2e-4,
+    epochs: int = 30,
     batch_size: int = 100,
     tiny: bool = False,
     data_dir: str | None = None,
@@ -24,7 +25,8 @@ def fvsbn_binarized_mnist(
     """Every pixel a logistic regression on the pixels before it, in raster order.
 
     Args:
-      learning_rate: peak of the cosine schedule of Adam.
+      learning_rate: peak of the cosine schedule of gradient descent with momentum 0.9.
+      penalty: weight of half the squared norm of the parameters.
       epochs: passes over the 50,000 training images.
       batch_size: images a step.
       tiny: a few steps on scikit-learn's digits.
@@ -38,7 +40,9 @@ def fvsbn_binarized_mnist(
     return training.Experiment(
         model="FVSBN",
         module=models.FVSBN(dataset.event_shape),
-        players={"model": training.Player(nll, training.adam(learning_rate, steps, eps=1e-3))},
+        players={
+            "model": training.Player(nll, training.sgd(learning_rate, steps, penalty=penalty))
+        },
         dataset=dataset,
         transform=transform,
         steps=steps,

@@ -33,20 +33,17 @@ def vae_digits(
     dataset, transform = common.dynamic_mnist(None, tiny=True)
     if tiny:
         hidden, epochs = (16,), 2
-    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
-    module = models.dense_vae(dataset.event_shape, latent, hidden)
     samples = 50 if tiny else 5000
-    return training.Experiment(
+    return common.latent_experiment(
         model="VAE",
-        module=module,
-        players={"model": training.Player(objectives.elbo, training.adam(learning_rate, steps))},
+        module=models.dense_vae(dataset.event_shape, latent, hidden),
+        loss=objectives.elbo,
         dataset=dataset,
         transform=transform,
-        steps=steps,
+        epochs=epochs,
         batch_size=batch_size,
+        learning_rate=learning_rate,
         validation=objectives.elbo,
-        evaluate_every=max(1, steps // 10),
+        evaluations=10,
         estimators=(*common.latent_estimators(samples=samples), common.baseline()),
-        figures=common.vae_figures(),
-        previews=("means",),
     )

@@ -40,23 +40,20 @@ def vae_mnist(
     dataset, transform = common.dynamic_mnist(data_dir, tiny)
     if tiny:
         hidden, latent, epochs = (16,), 4, 2
-    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
-    optimiser = training.adam(learning_rate, steps, schedule=schedule, eps=1e-4)
-    return training.Experiment(
+    return common.latent_experiment(
         model=f"VAE {'-'.join(map(str, (*hidden, latent)))}",
         module=models.dense_vae(dataset.event_shape, latent, hidden),
-        players={"model": training.Player(objectives.elbo, optimiser)},
+        loss=objectives.elbo,
         dataset=dataset,
         transform=transform,
-        steps=steps,
+        epochs=epochs,
         batch_size=batch_size,
-        evaluate_every=max(1, steps // 20),
-        log_every=max(1, steps // 500),
+        learning_rate=learning_rate,
+        schedule=schedule,
+        eps=1e-4,
         estimators=common.latent_estimators(
             training.Published(86.76, f"{SOURCE}, VAE, k = 1"),
             training.Published(19, f"{SOURCE}, VAE, k = 1"),
             samples=50 if tiny else 5000,
         ),
-        figures=common.vae_figures(),
-        previews=("means",),
     )

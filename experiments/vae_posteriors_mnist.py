@@ -10,7 +10,6 @@ Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flo
 Inference", 2018, Table 1.
 """
 
-from functools import partial
 from typing import Literal
 
 from dgmjax import models, objectives, training
@@ -80,40 +79,21 @@ def vae_posteriors_mnist(
     dataset, transform = common.static_mnist(data_dir, tiny)
     if tiny:
         hidden, latent, layers, flow_hidden, epochs = (16, 16), 4, 1, 8, 1
-    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
     model = posterior_model(posterior, latent, layers, flow_hidden, hidden[-1])
-    samples = 50 if tiny else 5000
-    bound = partial(objectives.importance_bound, num_samples=samples, chunk=min(50, samples))
     name = posterior if posterior == "diagonal" else f"{posterior} ({layers})"
-    return training.Experiment(
+    return common.latent_experiment(
         model=f"VAE {'-'.join(map(str, (*hidden, latent)))}, {name} posterior",
         module=models.dense_vae(dataset.event_shape, latent, hidden, posterior_model=model),
-        players={
-            "model": training.Player(objectives.elbo, training.adam(learning_rate, steps, clip=5.0))
-        },
+        loss=objectives.elbo,
         dataset=dataset,
         transform=transform,
-        steps=steps,
+        epochs=epochs,
         batch_size=batch_size,
+        learning_rate=learning_rate,
+        clip=5.0,
         validation=objectives.elbo,
-        evaluate_every=max(10, steps // 20),
-        log_every=max(1, steps // 500),
-        estimators=(
-            training.Estimator(
-                "nll_bound_k1",
-                "ELBO",
-                training.averaged(objectives.elbo),
-                published=training.Published(PUBLISHED[posterior], SOURCE),
-            ),
-            training.Estimator(
-                f"nll_bound_k{samples}",
-                f"importance-weighted bound, {samples} samples",
-                training.averaged(bound, batch_size=100),
-            ),
-            training.Estimator(
-                "kl_nats", "averaged", training.averaged(objectives.elbo, metric="kl")
-            ),
-        ),
-        figures=common.vae_figures(),
-        previews=("means",),
+        estimators=common.latent_estimators(
+            samples=50 if tiny else 5000,
+            published_elbo=training.Published(PUBLISHED[posterior], SOURCE),
+        )[:3],
     )

@@ -6,6 +6,7 @@ from benchmarks.workload import Workload
 
 NAMES = (
     "vae_epoch",
+    "iwae_step",
     "small_maf_epoch",
     "maf_sampling",
     "fit_overhead",

@@ -18,7 +18,17 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "checks": ["validate"],
         "dataset": ["Dataset", "split_rows"],
         "folders": ["data_dir"],
+        "missing": [
+            "AtRandom",
+            "Blocks",
+            "FillMissing",
+            "check_observed",
+            "mark_missing",
+            "remove_entries",
+        ],
+        "rolls": ["built_in_rolls"],
         "sources": ["load", "names"],
+        "sprites": ["factor_grid", "factor_values", "render_sprites"],
         "stream": ["streamed"],
         "text": ["Vocabulary", "blocks", "built_in_text", "text_dataset", "vocabulary"],
         "transforms": [

@@ -14,6 +14,7 @@ from dgmjax.plotting.completed import completions as completed_images
 from dgmjax.plotting.completed import text as text_figure
 from dgmjax.plotting.images import image_grid, latent_manifold
 from dgmjax.plotting.images import reconstructions as paired_images
+from dgmjax.plotting.imputed import imputations as imputed_images
 from dgmjax.plotting.plane import density as density_figure
 from dgmjax.plotting.plane import scatter
 
@@ -120,6 +121,19 @@ def upper_half(event_shape: tuple[int, ...]) -> np.ndarray:
 @lru_cache
 def _completed(each: int):
     return lambda model, key, x, mask: model.complete(key, x, mask, (each,))
+
+
+def imputations(trained: Any, num: int = 10, each: int = 4, chunks: int = 40) -> "Figure":
+    """Test images with missing pixels, completed: E[x | observed], draws of it, and the truth."""
+    from dgmjax.training.imputation_measures import imputed
+
+    arrays = {name: array[:num] for name, array in trained.arrays("test").items()}
+    found = imputed(trained, arrays, num_samples=50 * chunks, num_imputations=each, chunk=50)
+    title = f"Imputations: {trained.experiment.model}"
+    observed, single, multiple, truth = (
+        _unit(trained, x) for x in (arrays["x"], found.single, found.multiple, arrays["complete"])
+    )
+    return imputed_images(observed, arrays["observed"], single, multiple, truth, title)
 
 
 def text(trained: Any, num: int = 3) -> "Figure":

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from dgmjax.data.checks import validate
+from dgmjax.data.missing import check_observed
 from dgmjax.data.transform import Transform
 from dgmjax.errors import DataError, require
 
@@ -32,6 +33,8 @@ def check_training_data(
         validate(arrays, values="real")
     else:
         transform.check(arrays)
+    if "observed" in arrays:
+        check_observed(arrays)
     family = observation_family(module)
     if family is None:
         return

@@ -1,4 +1,4 @@
-"""The optimiser that most experiments use, as one constructor over optax."""
+"""The optimisers that experiments use, as constructors over optax."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,14 +28,37 @@ def adam(
         8, stage i lasting 3^i of 3280 parts (Burda et al. 2016, appendix C).
       clip: global norm to which gradients are clipped, or None.
     """
+    rate = _rate(learning_rate, steps, schedule)
+    adam = optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay)
+    return adam if clip is None else optax.chain(optax.clip_by_global_norm(clip), adam)
+
+
+def sgd(
+    learning_rate: float,
+    steps: int,
+    *,
+    schedule: str = "cosine",
+    momentum: float = 0.9,
+    penalty: float = 0.0,
+) -> optax.GradientTransformation:
+    """Stochastic gradient descent with momentum on loss + penalty / 2 |params|^2.
+
+    Args:
+      learning_rate, steps, schedule: see `adam`.
+      penalty: weight of the squared norm, added to the gradient.
+    """
+    rate = _rate(learning_rate, steps, schedule)
+    return optax.chain(optax.add_decayed_weights(penalty), optax.sgd(rate, momentum))
+
+
+def _rate(learning_rate: float, steps: int, schedule: str) -> Any:
     rates: dict[str, Callable[[], Any]] = {
         "constant": lambda: learning_rate,
         "cosine": lambda: optax.cosine_decay_schedule(learning_rate, steps),
         "burda": lambda: _burda_schedule(learning_rate, steps),
     }
     require(schedule in rates, "schedule", f"must be one of {sorted(rates)}", repr(schedule))
-    adam = optax.adamw(rates[schedule](), b1, b2, eps, weight_decay=weight_decay)
-    return adam if clip is None else optax.chain(optax.clip_by_global_norm(clip), adam)
+    return rates[schedule]()
 
 
 def _burda_schedule(learning_rate: float, steps: int):

@@ -8,6 +8,7 @@ from pathlib import Path
 from dgmjax.files import write_atomically
 from dgmjax.training import record_table, strict_json
 from dgmjax.training.record import Record
+from dgmjax.training.remarks import remarks
 from dgmjax.training.run import RunFolder
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -23,6 +24,7 @@ th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px soli
          vertical-align: top; }
 th { color: #666; font-weight: 600; }
 td.number { white-space: nowrap; font-variant-numeric: tabular-nums; font-weight: 600; }
+.remark { border-left: 3px solid #c60; padding-left: .8rem; }
 figure { display: inline-block; margin: 0 1.2rem 1.2rem 0; vertical-align: top; }
 figcaption { color: #666; font-size: .85rem; }
 img { max-width: 100%; height: auto; }
@@ -65,7 +67,9 @@ def write_report(run: RunFolder) -> Path:
 def _results(records: Sequence[Record]) -> str:
     if not records:
         return _section("Results", "<p>None yet: the run has not been evaluated.</p>")
-    return _section("Results", _table(record_table.COLUMNS, map(record_table.row, records)))
+    table = _table(record_table.COLUMNS, map(record_table.row, records))
+    notes = "".join(f'<p class="remark">{escape(text)}</p>' for text in remarks(records))
+    return _section("Results", table + notes)
 
 
 def _figures(run: RunFolder) -> str:

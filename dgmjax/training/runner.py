@@ -19,6 +19,7 @@ from dgmjax.training.fit import fit
 from dgmjax.training.learner import Learner, State
 from dgmjax.training.mesh import make_mesh, replicated
 from dgmjax.training.record import Record
+from dgmjax.training.remarks import remarks
 from dgmjax.training.run import RunFolder
 from dgmjax.training.trained import Trained, transformed
 from dgmjax.training.versions import device_description, package_versions
@@ -86,8 +87,8 @@ def train(
             for name in experiment.figures:
                 draw_figure(trained, run, name)
     if not quiet:
-        for record in records:
-            print(record.summary())
+        for line in (*(record.summary() for record in records), *remarks(records)):
+            print(line)
         print(
             f"trained {result.seconds:.1f} s (compiled in {result.compile_seconds:.1f} s), "
             f"evaluated in {time.perf_counter() - started:.1f} s"

@@ -11,6 +11,7 @@ from dgmjax.errors import RunError
 from dgmjax.plotting import image_grid, save
 from dgmjax.training.record import Published, Record
 from dgmjax.training.record_table import format_duration
+from dgmjax.training.remarks import remarks
 from dgmjax.training.report import write_report
 from dgmjax.training.run import RunFolder
 
@@ -111,3 +112,34 @@ def test_durations():
         "1 min 0 s",
         "1 h 0 min",
     ]
+
+
+def record(metric, value, unit="nats"):
+    return Record(
+        experiment="vae_mnist",
+        model="VAE",
+        dataset="mnist",
+        binarisation="dynamic",
+        split="test",
+        num_examples=100,
+        metric=metric,
+        estimator="averaged",
+        value=value,
+        standard_error=None,
+        unit=unit,
+        published=None,
+        seed=0,
+        step=1,
+        device="cpu x 1",
+        versions={},
+        seconds=1.0,
+    )
+
+
+def test_a_collapsed_latent_space_is_remarked_upon(run):
+    assert remarks([record("kl_nats", 25.0), record("active_units", 16.0, "count")]) == []
+    dead = record("active_units", 0.0, "count")
+    (remark,) = remarks([record("kl_nats", 0.01), dead])
+    assert "collapsed" in remark and "free_bits" in remark and "0.01 nats" in remark
+    run.write_records([dead])
+    assert "no dimension of z is active" in write_report(run).read_text()

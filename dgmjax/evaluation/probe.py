@@ -1,0 +1,64 @@
+"""Linear probes: what a linear classifier reads from the codes."""
+
+import numpy as np
+
+from dgmjax.errors import DataError, require
+from dgmjax.evaluation.averages import Measurement, average
+
+
+def linear_probe(
+    train_codes: np.ndarray,
+    train_labels: np.ndarray,
+    test_codes: np.ndarray,
+    test_labels: np.ndarray,
+    *,
+    strength: float = 1.0,
+    iterations: int = 1000,
+) -> Measurement:
+    """Test accuracy of a logistic regression that is fitted to codes of the training split.
+
+    Codes are standardised by the training split, columns that are constant there left out.
+    scikit-learn's logistic regression with an L2 penalty.
+
+    Args:
+      train_codes, test_codes: `[N, latent]`.
+      train_labels, test_labels: `[N]`.
+      strength: inverse strength of the penalty (scikit-learn's C).
+      iterations: at most; scikit-learn warns where it has not converged.
+
+    >>> codes = np.array([[0.0], [0.1], [1.0], [1.1]])
+    >>> linear_probe(codes, np.array([0, 0, 1, 1]), codes[:2], np.array([0, 1])).value
+    0.5
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    train, test = _codes("train_codes", train_codes), _codes("test_codes", test_codes)
+    same = train.shape[1] == test.shape[1]
+    rule = f"must have the {train.shape[1]} columns of `train_codes`"
+    require(same, "test_codes", rule, test.shape[1], "", DataError)
+    for name, labels, codes in (
+        ("train_labels", train_labels, train),
+        ("test_labels", test_labels, test),
+    ):
+        shape = np.shape(labels)
+        require(shape == (len(codes),), name, "must be [N], one a code", shape, "", DataError)
+    classes = len(np.unique(train_labels))
+    require(classes > 1, "train_labels", "must hold two classes or more", classes, "", DataError)
+    mean, scale = train.mean(0), train.std(0)
+    varying = scale > 0
+    require(
+        bool(varying.any()), "train_codes", "must not be constant", "constant codes", "", DataError
+    )
+    standard = lambda codes: (codes[:, varying] - mean[varying]) / scale[varying]
+    probe = LogisticRegression(C=strength, max_iter=iterations)
+    probe.fit(standard(train), np.asarray(train_labels))
+    return average(probe.predict(standard(test)) == np.asarray(test_labels))
+
+
+def _codes(name: str, codes: np.ndarray) -> np.ndarray:
+    codes = np.asarray(codes, np.float64)
+    table = codes.ndim == 2 and codes.size > 0
+    require(table, name, "must be [N, latent] and not empty", codes.shape, "", DataError)
+    finite = bool(np.isfinite(codes).all())
+    require(finite, name, "must be finite", "NaN or infinity", "", DataError)
+    return codes
