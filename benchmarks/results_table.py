@@ -31,7 +31,7 @@ def markdown(records: list[Record]) -> str:
     if not records:
         return "No results have been recorded yet."
     lines = [record_table.COLUMNS, ("---",) * len(record_table.COLUMNS)]
-    lines += [tuple(map(_escape, record_table.row(record))) for record in records]
+    lines += [tuple(map(_escape, row)) for row in record_table.rows(records)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 

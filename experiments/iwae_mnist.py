@@ -15,7 +15,7 @@ from dgmjax import models, objectives, training
 from experiments import common
 
 SOURCE = "Burda, Grosse & Salakhutdinov 2016"
-PUBLISHED = {
+PUBLISHED: dict[str, dict[int, tuple]] = {
     "dynamic": {1: (86.76, 19), 5: (85.54, 22), 50: (84.78, 25)},
     "static": {1: (88.71, None), 5: (87.63, None), 50: (87.10, None)},
 }

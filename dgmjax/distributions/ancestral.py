@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import jax
+import jax.numpy as jnp
 
 from dgmjax.distributions.base import Distribution
 from dgmjax.errors import require
@@ -56,7 +57,8 @@ class Ancestral(Distribution):
         return tuple(self.conditional(self.names[0], {}).batch_shape)
 
     def _example(self) -> dict[str, Distribution]:
-        latents, found = {}, {}
+        latents: Latents = {}
+        found: dict[str, Distribution] = {}
         for name in self.names:
             found[name] = self.conditional(name, latents)
             latents[name] = found[name].sample(seed=jax.random.key(0))
@@ -73,7 +75,7 @@ class Ancestral(Distribution):
         return {name: self.conditional(name, value).log_prob(value[name]) for name in self.names}
 
     def log_prob(self, value: Latents) -> Array:
-        return sum(self.log_probs(value).values())
+        return sum(self.log_probs(value).values(), jnp.zeros(()))
 
     def draw_and_log_prob(self, key: Key, sample_shape: tuple[int, ...]):
         latents: Latents = {}

@@ -9,26 +9,26 @@ import distrax
 import jax
 import jax.numpy as jnp
 
-from dgmjax.types import Array, Key
+from dgmjax.types import Array, Key, PyTree
 
 
 class Distribution(distrax.Distribution):
     """A distribution whose subclasses write `log_prob`, `draw`, `event_shape`, `batch_shape`."""
 
-    def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
+    def draw(self, key: Key, sample_shape: tuple[int, ...]) -> PyTree:
         """Samples of shape `sample_shape + batch_shape + event_shape`."""
         raise NotImplementedError(f"{type(self).__name__} cannot be sampled.")
 
-    def draw_and_log_prob(self, key: Key, sample_shape: tuple[int, ...]) -> tuple[Array, Array]:
+    def draw_and_log_prob(self, key: Key, sample_shape: tuple[int, ...]) -> tuple[PyTree, Array]:
         """Samples and their log-probabilities; overridden where both together cost less."""
         samples = self.draw(key, sample_shape)
         return samples, self.log_prob(samples)
 
-    def sample(self, *, seed, sample_shape=()) -> Array:
+    def sample(self, *, seed, sample_shape=()) -> PyTree:
         """Samples of shape `sample_shape + batch_shape + event_shape`; `seed` is a key or int."""
         return self.draw(as_key(seed), as_shape(sample_shape))
 
-    def sample_and_log_prob(self, *, seed, sample_shape=()) -> tuple[Array, Array]:
+    def sample_and_log_prob(self, *, seed, sample_shape=()) -> tuple[PyTree, Array]:
         """Samples and their log-probabilities in nats."""
         return self.draw_and_log_prob(as_key(seed), as_shape(sample_shape))
 

@@ -84,7 +84,7 @@ def elbo(
         )
         terms = {"z": samples.mean(log_q - p.log_prob(z))}
     summed = {name: _sum_dimensions(term) if apart else term for name, term in terms.items()}
-    divergence = sum(summed.values())
+    divergence = sum(summed.values(), jnp.zeros(()))
     metrics = {
         "elbo": log_likelihood - divergence,
         "log_likelihood": log_likelihood,
@@ -95,7 +95,8 @@ def elbo(
     cost = divergence
     if free_bits > 0:
         counted = {"total": divergence} if free_bits_per == "total" else terms
-        cost = sum(_at_least(free_bits, term, batch.get("mask")) for term in counted.values())
+        costs = [_at_least(free_bits, term, batch.get("mask")) for term in counted.values()]
+        cost = sum(costs, jnp.zeros(()))
     return scheduled(beta, batch) * cost - log_likelihood, metrics
 
 

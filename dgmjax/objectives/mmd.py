@@ -32,7 +32,7 @@ def gram(x: Array, y: Array, kernel: Kernel = "imq", bandwidth: float | None = N
     if kernel == "rbf":
         return jnp.exp(-squared / (2.0 * (bandwidth or size)))
     h = bandwidth or 2.0 * size
-    return sum(s * h / (s * h + squared) for s in IMQ_SCALES)
+    return jnp.stack([s * h / (s * h + squared) for s in IMQ_SCALES]).sum(0)
 
 
 def mmd(

@@ -41,7 +41,8 @@ def posterior_samples(q: Any, key: Key, num_samples: int) -> PosteriorSamples:
     Families", 2021, equations 6 and 8.
     """
     if not isinstance(q, Mixture):
-        return PosteriorSamples(*q.sample_and_log_prob(seed=key, sample_shape=(num_samples,)), None)
+        z, log_q = q.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
+        return PosteriorSamples(z, log_q, None)
     z = q.components.sample(seed=key, sample_shape=(num_samples,))  # [K, B, C, *event]
     batch = z.ndim - len(q.event_shape) - 1
     z = jnp.moveaxis(z, batch, 1).reshape(-1, *z.shape[1:batch], *q.event_shape)

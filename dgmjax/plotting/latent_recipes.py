@@ -58,8 +58,9 @@ def posterior_scatter(trained: Any, num: int = 3000) -> "Figure":
     figure = new_figure(5.5, 5.0, f"Codes by class: {trained.experiment.model}")
     axes = figure.subplots()
     labels = np.asarray(arrays["label"])[: len(means)]
-    colours = axes.scatter(*centred.T, c=labels, cmap="tab10", s=4, linewidths=0)
-    axes.legend(*colours.legend_elements(num=None), fontsize=8, frameon=False)
+    colours = axes.scatter(centred[:, 0], centred[:, 1], s=4, c=labels, cmap="tab10", linewidths=0)
+    handles, names = colours.legend_elements(num=len(np.unique(labels)))
+    axes.legend(handles, names, fontsize=8, frameon=False)
     for name, axis in (("first", axes.xaxis), ("second", axes.yaxis)):
         axis.set_label_text(f"{name} principal component")
     tidy(axes)

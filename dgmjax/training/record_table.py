@@ -1,5 +1,9 @@
 """Records as rows of text: the one table that the report and the README show."""
 
+import dataclasses
+import math
+from collections.abc import Iterable
+
 from dgmjax.training.record import Record
 
 COLUMNS = (
@@ -29,6 +33,30 @@ def row(record: Record) -> tuple[str, ...]:
         record.device,
         format_duration(record.seconds),
     )
+
+
+def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
+    """One row for each record, or for each group of runs that measured the same thing.
+
+    Records agree in experiment, model, data, split, metric, estimator and device; what differs is
+    the seed, or an argument that the model's name leaves out. Their value is the mean over the
+    runs, and its error the standard deviation over the runs / sqrt(their number).
+    """
+    groups: dict[tuple, list[Record]] = {}
+    for record in records:
+        key = (record.experiment, record.model, describe_data(record), record.metric)
+        groups.setdefault((*key, record.estimator, record.device), []).append(record)
+    return [row(group[0]) if len(group) == 1 else _row_of_runs(group) for group in groups.values()]
+
+
+def _row_of_runs(group: list[Record]) -> tuple[str, ...]:
+    values = [record.value for record in group]
+    num, mean = len(values), sum(values) / len(values)
+    error = math.sqrt(sum((v - mean) ** 2 for v in values) / (num - 1) / num)
+    seconds = sum(record.seconds for record in group) / num
+    whole = dataclasses.replace(group[0], value=mean, standard_error=error, seconds=seconds)
+    cells = dict(zip(COLUMNS, row(whole), strict=True))
+    return tuple((cells | {"value": f"{cells['value']} ({num} runs)"}).values())
 
 
 def describe_data(record: Record) -> str:

@@ -67,7 +67,7 @@ def write_report(run: RunFolder) -> Path:
 def _results(records: Sequence[Record]) -> str:
     if not records:
         return _section("Results", "<p>None yet: the run has not been evaluated.</p>")
-    table = _table(record_table.COLUMNS, map(record_table.row, records))
+    table = _table(record_table.COLUMNS, record_table.rows(records))
     notes = "".join(f'<p class="remark">{escape(text)}</p>' for text in remarks(records))
     return _section("Results", table + notes)
 

@@ -10,7 +10,7 @@ import pytest
 from dgmjax.errors import RunError
 from dgmjax.plotting import image_grid, save
 from dgmjax.training.record import Published, Record
-from dgmjax.training.record_table import format_duration
+from dgmjax.training.record_table import COLUMNS, format_duration, rows
 from dgmjax.training.remarks import remarks
 from dgmjax.training.report import write_report
 from dgmjax.training.run import RunFolder
@@ -103,6 +103,14 @@ def test_damaged_metrics_leave_the_old_report(run):
     with pytest.raises(RunError, match="Line 2"):
         write_report(run)
     assert (run.path / "report.html").read_text() == before
+
+
+def test_runs_of_the_same_thing_are_one_row():
+    """Mean 2, standard deviation 1 over three runs: an error of 1 / sqrt(3)."""
+    several = [record("nll_nats", value) for value in (1.0, 2.0, 3.0)]
+    found = rows([several[0], record("kl_nats", 25.0), *several[1:]])
+    values = [row[COLUMNS.index("value")] for row in found]
+    assert values == ["2.00 ± 0.58 (3 runs)", "25"]
 
 
 def test_durations():
