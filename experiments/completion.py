@@ -3,6 +3,47 @@
 import numpy as np
 
 from dgmjax import evaluation, objectives, plotting, training
+from experiments import common
+
+
+def image_density(
+    *,
+    model,
+    module,
+    optimiser,
+    dataset,
+    transform,
+    steps,
+    batch_size,
+    published=None,
+    loss=objectives.negative_log_likelihood,
+    completes=True,
+    evaluation_batch_size=500,
+):
+    """An exact density of images: what experiments on autoregressive models have in common.
+
+    The best epoch is chosen by the exact likelihood of the validation split. `completes` adds
+    completions of lower halves, which a model with several orderings does not draw.
+    """
+    estimators = [common.exact_likelihood(published, evaluation_batch_size), common.baseline()]
+    if completes:
+        estimators.insert(1, gain(evaluation_batch_size))
+    recipes = plotting.recipes
+    plain = {"samples": recipes.samples, "data": recipes.data}
+    return training.Experiment(
+        model=model,
+        module=module,
+        players={"model": training.Player(loss, optimiser)},
+        dataset=dataset,
+        transform=transform,
+        steps=steps,
+        batch_size=batch_size,
+        validation=objectives.negative_log_likelihood,
+        estimators=tuple(estimators),
+        figures=figures() if completes else plain,
+        previews=("samples",),
+        evaluation_batch_size=evaluation_batch_size,
+    )
 
 
 def figures():

@@ -24,7 +24,7 @@ PUBLISHED: dict[str, dict[int, tuple]] = {
 def iwae_mnist(
     *,
     num_samples: int = 5,
-    data: Literal["dynamic", "static"] = "dynamic",
+    binarisation: Literal["dynamic", "static"] = "dynamic",
     gradient: Literal["total", "stl", "dreg"] = "total",
     latent: int = 50,
     hidden: tuple[int, ...] = (200, 200),
@@ -39,7 +39,7 @@ def iwae_mnist(
 
     Args:
       num_samples: k, importance samples of the training bound, at least 1.
-      data: binarised anew at each step, all 60,000 training images; or once and for all, 50,000,
+      binarisation: anew at each step, all 60,000 training images; or once and for all, 50,000,
         the best of 20 evaluations chosen by the ELBO of the validation split.
       gradient: of the posterior, see `objectives.iwae`.
       latent: dimensions of z.
@@ -51,7 +51,7 @@ def iwae_mnist(
       tiny: a few steps of a small model on scikit-learn's digits.
       data_dir: folder of data sets.
     """
-    static = data == "static"
+    static = binarisation == "static"
     if static:
         dataset, transform = common.static_mnist(data_dir, tiny)
     else:
@@ -61,7 +61,7 @@ def iwae_mnist(
     row = f"{SOURCE}, Table {3 if static else 1}, IWAE, k = {num_samples}"
     bound, units = (
         value and training.Published(value, row)
-        for value in PUBLISHED[data].get(num_samples, (None, None))
+        for value in PUBLISHED[binarisation].get(num_samples, (None, None))
     )
     return common.latent_experiment(
         model=f"IWAE k={num_samples} {'-'.join(map(str, (*hidden, latent)))}",

@@ -8,8 +8,8 @@ on the validation split.
 Source: Germain, Gregor, Murray & Larochelle, "MADE", 2015, Table 6, 1 hidden layer, 1 mask.
 """
 
-from dgmjax import models, objectives, plotting, training
-from experiments import common
+from dgmjax import models, objectives, training
+from experiments import common, completion
 
 
 def made_binarized_mnist(
@@ -41,28 +41,21 @@ def made_binarized_mnist(
     dataset, transform = common.static_mnist(data_dir, tiny)
     if tiny:
         hidden, epochs = (32,), 2
-    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
-    module = models.MADE(
-        event_shape=dataset.event_shape, hidden=hidden, num_masks=num_masks, direct=direct
-    )
-    nll = objectives.negative_log_likelihood
-    loss = nll if num_masks == 1 else objectives.sampled_ordering
-    optimiser = training.adam(learning_rate, steps, weight_decay=weight_decay)
+    steps = common.epochs_to_steps(dataset, epochs, batch_size)
+    natural = num_masks == 1
     value = {1: 88.40, 32: 86.64}.get(num_masks)
     source = f"Germain, Gregor, Murray & Larochelle 2015, Table 6, {num_masks} mask(s)"
-    return training.Experiment(
+    return completion.image_density(
         model=f"MADE {'-'.join(map(str, hidden))}, {num_masks} mask(s)",
-        module=module,
-        players={"model": training.Player(loss, optimiser)},
+        module=models.MADE(
+            event_shape=dataset.event_shape, hidden=hidden, num_masks=num_masks, direct=direct
+        ),
+        optimiser=training.adam(learning_rate, steps, weight_decay=weight_decay),
         dataset=dataset,
         transform=transform,
         steps=steps,
         batch_size=batch_size,
-        validation=nll,
-        estimators=(
-            common.exact_likelihood(value and training.Published(value, source)),
-            common.baseline(),
-        ),
-        figures={"samples": plotting.recipes.samples, "data": plotting.recipes.data},
-        previews=("samples",),
+        published=value and training.Published(value, source),
+        loss=objectives.negative_log_likelihood if natural else objectives.sampled_ordering,
+        completes=natural,
     )

@@ -54,5 +54,18 @@ def test_the_catalogue_has_its_experiments():
         "pixelcnn_binarized_mnist",
         "char_rnn_shakespeare",
         "wavenet_spoken_digits",
+        "cvae_mnist",
+        "disentangling_sprites",
+        "draw_mnist",
+        "hierarchical_mnist",
+        "miwae_breast_cancer",
+        "miwae_mnist",
+        "multimodal_mnist",
+        "pixel_vae_mnist",
+        "vae_clusters_mnist",
+        "vae_priors_mnist",
+        "vq_prior_mnist",
+        "vq_vae_mnist",
+        "vrnn_jsb",
     }
     assert expected <= set(NAMES)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from dgmjax.errors import require
@@ -39,16 +41,24 @@ def sgd(
     *,
     schedule: str = "cosine",
     momentum: float = 0.9,
-    penalty: float = 0.0,
+    l1: float = 0.0,
+    l2: float = 0.0,
 ) -> optax.GradientTransformation:
-    """Stochastic gradient descent with momentum on loss + penalty / 2 |params|^2.
+    """Stochastic gradient descent with momentum on loss + l1 |params|_1 + l2 / 2 |params|^2.
 
     Args:
       learning_rate, steps, schedule: see `adam`.
-      penalty: weight of the squared norm, added to the gradient.
+      l1, l2: weights of the penalties; that of the first norm makes parameters sparse.
     """
+
+    def penalised(gradient: jax.Array, param: jax.Array) -> jax.Array:
+        return gradient + l1 * jnp.sign(param) + l2 * param
+
     rate = _rate(learning_rate, steps, schedule)
-    return optax.chain(optax.add_decayed_weights(penalty), optax.sgd(rate, momentum))
+    penalty = optax.stateless_with_tree_map(penalised)
+    return (
+        optax.chain(penalty, optax.sgd(rate, momentum)) if l1 or l2 else optax.sgd(rate, momentum)
+    )
 
 
 def _rate(learning_rate: float, steps: int, schedule: str) -> Any:

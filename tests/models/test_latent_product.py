@@ -67,7 +67,6 @@ OBJECTIVES = {
     "beta_tc": partial(objectives.beta_tc, num_examples=50),
 }
 INDEPENDENT_ONLY = {"beta_tc"}
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 VALUES = {"binary": 2, "levels": 3, "count": 5}
 
 
@@ -139,10 +138,10 @@ def perturbed(variables):
 def check(prior, posterior, likelihood, objective):
     model, function = build(prior, posterior, likelihood), OBJECTIVES[objective]
     batch, key = data(likelihood), jax.random.key(1)
-    init = jax.jit(partial(model.init, method=function), compiler_options=QUICK)
+    init = jax.jit(partial(model.init, method=function))
     variables = perturbed(init(jax.random.key(0), batch, key))
 
-    @partial(jax.jit, compiler_options=QUICK)
+    @partial(jax.jit)
     def step(params, key):
         def mean_loss(params):
             loss, metrics = model.apply(

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 
 import distrax
 import flax.linen as nn
-import jax
 
 from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.factorised import Factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.errors import require
 from dgmjax.models.base import StandardNormal
+from dgmjax.models.latent.base import LatentVariableModel
 from dgmjax.nn.mlp import MLP
 from dgmjax.types import Array, Key
 
 
-class VAE(nn.Module):
+class VAE(LatentVariableModel):
     """p(x, z) = p(z) p(x | z) with an amortised posterior q(z | x).
 
     The prior, the posterior, the likelihood and the loss (an objective) are exchanged
@@ -78,31 +78,11 @@ class VAE(nn.Module):
         sites = params.shape[params.ndim - 1 - self.event_ndims + self.observation.event_ndims : -1]
         return Factorised(self.observation, params, (*sites, *self.observation.site_shape))
 
-    def log_joint(self, x: Array, z: Array) -> Array:
-        """log p(z) + log p(x | z) in nats."""
-        return self.prior().log_prob(z) + self.likelihood(z).log_prob(x)
-
-    def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
-        """x ~ p(x | z), z ~ p(z)."""
-        z_key, x_key = jax.random.split(key)
-        z = self.prior().sample(seed=z_key, sample_shape=sample_shape)
-        return self.likelihood(z).sample(seed=x_key)
-
-    def mean(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
-        """E[x | z] with z ~ p(z): what figures show (a draw, where the mean is not known)."""
-        z_key, x_key = jax.random.split(key)
-        return self._shown(self.prior().sample(seed=z_key, sample_shape=sample_shape), x_key)
-
-    def reconstruct(self, x: Array, key: Key) -> Array:
-        """E[x' | z] with z ~ q(z | x) (a draw, where the mean is not known)."""
-        z_key, x_key = jax.random.split(key)
-        return self._shown(self.posterior(x).sample(seed=z_key), x_key)
-
-    def _shown(self, z: Array, key: Key) -> Array:
-        likelihood = self.likelihood(z)
+    def shown(self, z: Array, key: Key) -> Array:
+        """E[x | z], or a draw of a `likelihood_model`."""
         if self.likelihood_model is None:
-            return likelihood.mean()
-        return likelihood.sample(seed=key)
+            return self.likelihood(z).mean()
+        return self.likelihood(z).sample(seed=key)
 
 
 def dense_vae(

@@ -1,0 +1,53 @@
+"""What follows from a prior, a posterior and a likelihood."""
+
+from typing import Any
+
+import distrax
+import flax.linen as nn
+import jax
+
+from dgmjax.types import Array, Key, PyTree
+
+
+class LatentVariableModel(nn.Module):
+    """p(x, z) = p(z) p(x | z) with an amortised posterior q(z | x); z may be a pytree.
+
+    A model writes `prior`, `posterior` and `likelihood`, and has the rest.
+    """
+
+    def prior(self) -> distrax.Distribution:
+        """p(z)."""
+        raise NotImplementedError(f"{type(self).__name__} must define prior().")
+
+    def posterior(self, x: Array) -> distrax.Distribution:
+        """q(z | x), batch shape that of x."""
+        raise NotImplementedError(f"{type(self).__name__} must define posterior(x).")
+
+    def likelihood(self, z: PyTree) -> Any:
+        """p(x | z), batch shape that of z."""
+        raise NotImplementedError(f"{type(self).__name__} must define likelihood(z).")
+
+    def log_joint(self, x: Array, z: PyTree) -> Array:
+        """log p(z) + log p(x | z) in nats."""
+        return self.prior().log_prob(z) + self.likelihood(z).log_prob(x)
+
+    def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
+        """x ~ p(x | z), z ~ p(z)."""
+        z_key, x_key = jax.random.split(key)
+        z = self.prior().sample(seed=z_key, sample_shape=sample_shape)
+        return self.likelihood(z).sample(seed=x_key)
+
+    def mean(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
+        """E[x | z] with z ~ p(z): what figures show."""
+        z_key, x_key = jax.random.split(key)
+        return self.shown(self.prior().sample(seed=z_key, sample_shape=sample_shape), x_key)
+
+    def reconstruct(self, x: Array, key: Key) -> Array:
+        """E[x' | z] with z ~ q(z | x)."""
+        z_key, x_key = jax.random.split(key)
+        return self.shown(self.posterior(x).sample(seed=z_key), x_key)
+
+    def shown(self, z: PyTree, key: Key) -> Array:
+        """What figures show of z: E[x | z]; a draw, where a model does not know its mean."""
+        del key
+        return self.likelihood(z).mean()

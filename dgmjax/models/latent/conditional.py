@@ -1,0 +1,174 @@
+"""The conditional VAE: p(x, z | y)."""
+
+from collections.abc import Sequence
+
+import distrax
+import flax.linen as nn
+import jax
+
+from dgmjax.bijectors.base import as_float
+from dgmjax.distributions.factorised import Factorised
+from dgmjax.distributions.families import Bernoulli, Family, Normal
+from dgmjax.errors import DataError, require
+from dgmjax.models.base import ConditionalNormal, StandardNormal
+from dgmjax.nn.mlp import MLP
+from dgmjax.types import Activation, Array, Batch, Key
+
+
+class ConditionalVAE(nn.Module):
+    """p(z | y) p(x | z, y) with the posterior q(z | x, y): any bound is one on log p(x | y).
+
+    y is `batch["context"]` `[B, C]` where the batch has it, else the one-hot `batch["label"]`.
+
+    Attributes:
+      latent: length of z.
+      encoder: `(x[..., *event], y)` -> `[..., latent, 2]`.
+      decoder: `(z[..., latent], y)` -> `[..., *event, observation.num_params]`.
+      num_classes: C where y is a class; None where batches bring their own `context`.
+      observation: family of a site of x.
+      prior_model: conditional density module of z, called with y; N(0, I) where None.
+      event_ndims: rank of x.
+
+    Source: Sohn, Yan & Lee, "Learning Structured Output Representation using Deep Conditional
+    Generative Models", 2015, section 4.
+    """
+
+    latent: int
+    encoder: nn.Module
+    decoder: nn.Module
+    num_classes: int | None = None
+    observation: Family = Bernoulli()
+    prior_model: nn.Module | None = None
+    event_ndims: int = 3
+
+    def setup(self):
+        self.prior_module = self.prior_model or StandardNormal((self.latent,))
+
+    def context(self, label: Array) -> Array:
+        """One-hot classes `[..., C]`."""
+        return jax.nn.one_hot(label, self._classes)
+
+    @property
+    def _classes(self) -> int:
+        """C, of which there must be some."""
+        count = self.num_classes or 0
+        rule = "must be given, at least 1, where no `context` is"
+        require(count >= 1, "num_classes", rule, self.num_classes)
+        return count
+
+    def given(self, batch: Batch) -> "GivenContext":
+        """The model of this batch, given y.
+
+        Raises:
+          DataError: a batch without y.
+        """
+        require(
+            "context" in batch or "label" in batch,
+            "batch",
+            "must hold `label`, or `context`",
+            sorted(batch),
+            error=DataError,
+        )
+        context = batch["context"] if "context" in batch else self.context(batch["label"])
+        return GivenContext(self, context)
+
+    def _uniform(self, key: Key, sample_shape: tuple[int, ...]) -> "GivenContext":
+        label = jax.random.randint(key, sample_shape, 0, self._classes)
+        return GivenContext(self, self.context(label))
+
+    def sample(
+        self, key: Key, sample_shape: tuple[int, ...] = (), context: Array | None = None
+    ) -> Array:
+        """x given y, `sample_shape + context.shape[:-1] + event`; else of uniform classes."""
+        label_key, key = jax.random.split(key)
+        if context is not None:
+            return GivenContext(self, context).sample(key, sample_shape)
+        return self._uniform(label_key, sample_shape).sample(key)
+
+    def mean(
+        self, key: Key, sample_shape: tuple[int, ...] = (), context: Array | None = None
+    ) -> Array:
+        """E[x | z, y] with z drawn from the prior; as `sample`."""
+        label_key, key = jax.random.split(key)
+        if context is not None:
+            return GivenContext(self, context).mean(key, sample_shape)
+        return self._uniform(label_key, sample_shape).mean(key)
+
+
+class GivenContext:
+    """A conditional VAE given y `[*batch, C]`: prior, posterior and likelihood of that y."""
+
+    def __init__(self, model: ConditionalVAE, context: Array):
+        self.model, self.y = model, as_float(context)
+
+    def prior(self) -> distrax.Distribution:
+        """p(z | y): the batch of y, or none where it does not read it."""
+        return self.model.prior_module(self.y)
+
+    def posterior(self, x: Array) -> distrax.Distribution:
+        """q(z | x, y)."""
+        return distrax.Independent(Normal()(as_float(self.model.encoder(x, self.y))), 1)
+
+    def likelihood(self, z: Array) -> Factorised:
+        """p(x | z, y) for `z[..., *batch, latent]`."""
+        params, family = self.model.decoder(z, self.y), self.model.observation
+        sites = params.shape[params.ndim - 1 - self.model.event_ndims + family.event_ndims : -1]
+        return Factorised(family, params, (*sites, *family.site_shape))
+
+    def _draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
+        """z from the prior, of shape `sample_shape + batch + (latent,)`."""
+        prior, batch = self.prior(), self.y.shape[:-1]
+        missing = batch[: len(batch) - len(prior.batch_shape)]
+        return prior.sample(seed=key, sample_shape=(*sample_shape, *missing))
+
+    def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
+        """x ~ p(x | z, y), z ~ p(z | y), `sample_shape + batch + event`."""
+        z_key, x_key = jax.random.split(key)
+        return self.likelihood(self._draw(z_key, sample_shape)).sample(seed=x_key)
+
+    def mean(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
+        """E[x | z, y] with z ~ p(z | y)."""
+        return self.likelihood(self._draw(key, sample_shape)).mean()
+
+    def reconstruct(self, x: Array, key: Key) -> Array:
+        """E[x' | z, y] with z ~ q(z | x, y)."""
+        return self.likelihood(self.posterior(x).sample(seed=key)).mean()
+
+
+def dense_cvae(
+    event_shape: Sequence[int],
+    latent: int,
+    hidden: Sequence[int],
+    *,
+    num_classes: int | None = None,
+    activation: Activation = nn.tanh,
+    observation: Family | None = None,
+    conditional_prior: bool = False,
+) -> ConditionalVAE:
+    """A conditional VAE of MLPs that read y beside x and beside z.
+
+    Args:
+      hidden: units of the encoder's hidden layers; the decoder has them in reverse.
+      num_classes: C where y is a class.
+      conditional_prior: learn p(z | y), a normal linear in y; N(0, I) otherwise.
+
+    >>> import jax.numpy as jnp
+    >>> cvae = dense_cvae((4,), 2, (8,), num_classes=3)
+    >>> variables = cvae.init(jax.random.key(0), {"x": jnp.zeros((5, 4)), "label": jnp.arange(5)},
+    ...     method=lambda model, batch: model.given(batch).reconstruct(batch["x"],
+    ...                                                                jax.random.key(1)))
+    >>> cvae.apply(variables, jax.random.key(0), (2,), jnp.eye(3), method="sample").shape
+    (2, 3, 4)
+    """
+    family: Family = observation or Bernoulli()
+    event, units = tuple(event_shape), tuple(hidden)
+    require(len(units) >= 1, "hidden", "must name at least one layer", units)
+    return ConditionalVAE(
+        latent=latent,
+        encoder=MLP(units, (latent, 2), activation, event_ndims=len(event)),
+        decoder=MLP(tuple(reversed(units)), (*event, family.num_params), activation),
+        num_classes=num_classes,
+        observation=family,
+        prior_model=ConditionalNormal((latent,)) if conditional_prior else None,
+        event_ndims=len(event),
+    )

@@ -1,0 +1,177 @@
+"""DRAW: a recurrent VAE that draws an image on a canvas, a little in every step."""
+
+import math
+from typing import Any
+
+import distrax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dgmjax.distributions.factorised import Factorised
+from dgmjax.distributions.families import Bernoulli, Normal
+from dgmjax.distributions.sequential import Sequential
+from dgmjax.errors import require
+from dgmjax.models.base import StandardNormal
+from dgmjax.models.latent.base import LatentVariableModel
+from dgmjax.nn.gaussian_window import WindowHead
+from dgmjax.nn.recurrent import Recurrent
+from dgmjax.nn.steps import bind_steps, join
+from dgmjax.types import Array, PyTree
+
+
+class DrawCell(nn.Module):
+    """A step of DRAW: emit q(z_t | x, z_<t), then absorb z_t and draw on the canvas.
+
+    The carry holds the states of both LSTMs and the canvas `[..., height * width * channels]`, of
+    logits.
+
+    Attributes:
+      event_shape: `(height, width, channels)`.
+      latent: dimensions of z_t.
+      hidden: units of each LSTM.
+      window: sizes of the grids that read and write; None without attention.
+    """
+
+    event_shape: tuple[int, int, int]
+    latent: int
+    hidden: int
+    window: tuple[int, int] | None
+
+    def setup(self):
+        height, width, channels = self.event_shape
+        self.encoder, self.decoder = Recurrent(self.hidden), Recurrent(self.hidden)
+        self.posterior_head = nn.Dense(2 * self.latent)
+        self.canvas = self.param("canvas", nn.initializers.zeros, (math.prod(self.event_shape),))
+        if self.window is None:
+            self.write_head = nn.Dense(math.prod(self.event_shape))
+            return
+        reads, writes = self.window
+        self.read_window = WindowHead(reads, height, width)
+        self.write_window = WindowHead(writes, height, width)
+        self.write_head = nn.Dense(writes * writes * channels)
+
+    def init_carry(self, batch_shape: tuple[int, ...]) -> PyTree:
+        """Empty memories and the learned first canvas."""
+        return {
+            "encoder": self.encoder.init_carry(batch_shape),
+            "decoder": self.decoder.init_carry(batch_shape),
+            "canvas": jnp.broadcast_to(self.canvas, (*batch_shape, *self.canvas.shape)),
+        }
+
+    def _read(self, x: Array, error: Array, h: Array) -> Array:
+        """What the encoder sees of the image and of what is wrong on the canvas, `[..., R]`."""
+        if self.window is None:
+            return join(x, error)
+        window = self.read_window(h)
+        patches = [
+            window.read(image.reshape(*image.shape[:-1], *self.event_shape)) for image in (x, error)
+        ]
+        return join(*(patch.reshape(*patch.shape[:-3], -1) for patch in patches))
+
+    def _write(self, h: Array) -> Array:
+        """What is added to the canvas, `[..., height * width * channels]`."""
+        drawn = self.write_head(h)
+        if self.window is None:
+            return drawn
+        size = self.window[1]
+        patch = drawn.reshape(*drawn.shape[:-1], size, size, self.event_shape[-1])
+        return self.write_window(h).write(patch).reshape(*drawn.shape[:-1], -1)
+
+    def emit(self, carry: PyTree, x: Array, inputs: None) -> tuple[PyTree, Array]:
+        """Parameters of q(z_t | x, z_<t) `[..., latent, 2]`; `x[*batch, pixels]`."""
+        h = carry["decoder"][0]
+        error = x - jax.nn.sigmoid(carry["canvas"])
+        glimpse = join(self._read(x, error, h), h)
+        state, features = self.encoder.step(carry["encoder"], glimpse, jnp.int32(0))
+        params = self.posterior_head(features)
+        shaped = params.reshape(*params.shape[:-1], self.latent, 2)
+        return {**carry, "encoder": state}, shaped
+
+    def absorb(self, carry: PyTree, x: Array | None, inputs: None, value: Array) -> PyTree:
+        """The state after z_t, with a new canvas."""
+        state, h = self.decoder.step(carry["decoder"], value, jnp.int32(0))
+        return {**carry, "decoder": state, "canvas": carry["canvas"] + self._write(h)}
+
+    def create(self, x: Array) -> None:
+        """Makes every parameter; the first canvas starts at the logits of the mean image."""
+        if x.size and x.ndim > 1:
+            flat = x.reshape(-1, x.shape[-1])
+            self.put_variable("params", "canvas", Bernoulli().marginal(flat)[..., 0])
+        carry, params = self.emit(self.init_carry(x.shape[:-1]), x, None)
+        self.absorb(carry, x, None, params[..., 0])
+
+
+class DRAW(LatentVariableModel):
+    """p(z) p(x | canvas_T(z)) with z = (z_1 .. z_T), canvas_t = canvas_{t-1} + write(h_t).
+
+    Prior: N(0, I) over `[T, latent]`. Posterior: z_t given a reading of x and of the error
+    x - sigmoid(canvas_{t-1}), and the decoder's state; a `Sequential`, whose KL divergence is in
+    closed form along the path (`objectives.elbo`, one more pass over the steps than `kl="sampled"`
+    takes). Likelihood: Bernoulli pixels with the last canvas as logits. With a `window`, reading
+    and writing go through a grid of Gaussian filters that the decoder moves.
+
+    Attributes:
+      event_shape: `(height, width, channels)` of binary images.
+      latent: dimensions of z_t.
+      num_steps: T.
+      hidden: units of the encoder's and of the decoder's LSTM.
+      window: sides N of the grids that read and write, `(2, 5)` for MNIST in the paper; None
+        without attention, where they see the whole image.
+
+    Source: Gregor, Danihelka, Graves, Rezende & Wierstra, "DRAW: A Recurrent Neural Network For
+    Image Generation", 2015, equations 3 to 8 and 17 to 29.
+
+    >>> draw = DRAW((4, 4, 1), latent=2, num_steps=3, hidden=5, window=(2, 2))
+    >>> x = jnp.zeros((6, 4, 4, 1))
+    >>> variables = draw.init(jax.random.key(0), x, jax.random.key(1), method="reconstruct")
+    >>> draw.apply(variables, jnp.zeros((6, 3, 2)), method="canvases").shape
+    (6, 3, 4, 4, 1)
+    """
+
+    event_shape: tuple[int, int, int]
+    latent: int
+    num_steps: int
+    hidden: int
+    window: tuple[int, int] | None = None
+
+    def setup(self):
+        require(len(self.event_shape) == 3, "event_shape", "must be an image's", self.event_shape)
+        require(self.num_steps >= 1, "num_steps", "must be at least 1", self.num_steps)
+        self.cell = DrawCell(self.event_shape, self.latent, self.hidden, self.window)
+
+    @property
+    def observation(self) -> Bernoulli:
+        """The family of a pixel."""
+        return Bernoulli()
+
+    def _steps(self, x: Array | None = None) -> Any:
+        if self.is_initializing() and (x is not None or not self.has_variable("params", "cell")):
+            self.cell.create(jnp.zeros(math.prod(self.event_shape)) if x is None else x)
+        return bind_steps(self.cell, context=x)
+
+    def prior(self) -> distrax.Distribution:
+        """N(0, I) over `[T, latent]`."""
+        return StandardNormal((self.num_steps, self.latent), parent=None)()
+
+    def posterior(self, x: Array) -> Sequential:
+        """q(z | x) over `[T, latent]` for `x[*batch, *event]`."""
+        batch = x.shape[: x.ndim - 3]
+        steps = self._steps(x.reshape(*batch, -1))
+        return Sequential(steps, Normal(), (self.num_steps, self.latent), batch)
+
+    def likelihood(self, z: Array) -> Factorised:
+        """p(x | z): Bernoulli pixels, the last canvas as logits."""
+        _, last = self._steps().states(z, z.ndim - 2)
+        return self._pixels(last["canvas"])
+
+    def _pixels(self, canvas: Array) -> Factorised:
+        logits = canvas.reshape(*canvas.shape[:-1], *self.event_shape, 1)
+        return Factorised(Bernoulli(), logits, self.event_shape)
+
+    def canvases(self, z: Array) -> Array:
+        """Logits of the pixels after every step, `[..., T, *event]`."""
+        before, last = self._steps().states(z, z.ndim - 2)
+        after = jnp.concatenate([before["canvas"][1:], last["canvas"][None]])
+        steps = jnp.moveaxis(after, 0, z.ndim - 2)
+        return steps.reshape(*steps.shape[:-1], *self.event_shape)
