@@ -29,7 +29,7 @@ class Ancestral(Distribution):
     >>> chain = Ancestral({"top": lambda z: normal(jnp.zeros(2)),
     ...                    "bottom": lambda z: normal(3.0 * z["top"])})
     >>> {name: z.shape for name, z in chain.sample(seed=0, sample_shape=(5,)).items()}
-    {'bottom': (5, 2), 'top': (5, 2)}
+    {'top': (5, 2), 'bottom': (5, 2)}
     """
 
     def __init__(self, conditionals: Mapping[str, Callable[[Latents], Distribution]]):

@@ -21,7 +21,7 @@ class AR1(Distribution):
     Source: Razavi, van den Oord, Poole & Vinyals, "Preventing Posterior Collapse with delta-VAEs",
     2019, section 2.2 and appendix A.
 
-    >>> float(AR1(jnp.array([0.5]), 3).committed_rate().round(4))
+    >>> round(float(AR1(jnp.array([0.5]), 3).committed_rate()), 4)
     0.2554
     """
 

@@ -163,6 +163,9 @@ def test_the_page_is_in_step_with_the_records():
     assert speed_table.PAGE.read_text("utf-8") == speed_table.page(speed_table.read())
 
 
+PARAMETERS = {"vae_epoch": 835_384, "iwae_step": 425_284}
+
+
 @pytest.mark.parametrize("name", workloads.NAMES)
 def test_our_side_of_every_workload(name, monkeypatch):
     monkeypatch.setenv("DGMJAX_CACHE", "off")
@@ -177,7 +180,7 @@ def test_our_side_of_every_workload(name, monkeypatch):
         took = worker.timed(operation, 1)
         assert took.cpu > 0 and math.isfinite(took.wall)
     if "parameters" in workload.equal_facts:
-        assert prepared.facts["parameters"] == {"vae_epoch": 835_384}.get(name, 7_696)
+        assert prepared.facts["parameters"] == PARAMETERS.get(name, 7_696)
     for target in workload.fact_targets:
         if target.side == name_of_side:
             assert prepared.facts[target.fact] <= target.at_most
