@@ -4,8 +4,8 @@
 
 The prior's ten components are the clusters: an image belongs to the one of largest responsibility
 for its code. Published for the same model with a pretrained autoencoder and an initialisation by
-a mixture fitted to its codes (about): 94.5% accuracy; here nothing is pretrained. It has run in
-miniature only (`--tiny`).
+a mixture fitted to its codes (about): 94.5% accuracy; here nothing is pretrained, and two runs of
+4 minutes on one core reached 46% and 55% (NMI 0.56 and 0.61): far from it.
 Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding", 2017, Table 2.
 """
 
