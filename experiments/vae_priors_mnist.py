@@ -2,9 +2,9 @@
 
     dgmjax train vae_priors_mnist --prior vamp --data-dir DATA
 
-One encoder and decoder (two layers of 300 units), 40 latents, and the prior named; the mixture's
-components are clusters, measured against the classes. The published models are gated networks
-trained for 2000 epochs; it has run in miniature only (`--tiny`).
+One encoder and decoder (two layers of 300 units), 40 latents, and the prior named (what a mixture's
+components are good for as clusters, `vae_clusters_mnist` measures). The published models are gated
+networks trained for 2000 epochs; it has run in miniature only (`--tiny`).
 Source: Tomczak & Welling, "VAE with a VampPrior", 2018, Table 1 (static MNIST, one layer).
 """
 

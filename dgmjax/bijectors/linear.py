@@ -57,7 +57,8 @@ class LinearBijector(Bijector):
         self.features = int(features)
 
     def _log_det(self) -> Array:
-        raise NotImplementedError
+        """log|det| of the map, `[...]`: what a subclass knows beside forward and inverse."""
+        raise NotImplementedError(f"{type(self).__name__} must define _log_det().")
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         y = self.forward(x)

@@ -9,8 +9,7 @@ from dgmjax.data.batches import evaluation_batches
 from dgmjax.errors import require
 from dgmjax.objectives.aggregate import aggregated_log_prob
 from dgmjax.objectives.divergences import kl_terms
-from dgmjax.objectives.elbo import given
-from dgmjax.objectives.likelihood import original_units
+from dgmjax.objectives.elbo import elbo, given
 from dgmjax.types import Array, Batch, Key, Metrics
 
 
@@ -66,13 +65,8 @@ def rate_and_distortion(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     Source: Alemi, Poole, Fischer, Dillon, Saurous & Murphy, "Fixing a Broken ELBO", 2018,
     section 2.
     """
-    model = given(model, batch)
-    q, p = model.posterior(batch["x"]), model.prior()
-    z, log_q = q.sample_and_log_prob(seed=key, sample_shape=(1,))
-    rate = sum(kl_terms(q, p, z, log_q=log_q).values())
-    first = jax.tree.map(lambda leaf: leaf[0], z)
-    distortion = -model.likelihood(first).log_prob(batch["x"]) - original_units(batch)
-    return rate + distortion, {"rate": rate, "distortion": distortion}
+    loss, metrics = elbo(model, batch, key)
+    return loss, {"rate": metrics["kl"], "distortion": -metrics["log_likelihood"]}
 
 
 def index_code_information(

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from dgmjax.distributions.base import sum_event
 from dgmjax.errors import DataError, require
 from dgmjax.objectives.elbo import given
-from dgmjax.objectives.importance import iwae
+from dgmjax.objectives.importance import iwae, weights
 from dgmjax.types import Array, Batch, Key, Metrics, Objective, PyTree
 
 
@@ -136,5 +136,5 @@ def importance_samples(
     part: ObservedPart, x: Array, key: Key, num_samples: int
 ) -> tuple[PyTree, Array]:
     """z_k ~ q(z | x_o) and log w_k = log p(x_o, z_k) - log q(z_k | x_o), `[K, B, ...]`, in nats."""
-    z, log_q = part.posterior(x).sample_and_log_prob(seed=key, sample_shape=(num_samples,))
-    return z, part.prior().log_prob(z) + part.likelihood(z).log_prob(x) - log_q
+    found = weights(part, {"x": x}, key, num_samples=num_samples)
+    return found.samples.z, found.counted

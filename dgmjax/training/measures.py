@@ -35,13 +35,14 @@ def latent_units(batch_size: int = 500) -> Measure:
     """Active units (see `evaluation.latent.active_units`)."""
 
     def measure(trained: Trained, arrays: Mapping[str, np.ndarray]) -> Measurement:
-        means = posterior_means(lambda x: trained.call(_posterior_mean, x), arrays, batch_size)
+        means = posterior_means(lambda x: trained.call(posterior_mean, x), arrays, batch_size)
         return Measurement(float(active_units(means)), None, len(means))
 
     return measure
 
 
-def _posterior_mean(model, x):
+def posterior_mean(model, x):
+    """E[z | x], as a method of the bound model."""
     return model.posterior(x).mean()
 
 

@@ -16,7 +16,7 @@ from dgmjax.evaluation.clustering import cluster_accuracy, normalised_mutual_inf
 from dgmjax.evaluation.disentanglement import beta_vae_score, mutual_information_gap
 from dgmjax.evaluation.latent import posterior_means
 from dgmjax.evaluation.probe import linear_probe
-from dgmjax.training.measures import Measure
+from dgmjax.training.measures import Measure, posterior_mean
 from dgmjax.training.trained import Trained
 
 CLUSTER_SEED = 0
@@ -24,12 +24,8 @@ CLUSTER_SEED = 0
 
 def codes(trained: Trained, arrays: Mapping[str, np.ndarray], batch_size: int = 500) -> np.ndarray:
     """E[z | x] of every row, `[N, latent]` (latents of other shapes are flattened)."""
-    means = posterior_means(lambda x: trained.call(_posterior_mean, x), arrays, batch_size)
+    means = posterior_means(lambda x: trained.call(posterior_mean, x), arrays, batch_size)
     return means.reshape(len(means), -1)
-
-
-def _posterior_mean(model, x):
-    return model.posterior(x).mean()
 
 
 def clusters(
