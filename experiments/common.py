@@ -71,7 +71,9 @@ def latent_experiment(
 
 def warmed_up(objective, dataset, epochs, batch_size):
     """The objective with a weight of the KL that rises from 0 to 1 over so many passes."""
-    steps = max(1, epochs_to_steps(dataset, epochs, batch_size))
+    if epochs == 0:
+        return objective
+    steps = epochs_to_steps(dataset, epochs, batch_size)
     return partial(objective, beta=optax.linear_schedule(0.0, 1.0, steps))
 
 

@@ -34,19 +34,24 @@ def apply_matrix(matrix: Array, vector: Array) -> Array:
 
 
 def solve_triangular(matrix: Array, vector: Array, lower: bool, unit: bool) -> Array:
-    """matrix^-1 vector, for vectors with any leading shape."""
-    shape = jnp.broadcast_shapes(matrix.shape[:-2], vector.shape[:-1])
-    if matrix.ndim == 2:  # one matrix for all: one solve with many right-hand sides
-        columns = vector.reshape(-1, vector.shape[-1]).T
-        solution = jax.lax.linalg.triangular_solve(
-            matrix, columns, left_side=True, lower=lower, unit_diagonal=unit
-        )
-        return solution.T.reshape(vector.shape)
-    matrix = jnp.broadcast_to(matrix, shape + matrix.shape[-2:])
-    vector = jnp.broadcast_to(vector, shape + vector.shape[-1:])
-    return jax.lax.linalg.triangular_solve(
-        matrix, vector[..., None], left_side=True, lower=lower, unit_diagonal=unit
-    )[..., 0]
+    """matrix^-1 vector, for vectors with any leading shape.
+
+    Leading axes of the vectors that the matrices `[..., D, D]` do not have become columns of one
+    solve a matrix.
+    """
+    own = matrix.ndim - 1  # axes of a vector that belong to a matrix
+    lead, rest = vector.shape[: max(0, vector.ndim - own)], vector.shape[-own:-1] if own > 1 else ()
+    batch = jnp.broadcast_shapes(matrix.shape[:-2], rest)
+    vector = jnp.broadcast_to(vector, (*lead, *batch, vector.shape[-1]))
+    columns = jnp.moveaxis(vector.reshape(-1, *batch, vector.shape[-1]), 0, -1)
+    solution = jax.lax.linalg.triangular_solve(
+        jnp.broadcast_to(matrix, (*batch, *matrix.shape[-2:])),
+        columns,
+        left_side=True,
+        lower=lower,
+        unit_diagonal=unit,
+    )
+    return jnp.moveaxis(solution, -1, 0).reshape(vector.shape)
 
 
 class LinearBijector(Bijector):

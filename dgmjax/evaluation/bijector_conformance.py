@@ -14,8 +14,8 @@ What is compared with what:
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from dgmjax.types import Array, PyTree
 
 Map = Callable[[Array], tuple[Array, Array]]
 Build = Callable[[PyTree], tuple[Map, Map]]
+Domain = Literal["line", "unit", "positive"]
 
 STEP = 1e-6
 """Of the central differences, in float64: their error is about 1e-10 times the value over it,
@@ -56,6 +57,47 @@ def special_points(shape: tuple[int, ...], extra: tuple[float, ...] = ()) -> np.
     first = np.tile(np.linspace(-0.7, 0.9, size), (len(values), 1))
     first[:, 0] = values
     return np.concatenate([everywhere, first]).reshape(-1, *shape).astype(np.float32)
+
+
+def domain_points(
+    shape: tuple[int, ...], domain: Domain = "line", extra: tuple[float, ...] = ()
+) -> np.ndarray:
+    """Points of the data's domain, its ends included: "line", "unit" (0, 1) or "positive"."""
+    rng = np.random.default_rng(1)
+    ends = np.stack([np.zeros(shape), np.ones(shape)])
+    if domain == "unit":
+        return np.concatenate([rng.uniform(size=(6, *shape)), ends])
+    if domain == "positive":
+        return np.concatenate([rng.exponential(size=(6, *shape)), 1e4 * ends])
+    return special_points(shape, extra)
+
+
+def violations(found: Mapping[str, Any], scale: float, domain: Domain = "line") -> dict[str, Any]:
+    """What of the measurements breaks the contract, by name; empty where it is kept.
+
+    Args:
+      found: what `Conformance` measured.
+      scale: standard deviation of the parameters. Round trips are part of the contract at 1.
+      domain: of the data. On "unit" and "positive", points of +-1e4 round to an end of it, and
+        neither their round trip nor a Jacobian there means anything.
+    """
+    verdicts = ("finite_values", "finite_gradients", "finite_parameter_gradients", "float32")
+    bounds = {
+        "vmap_and_leading_shapes": 1e-5,
+        # Relative to the largest entry of a gradient; a knot's gradient of 0.5 would be 0.5 off.
+        "gradient": 1e-3,
+        "log_det_gradient": 1e-3,
+        "log_det": 1e-4,
+        "inverse_log_det": 1e-3,
+    }
+    if domain == "line":
+        bounds |= {"gradient_special": 5e-3, "log_det_special": 5e-4}
+    if scale == 1.0:
+        bounds |= {"inverse_log_det": 1e-4, "round_trip": 1e-3, "round_trip_data": 1e-3}
+        if domain == "line":
+            bounds["round_trip_special"] = 1e-3
+    broken = {name: found[name] for name in verdicts if not found[name]}
+    return broken | {name: found[name] for name, most in bounds.items() if not found[name] < most}
 
 
 class Conformance:

@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         ],
         "run": ["RunFolder"],
         "runner": ["load_run"],
+        "starts": ["clustered_start", "fitted_mixture"],
         "trained": ["Trained"],
     },
 )

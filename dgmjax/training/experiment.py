@@ -13,7 +13,7 @@ from dgmjax.errors import require
 from dgmjax.evaluation.averages import Measurement
 from dgmjax.training.learner import Learner, Player, gradient_learner
 from dgmjax.training.record import Published
-from dgmjax.types import Objective
+from dgmjax.types import Key, Objective, PyTree
 
 if TYPE_CHECKING:
     from dgmjax.training.trained import Trained
@@ -66,6 +66,8 @@ class Experiment:
       evaluation_batch_size: examples a batch when validating.
       patience: evaluations without improvement before training stops.
       ema_decay: of the averaged parameters that are evaluated, or None.
+      start: `(experiment, parameters, key) -> parameters`: what training begins with instead of
+        the module's initial parameters, or None. See `fit` and `training.starts`.
     """
 
     model: str
@@ -85,6 +87,7 @@ class Experiment:
     evaluation_batch_size: int = 500
     patience: int | None = None
     ema_decay: float | None = None
+    start: Callable[["Experiment", PyTree, Key], PyTree] | None = None
 
     def check(self) -> None:
         """Whether the data are what the transform (and through it the likelihood) expects."""

@@ -1,9 +1,12 @@
 """`fit`: training from a learner and arrays, resumable to the bit."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -21,7 +24,7 @@ from dgmjax.training.replay import Replay
 from dgmjax.training.run import RunFolder
 from dgmjax.training.steps import ResidentSteps, StreamedSteps
 from dgmjax.training.store import Store
-from dgmjax.types import Key
+from dgmjax.types import Key, PyTree
 
 __all__ = ["FitResult", "fit"]
 
@@ -50,6 +53,7 @@ def fit(
     max_skipped: int = 20,
     rewinds: int = 0,
     replay_every: int | None = None,
+    start: Callable[[PyTree], PyTree] | None = None,
     run: RunFolder | None = None,
     keep: int = 2,
     keep_every: int | None = None,
@@ -86,6 +90,9 @@ def fit(
       rewinds: how often training may go back to the newest checkpoint. It then goes on after the
         last bad batch, without the batches since that checkpoint.
       replay_every: run one step in so many twice and compare the bits (`training.replay`).
+      start: from the learner's initial parameters to those that training begins with (a pretrained
+        encoder, clusters fitted to codes); not called where a run is resumed. Its time counts as
+        training. Every process calls it, and must get the same.
       run: folder for metrics and checkpoints; nothing is written where None.
       keep: checkpoints kept, besides the best.
       keep_every: also keep one every so many steps.
@@ -134,6 +141,7 @@ def fit(
             batch_size * learner.batches_per_step,
             quiet=quiet or not distributed.is_main(),
         ),
+        begin=None if start is None else partial(begun_with, start),
     )
     try:
         with Interruption() as interruption:
@@ -141,3 +149,14 @@ def fit(
             return loop.train(interruption)
     finally:
         loop.close()
+
+
+def begun_with(start: Callable[[PyTree], PyTree], state: State) -> State:
+    """The initial state with other parameters, of the same names, shapes and types."""
+    params = start(jax.device_get(state.params))
+    given, wanted = jax.eval_shape(lambda: params), jax.eval_shape(lambda: state.params)
+    rule = "must return parameters of the names, shapes and types that it is given"
+    require(given == wanted, "start", rule, given, f"Those are {wanted}.")
+    params = jax.tree.map(jnp.asarray, params)
+    ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
+    return dataclasses.replace(state, params=params, ema=ema)

@@ -96,6 +96,7 @@ class Loop:
     rewinds: int
     replay: Replay | None
     progress: Progress
+    begin: Callable[[State], State] | None
     host: Progression = field(default_factory=Progression)
     step: int = 0
 
@@ -120,6 +121,11 @@ class Loop:
             self.progress.message(f"Resumed from the checkpoint at step {self.step}.")
         else:
             state = new_state(init_key, batch, data_key)
+            if self.begin is not None:
+                begun = time.perf_counter()
+                state = self.begin(state)
+                self.host.seconds += time.perf_counter() - begun
+                started += self.host.seconds
             self.tree = {"state": distributed.global_copy(state, self.shardings)}
             self.tree["sums"] = self.zeros()
         self.store.resumed(self.step)

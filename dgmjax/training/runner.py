@@ -69,6 +69,7 @@ def train(
         on_disk_error=execution.on_disk_error,
         rewinds=execution.rewinds,
         replay_every=execution.replay_check,
+        start=_start(experiment, seed),
         validate=_validation(experiment, shell),
         patience=experiment.patience,
         on_evaluation=preview if experiment.previews else None,
@@ -94,6 +95,14 @@ def train(
             f"evaluated in {time.perf_counter() - started:.1f} s"
         )
     return trained
+
+
+def _start(experiment: Experiment, seed: int) -> Callable | None:
+    """`parameters -> parameters` of the run, or None."""
+    start = experiment.start
+    if start is None:
+        return None
+    return lambda params: start(experiment, params, jax.random.key(seed))
 
 
 def _validation(experiment: Experiment, shell: Callable) -> Callable | None:

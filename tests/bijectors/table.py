@@ -24,8 +24,7 @@ CONTEXT = jnp.array([0.3, -1.2])
 class Row:
     """`make(key, scale)` gives the bijector; the rest says where it is tested.
 
-    `data` names the domain of the data; on "unit" and "positive", points of +-1e4 round to an end
-    of the domain, and neither their round trip nor a float64 Jacobian there means anything.
+    `data` names the domain of the data (see `violations`).
     `extra` are special points: knots and bounds.
     """
 

@@ -100,6 +100,7 @@ def RecurrentModel(
     features: int = 128,
     layers: int = 1,
     cell: str = "lstm",
+    embedding: int | None = None,
     dropout: float = 0.0,
     context_features: int = 0,
     site_bias: bool = False,
@@ -113,6 +114,7 @@ def RecurrentModel(
       features: units of each layer.
       layers: number of layers; those after the first add their input.
       cell: "lstm" or "gru".
+      embedding: numbers that the first layer reads of a site; `features` where None.
       dropout: rate, in training, of what each layer reads and of what the last returns.
       context_features: length of a context that is added to what the first layer reads.
       site_bias: see `nn.CausalNetwork`.
@@ -121,14 +123,15 @@ def RecurrentModel(
     Source: Graves, "Generating Sequences With Recurrent Neural Networks", 2013; as "PixelRNN" in
     raster order, van den Oord et al. 2016, section 3.
     """
-    _positive(features=features, layers=layers)
+    embedding = features if embedding is None else embedding
+    _positive(features=features, layers=layers, embedding=embedding)
     noise: list[nn.Module] = [Pointwise(Dropout(dropout))] if dropout else []
     parts: list[nn.Module] = [*noise, Recurrent(features, cell)]
     for _ in range(layers - 1):
         layer = Recurrent(features, cell)
         parts.append(Residual(Chain((*noise, layer)) if dropout else layer))
     parts += noise
-    network = _sequence(event_shape, family, features, parts, context_features, site_bias)
+    network = _sequence(event_shape, family, embedding, parts, context_features, site_bias)
     return AutoregressiveModel(
         tuple(event_shape), network, family, context_features=context_features, **options
     )

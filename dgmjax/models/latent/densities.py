@@ -1,6 +1,7 @@
 """Densities of a latent vector, as priors (learned) or posteriors (given a context)."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import distrax
 import flax.linen as nn
@@ -30,6 +31,13 @@ class _Vectors(DensityModel):
         return bias + as_float(linear).reshape(*context.shape[:-1], *shape)
 
 
+def _triangle(log_diagonal: Array, below: Array) -> Array:
+    """Lower-triangular `[..., D, D]` of a positive diagonal, from `[..., D]` and what is below."""
+    size = log_diagonal.shape[-1]
+    cholesky = jnp.exp(bounded(log_diagonal, LOG_SCALE_BOUND))[..., None] * jnp.eye(size)
+    return cholesky.at[..., *jnp.tril_indices(size, -1)].add(below)
+
+
 class FullCovarianceNormal(_Vectors):
     """N(mu, L L^T) over `[features]`, mu and L learned, or linear in the context `[..., C]`.
 
@@ -44,24 +52,29 @@ class FullCovarianceNormal(_Vectors):
         loc = self._parameter("loc", (size,), context, zeros)
         below = self._parameter("below_diagonal", (size * (size - 1) // 2,), context, zeros)
         log_diagonal = self._parameter("log_diagonal", (size,), context, zeros)
-        diagonal = jnp.exp(bounded(log_diagonal, LOG_SCALE_BOUND))
-        cholesky = diagonal[..., None] * jnp.eye(size)
-        rows, columns = jnp.tril_indices(size, -1)
-        return FullNormal(loc, cholesky.at[..., rows, columns].add(below))
+        return FullNormal(loc, _triangle(log_diagonal, below))
 
 
 class NormalMixture(_Vectors):
-    """sum_k w_k N(mu_k, diag(sigma_k^2)) over `[features]`: a prior whose components are clusters.
+    """sum_k w_k N(mu_k, Sigma_k) over `[features]`: a prior whose components are clusters.
 
     Weights, means and scales are learned, or linear in the context `[..., C]` (a posterior of
     several modes). The means start apart, drawn from N(0, spread^2).
 
-    Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding", 2017, equation 1.
+    Attributes:
+      features: length of z.
+      num_components: K.
+      spread: standard deviation of the means at the start.
+      covariance: "diag", or "full": Sigma_k = L_k L_k^T as in `FullCovarianceNormal`.
+
+    Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding", 2017, equation 1 (with
+    diagonal covariances).
     """
 
     features: int
     num_components: int
     spread: float = 1.0
+    covariance: Literal["diag", "full"] = "diag"
 
     @nn.compact
     def __call__(self, context: Array | None = None) -> Mixture:
@@ -69,8 +82,37 @@ class NormalMixture(_Vectors):
         require(self.num_components >= 1, "num_components", "must be >= 1", self.num_components)
         logits = self._parameter("logits", (self.num_components,), context, zeros)
         loc = self._parameter("loc", shape, context, nn.initializers.normal(self.spread))
-        log_scale = bounded(self._parameter("log_scale", shape, context, zeros), LOG_SCALE_BOUND)
-        return Mixture(logits, distrax.Independent(distrax.Normal(loc, jnp.exp(log_scale)), 1))
+        log_scale = self._parameter("log_scale", shape, context, zeros)
+        if self.covariance == "full":
+            size = self.features * (self.features - 1) // 2
+            below = self._parameter("below_diagonal", (shape[0], size), context, zeros)
+            return Mixture(logits, FullNormal(loc, _triangle(log_scale, below)))
+        rule = "must be 'diag' or 'full'"
+        require(self.covariance == "diag", "covariance", rule, repr(self.covariance))
+        scale = jnp.exp(bounded(log_scale, LOG_SCALE_BOUND))
+        return Mixture(logits, distrax.Independent(distrax.Normal(loc, scale), 1))
+
+    def fitted(self, logits: Array, loc: Array, scale: Array) -> dict[str, Array]:
+        """Parameters of the learned mixture of weights softmax(logits), means and scales.
+
+        Args:
+          logits: `[K]`.
+          loc: `[K, D]`.
+          scale: standard deviations `[K, D]`, or Cholesky factors `[K, D, D]` where `covariance`
+            is "full".
+        """
+        shape = (self.num_components, self.features)
+        wanted = (*shape, self.features) if self.covariance == "full" else shape
+        require(loc.shape == shape, "loc", f"must be of shape {shape}", loc.shape)
+        require(scale.shape == wanted, "scale", f"must be of shape {wanted}", scale.shape)
+        full = self.covariance == "full"
+        diagonal = jnp.diagonal(scale, axis1=-2, axis2=-1) if full else scale
+        bound = LOG_SCALE_BOUND
+        raw = bound * jnp.arctanh(jnp.clip(jnp.log(diagonal) / bound, -0.999, 0.999))
+        params = {"logits": jnp.asarray(logits), "loc": jnp.asarray(loc), "log_scale": raw}
+        if full:
+            params["below_diagonal"] = scale[:, *jnp.tril_indices(self.features, -1)]
+        return params
 
 
 class AR1Prior(DensityModel):

@@ -1,0 +1,1 @@
+"""The numerics contract of `dgmjax.evaluation.bijector_conformance`, for five libraries."""
