@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "images": ["image_grid", "latent_manifold", "reconstructions", "traversals"],
         "imputed": ["imputations"],
         "learning_curves": ["curves"],
-        "plane": ["density", "scatter"],
+        "plane": ["density", "density_table", "scatter"],
         "variances": ["gradient_variances"],
     },
 )

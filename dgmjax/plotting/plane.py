@@ -1,6 +1,6 @@
 """Figures of the plane: samples as points, densities as colour."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,6 +94,34 @@ def density(
         axes.set_xlim(x_min, x_max)
         axes.set_ylim(y_min, y_max)
     _finish(axes)
+    return figure
+
+
+def density_table(
+    pictures: Sequence[Sequence[Any]], rows: Sequence[str], columns: Sequence[str], title: str = ""
+) -> "Figure":
+    """A table of densities, each to a scale of its own: models by data sets, say.
+
+    Args:
+      pictures: `pictures[r][c]` is `[height, width]` of densities, row 0 at the smallest y.
+      rows, columns: their names.
+      title: of the figure.
+    """
+    require(len(pictures) == len(rows), "rows", "must name every row", len(rows))
+    figure = new_figure(0.95 * len(columns) + 1.2, 0.95 * len(rows) + 0.6, title)
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    for i, (row, name) in enumerate(zip(pictures, rows)):
+        require(len(row) == len(columns), "columns", "must name every column", len(columns))
+        for j, picture in enumerate(row):
+            values = np.asarray(picture, np.float64)
+            # The top hundredth of the values is one colour, or a spike would hide the rest.
+            top = max(float(np.quantile(values, 0.99)), np.finfo(np.float64).tiny)
+            axes[i, j].imshow(values, origin="lower", cmap="magma", vmin=0.0, vmax=top)
+            axes[i, j].set_xticks([])
+            axes[i, j].set_yticks([])
+            if i == 0:
+                axes[i, j].set_title(columns[j], fontsize=7)
+        axes[i, 0].set_ylabel(name, fontsize=7)
     return figure
 
 
