@@ -42,6 +42,7 @@ def latent_experiment(
     clip=None,
     validation=None,
     figures=None,
+    previews=("means",),
     evaluations=20,
     **options,
 ):
@@ -64,7 +65,7 @@ def latent_experiment(
         log_every=max(1, steps // 500),
         estimators=estimators,
         figures=vae_figures() if figures is None else figures,
-        previews=("means",),
+        previews=previews,
         **options,
     )
 
@@ -87,18 +88,23 @@ def exact_likelihood(published=None, batch_size=500):
     )
 
 
+def importance_estimator(samples, of="", metric="nll_bound", published=None, chunk=50):
+    """-L_K of the test split; `of` says which likelihood it bounds, where it is not that of x."""
+    bound = partial(objectives.importance_bound, num_samples=samples, chunk=min(chunk, samples))
+    return training.Estimator(
+        f"{metric}_k{samples}",
+        f"{of}importance-weighted bound, {samples} samples",
+        training.averaged(bound, batch_size=100),
+        published=published,
+    )
+
+
 def latent_estimators(
     published=None, published_units=None, samples=5000, published_elbo=None, chunk=50
 ):
     """L_K, the ELBO, the average KL and the active units of the test split."""
-    bound = partial(objectives.importance_bound, num_samples=samples, chunk=min(chunk, samples))
     return (
-        training.Estimator(
-            f"nll_bound_k{samples}",
-            f"importance-weighted bound, {samples} samples",
-            training.averaged(bound, batch_size=100),
-            published=published,
-        ),
+        importance_estimator(samples, published=published, chunk=chunk),
         training.Estimator(
             "nll_bound_k1", "ELBO", training.averaged(objectives.elbo), published=published_elbo
         ),

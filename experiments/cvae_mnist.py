@@ -9,8 +9,6 @@ Source: Sohn, Yan & Lee, "Learning Structured Output Representation using Deep C
 Generative Models", 2015.
 """
 
-from functools import partial
-
 from dgmjax import models, objectives, training
 from experiments import common, labels
 
@@ -41,10 +39,7 @@ def cvae_mnist(
     dataset, transform = common.dynamic_mnist(data_dir, tiny)
     if tiny:
         hidden, latent, epochs = (16,), 4, 2
-    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
-    samples = 50 if tiny else 5000
-    bound = partial(objectives.importance_bound, num_samples=samples, chunk=min(50, samples))
-    return training.Experiment(
+    return common.latent_experiment(
         model=f"conditional VAE {'-'.join(map(str, (*hidden, latent)))}",
         module=models.dense_cvae(
             dataset.event_shape,
@@ -53,18 +48,15 @@ def cvae_mnist(
             num_classes=10,
             conditional_prior=conditional_prior,
         ),
-        players={"model": training.Player(objectives.elbo, training.adam(learning_rate, steps))},
+        loss=objectives.elbo,
         dataset=dataset,
         transform=transform,
-        steps=steps,
+        epochs=epochs,
         batch_size=batch_size,
-        evaluate_every=max(10, steps // 20),
-        log_every=max(1, steps // 500),
+        learning_rate=learning_rate,
         estimators=(
-            training.Estimator(
-                f"conditional_nll_bound_k{samples}",
-                f"of log p(x | y), importance-weighted, {samples} samples",
-                training.averaged(bound, batch_size=100),
+            common.importance_estimator(
+                50 if tiny else 5000, "of log p(x | y), ", "conditional_nll_bound"
             ),
             training.Estimator(
                 "kl_nats", "analytic, averaged", training.averaged(objectives.elbo, metric="kl")

@@ -10,7 +10,7 @@ Source: Gregor, Danihelka, Graves, Rezende & Wierstra, "DRAW: A Recurrent Neural
 Generation", 2015, Tables 2 and 3.
 """
 
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import jax
 import numpy as np
@@ -51,26 +51,19 @@ def draw_mnist(
     dataset, transform = common.static_mnist(data_dir, tiny)
     if tiny:
         latent, num_steps, hidden, epochs = 4, 3, 16, 2
-    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
     window = (read_size, write_size) if attention else None
-    samples = 20 if tiny else 100
-    bound = partial(objectives.importance_bound, num_samples=samples, chunk=min(10, samples))
     published = training.Published(80.97, "Gregor et al. 2015, a bound") if attention else None
-    return training.Experiment(
+    return common.latent_experiment(
         model=f"DRAW {num_steps} x {latent}, {hidden} units, window {window}",
         module=models.DRAW(dataset.event_shape, latent, num_steps, hidden, window),
-        players={
-            "model": training.Player(
-                objectives.elbo, training.adam(learning_rate, steps, clip=10.0)
-            )
-        },
+        loss=objectives.elbo,
         dataset=dataset,
         transform=transform,
-        steps=steps,
+        epochs=epochs,
         batch_size=batch_size,
+        learning_rate=learning_rate,
+        clip=10.0,
         validation=objectives.elbo,
-        evaluate_every=max(10, steps // 20),
-        log_every=max(1, steps // 500),
         estimators=(
             training.Estimator(
                 "nll_bound_k1",
@@ -78,11 +71,7 @@ def draw_mnist(
                 training.averaged(objectives.elbo, batch_size=100),
                 published=published,
             ),
-            training.Estimator(
-                f"nll_bound_k{samples}",
-                f"importance-weighted bound, {samples} samples",
-                training.averaged(bound, batch_size=100),
-            ),
+            common.importance_estimator(20 if tiny else 100, chunk=10),
             training.Estimator(
                 "kl_nats",
                 "each step in closed form along a path, averaged",

@@ -14,7 +14,6 @@ from functools import lru_cache, partial
 from typing import Literal
 
 import flax.linen as nn
-import optax
 
 from dgmjax import evaluation, models, objectives, training
 from dgmjax.evaluation.latent import posterior_means
@@ -81,43 +80,31 @@ def hierarchical_mnist(
     latents, hidden, activation = SIZES[sizes]
     if tiny:
         latents, hidden, epochs = (4, 2), ((16,), (8,)), 2
-    epoch = len(dataset.splits["train"]["x"]) // batch_size
-    steps = epochs * epoch
-    beta = optax.linear_schedule(0.0, 1.0, warm_up * epoch) if warm_up > 0 else 1.0
     losses = {"elbo": objectives.elbo, "iwae": objectives.iwae}
-    options = {"beta": beta} if bound == "elbo" else {}
-    loss = partial(losses[bound], num_samples=num_samples, **options)
+    loss = partial(losses[bound], num_samples=num_samples)
+    if bound == "elbo":
+        loss = common.warmed_up(loss, dataset, warm_up, batch_size)
     found = PUBLISHED.get((sizes, posterior, bound, num_samples, binarisation))
-    samples = 50 if tiny else 5000
-    large = partial(objectives.importance_bound, num_samples=samples, chunk=min(50, samples))
-    return training.Experiment(
+    return common.latent_experiment(
         model=f"{posterior} {'-'.join(map(str, latents))}, {bound} k={num_samples}",
         module=models.hierarchical_vae(
             dataset.event_shape, latents, hidden, inference=posterior, activation=activation
         ),
-        players={
-            "model": training.Player(
-                loss, training.adam(learning_rate, steps, schedule=schedule, eps=1e-4)
-            )
-        },
+        loss=loss,
         dataset=dataset,
         transform=transform,
-        steps=steps,
+        epochs=epochs,
         batch_size=batch_size,
-        evaluate_every=max(10, steps // 20),
-        log_every=max(1, steps // 500),
+        learning_rate=learning_rate,
+        schedule=schedule,
+        eps=1e-4,
         estimators=(
-            training.Estimator(
-                f"nll_bound_k{samples}",
-                f"importance-weighted bound, {samples} samples",
-                training.averaged(large, batch_size=100),
-                published=training.Published(*found) if found else None,
+            common.importance_estimator(
+                50 if tiny else 5000, published=training.Published(*found) if found else None
             ),
             training.Estimator("nll_bound_k1", "ELBO", training.averaged(objectives.elbo)),
             *(active_units(f"z{level}") for level in range(1, len(latents) + 1)),
         ),
-        figures=common.vae_figures(),
-        previews=("means",),
     )
 
 

@@ -49,37 +49,23 @@ def multimodal_mnist(
       tiny: a few steps of a small model on scikit-learn's digits.
       data_dir: folder of data sets.
     """
-    import optax
-
     dataset, transform = common.dynamic_mnist(data_dir, tiny)
     if tiny:
         hidden, latent, epochs, warm_up = (16,), 4, 2, 1
-    epoch = len(dataset.splits["train"]["x"]) // batch_size
-    steps = epochs * epoch
-    beta = optax.linear_schedule(0.0, 1.0, warm_up * epoch) if warm_up > 0 else 1.0
-    loss = partial(
-        objectives.subsampled_elbo,
-        alone=experts == "product",
-        weights={"label": label_weight},
-        beta=beta,
-    )
-    samples = 50 if tiny else 1000
-    bound = partial(objectives.importance_bound, num_samples=samples, chunk=50)
-    return training.Experiment(
+    weights = {"label": label_weight}
+    loss = partial(objectives.subsampled_elbo, alone=experts == "product", weights=weights)
+    return common.latent_experiment(
         model=f"{experts} of experts {'-'.join(map(str, (*hidden, latent)))}",
         module=models.image_and_label(dataset.event_shape, 10, latent, hidden, experts=experts),
-        players={"model": training.Player(loss, training.adam(learning_rate, steps))},
+        loss=common.warmed_up(loss, dataset, warm_up, batch_size),
         dataset=dataset,
         transform=transform,
-        steps=steps,
+        epochs=epochs,
         batch_size=batch_size,
-        evaluate_every=max(10, steps // 20),
-        log_every=max(1, steps // 500),
+        learning_rate=learning_rate,
         estimators=(
-            training.Estimator(
-                f"joint_nll_bound_k{samples}",
-                f"of log p(image, digit), importance-weighted, {samples} samples",
-                training.averaged(bound, batch_size=100),
+            common.importance_estimator(
+                50 if tiny else 1000, "of log p(image, digit), ", "joint_nll_bound"
             ),
             training.Estimator(
                 "label_from_image",

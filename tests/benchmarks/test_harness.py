@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks import harness, run, speed_table, worker, workloads  # noqa: E402
-from benchmarks.workload import (  # noqa: E402
+from benchmarks import harness, run, speed_table, worker, workloads
+from benchmarks.workload import (
     Elapsed,
     FactTarget,
     Prepared,
@@ -19,6 +16,8 @@ from benchmarks.workload import (  # noqa: E402
     Target,
     Workload,
 )
+
+ROOT = Path(__file__).resolve().parents[2]
 
 TRIVIAL = """
 from benchmarks.workload import Elapsed, FactTarget, Prepared, Side, Target, Workload

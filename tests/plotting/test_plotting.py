@@ -22,6 +22,9 @@ FIGURES = {
     "density": lambda: plotting.density(
         lambda x: -(x**2).sum(-1), (-2, 2, -1, 1), np.zeros((1, 2))
     ),
+    "density_table": lambda: plotting.density_table(
+        RANDOM.uniform(size=(2, 3, 8, 8)), ["data", "model"], ["a", "b", "c"]
+    ),
     "curves": lambda: plotting.curves([{"step": i, "loss": 1.0, "kl": np.nan} for i in range(99)]),
 }
 
@@ -138,3 +141,14 @@ def test_refuses_bad_arguments(tmp_path):
         plotting.image_grid(np.zeros((1, 2, 2)), columns=-1)
     with pytest.raises(RunError, match="can be written"):
         plotting.save(plotting.image_grid(np.zeros((1, 2, 2))), tmp_path / "absent" / "x.png")
+
+
+def test_a_table_of_densities_has_every_picture_in_its_place():
+    pictures = RANDOM.uniform(size=(2, 3, 4, 4))
+    figure = plotting.density_table(pictures, ["data", "model"], ["a", "b", "c"])
+    for axes, picture in zip(figure.axes, pictures.reshape(-1, 4, 4)):
+        np.testing.assert_array_equal(axes.images[0].get_array(), picture)
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["a", "b", "c"]
+    assert [figure.axes[i].get_ylabel() for i in (0, 3)] == ["data", "model"]
+    with pytest.raises(DgmjaxError, match="columns"):
+        plotting.density_table(pictures, ["data", "model"], ["a"])
