@@ -11,6 +11,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from dgmjax.distributions.mixture import Mixture
 from dgmjax.errors import require
 from dgmjax.objectives.divergences import kl_terms
 from dgmjax.objectives.elbo import given
@@ -65,8 +66,8 @@ def aggregate_divergence(
 ) -> Array:
     """D(q(z) || p(z)) of the aggregated posterior, estimated from one batch; a scalar.
 
-    "mmd" compares `z[C B, *event]`, C samples for each row of the batch (C slowest), with as many
-    samples of the prior. The f-divergences are
+    "mmd" compares `z[C B, *event]`, C samples for each row of the batch (C slowest), with about as
+    many samples of the prior, of a mixture at least two of every component. The f-divergences are
     E_q[f(r) / r] with r = q(z) / p(z), where q(z) is the mixture over the batch: in nats for
     "kl", "reverse_kl" (KL(p || q)) and "jensen_shannon", which is at most log 2.
 
@@ -78,10 +79,20 @@ def aggregate_divergence(
     repeats = len(z) // len(rows)
     counts = jnp.tile(rows, repeats) * (1.0 if weights is None else weights)
     if divergence == "mmd":
-        prior = p.sample(seed=key, sample_shape=(len(z),))
+        components = p.num_components if isinstance(p, Mixture) else 1
+        num = max(2, math.ceil(len(z) / components))
+        prior = posterior_samples(p, key, num)
         flat = lambda a: a.reshape(len(a), -1)
-        examples = jnp.tile(jnp.arange(len(rows)), repeats)
-        return mmd(flat(z), flat(prior), counts, examples, kernel=kernel, bandwidth=bandwidth)
+        return mmd(
+            flat(z),
+            flat(prior.z),
+            counts,
+            jnp.tile(jnp.arange(len(rows)), repeats),
+            y_weights=prior.weight,
+            strata=None if prior.weight is None else jnp.tile(jnp.arange(components), num),
+            kernel=kernel,
+            bandwidth=bandwidth,
+        )
     require(
         divergence in F_DIVERGENCES,
         "divergence",

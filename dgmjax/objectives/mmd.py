@@ -41,6 +41,8 @@ def mmd(
     weights: Array | None = None,
     examples: Array | None = None,
     *,
+    y_weights: Array | None = None,
+    strata: Array | None = None,
     kernel: Kernel = "imq",
     bandwidth: float | None = None,
 ) -> Array:
@@ -52,6 +54,10 @@ def mmd(
       weights: of the rows of x, `[N]`, not negative: 0 for padding.
       examples: `[N]`; rows of x with the same number are not different samples (the components of
         one posterior). Every row is its own where None.
+      y_weights: of the rows of y, `[M]`, not negative.
+      strata: `[M]`; rows of y with the same number are independent draws of one component of a
+        mixture, at least two of each, whose weights are those of the mixture (stratified
+        sampling: a gradient reaches the weights).
       kernel, bandwidth: see `gram`.
 
     Returns:
@@ -66,9 +72,15 @@ def mmd(
     w = jnp.ones(len(x)) if weights is None else weights
     which = jnp.arange(len(x)) if examples is None else examples
     pairs = w[:, None] * w[None] * (which[:, None] != which[None])
-    k_yy, tiny = gram(y, y, kernel, bandwidth), 1e-12
+    tiny = 1e-12
     xx = (pairs * gram(x, x, kernel, bandwidth)).sum() / jnp.maximum(pairs.sum(), tiny)
-    yy = (k_yy.sum() - jnp.trace(k_yy)) / (len(y) * (len(y) - 1))
-    xy = (w[:, None] * gram(x, y, kernel, bandwidth)).sum()
-    xy = xy / jnp.maximum(w.sum() * len(y), tiny)
+    v = jnp.ones(len(y)) if y_weights is None else y_weights
+    y_pairs = v[:, None] * v[None] * (1.0 - jnp.eye(len(y)))
+    if strata is not None:  # n (n - 1) pairs of n draws of a component stand for n^2
+        same = strata[:, None] == strata[None]
+        n = same.sum(1)
+        y_pairs = y_pairs * jnp.where(same, n / jnp.maximum(n - 1, 1), 1.0)
+    yy = (y_pairs * gram(y, y, kernel, bandwidth)).sum() / jnp.maximum(y_pairs.sum(), tiny)
+    xy = (w[:, None] * v[None] * gram(x, y, kernel, bandwidth)).sum()
+    xy = xy / jnp.maximum(w.sum() * v.sum(), tiny)
     return xx - 2.0 * xy + yy

@@ -42,7 +42,10 @@ class Execution:
       accumulate: parts of each batch that are computed one after another, to save memory
       compute_dtype: of the networks; parameters and densities stay float32
       remat: compute activations again in the backward pass, to save memory
-      checkpoint_every: steps between checkpoints, in place of one at each evaluation
+      checkpoint_every: steps between checkpoints, in place of one at each evaluation; what a kill
+        costs at most
+      background_saves: train on while a checkpoint is written (large states on accelerators); a
+        kill then costs at most two such intervals
       keep_every: keep a checkpoint every so many steps for ever, besides the last two and the best
       on_disk_error: what a full or read-only disk does to training
       rewinds: how often training may go back to a checkpoint, leaving out the batches since,
@@ -56,6 +59,7 @@ class Execution:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     remat: bool = False
     checkpoint_every: int | None = None
+    background_saves: bool = False
     keep_every: int | None = None
     on_disk_error: Literal["stop", "continue"] = "stop"
     rewinds: int = 0

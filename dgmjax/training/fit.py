@@ -55,6 +55,7 @@ def fit(
     replay_every: int | None = None,
     start: Callable[[PyTree], PyTree] | None = None,
     run: RunFolder | None = None,
+    background_saves: bool = False,
     keep: int = 2,
     keep_every: int | None = None,
     on_disk_error: Literal["stop", "continue"] = "stop",
@@ -82,7 +83,8 @@ def fit(
       stream: None streams data above `RESIDENT_BYTES`.
       log_every: steps between logged metrics (means over these steps).
       evaluate_every: steps between validations; an epoch where None.
-      checkpoint_every: steps between checkpoints; at every evaluation where None.
+      checkpoint_every: steps between checkpoints; at every evaluation where None. A kill costs at
+        most so many steps.
       validate: `state -> metrics` on the validation split; `select` names the one to minimise.
       patience: stop after so many validations in a row without improvement.
       on_evaluation: called at each evaluation, for figures (by process 0).
@@ -94,6 +96,8 @@ def fit(
         encoder, clusters fitted to codes); not called where a run is resumed. Its time counts as
         training. Every process calls it, and must get the same.
       run: folder for metrics and checkpoints; nothing is written where None.
+      background_saves: training goes on while a checkpoint is written, which pays where that takes
+        long; a kill then costs at most two intervals of checkpoints.
       keep: checkpoints kept, besides the best.
       keep_every: also keep one every so many steps.
       on_disk_error: whether training stops when a checkpoint cannot be written, or continues.
@@ -128,7 +132,7 @@ def fit(
         schedule=Schedule(
             steps, log_every, every, checkpoint_every or every, replay_every or steps + 1
         ),
-        store=Store.of(run, keep, keep_every, on_disk_error),
+        store=Store.of(run, keep, keep_every, on_disk_error, background_saves),
         validate=validate,
         select=select,
         patience=patience,

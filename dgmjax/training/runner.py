@@ -65,6 +65,7 @@ def train(
         log_every=min(experiment.log_every, steps),
         evaluate_every=experiment.evaluate_every,
         checkpoint_every=execution.checkpoint_every,
+        background_saves=execution.background_saves,
         keep_every=execution.keep_every,
         on_disk_error=execution.on_disk_error,
         rewinds=execution.rewinds,

@@ -32,9 +32,12 @@ class Store:
         keep: int,
         keep_every: int | None,
         on_disk_error: Literal["stop", "continue"],
+        background: bool,
     ) -> "Store":
-        """In `run`, or in memory where there is none."""
-        return Store() if run is None else RunStore(run, keep, keep_every, on_disk_error)
+        """In `run`, or in memory where there is none; see `fit`."""
+        if run is None:
+            return Store()
+        return RunStore(run, keep, keep_every, on_disk_error, background)
 
     def open(self) -> None:
         """Before training."""
@@ -83,9 +86,10 @@ class RunStore(Store):
         keep: int,
         keep_every: int | None,
         on_disk_error: Literal["stop", "continue"],
+        background: bool = False,
     ):
         super().__init__()
-        self.run = run
+        self.run, self._background = run, background
         self._options: dict[str, Any] = {
             "identity": run.identity,
             "on_disk_error": on_disk_error,
@@ -119,6 +123,8 @@ class RunStore(Store):
         self._one_at_a_time()
         best = self._checkpoints["best"]
         self._checkpoints["latest"].save(step, tree, host, after=best)
+        if not self._background:
+            self.wait()
 
     def save_best(self, step: int, state: PyTree, host: Mapping[str, Any]) -> None:
         self._one_at_a_time()

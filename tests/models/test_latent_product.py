@@ -26,6 +26,7 @@ PRIORS = {
     "diagonal": models.DiagonalNormal((LATENT,)),
     "full": models.FullCovarianceNormal(LATENT),
     "mixture": models.NormalMixture(LATENT, 3),
+    "full_mixture": models.NormalMixture(LATENT, 3, covariance="full"),
     "vamp": models.VampPrior(EVENT, 3),
     "flow": models.RealNVP(LATENT, layers=2, hidden=(4,)),
     "autoregressive": models.RNADE((LATENT,), 4),

@@ -15,6 +15,7 @@ import scipy.stats
 from dgmjax import models, objectives
 from dgmjax.distributions import Ancestral, FullNormal, Mixture
 from dgmjax.errors import DgmjaxError
+from dgmjax.objectives.aggregate import aggregate_divergence
 from dgmjax.objectives.mmd import gram, mmd
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 1)), jnp.float32)
@@ -387,3 +388,37 @@ def test_vamp_prior_of_the_data_is_the_aggregated_posterior():
     z = jnp.linspace(-2.0, 2.0, 5)[:, None]
     aggregated = objectives.aggregated_log_prob(model.posterior(X), z)
     np.testing.assert_allclose(model.prior().log_prob(z), aggregated, rtol=1e-4, atol=1e-5)
+
+
+def test_mmd_to_a_mixture_is_unbiased_and_so_is_its_gradient_by_the_weights():
+    """Against the closed form: E exp(-|a - b|^2 / (2 h)) of normals, by components."""
+    loc, logits = np.array([-1.5, 0.5, 2.0]), jnp.array([0.3, -0.4, 0.1])
+    points, h = np.array([[0.2], [1.0], [-0.7]], np.float32), 1.5
+
+    def prior(logits):
+        normals = distrax.Normal(jnp.asarray(loc[:, None], jnp.float32), 0.6)
+        return Mixture(logits, distrax.Independent(normals, 1))
+
+    def expected(difference, variance):
+        return (h / (h + variance)) ** 0.5 * np.exp(-(difference**2) / (2 * (h + variance)))
+
+    def truth(logits):
+        w = jax.nn.softmax(logits)
+        yy = w @ expected(loc[:, None] - loc[None], 2 * 0.6**2) @ w
+        xy = (expected(points - loc[None], 0.6**2) @ w).mean()
+        k = np.exp(-((points - points.T) ** 2) / (2 * h))
+        return (k.sum() - 3) / 6 - 2 * xy + yy
+
+    def estimate(logits, key):
+        q = distrax.Independent(distrax.Normal(jnp.asarray(points), 1.0), 1)
+        options = {"kernel": "rbf", "bandwidth": h}
+        return aggregate_divergence(q, prior(logits), jnp.asarray(points), key, **options)
+
+    keys = jax.random.split(jax.random.key(0), 4000)
+    both = jax.jit(jax.vmap(jax.value_and_grad(estimate), (None, 0)))
+    values, gradients = (np.asarray(a, np.float64) for a in both(logits, keys))
+    wanted, wanted_gradient = jax.value_and_grad(truth)(logits)
+    assert abs(values.mean() - wanted) < 4.5 * values.std() / np.sqrt(len(keys))
+    error = np.abs(gradients.mean(0) - wanted_gradient)
+    assert np.all(error < 4.5 * gradients.std(0) / np.sqrt(len(keys)))
+    assert np.all(gradients.std(0) > 0)
