@@ -117,7 +117,7 @@ def _sample(arguments: list[str]) -> None:
         run: Annotated[Path, "the run folder"],
         *,
         num: Annotated[int, "number of samples"] = 64,
-        out: Annotated[Path | None, "file: .png, .npy or .npz, in place of one in the run"] = None,
+        out: Annotated[Path | None, "file: .png, .txt (text), .npy or .npz"] = None,
         seed: Annotated[int, "seed of the draws"] = 0,
         data_dir: Annotated[str | None, "folder of data sets, in place of $DGMJAX_DATA"] = None,
         experiment: Annotated[str | None, "the .py file, if the run is of one"] = None,

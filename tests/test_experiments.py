@@ -4,6 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from dgmjax import data
+from dgmjax.errors import DataError
 from dgmjax.training import RunFolder, catalogue, runner
 
 NAMES = [entry.name for entry in catalogue.catalogue()]
@@ -27,7 +29,15 @@ def test_tiny(name, tmp_path):
     again = runner.evaluate(loaded)
     assert [r.value for r in again] == pytest.approx([r.value for r in records], rel=1e-4)
     path = runner.sample(loaded, num=3, out=tmp_path / "samples.npy")
-    assert np.load(path, allow_pickle=False).shape == (3, *experiment.dataset.event_shape)
+    drawn = np.load(path, allow_pickle=False)
+    assert drawn.shape == (3, *experiment.dataset.event_shape)
+    if "symbols" in experiment.dataset.info:
+        text = runner.sample(loaded, num=3, out=tmp_path / "samples.txt").read_text()
+        symbols = data.vocabulary(experiment.dataset)
+        assert text == f"\n{'-' * 60}\n".join(symbols.decode(row) for row in drawn) + "\n"
+    else:
+        with pytest.raises(DataError, match="must be text"):
+            runner.sample(loaded, num=3, out=tmp_path / "samples.txt")
     if hasattr(loaded.model, "log_prob"):
         x = loaded.arrays("test")["x"][:2]
         assert loaded.model.log_prob(x).shape == (2,)

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from dgmjax.data.text import vocabulary
 from dgmjax.errors import CheckpointError, require
 from dgmjax.files import make_private_folder, write_atomically
 from dgmjax.training import catalogue, distributed
@@ -231,20 +232,26 @@ def _restore(experiment: Experiment, learner: Learner, folder: RunFolder):
 def sample(trained: Trained, *, num: int = 64, out: Path | None = None, seed: int = 0) -> Path:
     """Writes `num` samples and returns the file.
 
-    A `.png` is a picture (images, or points of the plane), `.npy` and `.npz` hold the array `x`
-    in the units of the raw data. Without `out`, `samples.npy` goes to the run folder.
+    A `.png` is a picture (images, or points of the plane), a `.txt` is text, one sample after
+    another between lines of dashes, for models of characters; `.npy` and `.npz` hold the array
+    `x` in the units of the raw data. Without `out`, `samples.npy` goes to the run folder.
     """
     require(num >= 1, "num", "must be at least 1", num)
     folder = Path() if trained.folder is None else trained.folder.path
     path = folder / "samples.npy" if out is None else Path(out)
-    suffixes = (".png", ".npy", ".npz")
+    suffixes = (".png", ".txt", ".npy", ".npz")
     require(path.suffix in suffixes, "out", f"must end in one of {suffixes}", str(path))
+    symbols = vocabulary(trained.experiment.dataset) if path.suffix == ".txt" else None
     make_private_folder(path.parent)
     x = trained.sample(num, seed)
     if path.suffix == ".png":
         from dgmjax.plotting import recipes, save
 
         save(recipes.picture(trained, x), path)
+        return path
+    if symbols is not None:
+        rule = f"\n{'-' * 60}\n"
+        write_atomically(path, rule.join(symbols.decode(row) for row in x) + "\n")
         return path
     content = io.BytesIO()
     if path.suffix == ".npy":
