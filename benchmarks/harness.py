@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from benchmarks.workload import Measured, Side, Target, Workload
+from benchmarks.workload import Measured, Target, Workload
 from dgmjax.errors import DgmjaxError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,11 +37,15 @@ class BenchmarkError(DgmjaxError):
     """A peer that is not installed, or a worker that failed."""
 
 
-def interpreter(side: Side) -> Path:
-    """The Python of a side's environment; raises `BenchmarkError` where it is not installed."""
-    if side.environment == "own":
+def interpreter(environment: str) -> Path:
+    """The Python of "own" or a peers' environment.
+
+    Raises:
+      BenchmarkError: it is not installed.
+    """
+    if environment == "own":
         return Path(sys.executable)
-    path = ROOT / ".peers" / side.environment / "bin" / "python"
+    path = ROOT / ".peers" / environment / "bin" / "python"
     if not path.exists():
         raise BenchmarkError(f"{path} does not exist. Run `sh benchmarks/install_peers.sh` first.")
     return path
@@ -109,7 +113,7 @@ def command_of(python: str, workload: str, side: str) -> list[str]:
 @contextlib.contextmanager
 def workers(workload: Workload, tiny: bool = False) -> Iterator[dict[str, WorkerProcess]]:
     """A process for every side, closed in the end."""
-    interpreters = {name: interpreter(side) for name, side in workload.sides.items()}
+    interpreters = {name: interpreter(side.environment) for name, side in workload.sides.items()}
     started: dict[str, WorkerProcess] = {}
     try:
         for name, python in interpreters.items():

@@ -9,6 +9,11 @@ NAMES = (
     "iwae_step",
     "small_maf_epoch",
     "maf_sampling",
+    "maf_peers_6",
+    "maf_peers_63",
+    "maf_peers_784",
+    "spline_depth",
+    "glow_peers",
     "fit_overhead",
     "time_to_first_step",
     "pixelcnn_sampling",
@@ -16,6 +21,15 @@ NAMES = (
 )
 
 
+SIZED = {
+    "maf_peers_6": ("maf_peers", "D6"),
+    "maf_peers_63": ("maf_peers", "D63"),
+    "maf_peers_784": ("maf_peers", "D784"),
+}
+"""Workloads of one file that differ in a size: the file, and the name in it."""
+
+
 def load(name: str) -> Workload:
     """The workload of that name; imports neither JAX nor torch."""
-    return import_module(f"benchmarks.workloads.{name}").WORKLOAD
+    module, attribute = SIZED.get(name, (name, "WORKLOAD"))
+    return getattr(import_module(f"benchmarks.workloads.{module}"), attribute)

@@ -1,0 +1,205 @@
+"""A MAF of 5 layers with two hidden layers of 512: training and sampling, against three libraries.
+
+The train step is on one batch of 512 rows, with Adam: ours as `fit` runs it, the others' as loops
+around their own `log_prob`. At 784 dimensions, with 1024 hidden units, 64 samples are drawn.
+"""
+
+from functools import partial
+
+from benchmarks.workload import Prepared, Side, Target, Workload
+
+LAYERS, BATCH, RATE = 5, 512, 1e-3
+WIDTHS = {6: 512, 63: 512, 784: 1024}
+SAMPLES = {6: 512, 63: 512, 784: 64}
+
+
+def sizes(features: int, tiny: bool) -> tuple[int, int, int]:
+    """Dimensions, width of the hidden layers, rows of a batch and of a draw."""
+    if tiny:
+        return min(features, 8), 16, 8
+    return features, WIDTHS[features], SAMPLES[features]
+
+
+def points(num: int, features: int):
+    import numpy as np
+
+    return np.random.default_rng(0).standard_normal((num, features)).astype(np.float32)
+
+
+def dgmjax_side(features: int, tiny: bool) -> Prepared:
+    from benchmarks.workloads.ours import configured, epochs_of_fit, learner_and_count
+
+    configured()
+    import jax
+    import optax
+
+    from benchmarks.workloads.maf_sampling import with_random_outputs
+    from dgmjax import models, objectives
+
+    features, width, num = sizes(features, tiny)
+    flow = models.MAF(features, LAYERS, (width, width))
+    data = {"x": points(num * 4, features)}
+    nll = objectives.negative_log_likelihood
+    learner, parameters = learner_and_count(flow, nll, optax.adam(RATE), data, num)
+    params = jax.jit(learner.init)(jax.random.key(0), {"x": data["x"][:num]}).params
+    variables = with_random_outputs({"params": params})
+    draw = jax.jit(lambda v, key: flow.apply(v, key, (num,), method="sample"))
+
+    def sample(n: int) -> None:
+        for _ in range(n):
+            jax.block_until_ready(draw(variables, jax.random.key(1)))
+
+    operations = {"4 steps": epochs_of_fit(learner, data, num), "sample": sample}
+    sample(1)
+    return Prepared(operations, {"parameters": parameters})
+
+
+def flowjax_side(features: int, tiny: bool) -> Prepared:
+    import equinox
+    import jax
+    import jax.numpy as jnp
+    import optax
+    import paramax
+    from flowjax.distributions import Normal
+    from flowjax.flows import masked_autoregressive_flow
+
+    from benchmarks.workloads.small_maf_epoch import _trainable
+
+    features, width, num = sizes(features, tiny)
+    x = jnp.asarray(points(num, features))
+    flow = masked_autoregressive_flow(
+        jax.random.key(0),
+        base_dist=paramax.non_trainable(Normal(jnp.zeros(features))),
+        flow_layers=LAYERS,
+        nn_width=width,
+        nn_depth=2,
+    )
+    fixed = lambda leaf: isinstance(leaf, paramax.NonTrainable)
+    params, static = equinox.partition(flow, equinox.is_inexact_array, is_leaf=fixed)
+    whole = lambda params: paramax.unwrap(equinox.combine(params, static, is_leaf=fixed))
+    optimiser = optax.adam(RATE)
+
+    @jax.jit
+    def four_steps(params, state):
+        def one(carry, _):
+            params, state = carry
+            loss = lambda params: -whole(params).log_prob(x).mean()
+            updates, state = optimiser.update(jax.grad(loss)(params), state)
+            return (optax.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(one, (params, state), None, length=4)[0]
+
+    draw = jax.jit(lambda params, key: whole(params).sample(key, (num,)))
+    state = optimiser.init(params)
+
+    def steps(n: int) -> None:
+        for _ in range(n):
+            jax.block_until_ready(four_steps(params, state))
+
+    def sample(n: int) -> None:
+        for _ in range(n):
+            jax.block_until_ready(draw(params, jax.random.key(1)))
+
+    steps(1)
+    sample(1)
+    return Prepared({"4 steps": steps, "sample": sample}, {"parameters": _trainable(flow)})
+
+
+def torch_side(build, features: int, tiny: bool) -> Prepared:
+    """`build(features, width)` gives the module, its log_prob(x) and its sample(num)."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    features, width, num = sizes(features, tiny)
+    module, log_prob, draw = build(features, width)
+    optimiser = torch.optim.Adam(module.parameters(), lr=RATE)
+    x = torch.from_numpy(points(num, features))
+
+    def steps(n: int) -> None:
+        for _ in range(4 * n):
+            loss = -log_prob(x).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+
+    def sample(n: int) -> None:
+        with torch.no_grad():
+            for _ in range(n):
+                draw(num)
+
+    count = sum(p.numel() for p in module.parameters())
+    return Prepared({"4 steps": steps, "sample": sample}, {"parameters": count})
+
+
+def zuko_flow(features: int, width: int):
+    import torch
+    import zuko
+
+    flow = zuko.flows.MAF(features=features, transforms=LAYERS, hidden_features=(width, width))
+    return flow, lambda x: flow().log_prob(x), lambda num: flow().sample(torch.Size((num,)))
+
+
+def nflows_flow(features: int, width: int):
+    from nflows.flows import MaskedAutoregressiveFlow
+
+    flow = MaskedAutoregressiveFlow(
+        features, width, LAYERS, num_blocks_per_layer=1, use_residual_blocks=False
+    )
+    return flow, flow.log_prob, flow.sample
+
+
+def bounds(features: int) -> tuple[Target, ...]:
+    """The ratios to be kept at this number of dimensions."""
+
+    def times(peer, operation, at_least):
+        words = "train step" if operation == "4 steps" else "samples"
+        label = f"{words}: times {peer}, D={features}"
+        return Target(label, (peer, operation), ("dgmjax", operation), at_least=at_least)
+
+    over_zuko = times("zuko", "sample", {6: 8.0, 63: 45.0, 784: 400.0}[features])
+    if features == 784:
+        return (over_zuko,)
+    return (
+        times("zuko", "4 steps", 2.0),
+        times("nflows", "4 steps", 2.0),
+        times("flowjax", "4 steps", 1 / 1.05),
+        over_zuko,
+        times("flowjax", "sample", {6: 3.0, 63: 18.0}[features]),
+    )
+
+
+def workload(features: int) -> Workload:
+    """All sides at one number of dimensions."""
+    ours = partial(dgmjax_side, features)
+    zuko = Side(
+        partial(torch_side, zuko_flow, features),
+        {"4 steps": 1, "sample": 1},
+        "torch",
+        ("zuko", "torch"),
+    )
+    if features == 784:
+        sides = {"dgmjax": Side(ours, {"4 steps": 1, "sample": 3}), "zuko": zuko}
+    else:
+        nflows = partial(torch_side, nflows_flow, features)
+        flowjax = partial(flowjax_side, features)
+        operations = {"4 steps": 2, "sample": 1}
+        sides = {
+            "dgmjax": Side(ours, {"4 steps": 2, "sample": 10}),
+            "zuko": zuko,
+            "nflows": Side(nflows, {"4 steps": 1, "sample": 1}, "torch", ("nflows", "torch")),
+            "flowjax": Side(flowjax, operations, "jax", ("flowjax", "equinox", "jax", "optax")),
+        }
+    return Workload(
+        name=f"maf_peers_{features}",
+        title=f"MAF, {features} dimensions, 5 layers of two times {WIDTHS[features]} units: 4 "
+        f"training steps of {BATCH if features != 784 else SAMPLES[784]} rows, and "
+        f"{SAMPLES[features]} samples",
+        unit="call",
+        sides=sides,
+        targets=bounds(features),
+        rounds=3 if features == 784 else 5,
+    )
+
+
+D6, D63, D784 = (workload(features) for features in WIDTHS)
