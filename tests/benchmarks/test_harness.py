@@ -185,7 +185,7 @@ def test_our_side_of_every_workload(name, monkeypatch):
     if name in PARAMETERS:
         assert prepared.facts["parameters"] == PARAMETERS[name]
     for target in workload.fact_targets:
-        if target.side == name_of_side:
+        if target.side == name_of_side and not target.fact.endswith("seconds"):
             assert prepared.facts[target.fact] <= target.at_most
 
 
