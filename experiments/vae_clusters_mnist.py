@@ -91,6 +91,7 @@ def vae_clusters_mnist(
         ),
         figures={
             **common.vae_figures(),
+            "clusters": recipes.components,
             "codes": recipes.posterior_scatter,
             "interpolations": recipes.interpolations,
         },

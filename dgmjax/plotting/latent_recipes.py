@@ -43,6 +43,19 @@ def interpolations(trained: Any, rows: int = 8, steps: int = 9) -> "Figure":
     return image_grid(np.asarray(x), columns=steps, title=title)
 
 
+def components(trained: Any, each: int = 12) -> "Figure":
+    """What each component of a mixture prior stands for: a row of E[x | z], z from it alone."""
+    import jax
+
+    prior = trained.model.prior()
+    mixed = hasattr(prior, "components")
+    require(mixed, "prior", "must be a mixture for this figure", type(prior).__name__)
+    z = prior.components.sample(seed=jax.random.key(FIGURE_SEED), sample_shape=(each,))
+    x = trained.call(_decoded, np.asarray(z).swapaxes(0, 1).reshape(-1, *prior.event_shape))
+    title = f"A component a row: {trained.experiment.model}"
+    return image_grid(np.asarray(x), columns=each, title=title)
+
+
 def posterior_scatter(trained: Any, num: int = 3000) -> "Figure":
     """Codes of test examples by class, on their two first principal components."""
     arrays = trained.arrays("test")
