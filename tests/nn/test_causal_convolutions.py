@@ -387,3 +387,41 @@ def test_context_without_features_is_left_alone():
     h = normal(0, 2, 5, 3)
     np.testing.assert_array_equal(layer.apply({}, h), h)
     assert layer.apply({}, (2,), method="init_carry") is None
+
+
+def carried_bytes(model):
+    """Bytes of what sampling remembers between sites."""
+    variables = jax.eval_shape(
+        lambda x: model.init(jax.random.key(0), x, method="log_prob"), jnp.zeros(model.event_shape)
+    )
+    carry = jax.eval_shape(
+        lambda v: model.apply(v, method=lambda m: m.network.init_carry((1,))), variables
+    )
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(carry))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda n: models.WaveNet((32 * n,), families.Categorical(4), channels=4, layers=4),
+        lambda n: models.PixelCNN((8 * n, 8, 1), features=2, blocks=2, head_features=4),
+        lambda n: models.GatedPixelCNN((8 * n, 8, 1), features=2, blocks=2, head_features=4),
+        lambda n: models.CharRNN(32 * n, 4, 4),
+        lambda n: models.DiagonalBiLSTM((8 * n, 8, 1), features=2, layers=2),
+    ],
+    ids=["wavenet", "pixelcnn", "gated_pixelcnn", "char_rnn", "diagonal_bilstm"],
+)
+def test_what_sampling_remembers_does_not_grow_with_the_length(model):
+    assert carried_bytes(model(1)) == carried_bytes(model(4)) > 0
+
+
+def test_what_sampling_remembers_is_linear_in_the_receptive_field():
+    """A layer of dilation d keeps d + 1 inputs: 2^L - 1 + L for dilations 1 .. 2^(L-1)."""
+
+    def kept(layers):
+        family = families.Categorical(4)
+        options = {"channels": 4, "skip_channels": 4, "stacks": 1, "layers": layers}
+        return carried_bytes(models.WaveNet((64,), family, **options))
+
+    steps = np.diff([kept(layers) for layers in (3, 4, 5, 6)])
+    np.testing.assert_array_equal(steps, [9 * 16, 17 * 16, 33 * 16])
