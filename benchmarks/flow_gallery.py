@@ -1,6 +1,6 @@
 """Every flow on every synthetic set of the plane: one figure, and how far each is from the truth.
 
-    python -m benchmarks.flow_gallery --record           # about half an hour on one core
+    python -m benchmarks.flow_gallery --record           # about a quarter of an hour on one core
     python -m benchmarks.flow_gallery --flow maf_spline --dataset moons
 
 Each flow is trained by maximum likelihood for the same number of steps, without any tuning to a

@@ -104,7 +104,7 @@ def density_table(
 
     Args:
       pictures: `pictures[r][c]` is `[height, width]` of densities, row 0 at the smallest y.
-      rows, columns: their names.
+      rows, columns: their names; those of rows are broken at underscores.
       title: of the figure.
     """
     require(len(pictures) == len(rows), "rows", "must name every row", len(rows))
@@ -121,7 +121,7 @@ def density_table(
             axes[i, j].set_yticks([])
             if i == 0:
                 axes[i, j].set_title(columns[j], fontsize=7)
-        axes[i, 0].set_ylabel(name, fontsize=7)
+        axes[i, 0].set_ylabel(name.replace("_", "\n"), fontsize=7)
     return figure
 
 
