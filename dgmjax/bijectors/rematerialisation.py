@@ -48,3 +48,26 @@ def rematerialised(function: Callable[..., Any]) -> Callable[..., Any]:
         return function
     active.layers += 1
     return jax.checkpoint(function)
+
+
+_scanning: ContextVar[bool] = ContextVar("scanning", default=False)
+
+
+@contextlib.contextmanager
+def scanning() -> Iterator[None]:
+    """While the body of a scan over layers is traced."""
+    token = _scanning.set(True)
+    try:
+        yield
+    finally:
+        _scanning.reset(token)
+
+
+def recomputed_in_scans(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`jax.checkpoint(function)` in the body of a scan over layers, else `function` itself.
+
+    For elementwise functions of many intermediate arrays: a scan copies each of them into an array
+    over all layers, which takes longer than to compute them again (32 spline couplings: a
+    gradient in half the time). Straight-line code copies nothing.
+    """
+    return jax.checkpoint(function) if _scanning.get() else function

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from distrax import Bijector
 
 from dgmjax.bijectors.base import as_float, check_ndims
-from dgmjax.bijectors.rematerialisation import rematerialised
+from dgmjax.bijectors.rematerialisation import rematerialised, scanning
 from dgmjax.errors import require
 from dgmjax.types import Array
 
@@ -89,7 +89,8 @@ class Repeat(Bijector):
             for index in reversed(order) if reverse else order:
                 state, _ = body(state, self.layer(index))
             return state
-        return jax.lax.scan(body, state, self.stacked, reverse=reverse)[0]
+        with scanning():
+            return jax.lax.scan(body, state, self.stacked, reverse=reverse)[0]
 
 
 def stack_bijectors(bijectors: Any) -> Bijector:

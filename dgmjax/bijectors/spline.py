@@ -1,6 +1,7 @@
 """Monotone rational-quadratic splines that survive float32."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 from distrax import Bijector
 
 from dgmjax.bijectors.base import as_float, require_finite
+from dgmjax.bijectors.rematerialisation import recomputed_in_scans
 from dgmjax.errors import require
 from dgmjax.types import Array
 
@@ -72,6 +74,10 @@ class ElementwiseSpline(Bijector):
         return self._apply(as_float(y), inverse=True)
 
     def _apply(self, x: Array, inverse: bool) -> tuple[Array, Array]:
+        evaluate = recomputed_in_scans(partial(self._evaluate, inverse=inverse))
+        return evaluate(self.params, x)
+
+    def _evaluate(self, params: Array, x: Array, inverse: bool) -> tuple[Array, Array]:
         # Outside of the spline, where it is not wanted, it is evaluated at 0: no NaN gradients.
         if self.tails == "circular":
             reduced, offset = _whole_turns(x, self.bound)
@@ -80,16 +86,16 @@ class ElementwiseSpline(Bijector):
             reduced, offset = x, jnp.zeros_like(x)
             inside = (x >= -self.bound) & (x <= self.bound)
         safe = jnp.where(inside, reduced, 0)
-        bin_ = self._bin(safe, of_height=inverse)
+        bin_ = self._bin(params, safe, of_height=inverse)
         y, log_det = (_inverse_in_bin if inverse else _forward_in_bin)(safe, *bin_)
         return jnp.where(inside, y + offset, x), jnp.where(inside, log_det, 0)
 
-    def _bin(self, x: Array, of_height: bool) -> tuple[Array, ...]:
+    def _bin(self, params: Array, x: Array, of_height: bool) -> tuple[Array, ...]:
         """(x_k, w, y_k, h, d_k, d_k+1) of the bin that holds each entry."""
         bins = self.num_bins
-        lefts, widths = self._knots(self.params[..., :bins])
-        bottoms, heights = self._knots(self.params[..., bins : 2 * bins])
-        slopes = self._knot_slopes(heights / widths, self.params[..., 2 * bins :])
+        lefts, widths = self._knots(params[..., :bins])
+        bottoms, heights = self._knots(params[..., bins : 2 * bins])
+        slopes = self._knot_slopes(heights / widths, params[..., 2 * bins :])
         starts = bottoms if of_height else lefts
         above = x[..., None] >= starts[..., 1:]
         # One bin of K is chosen by masks: a gather's gradient, a scatter, is slow on CPUs.
