@@ -3,10 +3,10 @@
     dgmjax train vq_vae_mnist --data-dir DATA
     dgmjax train vq_prior_mnist --autoencoder runs/vq_vae_mnist/seed0 --data-dir DATA
 
-There is no record of a whole run yet. Data: the indices of the images of the other run, encoded
-once. Records: exact nats of an image's codes beside the uniform and the independent code, and the
-bound of the image, -log p(x | e) - log p(e), to hold beside the VAEs on this binarisation.
-There is no published number.
+Data: the indices of the images of the other run, encoded once. One CPU core, shared: 5 minutes,
+143.7 nats for an image's 49 codes, where independent ones cost 178.5 and uniform ones 203.8. The
+bound of the image, -log p(x | e) - log p(e), is 177.9, far above the VAEs on this binarisation:
+codes of 7x7 sites say more of an image than it has. There is no published number.
 Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
 section 3.3; Razavi, van den Oord & Vinyals, "Generating Diverse High-Fidelity Images with
 VQ-VAE-2", 2019, section 3.2.
@@ -31,7 +31,7 @@ def vq_prior_mnist(
     blocks: int = 5,
     learning_rate: float = 1e-3,
     weight_decay: float = 1e-4,
-    epochs: int = 20,
+    epochs: int = 8,
     batch_size: int = 128,
     tiny: bool = False,
     data_dir: str | None = None,
