@@ -27,7 +27,7 @@ def learner_and_count(module, objective, optimiser, data: dict[str, Any], batch_
 
 
 def epochs_of_fit(
-    learner, data: dict[str, Any], batch_size: int, guard_every: int | None = None
+    learner, data: dict[str, Any], batch_size: int, replay_every: int | None = None
 ) -> Operation:
     """n epochs of `fit` as a user calls it, with a log line and an evaluation each epoch.
 
@@ -35,8 +35,8 @@ def epochs_of_fit(
     the time is that from its end to the end of the last.
 
     Args:
-      guard_every: also write a run folder, with a checkpoint (verified by SHA-256) and a step
-        that is run twice every so many steps.
+      replay_every: also write a run folder with verified checkpoints, and run one step in so many
+        twice.
     """
     import contextlib
     import tempfile
@@ -51,11 +51,10 @@ def epochs_of_fit(
         marks = []
         with contextlib.ExitStack() as stack:
             guards: dict[str, Any] = {}
-            if guard_every is not None:
+            if replay_every is not None:
                 folder = stack.enter_context(tempfile.TemporaryDirectory())
                 run = training.RunFolder.create(folder, "overhead", {}, 0)
-                guards = {"run": stack.enter_context(run), "replay_every": guard_every}
-                guards["checkpoint_every"] = guard_every
+                guards = {"run": stack.enter_context(run), "replay_every": replay_every}
             training.fit(
                 learner,
                 data,

@@ -42,8 +42,8 @@ class Execution:
       accumulate: parts of each batch that are computed one after another, to save memory
       compute_dtype: of the networks; parameters and densities stay float32
       remat: compute activations again in the backward pass, to save memory
-      checkpoint_every: steps between checkpoints, in place of one at each evaluation; what a kill
-        costs at most
+      checkpoint_every: steps between checkpoints, what a kill costs at most; left out, one at each
+        evaluation, but seldom enough to take at most a hundredth of the time
       background_saves: train on while a checkpoint is written (large states on accelerators); a
         kill then costs at most two such intervals
       keep_every: keep a checkpoint every so many steps for ever, besides the last two and the best

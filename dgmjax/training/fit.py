@@ -83,8 +83,9 @@ def fit(
       stream: None streams data above `RESIDENT_BYTES`.
       log_every: steps between logged metrics (means over these steps).
       evaluate_every: steps between validations; an epoch where None.
-      checkpoint_every: steps between checkpoints; at every evaluation where None. A kill costs at
-        most so many steps.
+      checkpoint_every: steps between checkpoints; a kill costs at most so many steps. Where None,
+        at the first evaluation, then at each one since which training took a hundred times as
+        long as the last checkpoint did.
       validate: `state -> metrics` on the validation split; `select` names the one to minimise.
       patience: stop after so many validations in a row without improvement.
       on_evaluation: called at each evaluation, for figures (by process 0).
@@ -129,9 +130,7 @@ def fit(
     loop = Loop(
         learner=learner,
         runner=runner,
-        schedule=Schedule(
-            steps, log_every, every, checkpoint_every or every, replay_every or steps + 1
-        ),
+        schedule=Schedule(steps, log_every, every, checkpoint_every, replay_every),
         store=Store.of(run, keep, keep_every, on_disk_error, background_saves),
         validate=validate,
         select=select,

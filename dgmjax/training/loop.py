@@ -47,26 +47,32 @@ class FitResult(NamedTuple):
     compile_seconds: float
 
 
+SAVING_SHARE = 0.01
+"""Checkpoints without an interval of their own are taken at evaluations, and take at most about
+this share of the time."""
+
+
 @dataclass(frozen=True)
 class Schedule:
-    """When things happen, in steps."""
+    """When things happen, in steps; None where another rule decides, or never."""
 
     steps: int
     log_every: int
     evaluate_every: int
-    checkpoint_every: int
-    replay_every: int
+    checkpoint_every: int | None
+    replay_every: int | None
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            require(value >= 1, name, "must be at least 1", value)
+            require(value is None or value >= 1, name, "must be at least 1", value)
 
     def until_next(self, step: int) -> int:
         """Steps until something has to be done."""
         events = self.log_every, self.evaluate_every, self.checkpoint_every, self.replay_every
         # The step that is run twice, the first after a multiple, is a call of its own.
-        single = [1] if step % self.replay_every == 0 and self.replay_every <= self.steps else []
-        return min(self.steps - step, *single, *(every - step % every for every in events))
+        single = [1] if self.replay_every is not None and step % self.replay_every == 0 else []
+        waits = (every - step % every for every in events if every is not None)
+        return min(self.steps - step, *single, *waits)
 
 
 @dataclass
@@ -78,6 +84,13 @@ class Progression:
     stale_evaluations: int = 0
     seconds: float = 0.0
     rewinds: int = 0
+
+
+class LastSave(NamedTuple):
+    """When the last checkpoint was taken, in seconds of training, and the seconds it took."""
+
+    at: float = 0.0
+    took: float = 0.0
 
 
 @dataclass
@@ -99,6 +112,7 @@ class Loop:
     begin: Callable[[State], State] | None
     host: Progression = field(default_factory=Progression)
     step: int = 0
+    saved: LastSave = field(default_factory=LastSave)
 
     def start(self, init_key: Key) -> None:
         """The state to begin with: new, or that of the newest valid checkpoint."""
@@ -167,7 +181,7 @@ class Loop:
             if evaluating:
                 stopped = self._evaluate()
             told = distributed.any_process(interruption.received is not None) and not last
-            due = self.step % schedule.checkpoint_every == 0
+            due = self._checkpoint_is_due(evaluating)
             if due or told or last or stopped or rewound:
                 self._save()
             if told:
@@ -209,7 +223,8 @@ class Loop:
                 f"{bad}{self.step}), so training stopped; those steps changed nothing. Lower the "
                 "learning rate, clip the gradient, or look at the data."
             )
-        now, rewinds, seconds = self.step, self.host.rewinds + 1, self.host.seconds
+        # The best parameters so far stay the best, though they may be newer than the checkpoint.
+        now, host = self.step, replace(self.host, rewinds=self.host.rewinds + 1)
         sums = self.tree["sums"]
         self.store.wait()
         if not self._restore():
@@ -220,7 +235,7 @@ class Loop:
         )
         step = distributed.global_copy(np.int32(now), self.shardings.step)
         self.tree = {"state": replace(self.tree["state"], step=step), "sums": sums}
-        self.step, self.host.rewinds, self.host.seconds = now, rewinds, seconds
+        self.step, self.host = now, host
         if self.replay is not None:
             self.replay.forget()
         return True
@@ -264,8 +279,17 @@ class Loop:
     def _exhausted(self) -> bool:
         return self.patience is not None and self.host.stale_evaluations >= self.patience
 
+    def _checkpoint_is_due(self, evaluating: bool) -> bool:
+        """At the interval that was asked for, or at an evaluation, seldom enough to cost little."""
+        if self.schedule.checkpoint_every is not None:
+            return self.step % self.schedule.checkpoint_every == 0
+        cheap = SAVING_SHARE * (self.host.seconds - self.saved.at) >= self.saved.took
+        return evaluating and bool(distributed.agree(int(cheap)))
+
     def _save(self) -> None:
+        started = time.perf_counter()
         self.store.save(self.step, self.tree, vars(self.host))
+        self.saved = LastSave(self.host.seconds, time.perf_counter() - started)
 
     def _finish(self, interrupted: bool) -> FitResult:
         self.store.wait()

@@ -111,6 +111,18 @@ def test_training_goes_back_and_leaves_out_the_batches_since(learner, tmp_path):
     assert_equal(result.state, resumed.state)
 
 
+def test_the_best_parameters_survive_going_back_to_an_older_checkpoint(learner, tmp_path):
+    """Best at step 12; three bad batches, 13 to 15, lead back to the checkpoint of step 8."""
+    batches = data.Batches(arrays(), BATCH, seed=keys()[1])
+    poison = np.concatenate([batches.indices(step) for step in (13, 14, 15)])
+    run = RunFolder.create(tmp_path / "run", "test", {}, 0)
+    fit(learner, arrays(), run=run, **options(steps=8))
+    validate = lambda state: {"loss": abs(int(state.step) - 12.0)}
+    bad = options(steps=16, max_skipped=3, checkpoint_every=8, validate=validate)
+    result = fit(learner, arrays(poison), run=run, rewinds=1, **bad)
+    assert result.best_step == int(result.state.step) == 12
+
+
 def test_rewinding_needs_a_run(learner):
     with pytest.raises(DgmjaxError, match=r"^`rewinds` must be 0 without a `run`"):
         fit(learner, arrays(), rewinds=1, **options())

@@ -254,3 +254,14 @@ def test_checkpoints_have_an_interval_of_their_own(learner, tmp_path):
     fit(learner, TRAIN, run=run_in(tmp_path), keep=10, keep_every=12, **options)
     saved = tmp_path.rglob("checkpoints/latest/steps/*")
     assert sorted(int(path.name) for path in saved) == [6, 12, 18, 24]
+
+
+@pytest.mark.parametrize(("share", "steps"), [(1e9, [8, 16, 24]), (1e-9, [8, 24])])
+def test_checkpoints_at_evaluations_take_a_small_share_of_the_time(
+    learner, tmp_path, monkeypatch, share, steps
+):
+    """The first and the last are always saved, those between where they are cheap enough."""
+    monkeypatch.setattr("dgmjax.training.loop.SAVING_SHARE", share)
+    fit(learner, TRAIN, run=run_in(tmp_path), keep=10, **OPTIONS)
+    saved = tmp_path.rglob("checkpoints/latest/steps/*")
+    assert sorted(int(path.name) for path in saved) == steps
