@@ -12,7 +12,6 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +19,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax import bijectors, data, models, objectives, training
+from dgmjax import data, objectives, training
 from dgmjax.data.synthetic import TABLE
 from dgmjax.errors import DgmjaxError
 from dgmjax.evaluation import average
 from dgmjax.files import write_atomically
 from dgmjax.plotting import density_table, save
 from dgmjax.training.versions import device_description, package_versions
+from experiments.plane import FLOWS
 
 RECORD = Path(__file__).parent / "records" / "flow_gallery" / "flow_gallery.json"
-HIDDEN = (64, 64)
 RESOLUTION = 80
-
-
-def spline():
-    return bijectors.RationalQuadraticSpline(16, bound=4.0)
-
-
-FLOWS: dict[str, Callable[[], Any]] = {
-    "planar": lambda: models.PlanarFlow(2, 16),
-    "radial": lambda: models.RadialFlow(2, 16),
-    "sylvester_orthogonal": lambda: models.SylvesterFlow(2, 8, "orthogonal", num_columns=2),
-    "sylvester_householder": lambda: models.SylvesterFlow(2, 8, "householder", num_reflections=2),
-    "sylvester_triangular": lambda: models.SylvesterFlow(2, 8, "triangular"),
-    "nice": lambda: models.NICE(2, 6, HIDDEN),
-    "realnvp": lambda: models.RealNVP(2, 8, HIDDEN),
-    "maf": lambda: models.MAF(2, 6, HIDDEN),
-    "iaf": lambda: models.IAF(2, 6, HIDDEN),
-    "maf_mixture": lambda: models.MAFMixture(2, 3, HIDDEN),
-    "spline_coupling": lambda: models.NeuralSplineFlow(2, 6, HIDDEN, num_bins=16, bound=4.0),
-    "maf_spline": lambda: models.MAF(2, 4, HIDDEN, transformer=spline()),
-}
 
 
 def grid(points: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
@@ -67,7 +46,7 @@ class Trainer:
 
     def __init__(self, name: str, steps: int, seed: int):
         nll = objectives.negative_log_likelihood
-        self.module, self.steps, self.seed = FLOWS[name](), steps, seed
+        self.module, self.steps, self.seed = FLOWS[name].module(), steps, seed
         optimiser = training.adam(2e-3, steps, clip=5.0)
         player = training.Player(nll, optimiser)
         self.learner = training.gradient_learner(self.module, {"model": player})

@@ -9,8 +9,8 @@ Two CPU cores: about a minute each. The entropies are 1.6339 nats (banana, close
 
 from typing import Literal
 
-from dgmjax import data, models, training
-from experiments.plane import density_experiment, transformer_named
+from dgmjax import training
+from experiments import plane
 
 
 def maf_known_density(
@@ -18,7 +18,7 @@ def maf_known_density(
     dataset: Literal["banana", "eight_gaussians", "checkerboard", "correlated_gaussian"] = "banana",
     transformer: Literal["auto", "affine", "spline"] = "auto",
     layers: int = 4,
-    hidden: tuple[int, ...] = (64, 64),
+    hidden: tuple[int, ...] = plane.HIDDEN,
     learning_rate: float = 2e-3,
     steps: int = 10_000,
     batch_size: int = 256,
@@ -32,23 +32,23 @@ def maf_known_density(
       transformer: "affine", "spline" of 16 rational-quadratic bins on [-4, 4], or "auto": a spline
         for sets that lie in a box, affine for Gaussian tails, which a spline leaves alone.
       layers: autoregressive layers, orders reversed between them.
-      hidden: units of each layer's masked network.
+      hidden: units of each layer's network.
       learning_rate: peak of the cosine schedule of Adam.
       steps: training steps.
       batch_size: points a step.
       num_train: training points.
       tiny: fewer steps.
     """
-    sizes = {"n_train": num_train, "n_validation": 10_000, "n_test": 10_000}
-    points = data.load(dataset, **sizes)
     if transformer == "auto":
         transformer = "affine" if dataset in ("banana", "correlated_gaussian") else "spline"
-    module = models.MAF(2, layers=layers, hidden=hidden, transformer=transformer_named(transformer))
-    return density_experiment(
-        f"MAF ({layers}), {transformer}",
-        module,
-        points,
-        steps=min(steps, 3000) if tiny else steps,
-        batch_size=batch_size,
+    return plane.density_experiment(
+        "maf" if transformer == "affine" else "maf_spline",
+        dataset,
+        layers=layers,
+        hidden=hidden,
         learning_rate=learning_rate,
+        steps=steps,
+        batch_size=batch_size,
+        num_train=num_train,
+        tiny=tiny,
     )

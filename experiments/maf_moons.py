@@ -9,15 +9,15 @@ points under the true density is 1.0134). The two moons are half circles with Ga
 
 from typing import Literal
 
-from dgmjax import data, models, training
-from experiments.plane import density_experiment, transformer_named
+from dgmjax import training
+from experiments import plane
 
 
 def maf_moons(
     *,
     transformer: Literal["affine", "spline"] = "spline",
     layers: int = 4,
-    hidden: tuple[int, ...] = (64, 64),
+    hidden: tuple[int, ...] = plane.HIDDEN,
     learning_rate: float = 2e-3,
     steps: int = 10_000,
     batch_size: int = 256,
@@ -29,21 +29,21 @@ def maf_moons(
     Args:
       transformer: "affine", or "spline" of 16 rational-quadratic bins on [-4, 4].
       layers: autoregressive layers, orders reversed between them.
-      hidden: units of each layer's masked network.
+      hidden: units of each layer's network.
       learning_rate: peak of the cosine schedule of Adam.
       steps: training steps.
       batch_size: points a step.
       num_train: training points.
       tiny: fewer steps.
     """
-    sizes = {"n_train": num_train, "n_validation": 10_000, "n_test": 10_000}
-    dataset = data.load("moons", **sizes)
-    module = models.MAF(2, layers=layers, hidden=hidden, transformer=transformer_named(transformer))
-    return density_experiment(
-        f"MAF ({layers}), {transformer}",
-        module,
-        dataset,
-        steps=min(steps, 3000) if tiny else steps,
-        batch_size=batch_size,
+    return plane.density_experiment(
+        "maf" if transformer == "affine" else "maf_spline",
+        "moons",
+        layers=layers,
+        hidden=hidden,
         learning_rate=learning_rate,
+        steps=steps,
+        batch_size=batch_size,
+        num_train=num_train,
+        tiny=tiny,
     )

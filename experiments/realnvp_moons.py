@@ -6,14 +6,14 @@ Two CPU cores: about a minute. The two moons are half circles with Gaussian nois
 entropy is known by quadrature.
 """
 
-from dgmjax import data, models, training
-from experiments.plane import density_experiment
+from dgmjax import training
+from experiments import plane
 
 
 def realnvp_moons(
     *,
     layers: int = 12,
-    hidden: tuple[int, ...] = (64, 64),
+    hidden: tuple[int, ...] = plane.HIDDEN,
     learning_rate: float = 2e-3,
     steps: int = 10_000,
     batch_size: int = 256,
@@ -24,21 +24,21 @@ def realnvp_moons(
 
     Args:
       layers: coupling layers, the two entries taking turns.
-      hidden: units of each layer's conditioner.
+      hidden: units of each layer's network.
       learning_rate: peak of the cosine schedule of Adam.
       steps: training steps.
       batch_size: points a step.
       num_train: training points.
       tiny: fewer steps.
     """
-    sizes = {"n_train": num_train, "n_validation": 10_000, "n_test": 10_000}
-    dataset = data.load("moons", **sizes)
-    module = models.RealNVP(2, layers=layers, hidden=hidden)
-    return density_experiment(
-        f"RealNVP ({layers})",
-        module,
-        dataset,
-        steps=min(steps, 3000) if tiny else steps,
-        batch_size=batch_size,
+    return plane.density_experiment(
+        "realnvp",
+        "moons",
+        layers=layers,
+        hidden=hidden,
         learning_rate=learning_rate,
+        steps=steps,
+        batch_size=batch_size,
+        num_train=num_train,
+        tiny=tiny,
     )

@@ -56,6 +56,7 @@ def test_the_catalogue_has_its_experiments():
         "realnvp_moons",
         "gan_eight_gaussians",
         "maf_known_density",
+        "plane_density",
         "maf_mnist_logit",
         "uci_density",
         "glow_mnist",

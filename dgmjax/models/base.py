@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.families import Normal
 from dgmjax.errors import require
+from dgmjax.nn.dense import Dense
 from dgmjax.types import Array, Key
 
 
@@ -70,7 +71,7 @@ class ConditionalNormal(DensityModel):
     def __call__(self, context: Array | None = None) -> distrax.Distribution:
         require(context is not None, "context", "must be given to a conditional density", "none")
         size = num_dims(self.event_shape)
-        params = nn.Dense(2 * size, name="params")(context)
+        params = Dense(2 * size, name="params")(context)
         params = params.reshape(*params.shape[:-1], *self.event_shape, 2)
         family = Normal(log_scale_bound=self.log_scale_bound)
         return distrax.Independent(family(as_float(params)), len(self.event_shape))

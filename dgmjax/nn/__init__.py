@@ -11,6 +11,8 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "causal_conv": ["CausalConv"],
         "conditioning": ["AddContext", "join_context"],
         "conv_resnet": ["ConvResNet"],
+        "convolution": ["Conv"],
+        "dense": ["Dense"],
         "embeddings": ["OneHot", "Real", "Table", "centred"],
         "gated": ["WaveNetStack", "gate"],
         "gaussian_window": ["Window", "WindowHead", "gaussian_filters"],

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from dgmjax.errors import require
 from dgmjax.nn.causal import Chain, Pointwise, Residual
+from dgmjax.nn.dense import Dense
 from dgmjax.nn.dropout import Dropout
 from dgmjax.types import Array, PyTree
 
@@ -60,8 +61,8 @@ class CausalAttention(nn.Module):
             self.features,
         )
         require(self.length >= 1, "length", "must be at least 1", self.length)
-        self.read = nn.Dense(3 * self.features)
-        self.write = nn.Dense(self.features)
+        self.read = Dense(3 * self.features)
+        self.write = Dense(self.features)
 
     def _projections(self, h: Array) -> list[Array]:
         """Queries, keys and values `[..., heads, C / heads]`."""
@@ -101,7 +102,7 @@ def transformer_block(
     """
     noise = (Pointwise(Dropout(dropout)),) if dropout else ()
     attention = (Pointwise(nn.LayerNorm()), CausalAttention(features, heads, length))
-    wide, narrow = nn.Dense(widening * features), nn.Dense(features)
+    wide, narrow = Dense(widening * features), Dense(features)
     mlp = (Pointwise(nn.LayerNorm()), Pointwise(wide), Pointwise(nn.gelu), Pointwise(narrow))
     return Chain((Residual(Chain((*attention, *noise))), Residual(Chain((*mlp, *noise)))))
 

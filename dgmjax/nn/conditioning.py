@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require
+from dgmjax.nn.dense import Dense
 from dgmjax.types import Array, PyTree
 
 
@@ -28,9 +29,9 @@ class AddContext(nn.Module):
 
     def setup(self):
         if self.context_features:
-            self.shared = nn.Dense(self.features, use_bias=False)
+            self.shared = Dense(self.features, use_bias=False)
         if self.local_features:
-            self.local = nn.Dense(self.features, use_bias=False)
+            self.local = Dense(self.features, use_bias=False)
 
     def _terms(self, context: Array | None) -> Array | None:
         """What is added, `[*batch, 1 or T, features]`, or None for nothing."""

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from dgmjax.errors import require
 from dgmjax.nn.convolution import Conv
+from dgmjax.nn.dense import Dense
 from dgmjax.types import Activation, Array
 
 
@@ -59,7 +60,7 @@ class ConvResNet(nn.Module):
         for _ in range(self.blocks):
             inner = self._inner()(self.activation(h))
             zeros = nn.initializers.zeros
-            h = h + nn.Dense(self.channels, kernel_init=zeros, dtype=self.dtype)(
+            h = h + Dense(self.channels, kernel_init=zeros, dtype=self.dtype)(
                 self.activation(inner)
             )
         init = nn.initializers.zeros if self.zero_output else nn.initializers.lecun_normal()
@@ -69,10 +70,10 @@ class ConvResNet(nn.Module):
 
     def _inner(self) -> nn.Module:
         if self.inner == 1:  # a matrix product is faster than a 1x1 convolution
-            return nn.Dense(self.channels, dtype=self.dtype)
+            return Dense(self.channels, dtype=self.dtype)
         return Conv(self.channels, (self.inner, self.inner), dtype=self.dtype)
 
     def _context(self, context: Array, ndim: int) -> Array:
         if context.ndim == ndim:
             return Conv(self.channels, (3, 3), dtype=self.dtype)(context)
-        return nn.Dense(self.channels, dtype=self.dtype)(context)[..., None, None, :]
+        return Dense(self.channels, dtype=self.dtype)(context)[..., None, None, :]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from dgmjax.distributions.families import bounded
 from dgmjax.errors import require
+from dgmjax.nn.dense import Dense
 from dgmjax.types import Array
 
 LOG_BOUND = 10.0
@@ -76,7 +77,7 @@ class WindowHead(nn.Module):
     @nn.compact
     def __call__(self, h: Array) -> Window:
         require(self.size >= 1, "size", "must be at least 1", self.size)
-        raw = nn.Dense(5)(h)
+        raw = Dense(5)(h)
         across, down, log_variance, log_stride, log_intensity = (raw[..., i] for i in range(5))
         exp = lambda a: jnp.exp(bounded(a, LOG_BOUND))
         longest = max(self.height, self.width)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
 from dgmjax.errors import require
+from dgmjax.nn.dense import Dense
 from dgmjax.nn.rescale import Downscale, Upscale, check_factor
 from dgmjax.types import Activation, Array
 
@@ -33,7 +34,7 @@ class ImageEncoder(nn.Module):
     def __call__(self, x: Array) -> Array:
         h = Downscale(self.channels, self.factor, self.blocks, self.activation)(x)
         h = self.activation(h).reshape(-1, math.prod(h.shape[-3:]))
-        h = nn.Dense(math.prod(self.output))(h)
+        h = Dense(math.prod(self.output))(h)
         h = self.activation(h) if self.activate_output else h
         return h.reshape(*x.shape[:-3], *self.output)
 
@@ -61,7 +62,7 @@ class ImageDecoder(nn.Module):
         )
         height, width = check_factor("factor", self.factor, (*self.output[:2], 1))
         batch = z.shape[: z.ndim - self.event_ndims]
-        h = nn.Dense(height * width * self.channels)(z.reshape(math.prod(batch), -1))
+        h = Dense(height * width * self.channels)(z.reshape(math.prod(batch), -1))
         h = self.activation(h).reshape(-1, height, width, self.channels)
         features = math.prod(self.output[2:])
         h = Upscale(features, self.channels, self.factor, self.blocks, self.activation)(h)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require
+from dgmjax.nn.dense import Dense
 from dgmjax.nn.masked_conv import RasterConv
 from dgmjax.nn.recurrent import lstm_bias, lstm_update
 from dgmjax.types import Array, PyTree
@@ -110,7 +111,7 @@ class DiagonalBiLSTM(nn.Module):
     def setup(self):
         _check_sites(self.features, self.sites)
         wide, init = 4 * self.features, nn.initializers.lecun_normal()
-        self.left, self.right = (nn.Dense(wide, bias_init=lstm_bias) for _ in range(2))
+        self.left, self.right = (Dense(wide, bias_init=lstm_bias) for _ in range(2))
         shape = (2 * self.features, wide)
         self.left_kernel = self.param("left_kernel", init, shape)
         self.right_kernel = self.param("right_kernel", init, shape)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require
+from dgmjax.nn.dense import Dense
 from dgmjax.types import Array, PyTree
 
 
@@ -53,7 +54,7 @@ class Recurrent(nn.Module):
         self.lstm = self.cell == "lstm"
         wide = self.features * (4 if self.lstm else 3)
         init = lstm_bias if self.lstm else nn.initializers.zeros
-        self.inputs = nn.Dense(wide, bias_init=init)
+        self.inputs = Dense(wide, bias_init=init)
         shape = (self.features, wide)
         self.kernel = self.param("kernel", nn.initializers.orthogonal(), shape)
         if not self.lstm:

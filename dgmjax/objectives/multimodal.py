@@ -1,6 +1,7 @@
 """The objective of multimodal VAEs that have to manage with any subset of the modalities."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ def subsampled_elbo(
     *,
     beta: Scheduled = 1.0,
     alone: bool = True,
+    scored: Literal["seen", "all"] = "seen",
     num_subsets: int = 0,
     weights: Mapping[str, float] | None = None,
     kl: KL = "auto",
@@ -30,12 +32,19 @@ def subsampled_elbo(
     for each example). It is not a bound on log p(x) itself; the metric `elbo`, the first term
     without weights, is.
 
+    So far each term scores only what its posterior sees, and the minimum may write different
+    modalities into different coordinates of z, from which neither can be had from the other. With
+    `scored="all"` a posterior that sees a subset explains every modality of the batch,
+    E_q(z | X_j)[log p(x_1 .. x_M | z)] - KL(q(z | X_j) || p): the bounds of a mixture of products
+    of experts, one for each subset.
+
     Args:
       model: with `given(batch)` that returns a
         `models.latent.given_modalities.GivenModalities`.
       beta: weight of the KL divergences, a number or a schedule.
       alone: whether the terms of each modality by itself count. A mixture of experts needs none:
         its bound infers every modality from each.
+      scored: whether a subset's posterior explains what it sees, or all that the batch holds.
       num_subsets: random subsets a step, at least 0.
       weights: by modality, of its log-likelihood in the loss; 1 where not named. A few pixels'
         worth of label are lost beside an image without one.
@@ -43,11 +52,14 @@ def subsampled_elbo(
 
     Returns:
       loss `[B]`; metrics `elbo`, `kl` and `log_likelihood_{key}` of all modalities together, and
-      `elbo_{key}` of each alone.
+      `elbo_{key}` of the posterior that sees this one alone.
 
-    Source: Wu & Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised Learning",
-    2018, section 2 (sub-sampled training).
+    Sources: Wu & Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised Learning",
+    2018, section 2 (sub-sampled training); Sutter, Daunhawer & Vogt, "Generalized Multimodal
+    ELBO", 2021, section 3 (mixture of products).
     """
+    known = scored in ("seen", "all")
+    require(known, "scored", "must be 'seen' or 'all'", repr(scored))
     require(num_subsets >= 0, "num_subsets", "must not be negative", num_subsets)
     seen = model.given(batch)
     named = tuple(seen.values)
@@ -65,7 +77,8 @@ def subsampled_elbo(
     loss, metrics = jnp.zeros(()), {}
     for index, subset in enumerate(subsets):
         part = seen.without(subset) if subset else seen
-        terms, divergence = _terms(part, jax.random.fold_in(key, index), kl)
+        explained = seen if scored == "all" else part
+        terms, divergence = _terms(part, explained, jax.random.fold_in(key, index), kl)
         weighted = sum((weights or {}).get(name, 1.0) * term for name, term in terms.items())
         loss = loss + scale * divergence - weighted
         bound = sum(terms.values()) - divergence
@@ -77,11 +90,13 @@ def subsampled_elbo(
     return loss, metrics
 
 
-def _terms(seen, key: Key, kl: KL) -> tuple[dict[str, Array], Array]:
-    """E_q[log p(x_m | z)] of each modality, and the KL divergence, `[B]` each."""
+def _terms(seen, explained, key: Key, kl: KL) -> tuple[dict[str, Array], Array]:
+    """E_q[log p(x_m | z)] of each modality explained by q(z | seen), and q's KL, `[B]` each."""
     q, p = seen.posterior(), seen.prior()
     samples = posterior_samples(q, key, 1)
-    terms = {name: samples.mean(term) for name, term in seen.log_likelihoods(samples.z).items()}
+    terms = {
+        name: samples.mean(term) for name, term in explained.log_likelihoods(samples.z).items()
+    }
     if samples.weight is not None:
         return terms, samples.mean(samples.log_q - p.log_prob(samples.z))
     divergences = kl_terms(q, p, samples.z, kl, samples.log_q).values()

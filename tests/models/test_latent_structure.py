@@ -433,21 +433,25 @@ def test_bound_with_a_mixture_of_experts_is_the_marginal():
     assert (np.abs(ratio.mean(0) - 1.0) < error + 1e-3).all() and (error < 0.2).all()
 
 
-def test_subsampled_bound_is_the_sum_over_subsets():
+@pytest.mark.parametrize("scored", ["seen", "all"])
+def test_subsampled_bound_is_the_sum_over_subsets(scored):
     batch, module = IMAGES, MODELS["product"][0]
     keys = [jax.random.fold_in(jax.random.split(KEY)[1], index) for index in range(3)]
 
     @jax.jit
     def compare(variables):
         model = module.bind(variables)
-        loss, metrics = objectives.subsampled_elbo(model, batch, KEY, kl="analytic")
+        loss, metrics = objectives.subsampled_elbo(model, batch, KEY, kl="analytic", scored=scored)
         only = [model.seen({key: batch[key]}) for key in model.keys]
         values = []
         for subset, key in zip([model.given(batch), *only], keys):
             q = subset.posterior()
             z = q.sample(seed=key, sample_shape=(1,))
-            values.append(subset.likelihood(z).log_prob()[0] - q.kl_divergence(model.prior()))
-        heavy, _ = objectives.subsampled_elbo(model, batch, KEY, weights={"label": 3.0})
+            explained = subset if scored == "seen" else model.given(batch)
+            values.append(explained.likelihood(z).log_prob()[0] - q.kl_divergence(model.prior()))
+        heavy, _ = objectives.subsampled_elbo(
+            model, batch, KEY, weights={"label": 3.0}, scored=scored
+        )
         image = {"x": batch["x"]}
         one, _ = objectives.subsampled_elbo(model, image, KEY)
         plain, _ = objectives.elbo(model, image, keys[0])

@@ -15,6 +15,7 @@ from dgmjax.distributions.full_normal import FullNormal
 from dgmjax.distributions.mixture import Mixture
 from dgmjax.errors import require
 from dgmjax.models.base import DensityModel, num_dims
+from dgmjax.nn.dense import Dense
 from dgmjax.types import Array
 
 LOG_SCALE_BOUND = 10.0
@@ -27,7 +28,7 @@ class _Vectors(DensityModel):
         bias = self.param(name, init, shape)
         if context is None:
             return bias
-        linear = nn.Dense(num_dims(shape), use_bias=False, name=f"{name}_of_context")(context)
+        linear = Dense(num_dims(shape), use_bias=False, name=f"{name}_of_context")(context)
         return bias + as_float(linear).reshape(*context.shape[:-1], *shape)
 
 

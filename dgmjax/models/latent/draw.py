@@ -14,6 +14,7 @@ from dgmjax.distributions.sequential import Sequential
 from dgmjax.errors import require
 from dgmjax.models.base import StandardNormal
 from dgmjax.models.latent.base import LatentVariableModel
+from dgmjax.nn.dense import Dense
 from dgmjax.nn.gaussian_window import WindowHead
 from dgmjax.nn.recurrent import Recurrent
 from dgmjax.nn.steps import bind_steps, join
@@ -41,15 +42,15 @@ class DrawCell(nn.Module):
     def setup(self):
         height, width, channels = self.event_shape
         self.encoder, self.decoder = Recurrent(self.hidden), Recurrent(self.hidden)
-        self.posterior_head = nn.Dense(2 * self.latent)
+        self.posterior_head = Dense(2 * self.latent)
         self.canvas = self.param("canvas", nn.initializers.zeros, (math.prod(self.event_shape),))
         if self.window is None:
-            self.write_head = nn.Dense(math.prod(self.event_shape))
+            self.write_head = Dense(math.prod(self.event_shape))
             return
         reads, writes = self.window
         self.read_window = WindowHead(reads, height, width)
         self.write_window = WindowHead(writes, height, width)
-        self.write_head = nn.Dense(writes * writes * channels)
+        self.write_head = Dense(writes * writes * channels)
 
     def init_carry(self, batch_shape: tuple[int, ...]) -> PyTree:
         """Empty memories and the learned first canvas."""

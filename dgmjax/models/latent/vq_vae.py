@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from dgmjax.distributions.factorised import Factorised
 from dgmjax.distributions.families import Bernoulli, Family
 from dgmjax.errors import require
+from dgmjax.nn.dense import Dense
 from dgmjax.nn.embeddings import scaled
 from dgmjax.nn.quantiser import Quantised, VectorQuantiser
 from dgmjax.nn.rescale import Downscale, Upscale, check_factor, enlarged
@@ -69,7 +70,7 @@ class HierarchicalVQVAE(nn.Module):
         self.index_shapes  # noqa: B018 (checks the factors)
         self.embed = scaled(self.observation)
         self.down = [Downscale(self.channels, one.factor, self.blocks) for one in self.levels]
-        self.to_code = [nn.Dense(one.features) for one in self.levels]
+        self.to_code = [Dense(one.features) for one in self.levels]
         self.quantisers = [
             VectorQuantiser(
                 one.num_codes,
