@@ -42,6 +42,15 @@ def gaussian(features: int):
     return models.Flow((features,), (mixing, scales))
 
 
+def standardised(module, features: int):
+    """`module` as the density of standardised entries: shifts and scales start from a batch.
+
+    Logits lie far from where networks start; an affine map of each entry, learned with the rest,
+    leaves the family of densities what it was.
+    """
+    return models.Flow((features,), (models.ActNormLayer(features),), base=module)
+
+
 def label(name: Name, layers: int) -> str:
     """The model's name in the records."""
     names = {

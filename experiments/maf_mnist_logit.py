@@ -93,9 +93,10 @@ def maf_mnist_logit(
     if model in PUBLISHED and (layers == 5 or model in ("gaussian", "made")):
         published = training.Published(PUBLISHED[model], SOURCE)
     nll = objectives.negative_log_likelihood
+    density = densities.density_model(model, features, layers=layers, hidden=hidden)
     return training.Experiment(
         model=f"{densities.label(model, layers)}, logit space",
-        module=densities.density_model(model, features, layers=layers, hidden=hidden),
+        module=density if model == "gaussian" else densities.standardised(density, features),
         players={"model": training.Player(logit_space_nll, optimiser)},
         dataset=dataset,
         transform=transform,
