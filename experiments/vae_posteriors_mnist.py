@@ -38,7 +38,7 @@ def posterior_model(posterior: Posterior, latent: int, layers: int, hidden: int,
     """The conditional density of z given the encoder's features, or None for the diagonal."""
     if posterior == "diagonal":
         return None
-    base = models.ConditionalNormal((latent,))
+    base = models.DiagonalNormal((latent,))
     if posterior == "planar":
         return models.PlanarFlow(latent, layers, amortised=True, base=base)
     if posterior == "iaf":

@@ -25,7 +25,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
             "RowLSTM",
             "Transformer",
         ],
-        "base": ["ConditionalNormal", "DensityModel", "DiagonalNormal", "StandardNormal"],
+        "base": ["DensityModel", "DiagonalNormal", "ParametricDensity", "StandardNormal"],
         "class_conditional": ["ClassConditional"],
         "classical.gaussian_mixture": ["GaussianMixture"],
         "classical.linear_gaussian": [

@@ -1,16 +1,18 @@
 """What every density model has, and the simplest of them: normal distributions as modules."""
 
 import math
+from collections.abc import Callable
 
 import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
-from dgmjax.distributions.families import Normal
-from dgmjax.errors import require
+from dgmjax.distributions.families import bounded
 from dgmjax.nn.dense import Dense
 from dgmjax.types import Array, Key
+
+LOG_SCALE_BOUND = 10.0
 
 
 class DensityModel(nn.Module):
@@ -45,36 +47,36 @@ class StandardNormal(DensityModel):
         return distrax.Independent(distrax.Normal(loc, jnp.ones_like(loc)), len(self.event_shape))
 
 
-class DiagonalNormal(DensityModel):
-    """N(mu, diag(sigma^2)) with learned mu and log sigma; starts as N(0, I)."""
+class ParametricDensity(DensityModel):
+    """A density of which each parameter is learned, or is linear in the context `[..., C]`."""
 
-    event_shape: tuple[int, ...]
+    def parameter(
+        self, name: str, shape: tuple[int, ...], context: Array | None, init: Callable
+    ) -> Array:
+        """b, or W c + b: `[*shape]`, or `[..., *shape]` where a context is given."""
+        bias = self.param(name, init, shape)
+        if context is None:
+            return bias
+        linear = Dense(num_dims(shape), use_bias=False, name=f"{name}_of_context")(context)
+        return bias + as_float(linear).reshape(*context.shape[:-1], *shape)
 
-    @nn.compact
-    def __call__(self, context: Array | None = None) -> distrax.Distribution:
-        loc = self.param("loc", nn.initializers.zeros, self.event_shape)
-        log_scale = self.param("log_scale", nn.initializers.zeros, self.event_shape)
-        return distrax.Independent(distrax.Normal(loc, jnp.exp(log_scale)), len(self.event_shape))
 
+class DiagonalNormal(ParametricDensity):
+    """N(mu, diag(sigma^2)) with mu and log sigma learned, or linear in the context `[..., C]`.
 
-class ConditionalNormal(DensityModel):
-    """N(mu(c), diag(sigma(c)^2)) with mu and log sigma linear in the context c `[..., C]`.
-
-    The base of an amortised posterior, `Flow((D,), layers, base=ConditionalNormal((D,)))`.
-    log sigma is smoothly bounded by `log_scale_bound`.
+    log sigma is smoothly bounded; without a context it starts as N(0, I). The base of an amortised
+    posterior is `Flow((D,), layers, base=DiagonalNormal((D,)))`.
     """
 
     event_shape: tuple[int, ...]
-    log_scale_bound: float = 10.0
 
     @nn.compact
     def __call__(self, context: Array | None = None) -> distrax.Distribution:
-        require(context is not None, "context", "must be given to a conditional density", "none")
-        size = num_dims(self.event_shape)
-        params = Dense(2 * size, name="params")(context)
-        params = params.reshape(*params.shape[:-1], *self.event_shape, 2)
-        family = Normal(log_scale_bound=self.log_scale_bound)
-        return distrax.Independent(family(as_float(params)), len(self.event_shape))
+        zeros = nn.initializers.zeros
+        loc = self.parameter("loc", self.event_shape, context, zeros)
+        log_scale = self.parameter("log_scale", self.event_shape, context, zeros)
+        scale = jnp.exp(bounded(log_scale, LOG_SCALE_BOUND))
+        return distrax.Independent(distrax.Normal(loc, scale), len(self.event_shape))
 
 
 def num_dims(event_shape: tuple[int, ...]) -> int:

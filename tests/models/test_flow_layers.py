@@ -127,7 +127,7 @@ def test_image_flow_density_is_the_change_of_variables(name):
     assert abs(expected - log_normal) > 0.1  # the map stretches
 
 
-AMORTISED = {"amortised": True, "base": models.ConditionalNormal((2,))}
+AMORTISED = {"amortised": True, "base": models.DiagonalNormal((2,))}
 CONDITIONAL = {
     "realnvp": models.RealNVP(2, 3, (8,)),
     "maf_mixture": models.MAFMixture(2, 2, (8,), num_components=3, context_features=3),
@@ -254,7 +254,6 @@ def test_equal_recipes_are_equal_and_hashable():
         (lambda: models.PlanarFlow(0), "features"),
         (lambda: models.SylvesterFlow(3, 1, "diagonal"), "parametrisation"),
         (lambda: models.ParametricLayer(PlanarFamily(2), True).init(KEY), "context"),
-        (lambda: models.ConditionalNormal((2,)).init(KEY), "context"),
         (lambda: models.LinearLayer(2, "qr").init(KEY), "parametrisation"),
         (lambda: models.Repeated(models.BatchNormLayer(2), 2).init(KEY), "layer"),
         (lambda: models.Repeated(coupling(), 0).init(KEY), "num_layers"),

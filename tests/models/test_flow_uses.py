@@ -23,7 +23,7 @@ WEIGHTS = np.array([[1.0, -0.5, 0.3], [0.2, 0.8, -1.0]])  # z[2] -> mean of x[3]
 def linear_gaussian():
     """A VAE whose posterior, a triangular map of a conditional normal, can be exact; and p(x)."""
     flow = models.Flow(
-        (2,), (models.LinearLayer(2, "triangular"),), base=models.ConditionalNormal((2,))
+        (2,), (models.LinearLayer(2, "triangular"),), base=models.DiagonalNormal((2,))
     )
     vae = models.VAE(
         latent=2,
@@ -37,16 +37,19 @@ def linear_gaussian():
     factor = np.linalg.cholesky(covariance)
     unit = factor / np.diag(factor)
     mean = np.linalg.solve(unit, covariance @ WEIGHTS / NOISE**2)  # of the base, from x
-    kernel = np.zeros((3, 2, 2))
-    kernel[..., 0] = mean.T
     raw = 10.0 * np.arctanh(np.log(np.diag(factor)) / 10.0)
-    base = {"kernel": kernel.reshape(3, 4), "bias": np.stack([np.zeros(2), raw], -1).ravel()}
+    base = {
+        "loc": np.zeros(2),
+        "loc_of_context": {"kernel": mean.T},
+        "log_scale": raw,
+        "log_scale_of_context": {"kernel": np.zeros((3, 2))},
+    }
     dense = lambda kernel: {"Dense_0": {"kernel": kernel, "bias": np.zeros(3)}}
     params = {
         "encoder": dense(np.eye(3)),
         "decoder": dense(WEIGHTS),
         "posterior_model": {
-            "base": {"params": base},
+            "base": base,
             "layers_0": {"matrix": np.tril(unit, -1)},
         },
     }
@@ -91,7 +94,7 @@ def test_sampled_kl_of_a_flow_posterior_is_unbiased():
         objectives.elbo(model, {"x": x}, KEY, kl="analytic")
 
 
-BASE = models.ConditionalNormal((4,))
+BASE = models.DiagonalNormal((4,))
 POSTERIORS = {
     "planar": models.PlanarFlow(4, 2, amortised=True, base=BASE),
     "iaf": models.IAF(4, 2, (8,), context_features=8, base=BASE),

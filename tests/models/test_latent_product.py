@@ -19,7 +19,7 @@ from dgmjax.nn import MLP
 from dgmjax.nn.image_coders import SharedParameters
 
 EVENT, LATENT, WIDTH, ROWS = (2, 2, 1), 2, 6, 6
-BASE = models.ConditionalNormal((LATENT,))
+BASE = models.DiagonalNormal((LATENT,))
 
 PRIORS = {
     "standard": None,

@@ -15,6 +15,7 @@ from dgmjax.errors import DgmjaxError
 DENSITIES = {
     "standard_normal": (models.StandardNormal((2,)), 0),
     "diagonal_normal": (models.DiagonalNormal((2,)), 0),
+    "diagonal_normal_in_context": (models.DiagonalNormal((2,)), 3),
     "maf": (models.MAF(2, layers=3, hidden=(8, 8)), 0),
     "maf_learned_base": (models.MAF(2, 2, (8,), base=models.DiagonalNormal((2,))), 0),
     "maf_context": (models.MAF(2, layers=2, hidden=(8,), context_features=3), 3),

@@ -10,7 +10,7 @@ from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.factorised import Factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.errors import DataError, require
-from dgmjax.models.base import ConditionalNormal, StandardNormal
+from dgmjax.models.base import DiagonalNormal, StandardNormal
 from dgmjax.nn.mlp import MLP
 from dgmjax.types import Activation, Array, Batch, Key
 
@@ -169,6 +169,6 @@ def dense_cvae(
         decoder=MLP(tuple(reversed(units)), (*event, family.num_params), activation),
         num_classes=num_classes,
         observation=family,
-        prior_model=ConditionalNormal((latent,)) if conditional_prior else None,
+        prior_model=DiagonalNormal((latent,)) if conditional_prior else None,
         event_ndims=len(event),
     )

@@ -8,28 +8,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.ar1 import AR1
 from dgmjax.distributions.families import bounded
 from dgmjax.distributions.full_normal import FullNormal
 from dgmjax.distributions.mixture import Mixture
 from dgmjax.errors import require
-from dgmjax.models.base import DensityModel, num_dims
-from dgmjax.nn.dense import Dense
+from dgmjax.models.base import LOG_SCALE_BOUND, DensityModel, ParametricDensity
 from dgmjax.types import Array
-
-LOG_SCALE_BOUND = 10.0
-
-
-class _Vectors(DensityModel):
-    """What densities of z share: each parameter is learned, or linear in the context."""
-
-    def _parameter(self, name: str, shape: tuple[int, ...], context: Array | None, init) -> Array:
-        bias = self.param(name, init, shape)
-        if context is None:
-            return bias
-        linear = Dense(num_dims(shape), use_bias=False, name=f"{name}_of_context")(context)
-        return bias + as_float(linear).reshape(*context.shape[:-1], *shape)
 
 
 def _triangle(log_diagonal: Array, below: Array) -> Array:
@@ -39,7 +24,7 @@ def _triangle(log_diagonal: Array, below: Array) -> Array:
     return cholesky.at[..., *jnp.tril_indices(size, -1)].add(below)
 
 
-class FullCovarianceNormal(_Vectors):
+class FullCovarianceNormal(ParametricDensity):
     """N(mu, L L^T) over `[features]`, mu and L learned, or linear in the context `[..., C]`.
 
     The diagonal of L is exp of a smoothly bounded parameter; starts as N(0, I) without a context.
@@ -50,13 +35,13 @@ class FullCovarianceNormal(_Vectors):
     @nn.compact
     def __call__(self, context: Array | None = None) -> FullNormal:
         size, zeros = self.features, nn.initializers.zeros
-        loc = self._parameter("loc", (size,), context, zeros)
-        below = self._parameter("below_diagonal", (size * (size - 1) // 2,), context, zeros)
-        log_diagonal = self._parameter("log_diagonal", (size,), context, zeros)
+        loc = self.parameter("loc", (size,), context, zeros)
+        below = self.parameter("below_diagonal", (size * (size - 1) // 2,), context, zeros)
+        log_diagonal = self.parameter("log_diagonal", (size,), context, zeros)
         return FullNormal(loc, _triangle(log_diagonal, below))
 
 
-class NormalMixture(_Vectors):
+class NormalMixture(ParametricDensity):
     """sum_k w_k N(mu_k, Sigma_k) over `[features]`: a prior whose components are clusters.
 
     Weights, means and scales are learned, or linear in the context `[..., C]` (a posterior of
@@ -81,12 +66,12 @@ class NormalMixture(_Vectors):
     def __call__(self, context: Array | None = None) -> Mixture:
         shape, zeros = (self.num_components, self.features), nn.initializers.zeros
         require(self.num_components >= 1, "num_components", "must be >= 1", self.num_components)
-        logits = self._parameter("logits", (self.num_components,), context, zeros)
-        loc = self._parameter("loc", shape, context, nn.initializers.normal(self.spread))
-        log_scale = self._parameter("log_scale", shape, context, zeros)
+        logits = self.parameter("logits", (self.num_components,), context, zeros)
+        loc = self.parameter("loc", shape, context, nn.initializers.normal(self.spread))
+        log_scale = self.parameter("log_scale", shape, context, zeros)
         if self.covariance == "full":
             size = self.features * (self.features - 1) // 2
-            below = self._parameter("below_diagonal", (shape[0], size), context, zeros)
+            below = self.parameter("below_diagonal", (shape[0], size), context, zeros)
             return Mixture(logits, FullNormal(loc, _triangle(log_scale, below)))
         rule = "must be 'diag' or 'full'"
         require(self.covariance == "diag", "covariance", rule, repr(self.covariance))

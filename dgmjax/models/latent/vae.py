@@ -30,7 +30,7 @@ class VAE(LatentVariableModel):
       prior_model: density module of z; N(0, I) where None. One with `reads_posterior` (such as
         `VampPrior`) is called with the posterior instead of a context.
       posterior_model: conditional density module of z, whose context is what the encoder
-        returns, `[..., C]`: a `Flow` over `ConditionalNormal`. None for `posterior_family`.
+        returns, `[..., C]`: a `Flow` over `DiagonalNormal`. None for `posterior_family`.
       likelihood_model: conditional density module of x, whose context is what the decoder
         returns, `[..., C]`: an autoregressive decoder. None for `observation`.
       event_ndims: rank of x.
