@@ -2,6 +2,7 @@
 
 import io
 import os
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from dgmjax.files import write_atomically
@@ -11,17 +12,21 @@ if TYPE_CHECKING:
 
 MODEL_COLOUR = "#1f5fa8"
 DATA_COLOUR = "#b9bcc2"
+_LETTER = 0.085  # inches: the width of a letter of a title
 
 
 def new_figure(width: float, height: float, title: str = "") -> "Figure":
-    """An empty figure of `width` x `height` inches that draws on memory (Agg)."""
+    """An empty figure of `width` x `height` inches that draws on memory (Agg).
+
+    A title that is wider than the figure goes on in the next line.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(textwrap.fill(title, max(16, int(width / _LETTER))), fontsize=11)
     return figure
 
 
