@@ -12,22 +12,29 @@ Name = Literal["gaussian", "made", "made_mog", "realnvp", "maf", "maf_mog", "nsf
 
 
 def density_model(
-    name: Name, features: int, *, layers: int, hidden: tuple[int, ...], num_components: int = 10
+    name: Name,
+    features: int,
+    *,
+    layers: int,
+    hidden: tuple[int, ...],
+    num_components: int = 10,
+    batch_norm: bool = True,
 ):
     """The density model `name` over vectors of `features` numbers.
 
     "gaussian" is a full-covariance normal as a flow of one triangular layer and a shift; "nsf" and
-    "nsf_ar" are neural spline flows by couplings and autoregressive.
+    "nsf_ar" are neural spline flows by couplings and autoregressive. `batch_norm` is for RealNVP
+    and MAF, as in the papers.
     """
     mixture = families.MixtureOfNormals(num_components)
     makers = {
         "gaussian": lambda: gaussian(features),
         "made": lambda: models.MADE((features,), hidden, families.Normal()),
         "made_mog": lambda: models.MADE((features,), hidden, mixture),
-        "realnvp": lambda: models.RealNVP(features, layers, hidden, batch_norm=True),
-        "maf": lambda: models.MAF(features, layers, hidden, batch_norm=True),
+        "realnvp": lambda: models.RealNVP(features, layers, hidden, batch_norm=batch_norm),
+        "maf": lambda: models.MAF(features, layers, hidden, batch_norm=batch_norm),
         "maf_mog": lambda: models.MAFMixture(
-            features, layers, hidden, num_components=num_components, batch_norm=True
+            features, layers, hidden, num_components=num_components, batch_norm=batch_norm
         ),
         "nsf": lambda: models.NeuralSplineFlow(features, layers, hidden),
         "nsf_ar": lambda: models.NeuralSplineFlow(features, layers, hidden, autoregressive=True),
