@@ -71,7 +71,7 @@ def draw_mnist(
                 training.averaged(objectives.elbo, batch_size=100),
                 published=published,
             ),
-            common.importance_estimator(20 if tiny else 100, chunk=10),
+            common.importance_estimator(20, chunk=10),
             training.Estimator(
                 "kl_nats",
                 "each step in closed form along a path, averaged",
