@@ -13,6 +13,7 @@ NAMES = (
     "maf_peers_63",
     "maf_peers_784",
     "spline_depth",
+    "remat_memory",
     "glow_peers",
     "fit_overhead",
     "time_to_first_step",
