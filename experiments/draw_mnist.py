@@ -1,8 +1,7 @@
 """DRAW on static MNIST: a bound of at most 80.97 nats with attention (Gregor et al. 2015).
 
     dgmjax train draw_mnist --data-dir DATA
-    dgmjax train draw_mnist --no-attention --num-steps 10 --hidden 200 --latent 20 --epochs 10 \
-        --data-dir DATA
+    dgmjax train draw_mnist --no-attention --num-steps 10 --hidden 200 --latent 20 --epochs 10
 
 The published size, 64 steps of two LSTMs of 256 units, is for a GPU. The second command took 34
 minutes on a CPU core that others shared and reached an ELBO of 97.7; attention with ten steps of
