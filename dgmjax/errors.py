@@ -51,3 +51,16 @@ def require(
     """
     if not condition:
         raise error(f"`{argument}` {rule}; got {given}." + (f" {remedy}" if remedy else ""))
+
+
+def require_sizes(**sizes: int) -> None:
+    """Raises `DgmjaxError` unless every size, by its argument's name, is at least 1.
+
+    >>> require_sizes(features=16, blocks=7)
+    >>> require_sizes(features=0)
+    Traceback (most recent call last):
+    ...
+    dgmjax.errors.DgmjaxError: `features` must be at least 1; got 0.
+    """
+    for name, size in sizes.items():
+        require(size >= 1, name, "must be at least 1", size)

@@ -1,6 +1,6 @@
-"""FVSBN, NADE, recurrent networks and transformers: recipes over generic parts.
+"""FVSBN, NADE, recurrent networks, transformers and WaveNet: recipes over generic parts.
 
-The convolutional ones are in `convolutional.py`, MADE in `made.py`.
+Those of images are in `images.py`, MADE in `made.py`.
 """
 
 import math
@@ -8,22 +8,21 @@ import math
 import flax.linen as nn
 
 from dgmjax.distributions.families import Bernoulli, Categorical, Family, MixtureOfNormals
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.models.autoregressive.made import MADE
 from dgmjax.models.autoregressive.model import AutoregressiveModel
 from dgmjax.nn.attention import Positions, transformer_block
 from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual
+from dgmjax.nn.causal_conv import CausalConv
 from dgmjax.nn.conditioning import AddContext
 from dgmjax.nn.dropout import Dropout
 from dgmjax.nn.embeddings import Table, scaled
-from dgmjax.nn.masked_conv import masked_convolution
+from dgmjax.nn.gated import WaveNetStack
 from dgmjax.nn.nade import NADENetwork
-from dgmjax.nn.pixel_lstm import DiagonalBiLSTM as DiagonalBiLSTMLayer
-from dgmjax.nn.pixel_lstm import RowLSTM as RowLSTMLayer
 from dgmjax.nn.recurrent import Recurrent
 from dgmjax.types import Activation
 
-BERNOULLI = Bernoulli()
+BERNOULLI, MU_LAW_CODES = Bernoulli(), Categorical(256)
 
 
 def FVSBN(
@@ -124,7 +123,7 @@ def RecurrentModel(
     raster order, van den Oord et al. 2016, section 3.
     """
     embedding = features if embedding is None else embedding
-    _positive(features=features, layers=layers, embedding=embedding)
+    require_sizes(features=features, layers=layers, embedding=embedding)
     noise: list[nn.Module] = [Pointwise(Dropout(dropout))] if dropout else []
     parts: list[nn.Module] = [*noise, Recurrent(features, cell)]
     for _ in range(layers - 1):
@@ -173,7 +172,7 @@ def Transformer(
     Source: Vaswani et al., "Attention Is All You Need", 2017; with normalisation first (Radford
     et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.3).
     """
-    _positive(features=features, layers=layers, heads=heads)
+    require_sizes(features=features, layers=layers, heads=heads)
     length = math.prod(event_shape[: len(event_shape) - family.event_ndims])
     noise: list[nn.Module] = [Pointwise(Dropout(dropout))] if dropout else []
     parts: list[nn.Module] = [Positions(length, features), *noise]
@@ -185,79 +184,67 @@ def Transformer(
     )
 
 
-def RowLSTM(event_shape: tuple[int, ...], family: Family = BERNOULLI, **options):
-    """Row LSTM layers with residual connections; see `_pixel_rnn` for the arguments.
-
-    Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016,
-    sections 3.1 and 3.3, Table 1.
-    """
-    return _pixel_rnn(RowLSTMLayer, event_shape, family, **options)
-
-
-def DiagonalBiLSTM(event_shape: tuple[int, ...], family: Family = BERNOULLI, **options):
-    """Diagonal BiLSTM layers with residual connections; see `_pixel_rnn` for the arguments.
-
-    Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016,
-    sections 3.2 and 3.3, Table 1.
-    """
-    return _pixel_rnn(DiagonalBiLSTMLayer, event_shape, family, **options)
-
-
-def _pixel_rnn(
-    layer,
+def WaveNet(
     event_shape: tuple[int, ...],
-    family: Family,
+    family: Family = MU_LAW_CODES,
     *,
-    features: int = 16,
-    layers: int = 7,
-    first_kernel: int = 7,
-    head_features: int = 32,
+    channels: int = 64,
+    skip_channels: int = 64,
+    stacks: int = 2,
+    layers: int = 10,
+    kernel_size: int = 2,
     context_features: int = 0,
-    site_bias: bool = False,
+    local_features: int = 0,
+    activation: Activation = nn.relu,
     **options,
 ) -> AutoregressiveModel:
-    """A masked convolution of type A, residual recurrent layers, and a 1x1 head.
+    """Stacks of gated causal convolutions with dilations 1, 2, .. 2^(layers - 1).
+
+    Categories (mu-law codes) enter by a learned table, other levels scaled to [-1, 1] and through
+    a causal convolution.
 
     Args:
-      event_shape: (H, W, 1), or (H, W, C) with a family of C channels.
-      features: h, units of a layer; the residual stream has 2h.
-      layers: recurrent layers.
-      first_kernel: size of the first convolution.
-      head_features: of the two 1x1 layers before the parameters.
-      context_features: length of a context that is added to the residual stream first.
-      site_bias: see `nn.CausalNetwork`.
-      options: of `AutoregressiveModel`.
+      event_shape: (T,).
+      family: `Categorical(256)` after mu-law, or `DiscretisedLogisticMixture(10, 65536)`.
+      channels, skip_channels: of the residual stream and of the skip connections.
+      stacks, layers: `stacks` times `layers` convolutions; the receptive field is
+        1 + stacks (kernel_size - 1) (2^layers - 1) samples.
+      kernel_size: taps of each convolution.
+      context_features: length of a global context (a one-hot speaker or digit), 0 for none.
+      local_features: length of a local context at each sample, 0 for none; the model's context
+        is then `nn.join_context(global, local)`.
+      **options: of `AutoregressiveModel`.
+
+    Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, section 2.
     """
     require(
-        len(event_shape) == 3 and (event_shape[2] == 1 or family.event_ndims == 1),
+        len(event_shape) == 1 and family.event_ndims == 0,
         "event_shape",
-        "must be (height, width, 1), or (height, width, channels) with a family of channels",
+        "must be (T,), a sequence of scalars",
         event_shape,
     )
-    _positive(features=features, layers=layers, head_features=head_features)
-    sites = tuple(event_shape[:2])
-    parts: list[nn.Module] = []
-    if context_features:
-        parts.append(AddContext(2 * features, context_features, 0, 2))
-    for _ in range(layers):
-        up = Pointwise(nn.Dense(2 * features))
-        parts.append(Residual(Chain((layer(features, sites), up))))
-    for _ in range(2):
-        parts += [Pointwise(nn.relu), Pointwise(nn.Dense(head_features))]
+    require_sizes(channels=channels, skip_channels=skip_channels, stacks=stacks, layers=layers)
+    embed: nn.Module
+    first: tuple[nn.Module, ...] = ()
+    if isinstance(family, Categorical):
+        embed = Table(family.levels, channels)
+    else:
+        embed, first = scaled(family), (CausalConv(channels, 2),)
+    act = Pointwise(activation)
+    dilations = tuple(2**i for i in range(layers)) * stacks
+    stack = WaveNetStack(
+        channels, skip_channels, dilations, kernel_size, context_features, local_features
+    )
     network = CausalNetwork(
-        layers=(*parts, Pointwise(nn.relu)),
+        layers=(*first, stack, act, Pointwise(nn.Dense(skip_channels)), act),
         num_params=family.num_params,
-        embed=scaled(family),
-        first=masked_convolution(2 * features, sites, first_kernel, "A"),
-        event_shape=tuple(event_shape),
-        channels=event_shape[-1] if family.event_ndims else None,
-        sites=sites,
+        embed=embed,
+        event_shape=event_shape,
         context_features=context_features,
-        site_bias=site_bias,
+        local_features=local_features,
     )
-    return AutoregressiveModel(
-        tuple(event_shape), network, family, context_features=context_features, **options
-    )
+    total = context_features + event_shape[0] * local_features
+    return AutoregressiveModel(event_shape, network, family, context_features=total, **options)
 
 
 def _sequence(
@@ -294,8 +281,3 @@ def _sequence(
         context_features=context_features,
         site_bias=site_bias,
     )
-
-
-def _positive(**sizes: int) -> None:
-    for name, size in sizes.items():
-        require(size >= 1, name, "must be at least 1", size)

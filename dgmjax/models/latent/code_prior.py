@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from dgmjax.distributions.families import Categorical
 from dgmjax.errors import require
-from dgmjax.models.autoregressive.convolutional import GatedPixelCNN
+from dgmjax.models.autoregressive.images import GatedPixelCNN
 from dgmjax.models.autoregressive.model import AutoregressiveModel
 from dgmjax.nn.causal import Chain, Pointwise, Residual
 from dgmjax.nn.conditioning import AddContext, join_context

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 
 from dgmjax.distributions.families import Bernoulli, Family
-from dgmjax.models.autoregressive.convolutional import PixelCNN
+from dgmjax.models.autoregressive.images import PixelCNN
 from dgmjax.models.latent.densities import AR1Prior
 from dgmjax.models.latent.vae import VAE
 from dgmjax.nn.image_coders import ImageDecoder, ImageEncoder

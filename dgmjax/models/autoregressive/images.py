@@ -1,28 +1,24 @@
-"""PixelCNN, gated PixelCNN, PixelCNN++ and WaveNet: recipes over causal layers."""
+"""Networks over the pixels of an image: PixelCNN, gated, PixelCNN++, Row LSTM, Diagonal BiLSTM."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 
-from dgmjax.distributions.families import (
-    Bernoulli,
-    Categorical,
-    DiscretisedLogisticMixture,
-    Family,
-)
-from dgmjax.errors import require
+from dgmjax.distributions.families import Bernoulli, DiscretisedLogisticMixture, Family
+from dgmjax.errors import require, require_sizes
 from dgmjax.models.autoregressive.model import AutoregressiveModel
 from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual
-from dgmjax.nn.causal_conv import CausalConv
 from dgmjax.nn.conditioning import AddContext
-from dgmjax.nn.embeddings import Table, scaled
-from dgmjax.nn.gated import WaveNetStack
+from dgmjax.nn.embeddings import scaled
 from dgmjax.nn.masked_conv import RasterConv, masked_convolution
+from dgmjax.nn.pixel_lstm import DiagonalBiLSTM as DiagonalBiLSTMLayer
+from dgmjax.nn.pixel_lstm import RowLSTM as RowLSTMLayer
 from dgmjax.nn.stream_blocks import GatedBlock, GatedResidualBlock
 from dgmjax.nn.two_streams import RowConv, TwoStreams
 from dgmjax.types import Activation
 
-BERNOULLI, MU_LAW_CODES = Bernoulli(), Categorical(256)
+BERNOULLI = Bernoulli()
 
 
 def PixelCNN(
@@ -61,7 +57,7 @@ def PixelCNN(
     sections 3.3 to 3.5, Figure 5 and Table 1.
     """
     sites, embed = _image(event_shape, family)
-    _positive(features=features, blocks=blocks, head_features=head_features)
+    require_sizes(features=features, blocks=blocks, head_features=head_features)
     act = Pointwise(activation)
     layers: list[nn.Module] = []
     for _ in range(blocks):
@@ -71,14 +67,10 @@ def PixelCNN(
             block.append(AddContext(features, context_features, 0, len(sites)))
         block += [act, _one_by_one(2 * features, sites)]
         layers.append(Residual(Chain(tuple(block))))
-    for _ in range(2):
-        layers += [act, _one_by_one(head_features, sites)]
+    layers += _head(2, head_features, sites, activation)
     first = masked_convolution(2 * features, sites, first_kernel, "A")
-    network = _network(
-        event_shape, family, sites, embed, first, (*layers, act), context_features, site_bias
-    )
-    return AutoregressiveModel(
-        event_shape, network, family, context_features=context_features, **options
+    return _model(
+        event_shape, family, sites, embed, first, layers, context_features, site_bias, options
     )
 
 
@@ -105,7 +97,7 @@ def GatedPixelCNN(
     sections 2.1 to 2.3.
     """
     sites, embed = _image(event_shape, family)
-    _positive(features=features, blocks=blocks, head_features=head_features)
+    require_sizes(features=features, blocks=blocks, head_features=head_features)
     half = first_kernel // 2
     require(
         first_kernel % 2 == kernel_size % 2 == 1 and half >= 1,
@@ -119,13 +111,9 @@ def GatedPixelCNN(
         RasterConv(features, sites, (0, 0, 0), half, centre=False),
         tuple(GatedBlock(features, sites, kernel_size, context_features) for _ in range(blocks)),
     )
-    act = Pointwise(activation)
-    layers = (act, _one_by_one(head_features, sites), act)
-    network = _network(
-        event_shape, family, sites, embed, first, layers, context_features, site_bias
-    )
-    return AutoregressiveModel(
-        event_shape, network, family, context_features=context_features, **options
+    layers = _head(1, head_features, sites, activation)
+    return _model(
+        event_shape, family, sites, embed, first, layers, context_features, site_bias, options
     )
 
 
@@ -155,7 +143,7 @@ def PixelCNNPlusPlus(
     if family is None:
         family = DiscretisedLogisticMixture(10, channels=event_shape[-1])
     sites, embed = _image(event_shape, family)
-    _positive(features=features, blocks=blocks)
+    require_sizes(features=features, blocks=blocks)
     require(blocks % 2 == 0, "blocks", "must be even", blocks)
     first = TwoStreams(
         sites,
@@ -164,89 +152,112 @@ def PixelCNNPlusPlus(
         tuple(GatedResidualBlock(features, sites, context_features) for _ in range(blocks)),
         shortcuts=True,
     )
-    network = _network(
-        event_shape, family, sites, embed, first, (Pointwise(nn.elu),), context_features, site_bias
-    )
-    return AutoregressiveModel(
-        event_shape, network, family, context_features=context_features, **options
+    layers = _head(0, features, sites, nn.elu)
+    return _model(
+        event_shape, family, sites, embed, first, layers, context_features, site_bias, options
     )
 
 
-def WaveNet(
+def RowLSTM(event_shape: tuple[int, ...], family: Family = BERNOULLI, **options):
+    """Row LSTM layers with residual connections; see `_pixel_rnn` for the arguments.
+
+    Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016,
+    sections 3.1 and 3.3, Table 1.
+    """
+    return _pixel_rnn(RowLSTMLayer, event_shape, family, **options)
+
+
+def DiagonalBiLSTM(event_shape: tuple[int, ...], family: Family = BERNOULLI, **options):
+    """Diagonal BiLSTM layers with residual connections; see `_pixel_rnn` for the arguments.
+
+    Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016,
+    sections 3.2 and 3.3, Table 1.
+    """
+    return _pixel_rnn(DiagonalBiLSTMLayer, event_shape, family, **options)
+
+
+def _pixel_rnn(
+    layer,
     event_shape: tuple[int, ...],
-    family: Family = MU_LAW_CODES,
+    family: Family,
     *,
-    channels: int = 64,
-    skip_channels: int = 64,
-    stacks: int = 2,
-    layers: int = 10,
-    kernel_size: int = 2,
+    features: int = 16,
+    layers: int = 7,
+    first_kernel: int = 7,
+    head_features: int = 32,
     context_features: int = 0,
-    local_features: int = 0,
-    activation: Activation = nn.relu,
+    site_bias: bool = False,
     **options,
 ) -> AutoregressiveModel:
-    """Stacks of gated causal convolutions with dilations 1, 2, .. 2^(layers - 1).
-
-    Categories (mu-law codes) enter by a learned table, other levels scaled to [-1, 1] and through
-    a causal convolution.
+    """A masked convolution of type A, residual recurrent layers, and a 1x1 head.
 
     Args:
-      event_shape: (T,).
-      family: `Categorical(256)` after mu-law, or `DiscretisedLogisticMixture(10, 65536)`.
-      channels, skip_channels: of the residual stream and of the skip connections.
-      stacks, layers: `stacks` times `layers` convolutions; the receptive field is
-        1 + stacks (kernel_size - 1) (2^layers - 1) samples.
-      kernel_size: taps of each convolution.
-      context_features: length of a global context (a one-hot speaker or digit), 0 for none.
-      local_features: length of a local context at each sample, 0 for none; the model's context
-        is then `nn.join_context(global, local)`.
-      **options: of `AutoregressiveModel`.
-
-    Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, section 2.
+      event_shape: (H, W, 1), or (H, W, C) with a family of C channels.
+      features: h, units of a layer; the residual stream has 2h.
+      layers: recurrent layers.
+      first_kernel: size of the first convolution.
+      head_features: of the two 1x1 layers before the parameters.
+      context_features: length of a context that is added to the residual stream first.
+      site_bias: see `nn.CausalNetwork`.
+      options: of `AutoregressiveModel`.
     """
     require(
-        len(event_shape) == 1 and family.event_ndims == 0,
+        len(event_shape) == 3 and (event_shape[2] == 1 or family.event_ndims == 1),
         "event_shape",
-        "must be (T,), a sequence of scalars",
+        "must be (height, width, 1), or (height, width, channels) with a family of channels",
         event_shape,
     )
-    _positive(channels=channels, skip_channels=skip_channels, stacks=stacks, layers=layers)
-    embed: nn.Module
-    first: tuple[nn.Module, ...] = ()
-    if isinstance(family, Categorical):
-        embed = Table(family.levels, channels)
-    else:
-        embed, first = scaled(family), (CausalConv(channels, 2),)
-    act = Pointwise(activation)
-    dilations = tuple(2**i for i in range(layers)) * stacks
-    stack = WaveNetStack(
-        channels, skip_channels, dilations, kernel_size, context_features, local_features
+    require_sizes(features=features, layers=layers, head_features=head_features)
+    sites, embed = _image(event_shape, family)
+    parts: list[nn.Module] = []
+    if context_features:
+        parts.append(AddContext(2 * features, context_features, 0, 2))
+    for _ in range(layers):
+        up = _one_by_one(2 * features, sites)
+        parts.append(Residual(Chain((layer(features, sites), up))))
+    first = masked_convolution(2 * features, sites, first_kernel, "A")
+    parts += _head(2, head_features, sites, nn.relu)
+    return _model(
+        event_shape, family, sites, embed, first, parts, context_features, site_bias, options
     )
+
+
+def _model(
+    event_shape: tuple[int, ...],
+    family: Family,
+    sites: tuple[int, ...],
+    embed: nn.Module,
+    first: nn.Module,
+    layers: list[nn.Module],
+    context_features: int,
+    site_bias: bool,
+    options: dict[str, Any],
+) -> AutoregressiveModel:
+    """The model of an image whose pixels go through `first`, then `layers`."""
     network = CausalNetwork(
-        layers=(*first, stack, act, Pointwise(nn.Dense(skip_channels)), act),
-        num_params=family.num_params,
-        embed=embed,
-        event_shape=event_shape,
-        context_features=context_features,
-        local_features=local_features,
-    )
-    total = context_features + event_shape[0] * local_features
-    return AutoregressiveModel(event_shape, network, family, context_features=total, **options)
-
-
-def _network(event_shape, family, sites, embed, first, layers, context_features, site_bias):
-    return CausalNetwork(
-        layers=layers,
+        layers=tuple(layers),
         num_params=family.num_params,
         embed=embed,
         first=first,
-        event_shape=event_shape,
+        event_shape=tuple(event_shape),
         channels=event_shape[-1] if family.event_ndims else None,
         sites=sites,
         context_features=context_features,
         site_bias=site_bias,
     )
+    return AutoregressiveModel(
+        tuple(event_shape), network, family, context_features=context_features, **options
+    )
+
+
+def _head(
+    count: int, features: int, sites: tuple[int, ...], activation: Activation
+) -> list[nn.Module]:
+    """`count` 1x1 layers between activations, before the parameters."""
+    layers: list[nn.Module] = [Pointwise(activation)]
+    for _ in range(count):
+        layers += [_one_by_one(features, sites), Pointwise(activation)]
+    return layers
 
 
 def _image(event_shape: tuple[int, ...], family: Family) -> tuple[tuple[int, ...], nn.Module]:
@@ -279,8 +290,3 @@ def _one_by_one(features: int, sites: tuple[int, ...]) -> nn.Module:
 
 def _wide(features: int, sites: tuple[int, ...]) -> int:
     return features * math.prod(sites[2:])
-
-
-def _positive(**sizes: int) -> None:
-    for name, size in sizes.items():
-        require(size >= 1, name, "must be at least 1", size)
