@@ -100,10 +100,14 @@ def test_average_of_parameters():
     learner = gradient_learner(Quadratic(), {"m": Player(loss, optax.sgd(0.1))}, ema_decay=0.9)
     state = learner.init(KEY, BATCH)
     new, _ = learner.step(state, BATCH)
-    expected = 0.9 * np.asarray(state.params["a"]) + 0.1 * np.asarray(new.params["a"])
+    expected = 0.1 * np.asarray(state.params["a"]) + 0.9 * np.asarray(new.params["a"])
     np.testing.assert_allclose(new.ema["a"], expected, rtol=1e-6)
     np.testing.assert_allclose(learner.variables(new)["params"]["a"], expected, rtol=1e-6)
     assert state.ema["a"] is not state.params["a"]
+    late = dataclasses.replace(state, step=jnp.int32(81))  # (1 + 81) / (10 + 81) is above 0.9
+    new, _ = learner.step(late, BATCH)
+    expected = 0.9 * np.asarray(state.params["a"]) + 0.1 * np.asarray(new.params["a"])
+    np.testing.assert_allclose(new.ema["a"], expected, rtol=1e-6)
 
 
 def test_accumulation_comes_from_optax():
