@@ -2,8 +2,9 @@
 
     dgmjax train wavenet_spoken_digits --data-dir DATA
 
-Two CPU cores: four hours, judged by the time of a step (2.4 CPU-s), or with `--channels 32` one
-and a half; there is no record of a whole run yet. Takes 0 to 4 of each speaker and digit are the
+Two CPU cores: four hours, judged by the time of a step (2.4 CPU-s). `--channels 32 --stacks 1
+--epochs 6` took 35 minutes on a core that others shared: 4.69 bits a sample against 7.24 of single
+codes, but of its sounds no more than 13 in 100 were recognised. Takes 0 to 4 of each speaker and digit are the
 test split. Conditioned on the digit; mu-law codes with 256 categories, or with `--output mixture`
 all 16 bits and a mixture of discretised logistics. There is no published number on this set: the
 bar is the entropy of single codes, which is printed beside it, and for the generated sound
