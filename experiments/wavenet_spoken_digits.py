@@ -4,12 +4,12 @@
 
 Two CPU cores: four hours, judged by the time of a step (2.4 CPU-s). `--channels 32 --stacks 1
 --epochs 6` took 35 minutes on a core that others shared: 4.69 bits a sample against 7.24 of single
-codes, but of its sounds no more than 13 in 100 were recognised. Takes 0 to 4 of each speaker and digit are the
-test split. Conditioned on the digit; mu-law codes with 256 categories, or with `--output mixture`
-all 16 bits and a mixture of discretised logistics. There is no published number on this set: the
-bar is the entropy of single codes, which is printed beside it, and for the generated sound
-(`sounds/digit_*.wav` in the run folder) a classifier of real takes, which must do better than
-one in ten.
+codes, but of its sounds no more than 13 in 100 were recognised. Takes 0 to 4 of each speaker and
+digit are the test split. Conditioned on the digit; mu-law codes with 256 categories, or with
+`--output mixture` all 16 bits and a mixture of discretised logistics. There is no published number
+on this set: the bar is the entropy of single codes, which is printed beside it, and for the
+generated sound (`sounds/digit_*.wav` in the run folder) a classifier of real takes, which must do
+better than one in ten.
 Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016.
 """
 
