@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from dgmjax import evaluation, models, training
+from dgmjax import bijectors, evaluation, models, training
 from dgmjax.distributions import families
 
 Name = Literal["gaussian", "made", "made_mog", "realnvp", "maf", "maf_mog", "nsf", "nsf_ar"]
@@ -19,20 +19,26 @@ def density_model(
     hidden: tuple[int, ...],
     num_components: int = 10,
     batch_norm: bool = True,
+    log_scale_bound: float = 5.0,
 ):
     """The density model `name` over vectors of `features` numbers.
 
     "gaussian" is a full-covariance normal as a flow of one triangular layer and a shift; "nsf" and
     "nsf_ar" are neural spline flows by couplings and autoregressive. `batch_norm` is for RealNVP
-    and MAF, as in the papers.
+    and MAF, as in the papers; `log_scale_bound` limits how far one of their layers stretches.
     """
+    affine = bijectors.Affine(log_scale_bound)
     mixture = families.MixtureOfNormals(num_components)
     makers = {
         "gaussian": lambda: gaussian(features),
         "made": lambda: models.MADE((features,), hidden, families.Normal()),
         "made_mog": lambda: models.MADE((features,), hidden, mixture),
-        "realnvp": lambda: models.RealNVP(features, layers, hidden, batch_norm=batch_norm),
-        "maf": lambda: models.MAF(features, layers, hidden, batch_norm=batch_norm),
+        "realnvp": lambda: models.RealNVP(
+            features, layers, hidden, transformer=affine, batch_norm=batch_norm
+        ),
+        "maf": lambda: models.MAF(
+            features, layers, hidden, transformer=affine, batch_norm=batch_norm
+        ),
         "maf_mog": lambda: models.MAFMixture(
             features, layers, hidden, num_components=num_components, batch_norm=batch_norm
         ),
