@@ -6,9 +6,8 @@ Tables: power-plant, protein-tertiary-structure, letter, energy, concrete, wineq
 all others that `dgmjax.data` reads (`uci/...`); models as in `maf_mnist_logit`. The tables of the
 published comparisons (POWER, GAS, ...) are others, so there is no published number: the rows are
 held against each other and against the closed-form Gaussian of each record. The order holds on
-power-plant, protein-tertiary-structure, letter and phoneme in the mean of three seeds, and on
-winequality-white in one; on mammography, whose columns have heavy tails, MAF with batch
-normalisation fails it.
+power-plant, protein-tertiary-structure, letter, phoneme and winequality-white in the mean of three
+seeds; on mammography, whose columns have heavy tails, MAF with batch normalisation fails it.
 
 Columns are recorded to a finite resolution (power-plant: two decimals; letter: integers), and a
 density could grow without bound on their few values. So each column is dequantised: uniform noise
