@@ -43,7 +43,7 @@ class Execution:
       compute_dtype: of the networks; parameters and densities stay float32
       remat: compute activations again in the backward pass, to save memory
       checkpoint_every: steps between checkpoints, what a kill costs at most; left out, one at each
-        evaluation, but seldom enough to take at most a hundredth of the time
+        evaluation, but seldom enough to take at most a two-hundredth of the time
       background_saves: train on while a checkpoint is written (large states on accelerators); a
         kill then costs at most two such intervals
       keep_every: keep a checkpoint every so many steps for ever, besides the last two and the best

@@ -84,8 +84,8 @@ def fit(
       log_every: steps between logged metrics (means over these steps).
       evaluate_every: steps between validations; an epoch where None.
       checkpoint_every: steps between checkpoints; a kill costs at most so many steps. Where None,
-        at the first evaluation, then at each one since which training took a hundred times as
-        long as the last checkpoint did.
+        at the first evaluation, then at each one since which training took two hundred times
+        as long as the last checkpoint did.
       validate: `state -> metrics` on the validation split; `select` names the one to minimise.
       patience: stop after so many validations in a row without improvement.
       on_evaluation: called at each evaluation, for figures (by process 0).

