@@ -30,8 +30,10 @@ def char_rnn_shakespeare(
     layers: int | None = None,
     embedding: int | None = None,
     length: int = 256,
+    stride: int | None = None,
     memory: int = 4096,
     dropout: float | None = None,
+    ema_decay: float | None = None,
     learning_rate: float = 3e-3,
     epochs: int = 16,
     batch_size: int = 16,
@@ -47,10 +49,13 @@ def char_rnn_shakespeare(
       embedding: numbers that stand for a character, in a recurrent network; `features` where not
         given.
       length: characters of a block in training.
+      stride: characters from the start of a training block to that of the next; `length` where not
+        given. A smaller one makes more blocks, and so longer epochs.
       memory: characters that a recurrent network reads in one piece where it is measured so.
       dropout: rate, of each layer; 0.4, or 0.1 in a transformer, where not given.
+      ema_decay: of the averaged parameters that are evaluated; none are averaged where not given.
       learning_rate: peak of the cosine schedule of Adam.
-      epochs: passes over the text.
+      epochs: passes over the training blocks.
       batch_size: blocks a step.
       tiny: a few steps of a small model on a text that needs no download.
       data_dir: folder of data sets.
@@ -59,7 +64,7 @@ def char_rnn_shakespeare(
         dataset = data.text_dataset(data.built_in_text(), 16, name="descriptions of data sets")
         features, layers, epochs = 16, 1, 1
     else:
-        shares = {"length": length, "validation": 0.05, "test": 0.1}
+        shares = {"length": length, "stride": stride, "validation": 0.05, "test": 0.1}
         dataset = data.load("tinyshakespeare", data_dir=data_dir, **shares)
     levels = len(data.vocabulary(dataset))
     shape = dataset.event_shape
@@ -86,6 +91,7 @@ def char_rnn_shakespeare(
         dataset=dataset,
         steps=steps,
         batch_size=batch_size,
+        ema_decay=ema_decay,
         validation=nll,
         estimators=(_bits_per_character(), *remembered, _unigram()),
         figures={"text": plotting.recipes.text},

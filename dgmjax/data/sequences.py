@@ -16,6 +16,7 @@ from dgmjax.data.archives import open_zip, read_member, require_size
 from dgmjax.data.dataset import Arrays, Dataset, describe, set_apart
 from dgmjax.data.files import damaged
 from dgmjax.data.folders import find
+from dgmjax.data.text import text_dataset
 from dgmjax.errors import DataError, require
 
 ROLLS = {"JSB": "JSB_Chorales", "Nottingham": "Nottingham", "MuseData": "MuseData"}
@@ -39,34 +40,22 @@ def pad(sequences: Sequence[np.ndarray], length: int | None) -> dict[str, np.nda
 
 
 def load_tinyshakespeare(
-    name: str, folder: Path, *, length: int = 64, validation: float = 0.05, test: float = 0.05
+    name: str,
+    folder: Path,
+    *,
+    length: int = 64,
+    validation: float = 0.05,
+    test: float = 0.05,
+    stride: int | None = None,
 ) -> Dataset:
-    """Windows of `length` characters, int32 indices of the sorted 65 symbols in `info`.
-
-    The text is cut in the order train, validation, test, then into windows without overlap.
-    """
+    """Blocks of `length` characters, int32 indices of the sorted 65 symbols; see `text_dataset`."""
     path = find(folder, "tinyshakespeare/input.txt", "Put input.txt there.")
     require_size(path, path.stat().st_size, None)
     try:
         text = path.read_bytes().decode("ascii")
     except UnicodeDecodeError as error:
         raise damaged(path, error) from error
-    require(length >= 1, "length", "must be at least 1", length, "", DataError)
-    shares = validation >= 0 and test >= 0 and validation + test < 1
-    rule = "and `test` must be at least 0 and less than 1 together"
-    require(shares, "validation", rule, (validation, test), "", DataError)
-    codes = np.frombuffer(text.encode("ascii"), np.uint8)
-    symbols, indices = np.unique(codes, return_inverse=True)
-    ends = np.round(len(codes) * np.array([1 - validation - test, 1 - test])).astype(int)
-    splits = {}
-    for split, piece in zip(("train", "validation", "test"), np.split(indices, ends), strict=True):
-        windows = piece[: len(piece) // length * length].reshape(-1, length)
-        if len(windows):
-            splits[split] = {"x": windows.astype(np.int32)}
-    require("train" in splits, "length", "must fit into the text", length, "", DataError)
-    facts = {"source": "tinyshakespeare", "version": "1", "symbols": bytes(symbols).decode()}
-    made = f"in order, the last {test} test, {validation} before it validation"
-    return Dataset(name, splits, describe(splits, **facts, splits=made))
+    return text_dataset(text, length, name=name, validation=validation, test=test, stride=stride)
 
 
 def load_spoken_digits(

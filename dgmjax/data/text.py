@@ -125,16 +125,19 @@ def text_dataset(
     name: str = "text",
     validation: float = 0.05,
     test: float = 0.1,
+    stride: int | None = None,
     symbols: Vocabulary | None = None,
 ) -> Dataset:
     """A text as blocks of `length` characters, int32 numbers of the vocabulary in `info`.
 
-    The text is cut in the order train, validation, test, and then into blocks without overlap:
-    no held-out character is seen in training.
+    The text is cut in the order train, validation, test, and each part then into blocks: no
+    held-out character is seen in training, and each is counted once.
 
     Args:
       text: at least long enough for one block of each part.
       validation, test: shares of the text that are held out.
+      stride: characters from the start of a training block to that of the next; `length`, without
+        overlap, where None. A stride of length / n shows each character at n places of a block.
       symbols: the vocabulary; that of the text where None.
 
     Raises:
@@ -148,7 +151,12 @@ def text_dataset(
     ends = np.round(len(numbers) * np.array([1 - validation - test, 1 - test])).astype(int)
     wanted = {"train": 1.0, "validation": validation, "test": test}
     pieces = dict(zip(wanted, np.split(numbers, ends), strict=True))
-    splits = {split: {"x": blocks(pieces[split], length)} for split in wanted if wanted[split] > 0}
+    strides = {"train": stride}
+    splits = {
+        split: {"x": blocks(pieces[split], length, strides.get(split))}
+        for split in wanted
+        if wanted[split] > 0
+    }
     short = {split: len(pieces[split]) for split in splits if not len(splits[split]["x"])}
     rule = f"must be long enough for a block of {length} characters in every part"
     require(not short, "text", rule, short, "Shorten the blocks.", DataError)

@@ -45,6 +45,18 @@ def test_blocks_and_held_out_parts_do_not_overlap():
     assert data.blocks(np.arange(2), 3).shape == (0, 3)
 
 
+def test_a_stride_overlaps_training_blocks_only():
+    text = "".join(map(chr, range(32, 32 + 1000)))
+    plain = data.text_dataset(text, 8)
+    dense = data.text_dataset(text, 8, stride=2)
+    letters = data.vocabulary(dense)
+    train = dense.splits["train"]["x"]
+    assert letters.decode(train[:3].ravel()) == text[:8] + text[2:10] + text[4:12]
+    assert letters.decode(train[-1])[-1] in text[848:850]  # and no further: 850 are held out
+    for split in ("validation", "test"):
+        np.testing.assert_array_equal(dense.splits[split]["x"], plain.splits[split]["x"])
+
+
 def test_the_built_in_text_is_prose():
     text = data.built_in_text()
     assert len(text) > 10_000 and " the " in text
