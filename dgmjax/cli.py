@@ -129,9 +129,15 @@ def _sample(arguments: list[str]) -> None:
 
 
 def _report(arguments: list[str]) -> None:
-    def report(run: Annotated[Path, "the run folder"]) -> None:
+    def report(
+        run: Annotated[Path, "the run folder"],
+        *,
+        draw: Annotated[bool, "draw the figures again, from the trained parameters"] = False,
+        data_dir: Annotated[str | None, "folder of data sets, in place of $DGMJAX_DATA"] = None,
+        experiment: Annotated[str | None, "the .py file, if the run is of one"] = None,
+    ) -> None:
         """Writes the run's report.html: arguments, curves, figures and results in one file."""
-        _dispatch_report(run)
+        _dispatch_report(run, draw, data_dir, experiment)
 
     parse(report, "report", arguments)
 
@@ -211,11 +217,19 @@ def _dispatch_sample(
     print(runner.sample(loaded, num=num, out=out, seed=seed))
 
 
-def _dispatch_report(run: Path) -> None:
+def _dispatch_report(run: Path, draw: bool, data_dir: str | None, experiment: str | None) -> None:
     from dgmjax.training.report import write_report
     from dgmjax.training.run import RunFolder
 
-    print(write_report(RunFolder(run)))
+    folder = RunFolder(run)
+    if draw:
+        _prepare()
+        from dgmjax.training import runner
+
+        loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)
+        for name in loaded.experiment.figures:
+            runner.draw_figure(loaded, folder, name)
+    print(write_report(folder))
 
 
 def _prepare() -> Any:

@@ -265,6 +265,19 @@ def test_train_makes_the_run_folder_and_the_same_command_resumes_it(
     assert run(capsys, "report", folder)[:2] == (0, f"{folder / 'report.html'}\n")
 
 
+def test_report_draws_the_figures_again_where_asked(toy, training, capsys):
+    assert run(capsys, "train", toy, "--run-dir", "here")[0] == 0
+    figures = dict.fromkeys(("samples", "means"))
+    loaded = types.SimpleNamespace(experiment=types.SimpleNamespace(figures=figures))
+    training.load_run = lambda path, **options: training.calls.append(options) or loaded
+    drawn = []
+    training.draw_figure = lambda trained, folder, name: drawn.append((trained, folder.path, name))
+    code, out, _ = run(capsys, "report", "here", "--draw", "--data-dir", "there")
+    assert (code, out.strip()) == (0, "here/report.html")
+    assert training.calls[-1] == {"data_dir": "there", "experiment": None}
+    assert [name for _, _, name in drawn] == ["samples", "means"] and drawn[0][0] is loaded
+
+
 def test_evaluate_writes_the_records_again(toy, training, capsys):
     assert run(capsys, "train", toy, "--run-dir", "here")[0] == 0
     fields = dict.fromkeys(("experiment", "model", "dataset", "split", "estimator"), "x")
