@@ -1,9 +1,12 @@
 """Sylvester flows, with an exact inverse, and three ways to parametrise them."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from distrax import Bijector
+from jax.lax.linalg import triangular_solve
 
 from dgmjax.bijectors.base import as_float, check_event, is_concrete, require_finite
 from dgmjax.bijectors.planar import solve_planar
@@ -125,8 +128,7 @@ def _apply(matrix: Array, vector: Array) -> Array:
 
 
 def _log_det(p: Array, upper: Array, upper_tilde: Array) -> Array:
-    diagonal = jnp.diagonal(upper, axis1=-2, axis2=-1)
-    diagonal = diagonal * jnp.diagonal(upper_tilde, axis1=-2, axis2=-1)
+    diagonal = _diagonal_of(upper) * _diagonal_of(upper_tilde)
     square = jnp.tanh(p) ** 2
     return jnp.sum(jnp.log(square + (1 + diagonal) * (1 - square)), axis=-1)
 
@@ -149,10 +151,12 @@ def _back_substitute(product: Array, target: Array) -> Array:
 
 
 def orthonormal_columns(matrix: Array) -> Array:
-    """Q `[..., D, M]` from any `[..., D, M]`: Gram-Schmidt, twice, on `matrix + I`.
+    """Q `[..., D, M]` from any `[..., D, M]`: Gram-Schmidt, twice, on A = `matrix` + I.
 
     Zeros give the first M columns of the identity. Products and sums only, so it is fast for a
-    batch of matrices and differentiable. Orthogonal Sylvester flows.
+    batch of matrices. With A = Q R and X = dA R^-1 the derivative is that of the QR decomposition,
+        dQ = X - Q Q^T X + Q (L - L^T),  L = the part of Q^T X below its diagonal,
+    which costs a tenth of going back through the M steps. Orthogonal Sylvester flows.
     """
     matrix = as_float(matrix)
     require(
@@ -162,7 +166,12 @@ def orthonormal_columns(matrix: Array) -> Array:
         f"shape {matrix.shape}",
     )
     rows, columns = matrix.shape[-2:]
-    matrix = matrix + jnp.eye(rows, columns, dtype=matrix.dtype)
+    return _gram_schmidt(matrix + jnp.eye(rows, columns, dtype=matrix.dtype))
+
+
+@jax.custom_jvp
+def _gram_schmidt(matrix: Array) -> Array:
+    columns = matrix.shape[-1]
 
     def orthogonalise(basis: Array, index: Array) -> tuple[Array, None]:
         column = jnp.take(matrix, index, axis=-1)
@@ -175,27 +184,54 @@ def orthonormal_columns(matrix: Array) -> Array:
     return jax.lax.scan(orthogonalise, jnp.zeros_like(matrix), jnp.arange(columns))[0]
 
 
+@_gram_schmidt.defjvp
+def _gram_schmidt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (matrix,), (change,) = primals, tangents
+    product = partial(jnp.matmul, precision=HIGHEST)
+    basis = _gram_schmidt(matrix)
+    transposed = jnp.swapaxes(basis, -1, -2)
+    upper = jnp.triu(product(transposed, matrix))
+    # A column that depends on those before it has no direction: keep its derivative finite.
+    upper = upper + _diagonal(jnp.where(_diagonal_of(upper) == 0, 1, 0).astype(upper.dtype))
+    change = triangular_solve(upper, change, left_side=False, lower=False)
+    turn = product(transposed, change)
+    lower = jnp.tril(turn, -1)
+    turn = lower - jnp.swapaxes(lower, -1, -2) - turn
+    return basis, change + product(basis, turn)
+
+
 def householder_columns(vectors: Array, num_columns: int | None = None) -> Array:
     """The first `num_columns` columns of H_1 H_2 ... H_K, H_k = I - 2 v_k v_k^T / |v_k|^2.
 
     `vectors[..., K, D]`; the result is `[..., D, num_columns]`, by default square. A zero vector
     stands for no reflection. Householder Sylvester flows.
+
+    With V the matrix of the rows v_k the product is I - V^T U^-1 V, where U has |v_k|^2 / 2 on its
+    diagonal and the products v_k v_l, k < l, above it: one triangular system, not K products.
+
+    Source: Joffrain, Low, Quintana-Orti, van de Geijn & Van Zee, "Accumulating Householder
+    Transformations, Revisited", 2006, Theorem 1.
     """
     vectors = as_float(vectors)
     require(vectors.ndim >= 2, "vectors", "must be [..., K, D]", f"shape {vectors.shape}")
-    count, size = vectors.shape[-2:]
+    size = vectors.shape[-1]
     columns = size if num_columns is None else num_columns
     require(1 <= columns <= size, "num_columns", f"must lie in [1, {size}]", columns)
-    basis = jnp.broadcast_to(
-        jnp.eye(size, columns, dtype=vectors.dtype), (*vectors.shape[:-2], size, columns)
-    )
-    for index in reversed(range(count)):
-        v = vectors[..., index, :]
-        square = jnp.sum(v * v, axis=-1)[..., None, None]
-        overlap = _apply(jnp.swapaxes(basis, -1, -2), v)
-        outer = v[..., :, None] * overlap[..., None, :]
-        basis = basis - jnp.where(square > 0, 2 * outer / jnp.where(square > 0, square, 1), 0)
-    return basis
+    products = jnp.matmul(vectors, jnp.swapaxes(vectors, -1, -2), precision=HIGHEST)
+    squares = _diagonal_of(products)
+    halves = jnp.where(squares > 0, squares / 2, 1)
+    upper = jnp.triu(products, 1) + _diagonal(halves)
+    solved = triangular_solve(upper, vectors[..., :columns], left_side=True, lower=False)
+    moved = jnp.matmul(jnp.swapaxes(vectors, -1, -2), solved, precision=HIGHEST)
+    return jnp.eye(size, columns, dtype=vectors.dtype) - moved
+
+
+def _diagonal_of(matrix: Array) -> Array:
+    return jnp.diagonal(matrix, axis1=-2, axis2=-1)
+
+
+def _diagonal(values: Array) -> Array:
+    return values[..., None] * jnp.eye(values.shape[-1], dtype=values.dtype)
 
 
 def permutation_columns(size: int, flip: bool = False) -> Array:

@@ -79,6 +79,50 @@ def test_orthonormal_bases_are_orthonormal():
         np.testing.assert_allclose(gram, np.broadcast_to(np.eye(4), gram.shape), atol=2e-6)
 
 
+def numpy_orthonormal(raw):
+    """Q of A = Q R with a positive diagonal of R, by LAPACK, float64."""
+    q, r = np.linalg.qr(raw + np.eye(*raw.shape))
+    return q * np.sign(np.diagonal(r))
+
+
+def numpy_householder(vectors):
+    """The product of the reflections, one by one, float64."""
+    basis = np.eye(vectors.shape[1])
+    for v in vectors:
+        if v.any():
+            basis = basis @ (np.eye(len(v)) - 2 * np.outer(v, v) / (v @ v))
+    return basis
+
+
+@pytest.mark.parametrize("zeros", [[], [1]])
+@pytest.mark.parametrize("kind", ["orthogonal", "householder"])
+def test_bases_and_their_slopes_equal_float64(kind, zeros):
+    rng = np.random.default_rng(0)
+    if kind == "orthogonal":
+        ours, truth, raw = bj.orthonormal_columns, numpy_orthonormal, rng.normal(size=(6, 4))
+        raw[:, zeros] = 0.0
+    else:
+        ours, truth, raw = bj.householder_columns, numpy_householder, rng.normal(size=(4, 6))
+        raw[zeros] = 0.0
+    np.testing.assert_allclose(ours(np.float32(raw)), truth(raw), atol=2e-6)
+    weights = rng.normal(size=truth(raw).shape)
+    slopes = jax.jit(jax.grad(lambda raw: jnp.sum(ours(raw) * weights)))(np.float32(raw))
+    expected = np.zeros_like(raw)
+    for index in np.ndindex(raw.shape):
+        step = np.zeros_like(raw)
+        step[index] = 1e-6
+        expected[index] = np.sum((truth(raw + step) - truth(raw - step)) * weights) / 2e-6
+    if kind == "householder":  # no direction at a zero vector, where the limit depends on it
+        slopes, expected = np.delete(slopes, zeros, 0), np.delete(expected, zeros, 0)
+    assert np.isfinite(slopes).all()
+    np.testing.assert_allclose(slopes, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_column_without_a_direction_has_a_finite_slope():
+    raw = -jnp.eye(4, 3)  # the matrix that is made orthonormal is zero
+    assert np.isfinite(jax.grad(lambda raw: bj.orthonormal_columns(raw).sum())(raw)).all()
+
+
 def test_circular_spline_is_a_map_of_the_circle():
     params = jax.random.normal(KEY, (15,))
     spline = bj.RationalQuadraticSpline(5, bound=np.pi, tails="circular")(params)
