@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.distributions.base import Distribution
+from dgmjax.distributions.each import log_prob_of_each
 from dgmjax.errors import require
 from dgmjax.types import Array, Key
 
@@ -47,7 +48,7 @@ class Mixture(Distribution):
 
     def joint_log_prob(self, value: Array) -> Array:
         """log p(z, k) for every k, `[..., K]`, in nats."""
-        each = self.components.log_prob(jnp.expand_dims(value, -1 - len(self.event_shape)))
+        each = log_prob_of_each(self.components, jnp.asarray(value))
         return jax.nn.log_softmax(self.logits, -1) + each
 
     def log_prob(self, value: Array) -> Array:
