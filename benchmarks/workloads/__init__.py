@@ -17,6 +17,7 @@ NAMES = (
     "glow_peers",
     "fit_overhead",
     "time_to_first_step",
+    "autoregressive_sampling",
     "pixelcnn_sampling",
     "wavenet_generation",
 )

@@ -18,7 +18,7 @@ def images(tiny: bool):
 
 
 def dgmjax_side(tiny: bool) -> Prepared:
-    from benchmarks.workloads.ours import configured, epochs_of_fit, learner_and_count
+    from benchmarks.workloads.ours import configured, epochs_of_fit, learner_and_count, repeated
 
     configured()
     import jax
@@ -34,15 +34,11 @@ def dgmjax_side(tiny: bool) -> Prepared:
     params = jax.jit(learner.init)(jax.random.key(0), data).params
     draw = jax.jit(lambda p, key: flow.apply({"params": p}, key, (len(x),), method="sample"))
 
-    def sample(n: int) -> None:
-        for _ in range(n):
-            jax.block_until_ready(draw(params, jax.random.key(1)))
-
-    sample(1)
-    return Prepared(
-        {"step": epochs_of_fit(learner, data, len(x)), "sample": sample},
-        {"parameters": parameters},
-    )
+    operations = {
+        "step": epochs_of_fit(learner, data, len(x)),
+        "sample": repeated(draw, params, jax.random.key(1)),
+    }
+    return Prepared(operations, {"parameters": parameters})
 
 
 def normflows_side(tiny: bool) -> Prepared:

@@ -27,7 +27,7 @@ def points(num: int, features: int):
 
 
 def dgmjax_side(features: int, tiny: bool) -> Prepared:
-    from benchmarks.workloads.ours import configured, epochs_of_fit, learner_and_count
+    from benchmarks.workloads.ours import configured, epochs_of_fit, learner_and_count, repeated
 
     configured()
     import jax
@@ -45,12 +45,10 @@ def dgmjax_side(features: int, tiny: bool) -> Prepared:
     variables = with_random_outputs({"params": params})
     draw = jax.jit(lambda v, key: flow.apply(v, key, (num,), method="sample"))
 
-    def sample(n: int) -> None:
-        for _ in range(n):
-            jax.block_until_ready(draw(variables, jax.random.key(1)))
-
-    operations = {"4 steps": epochs_of_fit(learner, data, num), "sample": sample}
-    sample(1)
+    operations = {
+        "4 steps": epochs_of_fit(learner, data, num),
+        "sample": repeated(draw, variables, jax.random.key(1)),
+    }
     return Prepared(operations, {"parameters": parameters})
 
 
@@ -63,6 +61,7 @@ def flowjax_side(features: int, tiny: bool) -> Prepared:
     from flowjax.distributions import Normal
     from flowjax.flows import masked_autoregressive_flow
 
+    from benchmarks.workloads.ours import repeated
     from benchmarks.workloads.small_maf_epoch import _trainable
 
     features, width, num = sizes(features, tiny)
@@ -92,17 +91,11 @@ def flowjax_side(features: int, tiny: bool) -> Prepared:
     draw = jax.jit(lambda params, key: whole(params).sample(key, (num,)))
     state = optimiser.init(params)
 
-    def steps(n: int) -> None:
-        for _ in range(n):
-            jax.block_until_ready(four_steps(params, state))
-
-    def sample(n: int) -> None:
-        for _ in range(n):
-            jax.block_until_ready(draw(params, jax.random.key(1)))
-
-    steps(1)
-    sample(1)
-    return Prepared({"4 steps": steps, "sample": sample}, {"parameters": _trainable(flow)})
+    operations = {
+        "4 steps": repeated(four_steps, params, state),
+        "sample": repeated(draw, params, jax.random.key(1)),
+    }
+    return Prepared(operations, {"parameters": _trainable(flow)})
 
 
 def torch_side(build, features: int, tiny: bool) -> Prepared:

@@ -16,7 +16,7 @@ COMPARED = 8
 
 
 def prepare(features: int, tiny: bool) -> Prepared:
-    from benchmarks.workloads.ours import configured
+    from benchmarks.workloads.ours import configured, repeated
 
     configured()
     import jax
@@ -33,16 +33,9 @@ def prepare(features: int, tiny: bool) -> Prepared:
     log_prob = jax.jit(partial(flow.apply, method="log_prob"))
     sample = jax.jit(lambda v, key: flow.apply(v, key, (num,), method="sample"))
 
-    def repeated(function, argument):
-        def run(n: int) -> None:
-            for _ in range(n):
-                jax.block_until_ready(function(variables, argument))
-
-        return run
-
     operations = {
-        "sample": repeated(sample, jax.random.key(2)),
-        "log_prob": repeated(log_prob, x),
+        "sample": repeated(sample, variables, jax.random.key(2)),
+        "log_prob": repeated(log_prob, variables, x),
     }
     z = jax.random.normal(jax.random.key(3), (min(num, COMPARED), features))
     fast, naive = (

@@ -13,6 +13,51 @@ def configured() -> None:
     environment.configure()
 
 
+def repeated(function, *arguments) -> Operation:
+    """n calls of a compiled function, each waited for; called once here, which compiles it."""
+    import jax
+
+    def run(n: int) -> None:
+        for _ in range(n):
+            jax.block_until_ready(function(*arguments))
+
+    run(1)
+    return run
+
+
+def sampling(model, variables, x) -> tuple[dict[str, Operation], dict[str, float]]:
+    """What is measured of an autoregressive model: as many samples as x has rows, and log p(x).
+
+    The facts are the number of parameters and the largest difference between the parameters of the
+    conditionals from `step` after `step` and from one pass.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from dgmjax.nn.autoregressive import run_steps
+
+    num = len(x)
+    sample = jax.jit(lambda v, key: model.apply(v, key, (num,), method="sample"))
+    log_prob = jax.jit(lambda v, x: model.apply(v, x, method="log_prob"))
+
+    @jax.jit
+    def difference(v, x):
+        bound = model.bind(v)()
+        sites = x.reshape(num, -1)
+        stepped = run_steps(bound.network, sites, sites.shape[1])
+        return jnp.abs(bound.params(x).reshape(stepped.shape) - stepped).max()
+
+    operations = {
+        "sample": repeated(sample, variables, jax.random.key(1)),
+        "log_prob": repeated(log_prob, variables, x),
+    }
+    facts = {
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables)),
+        "largest_difference": float(difference(variables, x)),
+    }
+    return operations, facts
+
+
 def learner_and_count(module, objective, optimiser, data: dict[str, Any], batch_size: int):
     """A learner of one player, and the number of its parameters."""
     configured()

@@ -24,7 +24,7 @@ def images(size: int):
 
 
 def dgmjax_side(tiny: bool) -> Prepared:
-    from benchmarks.workloads.ours import configured
+    from benchmarks.workloads.ours import configured, sampling
 
     configured()
     from functools import partial
@@ -36,7 +36,6 @@ def dgmjax_side(tiny: bool) -> Prepared:
 
     from dgmjax import models, objectives, training
     from dgmjax import nn as layers
-    from dgmjax.nn.autoregressive import run_steps
 
     num_layers, channels, size = sizes(tiny)
     sites = (size, size)
@@ -59,8 +58,6 @@ def dgmjax_side(tiny: bool) -> Prepared:
     learner = training.gradient_learner(model, {"model": player})
     state = jax.jit(learner.init)(jax.random.key(0), {"x": x})
     variables = {"params": jax.tree.map(jnp.copy, state.params)}
-    sample = jax.jit(lambda v, key: model.apply(v, key, (SAMPLES,), method="sample"))
-    log_prob = jax.jit(lambda v, x: model.apply(v, x, method="log_prob"))
     held = [state]
 
     # A compiled loop over steps, as in `fit`: gradients of convolutions were far slower in one.
@@ -71,28 +68,9 @@ def dgmjax_side(tiny: bool) -> Prepared:
     def train(n: int) -> None:
         held[0] = jax.block_until_ready(steps(held[0], n, x))
 
-    def repeated(function, argument):
-        def run(n: int) -> None:
-            for _ in range(n):
-                jax.block_until_ready(function(variables, argument))
-
-        return run
-
-    def both(v, x):
-        bound = model.bind(v)()
-        return bound.params(x), run_steps(bound.network, x.reshape(len(x), -1), size * size)
-
-    full, stepped = jax.jit(both)(variables, x)
-    facts = {
-        "live_parameters": sum(leaf.size for leaf in jax.tree.leaves(variables)),
-        "largest_difference": float(jnp.abs(full - stepped).max()),
-    }
-    operations = {
-        "sample": repeated(sample, jax.random.key(1)),
-        "log_prob": repeated(log_prob, x),
-        "train": train,
-    }
-    return Prepared(operations, facts)
+    operations, facts = sampling(model, variables, x)
+    facts["live_parameters"] = facts.pop("parameters")
+    return Prepared(operations | {"train": train}, facts)
 
 
 def torch_side(tiny: bool) -> Prepared:

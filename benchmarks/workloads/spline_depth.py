@@ -13,7 +13,7 @@ FEATURES, LAYERS, HIDDEN, BATCH = 6, 32, (64, 64), 512
 
 def prepare(unroll: bool, tiny: bool) -> Prepared:
     from benchmarks.worker import since, stopwatch
-    from benchmarks.workloads.ours import configured
+    from benchmarks.workloads.ours import configured, repeated
 
     configured()
     import jax
@@ -35,13 +35,10 @@ def prepare(unroll: bool, tiny: bool) -> Prepared:
     run = jax.jit(lambda params: jax.lax.scan(step, params, None, length=2)).lower(params).compile()
     seconds = since(start)
 
-    def steps(n: int) -> None:
-        for _ in range(n):
-            jax.block_until_ready(run(params))
-
-    steps(1)
     count = sum(jnp.size(leaf) for leaf in jax.tree.leaves(params))
-    return Prepared({"2 steps": steps}, {"parameters": count, "compile_seconds": seconds.cpu})
+    return Prepared(
+        {"2 steps": repeated(run, params)}, {"parameters": count, "compile_seconds": seconds.cpu}
+    )
 
 
 WORKLOAD = Workload(
