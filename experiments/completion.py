@@ -18,6 +18,7 @@ def image_density(
     published=None,
     loss=objectives.negative_log_likelihood,
     completes=True,
+    ema_decay=None,
     evaluation_batch_size=500,
 ):
     """An exact density of images: what experiments on autoregressive models have in common.
@@ -38,6 +39,7 @@ def image_density(
         transform=transform,
         steps=steps,
         batch_size=batch_size,
+        ema_decay=ema_decay,
         validation=objectives.negative_log_likelihood,
         estimators=tuple(estimators),
         figures=figures() if completes else plain,

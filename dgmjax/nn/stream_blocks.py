@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from dgmjax.nn.causal import Pointwise
 from dgmjax.nn.conditioning import AddContext
+from dgmjax.nn.dropout import Dropout
 from dgmjax.nn.gated import gate
 from dgmjax.nn.masked_conv import RasterConv
 from dgmjax.nn.two_streams import RowConv
@@ -25,15 +26,17 @@ def concat_elu(x: Array) -> Array:
 class GatedBlock(nn.Module):
     """A layer of gated PixelCNN.
 
-    a = K * v,  v' = gate(a + V c),  h' = h + W gate(k * h + U a + V' c)
+    a = K * v,  v' = gate(a + V c),  h' = h + W d(gate(k * h + U a + V' c))
 
-    with K over k//2 + 1 rows and k columns, and k over the k//2 + 1 pixels up to the own one.
+    with K over k//2 + 1 rows and k columns, k over the k//2 + 1 pixels up to the own one, and
+    d = `nn.Dropout(dropout)`.
 
     Attributes:
       features: of h, and of v for each group of channels.
       sites: see `nn.TwoStreams`.
       kernel_size: k, odd.
       context_features: length of the context c, 0 for none.
+      dropout: rate of d, in training.
 
     Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016,
     equations 2 and 4, Figure 2.
@@ -43,8 +46,10 @@ class GatedBlock(nn.Module):
     sites: tuple[int, ...]
     kernel_size: int = 3
     context_features: int = 0
+    dropout: float = 0.0
 
     def setup(self):
+        self.noise = Dropout(self.dropout)
         half, axes = self.kernel_size // 2, len(self.sites)
         wide = self.features * (self.sites[2] if axes == 3 else 1)
         self.row_conv = RowConv(2 * wide, half + 1, (half, half))
@@ -71,15 +76,16 @@ class GatedBlock(nn.Module):
         return {"conv": self.conv, "context": self.context, "out": self.out}
 
     def sites_of(self, run: Run, h: Array, from_rows: Array, skip: Array | None) -> Array:
-        return h + run("out", gate(run("context", run("conv", h) + from_rows)))
+        return h + run("out", self.noise(gate(run("context", run("conv", h) + from_rows))))
 
 
 class GatedResidualBlock(nn.Module):
-    """A gated residual layer of PixelCNN++, without its dropout.
+    """A gated residual layer of PixelCNN++.
 
-    (a, b) = K_2 * e(K_1 * e(x) + W e(s)) + V c,  x' = x + a sigmoid(b),  e = concat_elu
+    (a, b) = K_2 * d(e(K_1 * e(x) + W e(s))) + V c,  x' = x + a sigmoid(b),  e = concat_elu
 
-    for x = v with s a shortcut's v, and for x = h with s the v of this block and a shortcut's h.
+    with d = `nn.Dropout(dropout)`; for x = v with s a shortcut's v, and for x = h with s the v of
+    this block and a shortcut's h.
     v is convolved over 2 rows and 3 columns, h over the 2x2 pixels that end with the own one.
 
     Source: Salimans, Karpathy, Chen & Kingma, "PixelCNN++", 2017, sections 2.3 to 2.5.
@@ -88,8 +94,10 @@ class GatedResidualBlock(nn.Module):
     features: int
     sites: tuple[int, ...]
     context_features: int = 0
+    dropout: float = 0.0
 
     def setup(self):
+        self.noise = Dropout(self.dropout)
         p, axes = self.features, len(self.sites)
         wide = p * (self.sites[2] if axes == 3 else 1)
         self.row_convs = [RowConv(wide, 2, (1, 1)), RowConv(2 * wide, 2, (1, 1))]
@@ -112,7 +120,7 @@ class GatedResidualBlock(nn.Module):
         inner, first = self.row_convs[0](concat_elu(v), past[0])
         if skip is not None:
             inner = inner + self.row_skip(concat_elu(skip))
-        both, second = self.row_convs[1](concat_elu(inner), past[1])
+        both, second = self.row_convs[1](self.noise(concat_elu(inner)), past[1])
         v = _gated_sum(v, both + terms)
         return v, v, [first, second]
 
@@ -123,7 +131,7 @@ class GatedResidualBlock(nn.Module):
     def sites_of(self, run: Run, h: Array, from_rows: Array, skip: Array | None) -> Array:
         aside = from_rows if skip is None else jnp.concatenate([from_rows, skip], -1)
         inner = run("first", concat_elu(h)) + run("aside", concat_elu(aside))
-        return _gated_sum(h, run("context", run("second", concat_elu(inner))))
+        return _gated_sum(h, run("context", run("second", self.noise(concat_elu(inner)))))
 
 
 def _gated_sum(x: Array, both: Array) -> Array:

@@ -230,6 +230,28 @@ def test_pixels_of_several_channels(recipe, sizes):
     np.testing.assert_array_equal(*samples)
 
 
+@pytest.mark.parametrize("recipe, sizes", VECTORS.values(), ids=VECTORS)
+def test_dropout_is_noise_in_training_only_and_looks_at_no_later_pixel(recipe, sizes):
+    shape = (3, 3, 1)
+    noisy = recipe(shape, families.Bernoulli(), features=6, dropout=0.5, **sizes).network
+    plain = recipe(shape, families.Bernoulli(), features=6, **sizes).network
+    x = normal(0, *shape)
+    variables = random_variables(plain, x, scale=0.5)
+    # The layers of a chain are numbered: a dropout without parameters leaves the others' names.
+    renamed = random_variables(noisy, x, scale=0.5)
+    leaves = jax.tree.leaves(variables)
+    variables_noisy = jax.tree.unflatten(jax.tree.structure(renamed), leaves)
+    without = jax.jit(noisy.apply)(variables_noisy, x)
+    np.testing.assert_array_equal(without, jax.jit(plain.apply)(variables, x))
+    run = jax.jit(lambda x, key: noisy.apply(variables_noisy, x, rngs={"dropout": key}))
+    draws = [run(x, jax.random.key(seed)) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert np.abs(draws[0] - draws[2]).max() > 1e-3 and np.isfinite(draws[0]).all()
+    jacobian = jax.jit(jax.jacobian(lambda x: run(x, jax.random.key(0)).ravel()))(x)
+    jacobian = np.asarray(jacobian).reshape(9, 9)
+    assert (np.triu(jacobian) == 0).all() and (jacobian != 0).any()
+
+
 def wavenet(**options):
     sizes = {"channels": 4, "skip_channels": 4, "stacks": 1, "layers": 3}
     return models.WaveNet((12,), families.Categorical(4), **sizes, **options)

@@ -10,6 +10,7 @@ from dgmjax.errors import require, require_sizes
 from dgmjax.models.autoregressive.model import AutoregressiveModel
 from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual
 from dgmjax.nn.conditioning import AddContext
+from dgmjax.nn.dropout import Dropout
 from dgmjax.nn.embeddings import scaled
 from dgmjax.nn.masked_conv import RasterConv, masked_convolution
 from dgmjax.nn.pixel_lstm import DiagonalBiLSTM as DiagonalBiLSTMLayer
@@ -30,6 +31,7 @@ def PixelCNN(
     kernel_size: int = 3,
     first_kernel: int = 7,
     head_features: int = 32,
+    dropout: float = 0.0,
     context_features: int = 0,
     site_bias: bool = False,
     activation: Activation = nn.relu,
@@ -47,6 +49,7 @@ def PixelCNN(
       blocks: residual blocks.
       kernel_size, first_kernel: of the blocks and of the first layer, odd.
       head_features: of the two 1x1 layers before the parameters.
+      dropout: rate, in training, of what the convolution of a block returns.
       context_features: length of a context that is added in each block (a one-hot class), 0 for
         none.
       site_bias: see `nn.CausalNetwork`.
@@ -59,13 +62,14 @@ def PixelCNN(
     sites, embed = _image(event_shape, family)
     require_sizes(features=features, blocks=blocks, head_features=head_features)
     act = Pointwise(activation)
+    noise = [Pointwise(Dropout(dropout))] if dropout else []
     layers: list[nn.Module] = []
     for _ in range(blocks):
         block = [act, _one_by_one(features, sites), act]
         block += [masked_convolution(features, sites, kernel_size)]
         if context_features:
             block.append(AddContext(features, context_features, 0, len(sites)))
-        block += [act, _one_by_one(2 * features, sites)]
+        block += [act, *noise, _one_by_one(2 * features, sites)]
         layers.append(Residual(Chain(tuple(block))))
     layers += _head(2, head_features, sites, activation)
     first = masked_convolution(2 * features, sites, first_kernel, "A")
@@ -83,6 +87,7 @@ def GatedPixelCNN(
     kernel_size: int = 3,
     first_kernel: int = 7,
     head_features: int = 32,
+    dropout: float = 0.0,
     context_features: int = 0,
     site_bias: bool = False,
     activation: Activation = nn.relu,
@@ -109,7 +114,10 @@ def GatedPixelCNN(
         sites,
         RowConv(_wide(features, sites), half, (half, half)),
         RasterConv(features, sites, (0, 0, 0), half, centre=False),
-        tuple(GatedBlock(features, sites, kernel_size, context_features) for _ in range(blocks)),
+        tuple(
+            GatedBlock(features, sites, kernel_size, context_features, dropout)
+            for _ in range(blocks)
+        ),
     )
     layers = _head(1, head_features, sites, activation)
     return _model(
@@ -123,6 +131,7 @@ def PixelCNNPlusPlus(
     *,
     features: int = 64,
     blocks: int = 6,
+    dropout: float = 0.0,
     context_features: int = 0,
     site_bias: bool = False,
     **options,
@@ -130,12 +139,13 @@ def PixelCNNPlusPlus(
     """Down-shifted and down-right-shifted gated residual layers with shortcuts.
 
     The blocks of the second half read those of the first. Left out of the paper's network:
-    down- and up-sampling, and dropout.
+    down- and up-sampling.
 
     Args: see `PixelCNN`.
       family: by default a mixture of 10 discretised logistics whose channels depend on those
         before, for 256 levels.
       blocks: in all, an even number (6 for each resolution in the paper).
+      dropout: rate, in training, between the two convolutions of a block (0.5 in the paper).
 
     Source: Salimans, Karpathy, Chen & Kingma, "PixelCNN++: Improving the PixelCNN with
     Discretized Logistic Mixture Likelihood and Other Modifications", 2017, section 2.
@@ -149,7 +159,9 @@ def PixelCNNPlusPlus(
         sites,
         RowConv(_wide(features, sites), 1, (1, 1)),
         RasterConv(features, sites, (1, 1, 1), 1, centre=False),
-        tuple(GatedResidualBlock(features, sites, context_features) for _ in range(blocks)),
+        tuple(
+            GatedResidualBlock(features, sites, context_features, dropout) for _ in range(blocks)
+        ),
         shortcuts=True,
     )
     layers = _head(0, features, sites, nn.elu)
