@@ -87,7 +87,10 @@ class Sequential(Distribution):
     def _conditional(self, params: Array) -> distrax.Distribution:
         return distrax.Independent(self.family(as_float(params)), len(self._event_shape) - 1)
 
-    def draw_and_log_prob(self, key: Key, sample_shape: tuple[int, ...]) -> tuple[Array, Array]:
+    def draw_steps(
+        self, key: Key, sample_shape: tuple[int, ...]
+    ) -> tuple[Array, Array, distrax.Distribution]:
+        """Paths, their log-probabilities, and `conditionals(paths)`, all in one scan."""
         batch = (*sample_shape, *self._batch_shape)
 
         def body(carry: PyTree, inputs: PyTree):
@@ -96,15 +99,19 @@ class Sequential(Distribution):
             conditional = self._conditional(params)
             noise = jax.random.fold_in(key, index)
             value, log_prob = conditional.sample_and_log_prob(seed=noise)
-            return self.steps.absorb(carry, inputs, value), (value, log_prob)
+            return self.steps.absorb(carry, inputs, value), (value, log_prob, params)
 
         start = self.steps.init_carry(batch)
         scanned = (jnp.arange(self._event_shape[0]), self.steps.inputs)
-        _, (values, log_probs) = jax.lax.scan(body, start, scanned)
-        return jnp.moveaxis(values, 0, len(batch)), log_probs.sum(0)
+        _, (values, log_probs, params) = jax.lax.scan(body, start, scanned)
+        values, params = (jnp.moveaxis(a, 0, len(batch)) for a in (values, params))
+        return values, log_probs.sum(0), self._conditional(params)
+
+    def draw_and_log_prob(self, key: Key, sample_shape: tuple[int, ...]) -> tuple[Array, Array]:
+        return self.draw_steps(key, sample_shape)[:2]
 
     def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
-        return self.draw_and_log_prob(key, sample_shape)[0]
+        return self.draw_steps(key, sample_shape)[0]
 
     def params(self, value: Array) -> Array:
         """Parameters of every step along a path, `[..., T, *site, num_params]`."""
@@ -134,16 +141,25 @@ class Sequential(Distribution):
     def log_prob(self, value: Array) -> Array:
         return self.conditionals(value).log_prob(value).sum(-1)
 
-    def kl_along(self, other: distrax.Distribution, value: Array) -> Array:
+    def kl_along(
+        self,
+        other: distrax.Distribution,
+        value: Array,
+        conditionals: distrax.Distribution | None = None,
+    ) -> Array:
         """sum_t KL(q(z_t | z_<t) || p(z_t | z_<t)) along paths `value[..., T, *site]`, in nats.
 
         Its mean over paths drawn from q is KL(q || p), by the chain rule, with less noise than
         log q(z) - log p(z).
 
+        Args:
+          conditionals: `self.conditionals(value)`, where `draw_steps` has given them already.
+
         Raises:
           NotImplementedError: no closed form, or `other` is not a distribution of steps.
         """
-        return self.conditionals(value).kl_divergence(_conditionals(other, value)).sum(-1)
+        own = self.conditionals(value) if conditionals is None else conditionals
+        return own.kl_divergence(_conditionals(other, value)).sum(-1)
 
 
 def _conditionals(distribution: distrax.Distribution, value: Array) -> distrax.Distribution:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from dgmjax.distributions.mixture import Mixture
 from dgmjax.errors import require
-from dgmjax.objectives.divergences import kl_terms
+from dgmjax.objectives.divergences import kl_of_samples
 from dgmjax.objectives.elbo import given
 from dgmjax.objectives.likelihood import original_units
 from dgmjax.objectives.mmd import Kernel, mmd
@@ -135,12 +135,9 @@ def infovae(
     model, x, mask = given(model, batch), batch["x"], batch.get("mask")
     q, p = model.posterior(x), model.prior()
     z_key, prior_key = jax.random.split(key)
-    z, log_q, shares = samples = posterior_samples(q, z_key, 1)
+    z, *_ = samples = posterior_samples(q, z_key, 1)
     log_likelihood = samples.mean(model.likelihood(z).log_prob(x)) + original_units(batch)
-    if shares is None:
-        (kl,) = kl_terms(q, p, z, log_q=log_q).values()
-    else:
-        kl = samples.mean(log_q - p.log_prob(z))
+    kl = sum(kl_of_samples(q, p, samples).values(), jnp.zeros(()))
     apart = aggregate_divergence(
         q,
         p,
@@ -148,7 +145,7 @@ def infovae(
         prior_key,
         divergence,
         mask,
-        weights=None if shares is None else shares.ravel(),
+        weights=None if samples.weight is None else samples.weight.ravel(),
         kernel=kernel,
         bandwidth=bandwidth,
     )

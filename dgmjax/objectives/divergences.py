@@ -8,12 +8,20 @@ import jax.numpy as jnp
 
 from dgmjax.distributions.ancestral import Ancestral
 from dgmjax.errors import require
+from dgmjax.objectives.posterior_samples import PosteriorSamples
 from dgmjax.types import Array
 
 KL = Literal["auto", "analytic", "sampled"]
 
 
-def kl_divergence(q, p, z: Array, kl: KL = "auto", log_q: Array | None = None) -> Array:
+def kl_divergence(
+    q,
+    p,
+    z: Array,
+    kl: KL = "auto",
+    log_q: Array | None = None,
+    conditionals: distrax.Distribution | None = None,
+) -> Array:
     """KL(q || p) in nats: analytic where a closed form is known, else log q(z) - log p(z) at `z`.
 
     Args:
@@ -23,16 +31,23 @@ def kl_divergence(q, p, z: Array, kl: KL = "auto", log_q: Array | None = None) -
         and would otherwise have to be inverted.
       kl: "analytic" raises where no closed form is known; "auto" falls back to samples. A
         sequence of steps (`distributions.Sequential`) has one for each step, along the paths z.
+      conditionals: of those steps, where they are known already.
     """
     _check_events(q, p)
-    if kl == "sampled" or not (analytic := _analytic(q, p, kl, z)):
+    if kl == "sampled" or not (analytic := _analytic(q, p, kl, z, conditionals)):
         log_q = q.log_prob(z) if log_q is None else log_q
         return (log_q - p.log_prob(z)).mean(0)
     return analytic[0]
 
 
 def kl_terms(
-    q, p, z: Any, kl: KL = "auto", log_q: Array | None = None, dimensions: bool = False
+    q,
+    p,
+    z: Any,
+    kl: KL = "auto",
+    log_q: Array | None = None,
+    dimensions: bool = False,
+    conditionals: distrax.Distribution | None = None,
 ) -> dict[str, Array]:
     """The KL divergence by named latent, `[*batch]` each; their sum is the whole.
 
@@ -42,6 +57,7 @@ def kl_terms(
     term that is a divergence by itself, and count as one, "z".
 
     Args:
+      q, p, z, kl, log_q, conditionals: see `kl_divergence`.
       dimensions: keep the dimensions apart, `[*batch, *event]`.
 
     Raises:
@@ -53,8 +69,23 @@ def kl_terms(
             for name in q.names
         }
     if not dimensions:
-        return {"z": kl_divergence(q, p, z, kl, log_q)}
+        return {"z": kl_divergence(q, p, z, kl, log_q, conditionals)}
     return {"z": _by_dimension(q, p, z, kl)}
+
+
+def kl_of_samples(
+    q, p, samples: PosteriorSamples, kl: KL = "auto", dimensions: bool = False
+) -> dict[str, Array]:
+    """`kl_terms` at samples of q; those of a mixture are weighted, and its KL is sampled.
+
+    Raises:
+      DgmjaxError: `dimensions`, or kl="analytic", of a mixture.
+    """
+    if samples.weight is None:
+        return kl_terms(q, p, samples.z, kl, samples.log_q, dimensions, samples.conditionals)
+    require(not dimensions, "free_bits_per", "must be 'latent' or 'total' for a mixture", "it is")
+    require(kl != "analytic", "kl", "must be 'auto' or 'sampled' for a mixture", repr(kl))
+    return {"z": samples.mean(samples.log_q - p.log_prob(samples.z))}
 
 
 def _one(q, p, z: Array, kl: KL, dimensions: bool) -> Array:
@@ -80,12 +111,12 @@ def _by_dimension(q, p, z: Array, kl: KL) -> Array:
     return analytic[0]
 
 
-def _analytic(q, p, kl: KL, z: Array | None = None) -> tuple[Array] | tuple[()]:
+def _analytic(q, p, kl: KL, z: Array | None = None, conditionals=None) -> tuple[Array] | tuple[()]:
     """The closed form (of steps along the paths z, averaged), or nothing where there is none."""
     require(kl in ("auto", "analytic", "sampled"), "kl", "must be auto, analytic or sampled", kl)
     try:
         if z is not None and hasattr(q, "kl_along"):
-            return (q.kl_along(p, z).mean(0),)
+            return (q.kl_along(p, z, conditionals).mean(0),)
         return (q.kl_divergence(p),)
     except NotImplementedError:
         require(

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require
-from dgmjax.objectives.divergences import KL, kl_divergence, kl_terms, masked_batch_mean
+from dgmjax.objectives.divergences import KL, kl_divergence, kl_of_samples, masked_batch_mean
 from dgmjax.objectives.likelihood import original_units
 from dgmjax.objectives.posterior_samples import posterior_samples
 from dgmjax.objectives.schedules import Scheduled, scheduled
@@ -68,21 +68,15 @@ def elbo(
     require(free_bits_per in groups, "free_bits_per", f"must be one of {groups}", free_bits_per)
     model = given(model, batch)
     q, p = model.posterior(batch["x"]), model.prior()
-    z, log_q, weight = samples = posterior_samples(q, key, num_samples)
+    samples = posterior_samples(q, key, num_samples)
     # One sample loses its axis: networks over [1, B] cost more to differentiate than over [B].
-    one = num_samples == 1 and weight is None
-    latent = jax.tree.map(lambda leaf: leaf[0], z) if one else z
+    one = num_samples == 1 and samples.weight is None
+    latent = jax.tree.map(lambda leaf: leaf[0], samples.z) if one else samples.z
     log_likelihood = model.likelihood(latent).log_prob(batch["x"])
     log_likelihood = log_likelihood if one else samples.mean(log_likelihood)
     log_likelihood = log_likelihood + original_units(batch)
     apart = free_bits > 0 and free_bits_per == "dimension"
-    if weight is None:
-        terms = kl_terms(q, p, z, kl, log_q, dimensions=apart)
-    else:
-        require(
-            not apart, "free_bits_per", "must be 'latent' or 'total' for a mixture", free_bits_per
-        )
-        terms = {"z": samples.mean(log_q - p.log_prob(z))}
+    terms = kl_of_samples(q, p, samples, kl, dimensions=apart)
     summed = {name: _sum_dimensions(term) if apart else term for name, term in terms.items()}
     divergence = sum(summed.values(), jnp.zeros(()))
     metrics = {

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require
-from dgmjax.objectives.divergences import KL, kl_terms
+from dgmjax.objectives.divergences import KL, kl_of_samples
 from dgmjax.objectives.posterior_samples import posterior_samples
 from dgmjax.objectives.schedules import Scheduled, scheduled
 from dgmjax.types import Array, Batch, Key, Metrics
@@ -97,7 +97,5 @@ def _terms(seen, explained, key: Key, kl: KL) -> tuple[dict[str, Array], Array]:
     terms = {
         name: samples.mean(term) for name, term in explained.log_likelihoods(samples.z).items()
     }
-    if samples.weight is not None:
-        return terms, samples.mean(samples.log_q - p.log_prob(samples.z))
-    divergences = kl_terms(q, p, samples.z, kl, samples.log_q).values()
+    divergences = kl_of_samples(q, p, samples, kl).values()
     return terms, sum(divergences, jnp.zeros(()))

@@ -2,10 +2,12 @@
 
 from typing import Any, NamedTuple
 
+import distrax
 import jax
 import jax.numpy as jnp
 
 from dgmjax.distributions.mixture import Mixture
+from dgmjax.distributions.sequential import Sequential
 from dgmjax.types import Array, Key, PyTree
 
 
@@ -16,11 +18,14 @@ class PosteriorSamples(NamedTuple):
       z: `[K, B, *event]` each leaf.
       log_q: `[K, B]`, in nats.
       weight: `[K, B]`, of mean 1 over K; None where all are 1.
+      conditionals: q(z_t | z_<t, x) of every step along z, where q is `distributions.Sequential`;
+        drawing has computed them.
     """
 
     z: PyTree
     log_q: Array
-    weight: Array | None
+    weight: Array | None = None
+    conditionals: distrax.Distribution | None = None
 
     def mean(self, values: Array) -> Array:
         """E_q of values `[K, B]`, `[B]`."""
@@ -40,9 +45,11 @@ def posterior_samples(q: Any, key: Key, num_samples: int) -> PosteriorSamples:
     Source: Morningstar et al., "Automatic Differentiation Variational Inference with Mixture
     Families", 2021, equations 6 and 8.
     """
+    if isinstance(q, Sequential):
+        z, log_q, conditionals = q.draw_steps(key, (num_samples,))
+        return PosteriorSamples(z, log_q, conditionals=conditionals)
     if not isinstance(q, Mixture):
-        z, log_q = q.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
-        return PosteriorSamples(z, log_q, None)
+        return PosteriorSamples(*q.sample_and_log_prob(seed=key, sample_shape=(num_samples,)))
     z = q.components.sample(seed=key, sample_shape=(num_samples,))  # [K, B, C, *event]
     batch = z.ndim - len(q.event_shape) - 1
     z = jnp.moveaxis(z, batch, 1).reshape(-1, *z.shape[1:batch], *q.event_shape)

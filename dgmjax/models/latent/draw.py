@@ -108,9 +108,9 @@ class DRAW(LatentVariableModel):
 
     Prior: N(0, I) over `[T, latent]`. Posterior: z_t given a reading of x and of the error
     x - sigmoid(canvas_{t-1}), and the decoder's state; a `Sequential`, whose KL divergence is in
-    closed form along the path (`objectives.elbo`, one more pass over the steps than `kl="sampled"`
-    takes). Likelihood: Bernoulli pixels with the last canvas as logits. With a `window`, reading
-    and writing go through a grid of Gaussian filters that the decoder moves.
+    closed form along the path (`objectives.elbo`). Likelihood: Bernoulli pixels with the last
+    canvas as logits. With a `window`, reading and writing go through a grid of Gaussian filters
+    that the decoder moves.
 
     Attributes:
       event_shape: `(height, width, channels)` of binary images.
