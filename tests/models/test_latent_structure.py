@@ -15,6 +15,7 @@ from dgmjax.errors import DgmjaxError
 from dgmjax.models.latent.multimodal import Modality
 from dgmjax.nn.gaussian_window import Window, gaussian_filters
 from dgmjax.nn.mlp import MLP
+from dgmjax.objectives.elbo import given
 
 KEY = jax.random.key(0)
 GENERATOR = np.random.default_rng(0)
@@ -269,6 +270,30 @@ def test_draw_has_its_divergence_along_the_path():
     difference, log_q, again = map(np.asarray, three(variables_of("draw")))
     np.testing.assert_allclose(log_q, again, rtol=1e-4, atol=1e-4)
     assert (np.abs(difference.mean(0)) < 5 * difference.std(0) / np.sqrt(1000)).all()
+
+
+@pytest.mark.parametrize("name", ["draw", "vrnn"])
+def test_the_bound_of_steps_draws_them_once(name):
+    """The steps' distributions that come with a draw are those along its path; no scan is run
+    again for the posterior."""
+    model, batch = MODELS[name][0], MODELS[name][1]
+    variables = variables_of(name)
+
+    @jax.jit
+    def both(variables):
+        bound = given(model.bind(variables), batch)
+        q, p = bound.posterior(batch["x"]), bound.prior()
+        z, _, conditionals = q.draw_steps(KEY, (3,))
+        return q.kl_along(p, z), q.kl_along(p, z, conditionals)
+
+    again, drawn = both(variables)
+    np.testing.assert_allclose(again, drawn, rtol=1e-4, atol=1e-4)
+
+    def scans(kl):
+        bound = lambda v: model.apply(v, batch, KEY, kl=kl, method=objectives.elbo)[0]
+        return str(jax.make_jaxpr(bound)(variables)).count("scan[")
+
+    assert scans("analytic") <= scans("sampled")
 
 
 # VRNN

@@ -357,6 +357,7 @@ def test_linear_vae_has_the_evidence_of_probabilistic_pca():
         (lambda: objectives.iwae(Scalar(), BATCH, KEY, gradient="none"), "gradient"),
         (lambda: objectives.iwae(Scalar(), BATCH, KEY, elbo_weight=2.0), "elbo_weight"),
         (lambda: objectives.elbo(Scalar(), BATCH, KEY, free_bits=-1.0), "free_bits"),
+        (lambda: objectives.elbo(Bimodal(jnp.zeros(2)), BATCH, KEY, kl="analytic"), "kl"),
         (lambda: objectives.elbo(Scalar(), BATCH, KEY, free_bits_per="row"), "free_bits_per"),
         (lambda: objectives.infovae(Scalar(), BATCH, KEY, divergence="tv"), "divergence"),
         (lambda: objectives.wae(Scalar(), BATCH, KEY, kernel="linear"), "kernel"),
