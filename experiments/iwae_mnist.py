@@ -40,7 +40,7 @@ def iwae_mnist(
     Args:
       num_samples: k, importance samples of the training bound, at least 1.
       binarisation: anew at each step, all 60,000 training images; or once and for all, 50,000,
-        the best of 20 evaluations chosen by the ELBO of the validation split.
+        the best of 20 evaluations chosen by the bound of k samples on the validation split.
       gradient: of the posterior, see `objectives.iwae`.
       latent: dimensions of z.
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
@@ -63,10 +63,11 @@ def iwae_mnist(
         value and training.Published(value, row)
         for value in PUBLISHED[binarisation].get(num_samples, (None, None))
     )
+    loss = partial(objectives.iwae, num_samples=num_samples, gradient=gradient)
     return common.latent_experiment(
         model=f"IWAE k={num_samples} {'-'.join(map(str, (*hidden, latent)))}",
         module=models.dense_vae(dataset.event_shape, latent, hidden),
-        loss=partial(objectives.iwae, num_samples=num_samples, gradient=gradient),
+        loss=loss,
         dataset=dataset,
         transform=transform,
         epochs=epochs,
@@ -74,6 +75,6 @@ def iwae_mnist(
         learning_rate=learning_rate,
         schedule=schedule,
         eps=1e-4,
-        validation=objectives.elbo if static else None,
+        validation=loss if static else None,
         estimators=common.latent_estimators(bound, units, samples=50 if tiny else 5000),
     )
