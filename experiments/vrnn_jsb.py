@@ -3,9 +3,9 @@
     dgmjax train vrnn_jsb --data-dir DATA
     dgmjax train vrnn_jsb --music Nottingham --bound iwae --num-samples 4 --data-dir DATA
 
-It has run in miniature only (`--tiny`). No published number is printed: those of the literature
-differ in how they bound and average. What a model must beat is the entropy of independent notes,
-measured on the same frames.
+`--epochs 60` took two minutes on one CPU core that others shared: 8.66 nats per frame (8.63 with
+100 paths) against 11.06 of independent notes, which is what a model must beat. No published number
+is printed: those of the literature differ in how they bound and average.
 Sources: Chung, Kastner, Dinh, Goel, Courville & Bengio, "A Recurrent Latent Variable Model for
 Sequential Data", 2015; Boulanger-Lewandowski, Bengio & Vincent, "Modeling Temporal Dependencies in
 High-Dimensional Sequences", 2012 (data).
