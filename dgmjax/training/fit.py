@@ -95,7 +95,7 @@ def fit(
       replay_every: run one step in so many twice and compare the bits (`training.replay`).
       start: from the learner's initial parameters to those that training begins with (a pretrained
         encoder, clusters fitted to codes); not called where a run is resumed. Its time counts as
-        training. Every process calls it, and must get the same.
+        training. Every process calls it, and must get the same, which is checked.
       run: folder for metrics and checkpoints; nothing is written where None.
       background_saves: training goes on while a checkpoint is written, which pays where that takes
         long; a kill then costs at most two intervals of checkpoints.

@@ -15,7 +15,7 @@ from dgmjax.training import distributed
 from dgmjax.training.interrupt import Interruption
 from dgmjax.training.learner import Learner, State
 from dgmjax.training.progress import Progress
-from dgmjax.training.replay import Replay
+from dgmjax.training.replay import Replay, fingerprint
 from dgmjax.training.steps import (
     ResidentSteps,
     StreamedSteps,
@@ -137,7 +137,12 @@ class Loop:
             state = new_state(init_key, batch, data_key)
             if self.begin is not None:
                 begun = time.perf_counter()
-                state = self.begin(state)
+                with distributed.alone():  # each process by itself, from the same numbers
+                    state = self.begin(state)
+                # One that began elsewhere would train on with other numbers, and nobody would know.
+                bits = int(fingerprint(state.params).sum()) % 2**31
+                remedy = "Draw from the seed of the run, and from nothing else."
+                distributed.require_same("start", bits, remedy)
                 self.host.seconds += time.perf_counter() - begun
                 started += self.host.seconds
             self.tree = {"state": distributed.global_copy(state, self.shardings)}

@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dgmjax.errors import require
+from dgmjax.training import distributed
 from dgmjax.types import PyTree
 
 AXES = ("data", "fsdp")
@@ -58,8 +59,10 @@ def make_mesh(data: int | None = None, fsdp: int = 1, devices: list | None = Non
 
 
 def default_mesh() -> Mesh:
-    """One device, or all devices of several processes."""
-    return make_mesh(1 if jax.process_count() == 1 else None)
+    """One device, or all of several processes; in a process that is `alone`, one of its own."""
+    if distributed.part()[1] == 1:
+        return make_mesh(1, devices=jax.local_devices())
+    return make_mesh()
 
 
 def parse_mesh(text: str) -> dict[str, int]:

@@ -170,33 +170,43 @@ def test_settings_that_do_not_fit(settings, words, monkeypatch):
         distributed.initialise("host:1")
 
 
+def trained(experiment, folder, processes, devices, *options):
+    """Runs `dgmjax train EXPERIMENT --tiny --deterministic` on so many devices in all."""
+    command = [sys.executable, str(LAUNCHER), "-n", str(processes)]
+    command += ["--devices", str(devices // processes), "--", sys.executable, "-m", "dgmjax"]
+    command += ["train", experiment, "--tiny", "--deterministic", "--run-dir", str(folder)]
+    command += ["--mesh", f"data={devices}", *options]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("DGMJAX_")}
+    done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("] report  ") == 1, "process 0 alone writes the report"
+    records = json.loads((folder / "results.json").read_text())
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    rate = "examples_per_second"
+    return (
+        {record["metric"]: record["value"] for record in records},
+        [{k: v for k, v in line.items() if k != rate} for line in lines],
+        parameters(folder),
+    )
+
+
 @pytest.mark.fault
 def test_the_train_command_is_the_same_on_one_two_and_four_processes(tmp_path, capsys):
     """Deterministic runs of 4 devices in all: equal results, and equal files of the checkpoint."""
-    results = {}
-    for processes in (1, 2, 4):
-        folder = tmp_path / str(processes)
-        command = [sys.executable, str(LAUNCHER), "-n", str(processes)]
-        command += ["--devices", str(4 // processes), "--", sys.executable, "-m", "dgmjax", "train"]
-        command += ["vae_digits", "--tiny", "--deterministic", "--run-dir", str(folder)]
-        command += ["--mesh", "data=4"]
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("DGMJAX_")}
-        done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.count("] report  ") == 1, "process 0 alone writes the report"
-        records = json.loads((folder / "results.json").read_text())
-        lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-        rate = "examples_per_second"
-        results[processes] = (
-            {record["metric"]: record["value"] for record in records},
-            [{k: v for k, v in line.items() if k != rate} for line in lines],
-            parameters(folder),
-        )
+    results = {n: trained("vae_digits", tmp_path / str(n), n, 4) for n in (1, 2, 4)}
     with capsys.disabled():
         print(
             f"\nSHA-256 of the state by processes: { ({n: r[2][:12] for n, r in results.items()}) }"
         )
     assert results[1] == results[2] == results[4]
+
+
+@pytest.mark.fault
+def test_two_processes_begin_with_the_same_pretraining(tmp_path):
+    """Pretraining and clusters fitted to codes, in each process for itself, give the same bits."""
+    run = ("--batch-size", "64")
+    results = [trained("vae_clusters_mnist", tmp_path / str(n), n, 2, *run) for n in (1, 2)]
+    assert results[0] == results[1]
 
 
 def parameters(folder):
