@@ -14,6 +14,7 @@ Sources: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Netwo
 from typing import Literal
 
 from dgmjax import models, training
+from dgmjax.errors import require
 from experiments import common, completion
 
 Network = Literal["pixelcnn", "gated", "row_lstm", "diagonal_bilstm"]
@@ -31,6 +32,12 @@ def network_model(
     """The network named; `convolutions` are `kernel_size` and `dropout` of those that have any."""
     sizes = {"features": features, "head_features": head, "first_kernel": first}
     if network in ("row_lstm", "diagonal_bilstm"):
+        require(
+            convolutions["dropout"] == 0.0,
+            "dropout",
+            f"must be 0 in {network}",
+            convolutions["dropout"],
+        )
         recipe = models.RowLSTM if network == "row_lstm" else models.DiagonalBiLSTM
         return recipe(event_shape, layers=blocks, **sizes)
     recipe = models.GatedPixelCNN if network == "gated" else models.PixelCNN

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require
-from dgmjax.nn.causal import Chain, Pointwise, Residual
+from dgmjax.nn.causal import Chain, Pointwise, Residual, dropout_layers
 from dgmjax.nn.dense import Dense
-from dgmjax.nn.dropout import Dropout
 from dgmjax.types import Array, PyTree
 
 
@@ -100,7 +99,7 @@ def transformer_block(
 
     "On Layer Normalization in the Transformer Architecture" (Xiong et al., 2020), Figure 1b.
     """
-    noise = (Pointwise(Dropout(dropout)),) if dropout else ()
+    noise = dropout_layers(dropout)
     attention = (Pointwise(nn.LayerNorm()), CausalAttention(features, heads, length))
     wide, narrow = Dense(widening * features), Dense(features)
     mlp = (Pointwise(nn.LayerNorm()), Pointwise(wide), Pointwise(nn.gelu), Pointwise(narrow))

@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dgmjax.errors import require
+from dgmjax.nn.dropout import Dropout, require_rate
 from dgmjax.nn.embeddings import Real
 from dgmjax.types import Array, PyTree
 
@@ -54,6 +55,12 @@ class Pointwise(nn.Module):
 
     def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
         return carry, self(h)
+
+
+def dropout_layers(dropout: float) -> tuple[Pointwise, ...]:
+    """A causal layer of `nn.Dropout`, or none where the rate is 0."""
+    require_rate("dropout", dropout)
+    return (Pointwise(Dropout(dropout)),) if dropout else ()
 
 
 class Compound(nn.Module):

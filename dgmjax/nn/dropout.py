@@ -8,6 +8,11 @@ from dgmjax.errors import require
 from dgmjax.types import Array
 
 
+def require_rate(argument: str, value: float) -> None:
+    """Raises `DgmjaxError` unless `value` is a rate of dropout, in [0, 1)."""
+    require(0.0 <= value < 1.0, argument, "must be in [0, 1)", value)
+
+
 class Dropout(nn.Module):
     """h m / (1 - rate) with m ~ Bernoulli(1 - rate) for each number, in training; else h.
 
@@ -27,7 +32,7 @@ class Dropout(nn.Module):
     rate: float
 
     def __call__(self, h: Array) -> Array:
-        require(0.0 <= self.rate < 1.0, "rate", "must be in [0, 1)", self.rate)
+        require_rate("rate", self.rate)
         if self.rate == 0.0 or not self.has_rng("dropout"):
             return h
         kept = jax.random.bernoulli(self.make_rng("dropout"), 1.0 - self.rate, h.shape)

@@ -380,6 +380,7 @@ BAD = {
     ),
     "blocks": image_of(models.PixelCNNPlusPlus, (4, 4, 1), families.Bernoulli(), blocks=3),
     "kernel_size": image_of(models.PixelCNN, (4, 4, 1), kernel_size=4),
+    "dropout": image_of(models.GatedPixelCNN, (4, 4, 1), dropout=1.0),
     "first_kernel": image_of(models.GatedPixelCNN, (4, 4, 1), first_kernel=4),
     "kind": lambda: masked_convolution(2, (3, 3), 3, "C"),
     "stacks": image_of(models.WaveNet, (8,), stacks=0),

@@ -8,9 +8,9 @@ import flax.linen as nn
 from dgmjax.distributions.families import Bernoulli, DiscretisedLogisticMixture, Family
 from dgmjax.errors import require, require_sizes
 from dgmjax.models.autoregressive.model import AutoregressiveModel
-from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual
+from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual, dropout_layers
 from dgmjax.nn.conditioning import AddContext
-from dgmjax.nn.dropout import Dropout
+from dgmjax.nn.dropout import require_rate
 from dgmjax.nn.embeddings import scaled
 from dgmjax.nn.masked_conv import RasterConv, masked_convolution
 from dgmjax.nn.pixel_lstm import DiagonalBiLSTM as DiagonalBiLSTMLayer
@@ -62,7 +62,7 @@ def PixelCNN(
     sites, embed = _image(event_shape, family)
     require_sizes(features=features, blocks=blocks, head_features=head_features)
     act = Pointwise(activation)
-    noise = [Pointwise(Dropout(dropout))] if dropout else []
+    noise = dropout_layers(dropout)
     layers: list[nn.Module] = []
     for _ in range(blocks):
         block = [act, _one_by_one(features, sites), act]
@@ -103,6 +103,7 @@ def GatedPixelCNN(
     """
     sites, embed = _image(event_shape, family)
     require_sizes(features=features, blocks=blocks, head_features=head_features)
+    require_rate("dropout", dropout)
     half = first_kernel // 2
     require(
         first_kernel % 2 == kernel_size % 2 == 1 and half >= 1,
@@ -154,6 +155,7 @@ def PixelCNNPlusPlus(
         family = DiscretisedLogisticMixture(10, channels=event_shape[-1])
     sites, embed = _image(event_shape, family)
     require_sizes(features=features, blocks=blocks)
+    require_rate("dropout", dropout)
     require(blocks % 2 == 0, "blocks", "must be even", blocks)
     first = TwoStreams(
         sites,

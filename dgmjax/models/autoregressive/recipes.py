@@ -12,10 +12,9 @@ from dgmjax.errors import require, require_sizes
 from dgmjax.models.autoregressive.made import MADE
 from dgmjax.models.autoregressive.model import AutoregressiveModel
 from dgmjax.nn.attention import Positions, transformer_block
-from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual
+from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual, dropout_layers
 from dgmjax.nn.causal_conv import CausalConv
 from dgmjax.nn.conditioning import AddContext
-from dgmjax.nn.dropout import Dropout
 from dgmjax.nn.embeddings import Table, scaled
 from dgmjax.nn.gated import WaveNetStack
 from dgmjax.nn.nade import NADENetwork
@@ -124,7 +123,7 @@ def RecurrentModel(
     """
     embedding = features if embedding is None else embedding
     require_sizes(features=features, layers=layers, embedding=embedding)
-    noise: list[nn.Module] = [Pointwise(Dropout(dropout))] if dropout else []
+    noise = dropout_layers(dropout)
     parts: list[nn.Module] = [*noise, Recurrent(features, cell)]
     for _ in range(layers - 1):
         layer = Recurrent(features, cell)
@@ -174,7 +173,7 @@ def Transformer(
     """
     require_sizes(features=features, layers=layers, heads=heads)
     length = math.prod(event_shape[: len(event_shape) - family.event_ndims])
-    noise: list[nn.Module] = [Pointwise(Dropout(dropout))] if dropout else []
+    noise = dropout_layers(dropout)
     parts: list[nn.Module] = [Positions(length, features), *noise]
     parts += [transformer_block(features, heads, length, dropout=dropout) for _ in range(layers)]
     parts.append(Pointwise(nn.LayerNorm()))
