@@ -24,13 +24,13 @@ def log_prob_of_each(components: distrax.Distribution, value: Array) -> Array:
       value: z, `[..., *event_shape]`.
     """
     ndims = len(components.event_shape)
-    if isinstance(components, distrax.Independent) and ndims == 1:
+    shape = (*components.batch_shape, *components.event_shape)
+    if isinstance(components, distrax.Independent) and ndims == 1 and len(shape) == 2:
         normal = components.distribution
-        pairs = value.size * components.batch_shape[-1]
-        if isinstance(normal, distrax.Normal) and normal.loc.ndim == 2 and pairs <= LARGEST:
-            loc, scale = normal.loc, jnp.broadcast_to(normal.scale, normal.loc.shape)
+        if isinstance(normal, distrax.Normal) and value.size * shape[0] <= LARGEST:
+            loc, scale = (jnp.broadcast_to(a, shape) for a in (normal.loc, normal.scale))
             each = _normals(value.reshape(-1, value.shape[-1]), loc, scale)
-            return each.reshape(*value.shape[:-1], len(loc))
+            return each.reshape(*value.shape[:-1], shape[0])
     return components.log_prob(jnp.expand_dims(value, -1 - ndims))
 
 

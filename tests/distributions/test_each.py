@@ -56,6 +56,11 @@ def test_components_of_other_kinds_take_the_plain_way():
     z = np.float32(Z[0])
     expected = np.broadcast_to(truth(Z[0], 0.0 * LOC, 0.0 * LOG_SCALE), (3, 5))
     np.testing.assert_allclose(log_prob_of_each(normals, z), expected, rtol=1e-5)
+    shared = distrax.Independent(
+        distrax.Normal(np.float32(LOC[:1]), np.float32(np.exp(LOG_SCALE))), 1
+    )
+    expected = truth(Z, LOC[:1] + 0.0 * LOG_SCALE, LOG_SCALE)
+    np.testing.assert_allclose(log_prob_of_each(shared, np.float32(Z)), expected, rtol=1e-5)
     scalars = distrax.Normal(jnp.array([0.0, 1.0]), 2.0)
     found = log_prob_of_each(scalars, jnp.array([0.5]))
     np.testing.assert_allclose(found, [stats.norm.logpdf(0.5, [0.0, 1.0], 2.0)], rtol=1e-5)
