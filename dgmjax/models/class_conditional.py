@@ -1,5 +1,7 @@
 """A density that is conditioned on a class, and the marginal over uniform classes."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -45,11 +47,19 @@ class ClassConditional(DensityModel):
         return jnp.moveaxis(each, 0, -1) - jnp.log(self.num_classes)
 
     def sample(
-        self, key: Key, sample_shape: tuple[int, ...] = (), context: Array | None = None
+        self,
+        key: Key,
+        sample_shape: tuple[int, ...] = (),
+        context: Array | None = None,
+        **options: Any,
     ) -> Array:
-        """Samples given one-hot classes, else of classes drawn uniformly."""
+        """Samples given one-hot classes, else of classes drawn uniformly.
+
+        Args:
+          **options: of the density's `sample`, such as the temperature of an autoregressive model.
+        """
         if context is not None:
-            return self.density.sample(key, sample_shape, context)
+            return self.density.sample(key, sample_shape, context, **options)
         label_key, key = jax.random.split(key)
         label = jax.random.randint(label_key, sample_shape, 0, self.num_classes)
-        return self.density.sample(key, (), self.context(label))
+        return self.density.sample(key, (), self.context(label), **options)

@@ -156,6 +156,22 @@ def test_padding_does_not_count():
     np.testing.assert_allclose(-whole[1], found[1], rtol=1e-5)
 
 
+def test_a_cold_class_draws_its_most_probable_path():
+    module, variables, _ = conditional()
+    cold = {"temperature": 1e-6}
+    draw = jax.jit(lambda v, k, c: module.apply(v, k, (), c, **cold, method="sample"))
+    drawn = np.stack([draw(variables, jax.random.key(seed), jnp.eye(2)) for seed in (0, 1)])
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    log_prob = jax.jit(lambda v, x, c: module.apply(v, x, c, method="log_prob"))
+    for label, path in enumerate(drawn[0]):
+        for site in range(6):  # changing one site lowers p(x_<= site), summed over what follows
+            endings = np.indices((3,) * (6 - site)).reshape(6 - site, -1).T
+            start = np.broadcast_to(path[:site], (len(endings), site))
+            joint = log_prob(variables, jnp.asarray(np.hstack([start, endings])), jnp.eye(2)[label])
+            mass = np.bincount(endings[:, 0], np.exp(np.asarray(joint, np.float64)))
+            assert mass.argmax() == path[site]
+
+
 def test_the_mixture_over_classes_is_a_density():
     module, variables, batch = conditional()
     x = jnp.asarray(np.stack(np.unravel_index(np.arange(3**6), (3,) * 6), 1))
