@@ -60,8 +60,8 @@ class Recurrent(nn.Module):
         if not self.lstm:
             self.bias = self.param("bias", nn.initializers.zeros, (self.features,))
 
-    def _update(self, state: tuple[Array, ...], inputs: Array) -> tuple[Array, ...]:
-        """The next state, hidden units first, given W x + b."""
+    def update(self, state: tuple[Array, ...], inputs: Array) -> tuple[Array, ...]:
+        """The next state, hidden units first, given W x + b (`self.inputs(x)`)."""
         total = state[0] @ self.kernel
         if self.lstm:
             return lstm_update(inputs + total, state[1])
@@ -77,7 +77,7 @@ class Recurrent(nn.Module):
         inputs = self.inputs(h.reshape(num, *h.shape[-2:]).swapaxes(0, 1))
 
         def body(state: tuple[Array, ...], inputs: Array) -> tuple[tuple[Array, ...], Array]:
-            state = self._update(state, inputs)
+            state = self.update(state, inputs)
             return state, state[0]
 
         _, out = jax.lax.scan(body, self.init_carry((num,)), inputs)
@@ -88,5 +88,5 @@ class Recurrent(nn.Module):
         return (zeros, zeros) if self.lstm else (zeros,)
 
     def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Any]:
-        carry = self._update(carry, self.inputs(h))
+        carry = self.update(carry, self.inputs(h))
         return carry, carry[0]

@@ -46,6 +46,7 @@ class DrawCell(nn.Module):
         self.canvas = self.param("canvas", nn.initializers.zeros, (math.prod(self.event_shape),))
         if self.window is None:
             self.write_head = Dense(math.prod(self.event_shape))
+            self.image = Dense(4 * self.hidden, use_bias=False)
             return
         reads, writes = self.window
         self.read_window = WindowHead(reads, height, width)
@@ -60,10 +61,18 @@ class DrawCell(nn.Module):
             "canvas": jnp.broadcast_to(self.canvas, (*batch_shape, *self.canvas.shape)),
         }
 
+    def seen(self, x: Array) -> PyTree:
+        """What every step sees of images `[*batch, pixels]`.
+
+        Without attention the encoder reads all of x in every step: its share of the gates is
+        one matrix product for all steps.
+        """
+        return {"x": x, "gates": self.image(x) if self.window is None else 0.0}
+
     def _read(self, x: Array, error: Array, h: Array) -> Array:
-        """What the encoder sees of the image and of what is wrong on the canvas, `[..., R]`."""
+        """What the encoder sees step by step of the image and of what is wrong on the canvas."""
         if self.window is None:
-            return join(x, error)
+            return error
         window = self.read_window(h)
         patches = [
             window.read(image.reshape(*image.shape[:-1], *self.event_shape)) for image in (x, error)
@@ -79,17 +88,17 @@ class DrawCell(nn.Module):
         patch = drawn.reshape(*drawn.shape[:-1], size, size, self.event_shape[-1])
         return self.write_window(h).write(patch).reshape(*drawn.shape[:-1], -1)
 
-    def emit(self, carry: PyTree, x: Array, inputs: None) -> tuple[PyTree, Array]:
-        """Parameters of q(z_t | x, z_<t) `[..., latent, 2]`; `x[*batch, pixels]`."""
+    def emit(self, carry: PyTree, seen: PyTree, inputs: None) -> tuple[PyTree, Array]:
+        """Parameters of q(z_t | x, z_<t) `[..., latent, 2]`; see `seen` for what is seen of x."""
         h = carry["decoder"][0]
-        error = x - jax.nn.sigmoid(carry["canvas"])
-        glimpse = join(self._read(x, error, h), h)
-        state, features = self.encoder.step(carry["encoder"], glimpse, jnp.int32(0))
-        params = self.posterior_head(features)
+        error = seen["x"] - jax.nn.sigmoid(carry["canvas"])
+        gates = self.encoder.inputs(join(self._read(seen["x"], error, h), h)) + seen["gates"]
+        state = self.encoder.update(carry["encoder"], gates)
+        params = self.posterior_head(state[0])
         shaped = params.reshape(*params.shape[:-1], self.latent, 2)
         return {**carry, "encoder": state}, shaped
 
-    def absorb(self, carry: PyTree, x: Array | None, inputs: None, value: Array) -> PyTree:
+    def absorb(self, carry: PyTree, seen: PyTree, inputs: None, value: Array) -> PyTree:
         """The state after z_t, with a new canvas."""
         state, h = self.decoder.step(carry["decoder"], value, jnp.int32(0))
         return {**carry, "decoder": state, "canvas": carry["canvas"] + self._write(h)}
@@ -99,8 +108,9 @@ class DrawCell(nn.Module):
         if x.size and x.ndim > 1:
             flat = x.reshape(-1, x.shape[-1])
             self.put_variable("params", "canvas", Bernoulli().marginal(flat)[..., 0])
-        carry, params = self.emit(self.init_carry(x.shape[:-1]), x, None)
-        self.absorb(carry, x, None, params[..., 0])
+        seen = self.seen(x)
+        carry, params = self.emit(self.init_carry(x.shape[:-1]), seen, None)
+        self.absorb(carry, seen, None, params[..., 0])
 
 
 class DRAW(LatentVariableModel):
@@ -149,7 +159,7 @@ class DRAW(LatentVariableModel):
     def _steps(self, x: Array | None = None) -> Any:
         if self.is_initializing() and (x is not None or not self.has_variable("params", "cell")):
             self.cell.create(jnp.zeros(math.prod(self.event_shape)) if x is None else x)
-        return bind_steps(self.cell, context=x)
+        return bind_steps(self.cell, context=None if x is None else self.cell.seen(x))
 
     def prior(self) -> distrax.Distribution:
         """N(0, I) over `[T, latent]`."""
