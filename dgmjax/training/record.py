@@ -69,6 +69,7 @@ class Record:
       device: kind and count of devices, such as `cpu x 1`.
       versions: package name to version.
       seconds: wall-clock time from the start of training to these parameters.
+      arguments: of the experiment, those that are not the default; None where nobody noted them.
     """
 
     experiment: str
@@ -88,6 +89,7 @@ class Record:
     device: str
     versions: Mapping[str, str]
     seconds: float
+    arguments: Mapping[str, Any] | None = None
 
     def __post_init__(self):
         for name in ("experiment", "model", "dataset", "split", "estimator", "unit", "device"):
@@ -115,6 +117,14 @@ class Record:
             error=RunError,
         )
         require(
+            self.arguments is None
+            or (isinstance(self.arguments, Mapping) and all(map(_is_flag, self.arguments))),
+            "arguments",
+            "must map the names of arguments to values, or be None",
+            repr(self.arguments),
+            error=RunError,
+        )
+        require(
             self.published is None or isinstance(self.published, Published),
             "published",
             "must be a `Published` or None",
@@ -124,7 +134,8 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON types; `Record.from_json` turns it back."""
-        return dataclasses.asdict(self) | {"versions": dict(self.versions)}
+        arguments = None if self.arguments is None else dict(self.arguments)
+        return dataclasses.asdict(self) | {"versions": dict(self.versions), "arguments": arguments}
 
     def summary(self) -> str:
         """One line to print: what was measured, its error, and the published number."""
@@ -164,14 +175,16 @@ def read_records(path: str | os.PathLike) -> list[Record]:
 
 
 def _fields(cls: type, entry: Any, name: str) -> dict[str, Any]:
-    """`entry` as keyword arguments of the dataclass `cls`, if it has exactly its fields."""
-    expected = {field.name for field in dataclasses.fields(cls)}
+    """`entry` as keyword arguments of the dataclass `cls`, if it has its fields and no others."""
+    fields = dataclasses.fields(cls)
+    needed = {field.name for field in fields if field.default is dataclasses.MISSING}
     given = set(entry) if isinstance(entry, Mapping) else set()
+    absent, unknown = needed - given, given - {field.name for field in fields}
     require(
-        given == expected,
+        not absent and not unknown,
         name,
         "must have exactly the fields of dgmjax's records",
-        f"absent: {sorted(expected - given)}, unknown: {sorted(given - expected)}",
+        f"absent: {sorted(absent)}, unknown: {sorted(unknown)}",
         error=RunError,
     )
     return dict(entry)
@@ -194,6 +207,10 @@ def _check_metric(metric: str, unit: str) -> None:
             rule = f"must be {expected!r} for the metric `{metric}`"
             require(unit == expected, "unit", rule, repr(unit), error=RunError)
             return
+
+
+def _is_flag(name: Any) -> bool:
+    return isinstance(name, str) and name.isidentifier()
 
 
 def _check_text(name: str, value: Any) -> None:

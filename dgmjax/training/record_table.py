@@ -2,13 +2,16 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from dgmjax.training.record import Record
 
 COLUMNS = (
     "experiment",
     "model",
+    "arguments",
     "data",
     "metric",
     "value",
@@ -25,6 +28,7 @@ def row(record: Record) -> tuple[str, ...]:
     return (
         record.experiment,
         record.model,
+        as_flags(record.arguments),
         describe_data(record),
         f"{record.metric} ({record.unit}; {record.estimator})",
         record.formatted_value(),
@@ -40,7 +44,8 @@ def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
 
     Records agree in experiment, model, data, split, metric, estimator and device; what differs is
     the seed, or an argument that the model's name leaves out. Their value is the mean over the
-    runs, and its error the standard deviation over the runs / sqrt(their number).
+    runs, and its error the standard deviation over the runs / sqrt(their number); its arguments
+    are those that they have in common.
     """
     groups: dict[tuple, list[Record]] = {}
     for record in records:
@@ -54,9 +59,41 @@ def _row_of_runs(group: list[Record]) -> tuple[str, ...]:
     num, mean = len(values), sum(values) / len(values)
     error = math.sqrt(sum((v - mean) ** 2 for v in values) / (num - 1) / num)
     seconds = sum(record.seconds for record in group) / num
-    whole = dataclasses.replace(group[0], value=mean, standard_error=error, seconds=seconds)
+    whole = dataclasses.replace(
+        group[0], value=mean, standard_error=error, seconds=seconds, arguments=_common(group)
+    )
     cells = dict(zip(COLUMNS, row(whole), strict=True))
     return tuple((cells | {"value": f"{cells['value']} ({num} runs)"}).values())
+
+
+def _common(group: list[Record]) -> dict[str, Any] | None:
+    """The arguments that all runs have, or None where one does not say."""
+    each = [record.arguments for record in group]
+    noted = [arguments for arguments in each if arguments is not None]
+    if len(noted) < len(each):
+        return None
+    same = lambda name, value: all(name in a and a[name] == value for a in noted)
+    return {name: value for name, value in noted[0].items() if same(name, value)}
+
+
+def as_flags(arguments: Mapping[str, Any] | None) -> str:
+    """What follows `dgmjax train EXPERIMENT`.
+
+    >>> as_flags({"epochs": 40, "batch_norm": False, "hidden": [100, 100]})
+    '--epochs 40 --no-batch-norm --hidden 100 100'
+    >>> as_flags({}), as_flags(None)
+    ('-', 'not noted')
+    """
+    if not arguments:
+        return "not noted" if arguments is None else "-"
+    return " ".join(_as_flag(name.replace("_", "-"), value) for name, value in arguments.items())
+
+
+def _as_flag(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    values = value if isinstance(value, list | tuple) else [value]
+    return " ".join([f"--{name}", *(shlex.quote(str(value)) for value in values)])
 
 
 def describe_data(record: Record) -> str:

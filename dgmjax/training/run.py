@@ -46,13 +46,16 @@ def run_name(
     >>> run_name({"latent": 30}, {"latent": 20}, seed=3)
     'seed3-170959ea'
     """
-    given, usual = plain(arguments), plain(defaults)
-    absent = object()
-    changed = {
-        name: given[name] for name in sorted(given) if given[name] != usual.get(name, absent)
-    }
+    changed = changed_arguments(arguments, defaults)
     digest = hashlib.sha256(strict_json.dumps(changed).encode()).hexdigest()[:8]
     return f"seed{seed}" + ("-tiny" if tiny else "") + (f"-{digest}" if changed else "")
+
+
+def changed_arguments(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are not the default, as JSON, by name."""
+    given, usual = plain(arguments), plain(defaults)
+    absent = object()
+    return {name: given[name] for name in sorted(given) if given[name] != usual.get(name, absent)}
 
 
 class RunFolder:
@@ -113,7 +116,8 @@ class RunFolder:
             check_same(path, run.config, asked)
             return run
         check_unused(path)
-        config = new_configuration(asked, options or {})
+        changed = changed_arguments(arguments, defaults or {})
+        config = new_configuration(asked, {**(options or {}), "changed": changed})
         make_private_folder(path)
         write_atomically(path / "config.json", strict_json.dumps(config, indent=2) + "\n")
         return cls(path)
@@ -139,6 +143,18 @@ class RunFolder:
     def arguments(self) -> dict[str, Any]:
         """The experiment's arguments; sequences are tuples."""
         return {name: _tuples(value) for name, value in self.config["arguments"].items()}
+
+    @property
+    def changed(self) -> dict[str, Any] | None:
+        """What was asked for beside the defaults, `tiny` and a number of steps among it.
+
+        None in a folder that an older version made.
+        """
+        changed = self.options.get("changed")
+        if changed is None:
+            return None
+        asked = {"steps": self.options.get("steps"), "tiny": self.tiny or None}
+        return {**changed, **{name: value for name, value in asked.items() if value is not None}}
 
     @property
     def identity(self) -> str:

@@ -158,6 +158,7 @@ def evaluate(trained: Trained) -> list[Record]:
                 device=device_description(),
                 versions=package_versions(),
                 seconds=round(trained.seconds, 1),
+                arguments=trained.folder.changed if trained.folder else None,
             )
         )
     return records

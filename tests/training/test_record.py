@@ -5,7 +5,7 @@ import math
 import pytest
 
 from dgmjax.errors import RunError
-from dgmjax.training import strict_json
+from dgmjax.training import record_table, strict_json
 from dgmjax.training.record import Published, Record
 
 FIELDS = {
@@ -31,6 +31,24 @@ FIELDS = {
 
 def record(**changes) -> Record:
     return Record(**(FIELDS | changes))
+
+
+def test_arguments_are_kept_and_an_old_record_has_none():
+    new = record(arguments={"epochs": 3, "hidden": [4, 5]})
+    assert Record.from_json(new.to_json()) == new
+    old = record().to_json()
+    del old["arguments"]
+    assert Record.from_json(old).arguments is None
+    with pytest.raises(RunError, match=r"^`arguments`"):
+        record(arguments={"not a name": 1})
+
+
+def test_a_row_of_runs_shows_the_arguments_that_they_share():
+    runs = [record(seed=seed, arguments={"epochs": 3, "mask": seed}) for seed in (0, 1)]
+    column = record_table.COLUMNS.index("arguments")
+    assert [row[column] for row in record_table.rows(runs)] == ["--epochs 3"]
+    unknown = [runs[0], record(seed=1)]
+    assert record_table.rows(unknown)[0][column] == "not noted"
 
 
 @pytest.mark.parametrize(

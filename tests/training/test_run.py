@@ -50,7 +50,7 @@ def test_config_holds_what_was_asked_and_where_it_ran(tmp_path):
     run = make(tmp_path, defaults=ARGUMENTS, options={"data_dir": "somewhere"})
     assert run.path == tmp_path / "vae" / "seed0"
     assert run.arguments == ARGUMENTS and run.experiment == "vae" and run.seed == 0
-    assert run.options == {"data_dir": "somewhere"} and run.tiny is False
+    assert run.options == {"data_dir": "somewhere", "changed": {}} and run.tiny is False
     assert {"python", "dgmjax", "jax", "flax"} <= run.config["versions"].keys()
     assert run.config["device"] == "cpu x 8" and run.config["format"] == 1
     assert "git_commit" in run.config
