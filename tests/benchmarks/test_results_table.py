@@ -2,12 +2,16 @@
 
 import importlib.util
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
-from dgmjax.training import strict_json
+from dgmjax.command_arguments import parse_train
+from dgmjax.training import catalogue, strict_json
 from dgmjax.training.record import Published, Record
+from dgmjax.training.record_table import as_flags
+from dgmjax.training.run import changed_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 specification = importlib.util.spec_from_file_location(
@@ -99,3 +103,22 @@ def test_this_readme_is_in_step():
     if not readme.exists() or results_table.BEGIN not in readme.read_text():
         pytest.skip("README.md has no table of results")
     assert results_table.main(["--check"]) == 0
+
+
+def test_every_row_is_a_command_that_asks_for_its_run():
+    """What the table prints is read by the command line, and asks for the arguments recorded."""
+    seen = set()
+    for record in results_table.collect(ROOT / "benchmarks" / "records"):
+        flags = as_flags(record.arguments)
+        assert flags != "not noted", record.experiment
+        if (record.experiment, flags) in seen:
+            continue
+        seen.add((record.experiment, flags))
+        function = catalogue.load_experiment(record.experiment)
+        words = [] if flags == "-" else shlex.split(flags)
+        request = parse_train(function, record.experiment, words)
+        changed = changed_arguments(request.arguments, catalogue.own_defaults(function))
+        asked = {"steps": request.steps, "tiny": request.tiny or None}
+        changed |= {name: value for name, value in asked.items() if value is not None}
+        assert changed == record.arguments
+    assert len(seen) > 10
