@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.errors import require
+from dgmjax.nn.staircase import staircase_product
 from dgmjax.types import Activation, Array
 
 
@@ -138,18 +139,18 @@ class MaskedMLP(nn.Module):
         added, out = self._context_terms(context)
         h = x
         for i, (kernel, bias) in enumerate(zip(self.kernels, self.biases)):
-            mask = degrees[i][:, None] <= degrees[i + 1][None, :]
-            total = h @ self._cast(jnp.where(mask, kernel, 0.0)) + self._cast(bias)
+            total = self._masked(h, kernel, degrees[i], degrees[i + 1]) + self._cast(bias)
             new = self.activation(total + (added if i == 0 else 0.0))
             h = new + h if self._adds_residual(i) else new
         sites = np.repeat(np.arange(self.features), self.num_params)
-        mask = degrees[-1][:, None] <= sites[None, :]
-        kernel = self._cast(jnp.where(mask, self.out_kernel, 0.0))
-        out = out + h @ kernel + self._cast(self.out_bias)
+        out = out + self._masked(h, self.out_kernel, degrees[-1], sites) + self._cast(self.out_bias)
         if self.direct:
-            mask = degrees[0][:, None] <= sites[None, :]
-            out = out + x @ self._cast(jnp.where(mask, self.direct_kernel, 0.0))
+            out = out + self._masked(x, self.direct_kernel, degrees[0], sites)
         return out.reshape(*out.shape[:-1], self.features, self.num_params)
+
+    def _masked(self, h: Array, kernel: Array, below: np.ndarray, above: np.ndarray) -> Array:
+        """h times the kernel where degrees `below` are at most those `above`; both are sorted."""
+        return staircase_product(h, self._cast(kernel), np.searchsorted(below, above, "right"))
 
     def _adds_residual(self, layer: int) -> bool:
         return self.residual and layer > 0 and self.hidden[layer] == self.hidden[layer - 1]

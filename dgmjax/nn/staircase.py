@@ -1,0 +1,47 @@
+"""Products with masked matrices whose zeros stand below a staircase."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgmjax.types import Array
+
+LEAST = 128
+"""Rows and columns of a matrix that is worth halving: a product of less is all overhead."""
+HALVINGS = 1
+
+
+def staircase_product(h: Array, kernel: Array, seen: np.ndarray) -> Array:
+    """h @ (kernel * M) `[..., columns]` with M[j, k] = 1 for j < seen[k], and zeros elsewhere.
+
+    Masks of autoregressive networks look so when units are sorted by degree. On processors the
+    columns are halved: the left half leaves out the rows that none of its columns sees, and of a
+    triangle three blocks of four are multiplied (gradients of 512 x 512 take 0.8 of the time). A
+    second halving gained nothing in whole models, and accelerators would rather have one product.
+
+    Args:
+      h: `[..., rows]`.
+      kernel: `[rows, columns]`; what is masked is not read.
+      seen: how many rows each column sees, `[columns]`, not decreasing.
+
+    >>> staircase_product(jnp.ones((1, 2)), jnp.ones((2, 3)), np.array([0, 1, 2])).tolist()
+    [[0.0, 1.0, 2.0]]
+    """
+    halvings = HALVINGS if jax.default_backend() == "cpu" else 0
+    batch = h.shape[:-1]
+    flat = h.reshape(math.prod(batch), h.shape[-1])  # over several axes gradients cost more
+    return _product(flat, kernel, np.asarray(seen), halvings).reshape(*batch, kernel.shape[1])
+
+
+def _product(h: Array, kernel: Array, seen: np.ndarray, halvings: int) -> Array:
+    rows, columns = kernel.shape
+    if halvings == 0 or min(rows, columns) < LEAST:
+        mask = np.arange(rows)[:, None] < seen
+        return h @ (kernel if mask.all() else jnp.where(mask, kernel, 0))
+    half = columns // 2
+    most, all_see = int(seen[half - 1]), int(seen[half])
+    left = _product(h[:, :most], kernel[:most, :half], seen[:half], halvings - 1)
+    right = _product(h[:, all_see:], kernel[all_see:, half:], seen[half:] - all_see, halvings - 1)
+    return jnp.concatenate([left, h[:, :all_see] @ kernel[:all_see, half:] + right], -1)
