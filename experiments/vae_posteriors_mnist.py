@@ -9,9 +9,9 @@ level is what to compare. `--epochs 40` on one CPU core that others shared, ELBO
 
     diagonal 97.44 and 92.67 (2 min), planar 96.40 and 91.94 (3 min), IAF 94.55 and 90.83 (4 min),
     Sylvester: orthogonal 94.41 and 90.74 (8 min), Householder 93.96 and 90.45 (9 min),
-    triangular 94.13 and 90.59 (7 min)
+    triangular 94.13 and 90.59 (8 min)
 
-and 9 to 11 minutes each for the evaluation.
+and 9 to 15 minutes each for the evaluation.
 Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flows for Variational
 Inference", 2018, Table 1.
 """
