@@ -4,7 +4,7 @@ Three loops by hand: "by_hand" is what one would write (`value_and_grad`, Adam, 
 losses, one compiled call and one printed loss an epoch); "with_metrics" also sums the objective's
 metrics, as `fit` does; "same_step" is the loop around the learner's own step, so that what remains
 is `fit` itself. All draw a permutation an epoch on the host. Measured on the VAE with steps of 5 ms
-(batches of 200) and, where overhead shows most, on the small flow. "guarded" is `fit` with
+(batches of 500) and, where overhead shows most, on the small flow. "guarded" is `fit` with
 all that protects a run: steps that are not finite are left out, an evaluation an epoch takes a
 checkpoint with its SHA-256 manifest (seldom enough to cost a two-hundredth of the time), and one
 step in 1000 is run twice to find faulty hardware. It is measured over a minute, the others over
@@ -28,7 +28,7 @@ def vae_side(tiny: bool) -> Prepared:
     vae = models.dense_vae(
         (vae_epoch.PIXELS,), vae_epoch.LATENT, (vae_epoch.HIDDEN,), activation=nn.relu
     )
-    return prepare(vae, objectives.elbo, {"x": vae_epoch.images(tiny)}, batch_size=200)
+    return prepare(vae, objectives.elbo, {"x": vae_epoch.images(tiny)}, batch_size=500)
 
 
 def small_maf_side(tiny: bool) -> Prepared:
