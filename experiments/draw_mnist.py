@@ -4,10 +4,11 @@
     dgmjax train draw_mnist --no-attention --num-steps 10 --hidden 200 --latent 20 --epochs 18
 
 The published size, 64 steps of two LSTMs of 256 units, is for a GPU. The second command took 23
-minutes on a CPU core that others shared and reached an ELBO of 94.4 (the plain VAE of
-`vae_posteriors_mnist`: 97.4 after 40 epochs of 4 s); attention with ten steps of 128 units was at
-128.5 after ten epochs, for ten small windows cannot draw a digit. The ELBO of the
-test split is what the paper reports; `canvas` is its figure of the drawing over time.
+minutes on a CPU core that others shared and reached an ELBO of 94.4. The plain VAE of
+`vae_posteriors_mnist --posterior diagonal` is at 97.4 after 40 epochs (2 minutes), but at 94.3
+after 220 (10 minutes), so that DRAW of this size does not pay. Attention with ten steps of 128
+units was at 128.5 after ten epochs, for ten small windows cannot draw a digit. The ELBO of
+the test split is what the paper reports; `canvas` is its figure of the drawing over time.
 Source: Gregor, Danihelka, Graves, Rezende & Wierstra, "DRAW: A Recurrent Neural Network For Image
 Generation", 2015, Tables 2 and 3.
 """
