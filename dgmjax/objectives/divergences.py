@@ -83,7 +83,9 @@ def kl_of_samples(
     """
     if samples.weight is None:
         return kl_terms(q, p, samples.z, kl, samples.log_q, dimensions, samples.conditionals)
-    require(not dimensions, "free_bits_per", "must be 'latent' or 'total' for a mixture", "it is")
+    require(
+        not dimensions, "free_bits_per", "must be 'latent' or 'total' for a mixture", "dimension"
+    )
     require(kl != "analytic", "kl", "must be 'auto' or 'sampled' for a mixture", repr(kl))
     return {"z": samples.mean(samples.log_q - p.log_prob(samples.z))}
 
