@@ -32,6 +32,7 @@ def char_rnn_shakespeare(
     length: int = 256,
     stride: int | None = None,
     memory: int = 4096,
+    validation: float = 0.05,
     dropout: float | None = None,
     ema_decay: float | None = None,
     learning_rate: float = 3e-3,
@@ -51,6 +52,8 @@ def char_rnn_shakespeare(
       length: characters of a block in training.
       stride: characters from the start of a training block to that of the next; `length` where not
         given. A smaller one makes more blocks, and so longer epochs.
+      validation: share of the text, before the last tenth, that chooses the epoch; with 0 the
+        last epoch of training on nine tenths counts.
       memory: characters that a recurrent network reads in one piece where it is measured so.
       dropout: rate, of each layer; 0.4, or 0.1 in a transformer, where not given.
       ema_decay: of the averaged parameters that are evaluated; none are averaged where not given.
@@ -64,7 +67,7 @@ def char_rnn_shakespeare(
         dataset = data.text_dataset(data.built_in_text(), 16, name="descriptions of data sets")
         features, layers, epochs = 16, 1, 1
     else:
-        shares = {"length": length, "stride": stride, "validation": 0.05, "test": 0.1}
+        shares = {"length": length, "stride": stride, "validation": validation, "test": 0.1}
         dataset = data.load("tinyshakespeare", data_dir=data_dir, **shares)
     levels = len(data.vocabulary(dataset))
     shape = dataset.event_shape
@@ -92,7 +95,7 @@ def char_rnn_shakespeare(
         steps=steps,
         batch_size=batch_size,
         ema_decay=ema_decay,
-        validation=nll,
+        validation=nll if "validation" in dataset.splits else None,
         estimators=(_bits_per_character(), *remembered, _unigram()),
         figures={"text": plotting.recipes.text},
         previews=("text",),

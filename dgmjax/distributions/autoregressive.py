@@ -237,12 +237,13 @@ class Autoregressive(Distribution):
             "naive": self._draw_naive,
             "jacobi": self._draw_jacobi,
         }
-        x = samplers[self.method](partial(self._draw_site, key, temperature, forced), batch)
+        keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(self.num_sites))
+        x = samplers[self.method](partial(self._draw_site, keys, temperature, forced), batch)
         return self._reordered(x, None if self.ordering is None else jnp.argsort(self.ordering))
 
     def _draw_site(
         self,
-        key: Key,
+        keys: Key,
         temperature: Array | float,
         forced: Forced | None,
         site: Array,
@@ -252,7 +253,7 @@ class Autoregressive(Distribution):
         conditional = (
             self.family(params) if _is_one(temperature) else self.family(params, temperature)
         )
-        value = conditional.sample(seed=jax.random.fold_in(key, site)).astype(jnp.float32)
+        value = conditional.sample(seed=keys[site]).astype(jnp.float32)
         if forced is None:
             return value
         ndims = self.family.event_ndims

@@ -17,13 +17,14 @@ class ConvResNet(nn.Module):
     h_0 = W_in * x + U c,  h_b = h_{b-1} + V_b act(W_b * act(h_{b-1})),  W_out * act(h_B)
 
     V_b is a 1x1 convolution, and starts at zero: the blocks start as the identity, which
-    replaces normalisation.
+    replaces normalisation. Without shortcuts h_b = W_b * act(h_{b-1}).
 
     Attributes:
       output: shape of the output event, `(H, W, ...)`: what follows H and W becomes channels.
       channels: of the hidden layers.
       blocks: residual blocks.
       inner: kernel size of W_b.
+      residual: blocks have shortcuts.
       context: a vector is added at every position; an image `[..., H, W, F]` by a convolution.
       zero_output: start with an output of zero (a flow layer then starts as the identity).
       event_ndims: 3, the rank of an image.
@@ -34,6 +35,7 @@ class ConvResNet(nn.Module):
     channels: int = 64
     blocks: int = 2
     inner: int = 3
+    residual: bool = True
     activation: Activation = nn.relu
     event_ndims: int = 3
     zero_output: bool = False
@@ -60,9 +62,8 @@ class ConvResNet(nn.Module):
         for _ in range(self.blocks):
             inner = self._inner()(self.activation(h))
             zeros = nn.initializers.zeros
-            h = h + Dense(self.channels, kernel_init=zeros, dtype=self.dtype)(
-                self.activation(inner)
-            )
+            widen = Dense(self.channels, kernel_init=zeros, dtype=self.dtype)
+            h = h + widen(self.activation(inner)) if self.residual else inner
         init = nn.initializers.zeros if self.zero_output else nn.initializers.lecun_normal()
         features = math.prod(self.output[2:])
         h = Conv(features, (3, 3), kernel_init=init, dtype=self.dtype)(self.activation(h))

@@ -11,6 +11,7 @@ from dgmjax.types import Array
 LEAST = 128
 """Rows and columns of a matrix that is worth halving: a product of less is all overhead."""
 HALVINGS = 1
+PARTS = 4
 
 
 def staircase_product(h: Array, kernel: Array, seen: np.ndarray) -> Array:
@@ -45,3 +46,28 @@ def _product(h: Array, kernel: Array, seen: np.ndarray, halvings: int) -> Array:
     left = _product(h[:, :most], kernel[:most, :half], seen[:half], halvings - 1)
     right = _product(h[:, all_see:], kernel[all_see:, half:], seen[half:] - all_see, halvings - 1)
     return jnp.concatenate([left, h[:, :all_see] @ kernel[:all_see, half:] + right], -1)
+
+
+def prefix_product(columns: Array, h: Array, known: Array) -> Array:
+    """columns.T @ h `[units, N]` where h is zero from the place `known` on.
+
+    On processors only the quarters of h are multiplied that have begun.
+
+    Args:
+      columns: `[features, units]`.
+      h: `[features, N]`.
+      known: how many features may differ from zero.
+
+    >>> h = jnp.array([[1.0], [2.0], [0.0]])
+    >>> prefix_product(jnp.ones((3, 2)), h, jnp.int32(2)).tolist()
+    [[3.0], [3.0]]
+    """
+    features = len(h)
+    if jax.default_backend() != "cpu" or features < 2 * LEAST:
+        return columns.T @ h
+    size = -(-features // PARTS)
+    products = [
+        lambda columns, h, end=end: columns[:end].T @ h[:end]
+        for end in range(size, features + size, size)
+    ]
+    return jax.lax.switch((known - 1) // size, products, columns, h)

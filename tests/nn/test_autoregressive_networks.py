@@ -14,7 +14,7 @@ from dgmjax.bijectors import Conditioner
 from dgmjax.distributions import Autoregressive, families
 from dgmjax.errors import DgmjaxError
 from dgmjax.models import MADE
-from dgmjax.nn import MaskedMLP
+from dgmjax.nn import MaskedMLP, masked_mlp, staircase
 from dgmjax.nn.autoregressive import run_steps
 
 
@@ -105,6 +105,23 @@ def test_step_equals_call(name):
     x = jax.random.normal(jax.random.key(1), (4, *event_shape))
     full = jax.jit(lambda n, x: n(x, context))(network, x).reshape(4, 9, -1)
     stepped = jax.jit(lambda n, x: run_steps(n, x.reshape(4, 9), 9, context))(network, x)
+    np.testing.assert_allclose(stepped, full, atol=1e-5 * (1 + float(jnp.abs(full).max())))
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+@pytest.mark.parametrize("hidden", [(), (5,), (12, 9), (3, 20, 20)])
+@pytest.mark.parametrize("features", [1, 9])
+def test_blocks_of_steps_of_any_length_equal_call(features, hidden, columns, monkeypatch):
+    monkeypatch.setattr(masked_mlp, "COLUMNS", columns)
+    monkeypatch.setattr(staircase, "LEAST", 2)
+    network = MaskedMLP(features, hidden, 2, direct=bool(hidden), residual=True)
+    generator = np.random.default_rng(columns)
+    x = generator.normal(size=(3, features)).astype(np.float32)
+    draw = lambda leaf: jnp.asarray(generator.normal(size=leaf.shape), leaf.dtype)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), x)
+    bound_network = Conditioner(network, jax.tree.map(draw, shapes))
+    full = bound_network(x)
+    stepped = jax.jit(lambda n, x: run_steps(n, x, features))(bound_network, x)
     np.testing.assert_allclose(stepped, full, atol=1e-5 * (1 + float(jnp.abs(full).max())))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dgmjax.nn import staircase
-from dgmjax.nn.staircase import staircase_product
+from dgmjax.nn.staircase import prefix_product, staircase_product
 
 
 @pytest.mark.parametrize("least, halvings", [(1, 0), (1, 2), (2, 4), (4, 3)])
@@ -38,3 +38,14 @@ def test_what_is_masked_is_never_read():
     seen = np.arange(300)
     kernel = jnp.where(np.arange(300)[:, None] < seen, 1.0, jnp.nan)
     np.testing.assert_array_equal(staircase_product(jnp.ones((2, 300)), kernel, seen)[0], seen)
+
+
+@pytest.mark.parametrize("parts", [1, 3, 4])
+def test_prefix_product_leaves_out_only_zeros(parts, monkeypatch):
+    monkeypatch.setattr(staircase, "LEAST", 1)
+    monkeypatch.setattr(staircase, "PARTS", parts)
+    columns, values = np.random.default_rng(parts).normal(size=(2, 7, 5)).astype(np.float32)
+    for known in range(8):
+        h = values * (np.arange(7)[:, None] < known)
+        product = jax.jit(prefix_product)(columns, h, known)
+        np.testing.assert_allclose(product, columns.T @ h, atol=1e-5)

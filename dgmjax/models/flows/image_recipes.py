@@ -118,7 +118,7 @@ def Glow(
       event_shape: `(height, width, channels)`; both sides divisible by 2^levels.
       levels: L.
       steps: K.
-      channels: of the conditioners' hidden layers: 3x3, a residual block of 1x1, 3x3.
+      channels: of the conditioners' hidden layers: convolutions of 3x3, 1x1 and 3x3.
       transformer: of the couplings; `Affine(2.0)` where None.
       linear: parametrisation of the 1x1 convolutions.
       base: density of the flat base vector; standard normal where None.
@@ -131,12 +131,13 @@ def Glow(
     require(steps >= 1, "steps", "must be at least 1", steps)
     shape = whole = _checked(event_shape, levels)
     affine = transformer or Affine(2.0)
+    network = ConvResNet((), channels, 1, inner=1, residual=False)
     scales: list[list[nn.Module]] = []
     for level in range(levels):
         shape = _squeezed(shape)
         step = Composed(
             (
-                CouplingLayer(shape, channel(), affine, ConvResNet((), channels, 1, inner=1)),
+                CouplingLayer(shape, channel(), affine, network),
                 LinearLayer(shape[-1], linear, 3, seed=level),
                 ActNormLayer(shape[-1], 3),
             )
