@@ -31,14 +31,13 @@ class Householder(LinearBijector):
         require_finite("vectors", self.vectors)
         super().__init__(self.vectors.shape[-1])
 
-    def forward(self, x: Array) -> Array:
+    def _mapped(self, x: Array) -> Array:
         return self._reflect(x, reversed(range(self.vectors.shape[-2])))
 
-    def inverse(self, y: Array) -> Array:
+    def _unmapped(self, y: Array) -> Array:
         return self._reflect(y, range(self.vectors.shape[-2]))
 
     def _reflect(self, x: Array, order: Iterable[int]) -> Array:
-        x = self._input(x)
         for index in order:
             v = self.vectors[..., index, :]
             square = jnp.sum(v * v, axis=-1, keepdims=True)

@@ -1,5 +1,7 @@
 """Linear maps of the last axis; here, those by any matrix."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,15 +57,40 @@ def solve_triangular(matrix: Array, vector: Array, lower: bool, unit: bool) -> A
 
 
 class LinearBijector(Bijector):
-    """A linear map of `[..., D]`; abstract: `forward`, `inverse` and `_log_det` are to be given."""
+    """A linear map of `[..., D]`; abstract: what it does to vectors and its `_log_det` are missing.
+
+    Where one map meets more than D vectors (the positions of images), it is first applied to the
+    basis: a single product then maps them all.
+    """
 
     def __init__(self, features: int) -> None:
         super().__init__(event_ndims_in=1, is_constant_jacobian=True)
         self.features = int(features)
 
+    def _mapped(self, x: Array) -> Array:
+        """The map of vectors `[..., D]`."""
+        raise NotImplementedError(f"{type(self).__name__} must define _mapped().")
+
+    def _unmapped(self, y: Array) -> Array:
+        """The inverse map of vectors `[..., D]`."""
+        raise NotImplementedError(f"{type(self).__name__} must define _unmapped().")
+
     def _log_det(self) -> Array:
         """log|det| of the map, `[...]`: what a subclass knows beside forward and inverse."""
         raise NotImplementedError(f"{type(self).__name__} must define _log_det().")
+
+    def forward(self, x: Array) -> Array:
+        return self._to_all(self._mapped, self._input(x))
+
+    def inverse(self, y: Array) -> Array:
+        return self._to_all(self._unmapped, self._input(y))
+
+    def _to_all(self, mapped: Callable[[Array], Array], x: Array) -> Array:
+        single = all(leaf.ndim <= 2 for leaf in jax.tree.leaves(self))
+        if not single or x.size <= self.features**2:
+            return mapped(x)
+        basis = mapped(jnp.eye(self.features, dtype=x.dtype))  # its rows are the columns of the map
+        return jnp.matmul(x, basis, precision=HIGHEST)
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         y = self.forward(x)
@@ -98,12 +125,11 @@ class Linear(LinearBijector):
                 "Start from an orthogonal matrix, or use `LU`.",
             )
 
-    def forward(self, x: Array) -> Array:
-        return apply_matrix(self.matrix, self._input(x))
+    def _mapped(self, x: Array) -> Array:
+        return apply_matrix(self.matrix, x)
 
-    def inverse(self, y: Array) -> Array:
-        y = self._input(y)
-        if self.matrix.ndim == 2:  # one matrix for all: one factorisation
+    def _unmapped(self, y: Array) -> Array:
+        if self.matrix.ndim == 2:  # one factorisation
             columns = y.reshape(-1, self.features).T
             return jnp.linalg.solve(self.matrix, columns).T.reshape(y.shape)
         return jnp.linalg.solve(self.matrix, y[..., None])[..., 0]

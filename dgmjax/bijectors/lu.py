@@ -68,13 +68,13 @@ class LU(LinearBijector):
         # lu holds W[order] = L U, so W is L U with its rows put back.
         return cls(jnp.asarray(packed), np.argsort(np.asarray(order)), np.sign(diagonal))
 
-    def forward(self, x: Array) -> Array:
+    def _mapped(self, x: Array) -> Array:
         lower, upper = self._factors()
-        return self.permutation.forward(apply_matrix(lower, apply_matrix(upper, self._input(x))))
+        return self.permutation.forward(apply_matrix(lower, apply_matrix(upper, x)))
 
-    def inverse(self, y: Array) -> Array:
+    def _unmapped(self, y: Array) -> Array:
         lower, upper = self._factors()
-        z = self.permutation.inverse(self._input(y))
+        z = self.permutation.inverse(y)
         z = solve_triangular(lower, z, lower=True, unit=True)
         return solve_triangular(upper, z, lower=False, unit=False)
 

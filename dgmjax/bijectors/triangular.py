@@ -21,11 +21,11 @@ class Triangular(LinearBijector):
         super().__init__(self.matrix.shape[-1])
         self.lower = bool(lower)
 
-    def forward(self, x: Array) -> Array:
-        return apply_matrix(self._triangle(), self._input(x))
+    def _mapped(self, x: Array) -> Array:
+        return apply_matrix(self._triangle(), x)
 
-    def inverse(self, y: Array) -> Array:
-        return solve_triangular(self._triangle(), self._input(y), lower=self.lower, unit=False)
+    def _unmapped(self, y: Array) -> Array:
+        return solve_triangular(self._triangle(), y, lower=self.lower, unit=False)
 
     def _triangle(self) -> Array:
         strict = jnp.tril(self.matrix, -1) if self.lower else jnp.triu(self.matrix, 1)

@@ -145,6 +145,34 @@ def test_lu_factorises_a_given_matrix():
     np.testing.assert_allclose(log_det, 5 * np.log(1.3), rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["lu", "triangular", "upper", "householder", "linear"])
+def test_linear_maps_of_many_vectors_are_those_of_each(name):
+    make = {
+        "lu": lambda p: bj.LU(p, [2, 0, 3, 1], [1, -1, 1, 1]),
+        "triangular": bj.Triangular,
+        "upper": lambda p: bj.Triangular(p, lower=False),
+        "householder": bj.Householder,
+        "linear": bj.Linear,
+    }[name]
+    params = 0.5 * jax.random.normal(KEY, (4, 4)) + jnp.eye(4)
+    z = jax.random.normal(jax.random.key(1), (3, 7, 4))
+
+    def both(params, z):
+        linear = make(params)
+        together = [linear.forward_and_log_det(z), linear.inverse_and_log_det(z)]
+        one = lambda method: jax.vmap(jax.vmap(getattr(linear, method)))(z)
+        return together, [one("forward_and_log_det"), one("inverse_and_log_det")]
+
+    total = lambda parts: sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(parts))
+    slope = jax.grad(lambda p, z, which: total(both(p, z)[which]), (0, 1))
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    jax.tree.map(close, *jax.jit(both)(params, z))
+    jax.tree.map(close, *(jax.jit(slope, static_argnums=2)(params, z, which) for which in (0, 1)))
+    stacked = make(jnp.stack([params, 2 * params]))
+    apart = jnp.stack([make(params).forward(z), make(2 * params).forward(z)], -2)
+    close(stacked.forward(z[..., None, :]), apart)
+
+
 def test_householder_is_orthogonal():
     matrix = bj.Householder(jax.random.normal(KEY, (3, 4))).forward(jnp.eye(4))
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(4), atol=1e-6)
