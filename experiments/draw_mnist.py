@@ -57,7 +57,7 @@ def draw_mnist(
     window = (read_size, write_size) if attention else None
     published = training.Published(80.97, "Gregor et al. 2015, a bound") if attention else None
     return common.latent_experiment(
-        model=f"DRAW {num_steps} x {latent}, {hidden} units, window {window}",
+        model=f"DRAW {num_steps} x {latent}, {hidden} units" + (", attention" if window else ""),
         module=models.DRAW(dataset.event_shape, latent, num_steps, hidden, window),
         loss=objectives.elbo,
         dataset=dataset,

@@ -20,6 +20,9 @@ from dgmjax.data import audio
 from dgmjax.distributions import families
 from experiments import speech
 
+HOP = 128
+"""Samples of a frame."""
+
 
 def wavenet_spoken_digits(
     *,
@@ -28,6 +31,7 @@ def wavenet_spoken_digits(
     stacks: int = 2,
     layers: int = 10,
     length: int = 4096,
+    frame_features: int = 0,
     learning_rate: float = 1e-3,
     epochs: int = 30,
     batch_size: int = 8,
@@ -42,6 +46,8 @@ def wavenet_spoken_digits(
       stacks: how often the dilations 1, 2, 4, .. are gone through.
       layers: of each stack.
       length: samples of a recording that are read; most have less than 4096.
+      frame_features: length of a vector that each digit has learned for every 16 ms, so that the
+        network need not know from memory how far into the word it is; 0 for none.
       learning_rate: peak of the cosine schedule of Adam.
       epochs: passes over the training takes.
       batch_size: recordings a step.
@@ -67,12 +73,15 @@ def wavenet_spoken_digits(
         stacks=stacks,
         layers=layers,
         context_features=10,
+        local_features=frame_features,
+        hop=HOP,
     )
+    timeline = (-(-dataset.event_shape[0] // HOP), frame_features) if frame_features else None
     steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
     loss = objectives.padded_sequence_nll
     return training.Experiment(
         model=f"WaveNet {stacks} x {layers}, {channels} channels, {output}",
-        module=models.ClassConditional(density, 10),
+        module=models.ClassConditional(density, 10, timeline),
         players={"model": training.Player(loss, training.adam(learning_rate, steps, clip=1000.0))},
         dataset=dataset,
         transform=transform,

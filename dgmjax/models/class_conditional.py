@@ -6,8 +6,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.models.base import DensityModel
+from dgmjax.nn.conditioning import join_context
 from dgmjax.types import Array, Key
 
 
@@ -15,25 +16,36 @@ class ClassConditional(DensityModel):
     """p(x | y) for classes y in 0 .. num_classes - 1, and p(x) = (1/C) sum_y p(x | y).
 
     Attributes:
-      density: a density model whose context is the one-hot class, `context_features=num_classes`.
+      density: a density model whose context is the one-hot class, `context_features=num_classes`,
+        and, with a timeline, `local_features=timeline[1]`.
       num_classes: C.
+      timeline: (frames, features) of a learned sequence of vectors for each class, so that the
+        density may differ from frame to frame; None for none.
     """
 
     density: nn.Module
     num_classes: int
+    timeline: tuple[int, int] | None = None
+
+    def setup(self):
+        if self.timeline is not None:
+            require_sizes(timeline=min(self.timeline))
+            shape = (self.num_classes, *self.timeline)
+            self.frames = self.param("frames", nn.initializers.normal(0.1), shape)
 
     def context(self, label: Array) -> Array:
-        """One-hot classes `[..., C]`."""
-        return jax.nn.one_hot(label, self.num_classes)
+        """One-hot classes `[..., C]`, with the timeline of the class where there is one."""
+        classes = jax.nn.one_hot(label, self.num_classes)
+        return classes if self.timeline is None else join_context(classes, self.frames[label])
 
     def __call__(self, context: Array | None = None):
-        """The distribution of x given one-hot classes."""
+        """The distribution of x given the context of a class."""
         remedy = "log_prob and sample average over the classes where none is given."
         require(context is not None, "context", "must be given", "none", remedy)
         return self.density(context)
 
     def log_prob(self, x: Array, context: Array | None = None) -> Array:
-        """log p(x | y) in nats given the one-hot class, else log p(x), C passes."""
+        """log p(x | y) in nats given the context of the class, else log p(x), C passes."""
         if self.is_initializing():  # every class through the same parameters
             context = self.context(jnp.zeros((), jnp.int32)) if context is None else context
         if context is not None:
@@ -53,7 +65,7 @@ class ClassConditional(DensityModel):
         context: Array | None = None,
         **options: Any,
     ) -> Array:
-        """Samples given one-hot classes, else of classes drawn uniformly.
+        """Samples given the context of classes, else of classes drawn uniformly.
 
         Args:
           **options: of the density's `sample`, such as the temperature of an autoregressive model.

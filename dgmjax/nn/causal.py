@@ -138,6 +138,7 @@ class CausalNetwork(nn.Module):
       sites: shape in which the layers see the sites, e.g. (28, 28) for events (28, 28, 1);
         None for one axis.
       context_features, local_features: lengths of the context, see `nn.AddContext`; 0 for none.
+      hop: sites that share a local vector.
       site_bias: a bias b for each site (`out_bias[D, P]`; needs `event_shape`) instead of one
         for all (`out_bias[P]`). See `start_at_marginals`.
     """
@@ -151,6 +152,7 @@ class CausalNetwork(nn.Module):
     sites: tuple[int, ...] | None = None
     context_features: int = 0
     local_features: int = 0
+    hop: int = 1
     site_bias: bool = False
 
     def setup(self):
@@ -200,10 +202,11 @@ class CausalNetwork(nn.Module):
             self.local_features > 0 and local % self.local_features == 0 and local > 0
         )
         if self.local_features and num_sites is not None:
-            fits = local == num_sites * self.local_features
+            fits = local == -(-num_sites // self.hop) * self.local_features
         rule = f"must have {self.context_features} features (`context_features`)"
         if self.local_features:
-            rule += f" and {self.local_features} for each site (`local_features`)"
+            each = "site" if self.hop == 1 else f"{self.hop} sites"
+            rule += f" and {self.local_features} for each {each} (`local_features`)"
         require(fits, "context", rule, "none" if context is None else f"shape {context.shape}")
 
     def __call__(self, x: Array, context: Array | None = None) -> Array:

@@ -13,19 +13,22 @@ class AddContext(nn.Module):
     """h_t + V c and, where `local_features` is F > 0, h_t + V c + U l_t.
 
     The context is one vector `[*batch, C + T F]`: C numbers c for the whole event, then the
-    vectors l_0 .. l_{T-1} of the sites in raster order (`join_context`). With neither, h_t.
+    vectors l_0 .. l_{T-1} of the sites in raster order (`join_context`). With neither, h_t. With
+    a `hop` above 1 every so many sites share a vector, and there are ceil(T / hop) of them.
 
     Attributes:
       features: of h.
       context_features: C, 0 for none.
       local_features: F, 0 for none.
       site_ndims: number of axes of the sites as the layers see them: 1 for sequences.
+      hop: sites that share a local vector (the samples of a frame of sound).
     """
 
     features: int
     context_features: int = 0
     local_features: int = 0
     site_ndims: int = 1
+    hop: int = 1
 
     def setup(self):
         if self.context_features:
@@ -34,7 +37,7 @@ class AddContext(nn.Module):
             self.local = Dense(self.features, use_bias=False)
 
     def _terms(self, context: Array | None) -> Array | None:
-        """What is added, `[*batch, 1 or T, features]`, or None for nothing."""
+        """What is added, `[*batch, 1 or ceil(T / hop), features]`, or None for nothing."""
         conditioned = self.context_features + self.local_features > 0
         require(context is not None or not conditioned, "context", "must be given", "none")
         if context is None or not conditioned:
@@ -53,7 +56,10 @@ class AddContext(nn.Module):
         if terms is None:
             return h
         batch, sites = h.shape[: -1 - self.site_ndims], h.shape[-1 - self.site_ndims : -1]
-        flat = h.reshape(*batch, -1, h.shape[-1]) + terms
+        flat = h.reshape(*batch, -1, h.shape[-1])
+        if self.hop > 1 and terms.shape[-2] > 1:
+            terms = jnp.repeat(terms, self.hop, axis=-2)[..., : flat.shape[-2], :]
+        flat = flat + terms
         return flat.reshape(*flat.shape[:-2], *sites, self.features)
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
@@ -62,7 +68,7 @@ class AddContext(nn.Module):
     def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
         if carry is None:
             return carry, h
-        site = jnp.minimum(index, carry.shape[-2] - 1)
+        site = jnp.minimum(index // self.hop, carry.shape[-2] - 1)
         return carry, h + jax.lax.dynamic_index_in_dim(carry, site, -2, keepdims=False)
 
 

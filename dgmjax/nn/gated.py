@@ -34,7 +34,7 @@ class WaveNetStack(Compound):
       skip_channels: of the output.
       dilations: one a layer.
       kernel_size: taps of each convolution.
-      context_features, local_features: see `nn.AddContext`.
+      context_features, local_features, hop: see `nn.AddContext`.
 
     Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, equations 2
     and 3 (global and local conditioning) and Figure 4.
@@ -46,12 +46,13 @@ class WaveNetStack(Compound):
     kernel_size: int = 2
     context_features: int = 0
     local_features: int = 0
+    hop: int = 1
 
     def setup(self):
         require(len(self.dilations) >= 1, "dilations", "must name at least one", self.dilations)
         both = 2 * self.channels
         last = len(self.dilations) - 1
-        context = (self.context_features, self.local_features)
+        context = (self.context_features, self.local_features, 1, self.hop)
         self.convs = [CausalConv(both, self.kernel_size, d) for d in self.dilations]
         self.contexts = [AddContext(both, *context) for _ in self.dilations]
         # R_l and S_l in one product; h after the last layer is not used.

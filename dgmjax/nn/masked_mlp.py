@@ -207,7 +207,13 @@ class MaskedMLP(nn.Module):
 
     @property
     def _block(self) -> int:
-        """Steps of a block, whose first product then serves a good number of units at once."""
+        """Steps of a block, whose first product then serves a good number of units at once.
+
+        Accelerators would wait longer for the branch than for the product, so that each step is
+        its own block there.
+        """
+        if jax.default_backend() != "cpu":
+            return 1
         units = max((self.num_params * self.features, *self.hidden))
         return min(self.features, -(-COLUMNS * self.features // units))
 
@@ -272,8 +278,8 @@ class MaskedMLP(nn.Module):
         def within(kernel: Array, i: int, above: _Layer) -> Array:
             """What the units of this step see of the units of layer i in their block."""
             start = (layers[i].block_slices[index], above.step_slices[index])
-            rows = jax.lax.dynamic_slice(self._cast(kernel), start, (layers[i].width, above.most))
-            return rows.T @ layers[i].within(known[i], index)
+            rows = jax.lax.dynamic_slice(kernel, start, (layers[i].width, above.most))
+            return self._cast(rows).T @ layers[i].within(known[i], index)
 
         for i, kernel in enumerate([*self.kernels, self.out_kernel]):
             layer = layers[i + 1]
@@ -295,8 +301,8 @@ class MaskedMLP(nn.Module):
 
         def of_block(kernel: Array, i: int, above: _Layer) -> Array:
             start = above.block_slices[index]
-            columns = jax.lax.dynamic_slice_in_dim(self._cast(kernel), start, above.width, 1)
-            return prefix_product(columns, known[i], layers[i].starts[index])
+            columns = jax.lax.dynamic_slice_in_dim(kernel, start, above.width, 1)
+            return prefix_product(self._cast(columns), known[i], layers[i].starts[index])
 
         begun = []
         for i, (kernel, constant) in enumerate(zip([*self.kernels, self.out_kernel], constants)):

@@ -116,8 +116,8 @@ def test_unigram_bits():
     assert unigram_bits(train, test, 3) == pytest.approx(expected)
 
 
-def conditional():
-    """A class-conditional WaveNet over 4 categories and 6 sites, scrambled."""
+def conditional(timeline=None):
+    """A class-conditional WaveNet over 3 categories and 6 sites, scrambled."""
     density = models.WaveNet(
         (6,),
         families.Categorical(3),
@@ -126,8 +126,10 @@ def conditional():
         stacks=1,
         layers=2,
         context_features=2,
+        local_features=0 if timeline is None else timeline[1],
+        hop=4,
     )
-    module = models.ClassConditional(density, 2)
+    module = models.ClassConditional(density, 2, timeline)
     batch = {
         "x": jnp.array([[0, 1, 2, 0, 0, 0], [2, 2, 1, 0, 1, 0]]),
         "length": jnp.array([3, 6]),
@@ -154,6 +156,25 @@ def test_padding_does_not_count():
     np.testing.assert_allclose(-jax.nn.logsumexp(joint), found[0], rtol=1e-5)
     whole = log_prob(variables, batch["x"], jnp.eye(2)[batch["label"]])
     np.testing.assert_allclose(-whole[1], found[1], rtol=1e-5)
+
+
+def test_a_timeline_is_what_the_class_has_learned_for_each_frame():
+    module, variables, batch = conditional((2, 3))
+    context = module.apply(variables, batch["label"], method="context")
+    frames = variables["params"]["frames"]
+    assert frames.shape == (2, 2, 3)
+    np.testing.assert_array_equal(context, np.hstack([np.eye(2), frames.reshape(2, -1)]))
+    of_second = lambda model, x: model.log_prob(x, model.context(jnp.int32(1)))
+    log_prob = lambda v, x: module.apply(v, x, method=of_second)
+    slope = jax.grad(lambda v: log_prob(v, batch["x"][1]).sum())(variables)["params"]["frames"]
+    assert (slope[0] == 0).all() and (slope[1] != 0).all()
+    endings = np.stack(np.unravel_index(np.arange(3**6), (3,) * 6), 1)
+    total = jax.nn.logsumexp(jax.jit(log_prob)(variables, jnp.asarray(endings)))
+    np.testing.assert_allclose(total, 0.0, atol=1e-5)
+    with pytest.raises(DgmjaxError, match="timeline"):
+        models.ClassConditional(module.density, 2, (0, 3)).init(
+            jax.random.key(0), batch["label"], method="context"
+        )
 
 
 def test_a_cold_class_draws_its_most_probable_path():

@@ -194,6 +194,7 @@ def WaveNet(
     kernel_size: int = 2,
     context_features: int = 0,
     local_features: int = 0,
+    hop: int = 1,
     activation: Activation = nn.relu,
     **options,
 ) -> AutoregressiveModel:
@@ -212,6 +213,7 @@ def WaveNet(
       context_features: length of a global context (a one-hot speaker or digit), 0 for none.
       local_features: length of a local context at each sample, 0 for none; the model's context
         is then `nn.join_context(global, local)`.
+      hop: samples that share a local vector, where it comes at a lower rate.
       **options: of `AutoregressiveModel`.
 
     Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, section 2.
@@ -223,6 +225,7 @@ def WaveNet(
         event_shape,
     )
     require_sizes(channels=channels, skip_channels=skip_channels, stacks=stacks, layers=layers)
+    require_sizes(hop=hop)
     embed: nn.Module
     first: tuple[nn.Module, ...] = ()
     if isinstance(family, Categorical):
@@ -232,7 +235,7 @@ def WaveNet(
     act = Pointwise(activation)
     dilations = tuple(2**i for i in range(layers)) * stacks
     stack = WaveNetStack(
-        channels, skip_channels, dilations, kernel_size, context_features, local_features
+        channels, skip_channels, dilations, kernel_size, context_features, local_features, hop
     )
     network = CausalNetwork(
         layers=(*first, stack, act, Pointwise(nn.Dense(skip_channels)), act),
@@ -241,8 +244,9 @@ def WaveNet(
         event_shape=event_shape,
         context_features=context_features,
         local_features=local_features,
+        hop=hop,
     )
-    total = context_features + event_shape[0] * local_features
+    total = context_features + -(-event_shape[0] // hop) * local_features
     return AutoregressiveModel(event_shape, network, family, context_features=total, **options)
 
 
