@@ -14,7 +14,9 @@ HALVINGS = 1
 PARTS = 4
 
 
-def staircase_product(h: Array, kernel: Array, seen: np.ndarray) -> Array:
+def staircase_product(
+    h: Array, kernel: Array, seen: np.ndarray, halvings: int | None = None
+) -> Array:
     """h @ (kernel * M) `[..., columns]` with M[j, k] = 1 for j < seen[k], and zeros elsewhere.
 
     Masks of autoregressive networks look so when units are sorted by degree. On processors the
@@ -26,11 +28,13 @@ def staircase_product(h: Array, kernel: Array, seen: np.ndarray) -> Array:
       h: `[..., rows]`.
       kernel: `[rows, columns]`; what is masked is not read.
       seen: how many rows each column sees, `[columns]`, not decreasing.
+      halvings: how often columns are halved; where None, as said above.
 
     >>> staircase_product(jnp.ones((1, 2)), jnp.ones((2, 3)), np.array([0, 1, 2])).tolist()
     [[0.0, 1.0, 2.0]]
     """
-    halvings = HALVINGS if jax.default_backend() == "cpu" else 0
+    if halvings is None:
+        halvings = HALVINGS if jax.default_backend() == "cpu" else 0
     batch = h.shape[:-1]
     flat = h.reshape(math.prod(batch), h.shape[-1])  # over several axes gradients cost more
     return _product(flat, kernel, np.asarray(seen), halvings).reshape(*batch, kernel.shape[1])
