@@ -1,10 +1,13 @@
 """IWAE 200-200-50 of Burda et al. 2016 with K = 50 samples, Bernoulli pixels, batches of 100.
 
 Ours is the steady state of `fit`; torch is a plain loop over the same network and bound. Both sum
-the cross-entropy over pixels of [50, 100, 784] logits.
+the cross-entropy over pixels of [50, 100, 784] logits. "products" is the floor: the matrix
+products of the steps and nothing else.
 """
 
-from benchmarks.workload import Prepared, Side, Target, Workload
+import itertools
+
+from benchmarks.workload import Operation, Prepared, Side, Target, Workload
 from benchmarks.workloads.vae_epoch import BATCH, PIXELS, images
 
 LATENT, HIDDEN, SAMPLES, RATE, STEPS = 50, 200, 50, 1e-3, 20
@@ -27,7 +30,27 @@ def dgmjax_side(tiny: bool) -> Prepared:
     loss = partial(objectives.iwae, num_samples=2 if tiny else SAMPLES)
     data = {"x": rows(tiny)}
     learner, parameters = learner_and_count(vae, loss, optax.adam(RATE), data, BATCH)
-    return Prepared({"steps": epochs_of_fit(learner, data, BATCH)}, {"parameters": parameters})
+    operations = {
+        "steps": epochs_of_fit(learner, data, BATCH),
+        "products": products(data["x"], tiny),
+    }
+    return Prepared(operations, {"parameters": parameters})
+
+
+def products(x, tiny: bool) -> Operation:
+    """The matrix products of the same steps: the encoder's once, the decoder's for each sample."""
+    import jax.numpy as jnp
+
+    from benchmarks.workloads.ours import products_of, small_noise
+
+    def network(weights, x):
+        w1, w2, w3, w4, w5, w6 = weights
+        z = (x @ w1 @ w2 @ w3)[:, :LATENT]
+        return jnp.tile(z, (2 if tiny else SAMPLES, 1)) @ w4 @ w5 @ w6
+
+    sizes = (PIXELS, HIDDEN, HIDDEN, 2 * LATENT), (LATENT, HIDDEN, HIDDEN, PIXELS)
+    shapes = [pair for size in sizes for pair in itertools.pairwise(size)]
+    return products_of(network, small_noise(*shapes), x[:BATCH], len(x) // BATCH)
 
 
 def torch_side(tiny: bool) -> Prepared:
@@ -80,7 +103,7 @@ WORKLOAD = Workload(
     scale=STEPS,
     scale_name="steps",
     sides={
-        "dgmjax": Side(dgmjax_side, {"steps": 1}),
+        "dgmjax": Side(dgmjax_side, {"steps": 1, "products": 1}),
         "torch": Side(torch_side, {"steps": 1}, "torch", ("torch", "numpy")),
     },
     targets=(Target("times a torch loop", ("torch", "steps"), ("dgmjax", "steps"), at_least=1.4),),

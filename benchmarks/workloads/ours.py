@@ -25,6 +25,33 @@ def repeated(function, *arguments) -> Operation:
     return run
 
 
+def products_of(network, weights, x, steps: int) -> Operation:
+    """The matrix products of so many training steps of a network, and nothing else.
+
+    `network(weights, x)` is its products without biases and activations: the gradient of half its
+    squared output has those of the backward pass.
+    """
+    import jax
+
+    @jax.jit
+    def run(weights, x):
+        def one(weights, _):
+            out, backward = jax.vjp(lambda weights: network(weights, x), weights)
+            (slopes,) = backward(out)
+            return jax.tree.map(lambda w, dw: w + 1e-6 * dw, weights, slopes), None
+
+        return jax.lax.scan(one, weights, None, length=steps)[0]
+
+    return repeated(run, weights, x)
+
+
+def small_noise(*shapes: tuple[int, ...]) -> tuple:
+    """Weights whose values do not matter."""
+    import jax
+
+    return tuple(0.01 * jax.random.normal(jax.random.key(0), shape) for shape in shapes)
+
+
 def sampling(model, variables, x) -> tuple[dict[str, Operation], dict[str, float]]:
     """What is measured of an autoregressive model: as many samples as x has rows, and log p(x).
 

@@ -42,37 +42,14 @@ def dgmjax_side(tiny: bool) -> Prepared:
 
 def products(x) -> Operation:
     """An epoch of the eleven matrix products of a step, forward and backward, compiled alike."""
-    import jax
-    import jax.numpy as jnp
+    from benchmarks.workloads.ours import products_of, small_noise
 
-    sizes = ((PIXELS, HIDDEN), (HIDDEN, 2 * LATENT), (LATENT, HIDDEN), (HIDDEN, PIXELS))
-    weights = [0.01 * jax.random.normal(jax.random.key(0), size) for size in sizes]
-
-    @jax.jit
-    def step(weights, x):
+    def network(weights, x):
         w1, w2, w3, w4 = weights
-        h = x @ w1
-        q = h @ w2
-        z = q[:, :LATENT]
-        g = z @ w3
-        out = g @ w4
-        dw4, dg = g.T @ out, out @ w4.T
-        dw3, dz = z.T @ dg, dg @ w3.T
-        dq = jnp.concatenate([dz, dz], 1)
-        dw2, dh = h.T @ dq, dq @ w2.T
-        return [1e-3 * dw for dw in (x.T @ dh, dw2, dw3, dw4)]
+        return (x @ w1 @ w2)[:, :LATENT] @ w3 @ w4
 
-    batches = jnp.asarray(x).reshape(-1, BATCH, PIXELS)
-
-    @jax.jit
-    def run(weights, batches):
-        return jax.lax.fori_loop(0, len(batches), lambda i, w: step(w, batches[i]), weights)
-
-    def epoch(n: int) -> None:
-        for _ in range(n):
-            jax.block_until_ready(run(weights, batches))
-
-    return epoch
+    sizes = (PIXELS, HIDDEN), (HIDDEN, 2 * LATENT), (LATENT, HIDDEN), (HIDDEN, PIXELS)
+    return products_of(network, small_noise(*sizes), x[:BATCH], len(x) // BATCH)
 
 
 def torch_side(tiny: bool) -> Prepared:
