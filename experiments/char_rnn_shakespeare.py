@@ -7,6 +7,7 @@ One CPU core that other work shared: 38 minutes for one LSTM layer of 384 units,
 2.353 in blocks of 256 without memory of each other, and 2.326 in pieces of 4096 characters: the bar
 is missed by 0.03. On the validation split it stands at 2.13; the last tenth is a harder text. With
 `--features 512 --embedding 128 --dropout 0.5 --epochs 15` it was worse (2.405; validation 2.16).
+With `--stride 64 --epochs 4 --ema-decay 0.998` it was 2.380 and 2.353: more passes only overfit.
 The transformer has no record yet.
 One LSTM layer (or a causal transformer) over blocks of 256 characters of a text of 1.1 million. The
 last tenth of the text is the test split, the 5% before it choose the epoch.

@@ -61,9 +61,12 @@ class ConvResNet(nn.Module):
             h = h + self._context(context, x.ndim)
         for _ in range(self.blocks):
             inner = self._inner()(self.activation(h))
-            zeros = nn.initializers.zeros
-            widen = Dense(self.channels, kernel_init=zeros, dtype=self.dtype)
-            h = h + widen(self.activation(inner)) if self.residual else inner
+            if self.residual:
+                zeros = nn.initializers.zeros
+                added = Dense(self.channels, kernel_init=zeros, dtype=self.dtype)
+                h = h + added(self.activation(inner))
+            else:
+                h = inner
         init = nn.initializers.zeros if self.zero_output else nn.initializers.lecun_normal()
         features = math.prod(self.output[2:])
         h = Conv(features, (3, 3), kernel_init=init, dtype=self.dtype)(self.activation(h))
