@@ -1,10 +1,14 @@
 """What several experiments share: data sets with their transforms, and groups of estimators."""
 
+import math
 from functools import partial
+from typing import Literal
 
 import optax
 
 from dgmjax import data, objectives, plotting, training
+
+Bound = Literal["elbo", "iwae"]
 
 
 def dynamic_mnist(data_dir, tiny, validation=0):
@@ -70,6 +74,13 @@ def latent_experiment(
     )
 
 
+def bound_of_samples(bound: Bound, num_samples: int):
+    """The ELBO or the IWAE bound, of so many posterior samples."""
+    return partial(
+        {"elbo": objectives.elbo, "iwae": objectives.iwae}[bound], num_samples=num_samples
+    )
+
+
 def warmed_up(objective, dataset, epochs, batch_size):
     """The objective with a weight of the KL that rises from 0 to 1 over so many passes."""
     if epochs == 0:
@@ -90,7 +101,8 @@ def exact_likelihood(published=None, batch_size=500):
 
 def importance_estimator(samples, of="", metric="nll_bound", published=None, chunk=50):
     """-L_K of the test split; `of` says which likelihood it bounds, where it is not that of x."""
-    bound = partial(objectives.importance_bound, num_samples=samples, chunk=min(chunk, samples))
+    chunk = math.gcd(samples, chunk)
+    bound = partial(objectives.importance_bound, num_samples=samples, chunk=chunk)
     return training.Estimator(
         f"{metric}_k{samples}",
         f"{of}importance-weighted bound, {samples} samples",

@@ -10,15 +10,17 @@ Sources: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016
 Sonderby, Raiko, Maaloe, Sonderby & Winther, "Ladder Variational Autoencoders", 2016.
 """
 
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Literal
 
 import flax.linen as nn
 
 from dgmjax import evaluation, models, objectives, training
+from dgmjax.errors import require_sizes
 from dgmjax.evaluation.latent import posterior_means
 from dgmjax.types import Activation
 from experiments import common
+from experiments.common import Bound
 
 Posterior = Literal["bottom_up", "ladder"]
 Sizes = Literal["burda", "ladder"]
@@ -48,10 +50,11 @@ def hierarchical_mnist(
     *,
     posterior: Posterior = "bottom_up",
     sizes: Sizes = "burda",
-    bound: Literal["elbo", "iwae"] = "elbo",
+    bound: Bound = "elbo",
     num_samples: int = 1,
     binarisation: Literal["dynamic", "static"] = "dynamic",
     warm_up: int = 0,
+    evaluation_samples: int = 5000,
     learning_rate: float = 1e-3,
     schedule: str = "cosine",
     eps: float = 1e-4,
@@ -68,6 +71,7 @@ def hierarchical_mnist(
       bound: what training maximises.
       num_samples: k, of the bound.
       binarisation: dynamic (60,000 training images) or static (50,000).
+      evaluation_samples: K of the bound that is reported, L_K; published numbers are L_5000.
       warm_up: epochs in which the weight of the KL divergence rises from 0 to 1 ("elbo" only).
       learning_rate: peak of the schedule of Adam.
       schedule: "cosine", "constant", or "burda", the published one.
@@ -77,16 +81,17 @@ def hierarchical_mnist(
       tiny: a few steps of a small model on scikit-learn's digits.
       data_dir: folder of data sets.
     """
+    require_sizes(evaluation_samples=evaluation_samples)
     load = common.dynamic_mnist if binarisation == "dynamic" else common.static_mnist
     dataset, transform = load(data_dir, tiny)
     latents, hidden, activation = SIZES[sizes]
     if tiny:
         latents, hidden, epochs = (4, 2), ((16,), (8,)), 2
-    losses = {"elbo": objectives.elbo, "iwae": objectives.iwae}
-    loss = partial(losses[bound], num_samples=num_samples)
+    loss = common.bound_of_samples(bound, num_samples)
     if bound == "elbo":
         loss = common.warmed_up(loss, dataset, warm_up, batch_size)
     found = PUBLISHED.get((sizes, posterior, bound, num_samples, binarisation))
+    published = training.Published(*found) if found and evaluation_samples == 5000 else None
     return common.latent_experiment(
         model=f"{posterior} {'-'.join(map(str, latents))}, {bound} k={num_samples}",
         module=models.hierarchical_vae(
@@ -101,9 +106,7 @@ def hierarchical_mnist(
         schedule=schedule,
         eps=eps,
         estimators=(
-            common.importance_estimator(
-                50 if tiny else 5000, published=training.Published(*found) if found else None
-            ),
+            common.importance_estimator(50 if tiny else evaluation_samples, published=published),
             training.Estimator("nll_bound_k1", "ELBO", training.averaged(objectives.elbo)),
             *(active_units(f"z{level}") for level in range(1, len(latents) + 1)),
         ),

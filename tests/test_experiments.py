@@ -1,5 +1,7 @@
 """Every experiment of the catalogue, in miniature: trained, resumed, loaded, measured, sampled."""
 
+from typing import Literal, get_args, get_origin, get_type_hints
+
 import jax
 import numpy as np
 import pytest
@@ -44,6 +46,18 @@ def test_tiny(name, tmp_path):
         x = loaded.arrays("test")["x"][:2]
         assert loaded.model.log_prob(x).shape == (2,)
     jax.tree.map(np.testing.assert_array_equal, trained.state.params, loaded.state.params)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_choice_of_an_argument_builds(name):
+    function = catalogue.load_experiment(name)
+    defaults = catalogue.own_defaults(function)
+    hints = get_type_hints(function)
+    for argument in defaults:
+        for choice in get_args(hints[argument]) if get_origin(hints[argument]) is Literal else ():
+            given = defaults | {argument: choice}
+            built = catalogue.build(function, given, seed=0, tiny=True, data_dir=None)
+            assert built.steps >= 1 and built.estimators, (argument, choice)
 
 
 def test_the_catalogue_has_its_experiments():
