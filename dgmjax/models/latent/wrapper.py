@@ -4,14 +4,15 @@ from typing import Any
 
 import flax.linen as nn
 
-from dgmjax.types import Array, Key
+from dgmjax.models.latent.base import LatentVariableModel
+from dgmjax.types import Array, Key, PyTree
 
 
-class Wrapper(nn.Module):
+class Wrapper(LatentVariableModel):
     """A model that answers as the model inside it; subclasses add what an objective asks for.
 
     Attributes:
-      model: a latent-variable model (`prior`, `posterior`, `likelihood`, `log_joint`, ...).
+      model: a latent-variable model.
     """
 
     model: nn.Module
@@ -29,22 +30,10 @@ class Wrapper(nn.Module):
         """q(z | x)."""
         return self.model.posterior(x)
 
-    def likelihood(self, z: Array) -> Any:
+    def likelihood(self, z: PyTree) -> Any:
         """p(x | z)."""
         return self.model.likelihood(z)
 
-    def log_joint(self, x: Array, z: Array) -> Array:
-        """log p(x, z) in nats."""
-        return self.model.log_joint(x, z)
-
-    def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
-        """x ~ p(x | z), z ~ p(z)."""
-        return self.model.sample(key, sample_shape)
-
-    def mean(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
-        """E[x | z] with z ~ p(z)."""
-        return self.model.mean(key, sample_shape)
-
-    def reconstruct(self, x: Array, key: Key) -> Array:
-        """E[x' | z] with z ~ q(z | x)."""
-        return self.model.reconstruct(x, key)
+    def shown(self, z: PyTree, key: Key) -> Array:
+        """What figures show of z."""
+        return self.model.shown(z, key)
