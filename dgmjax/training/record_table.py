@@ -42,16 +42,28 @@ def row(record: Record) -> tuple[str, ...]:
 def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
     """One row for each record, or for each group of runs that measured the same thing.
 
-    Records agree in experiment, model, data, split, metric, estimator and device; what differs is
-    the seed, or an argument that the model's name leaves out. Their value is the mean over the
-    runs, and its error the standard deviation over the runs / sqrt(their number); its arguments
-    are those that they have in common.
+    Records agree in experiment, model, data, split, metric, estimator, device and arguments; what
+    differs is the seed, or an argument that is one ("mask_seed"). A baseline or a reference, which
+    the arguments do not train, may differ in any. Their value is the mean over the runs, and its
+    error the standard deviation over the runs / sqrt(their number); its arguments are those that
+    they have in common.
     """
     groups: dict[tuple, list[Record]] = {}
     for record in records:
         key = (record.experiment, record.model, describe_data(record), record.metric)
-        groups.setdefault((*key, record.estimator, record.device), []).append(record)
+        others = (record.estimator, record.device, _settings(record))
+        groups.setdefault((*key, *others), []).append(record)
     return [row(group[0]) if len(group) == 1 else _row_of_runs(group) for group in groups.values()]
+
+
+def _settings(record: Record) -> str:
+    """The arguments by which runs are told apart, seeds left out."""
+    if record.model.endswith(("(baseline)", "(reference)")):
+        return ""
+    arguments = record.arguments
+    if arguments is None:
+        return as_flags(None)
+    return as_flags({name: arguments[name] for name in sorted(arguments) if "seed" not in name})
 
 
 def _row_of_runs(group: list[Record]) -> tuple[str, ...]:

@@ -44,11 +44,19 @@ def test_arguments_are_kept_and_an_old_record_has_none():
 
 
 def test_a_row_of_runs_shows_the_arguments_that_they_share():
-    runs = [record(seed=seed, arguments={"epochs": 3, "mask": seed}) for seed in (0, 1)]
+    runs = [record(seed=seed, arguments={"epochs": 3, "mask_seed": seed}) for seed in (0, 1)]
     column = record_table.COLUMNS.index("arguments")
-    assert [row[column] for row in record_table.rows(runs)] == ["--epochs 3"]
-    unknown = [runs[0], record(seed=1)]
-    assert record_table.rows(unknown)[0][column] == "not noted"
+    found = lambda records: [row[column] for row in record_table.rows(records)]
+    assert found(runs) == ["--epochs 3"]
+    assert found([runs[0], record(seed=1)]) == ["--epochs 3 --mask-seed 0", "not noted"]
+
+
+def test_runs_of_other_arguments_are_other_rows_unless_nothing_was_trained():
+    short, long = {"epochs": 3}, {"epochs": 40}
+    assert len(record_table.rows([record(arguments=short), record(arguments=long)])) == 2
+    pixels = {"model": "independent pixels (baseline)"}
+    both = [record(arguments=arguments, **pixels) for arguments in (short, long)]
+    assert len(record_table.rows(both)) == 1
 
 
 @pytest.mark.parametrize(
