@@ -36,6 +36,7 @@ def iwae_mnist(
     gradient: Literal["total", "stl", "dreg"] = "total",
     latent: int = 50,
     hidden: tuple[int, ...] = (200, 200),
+    marginal_start: bool = True,
     learning_rate: float = 1e-3,
     schedule: str = "cosine",
     eps: float = 1e-4,
@@ -54,6 +55,7 @@ def iwae_mnist(
       gradient: of the posterior, see `objectives.iwae`; "total" only with the ELBO.
       latent: dimensions of z.
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
+      marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
       learning_rate: peak of the schedule of Adam.
       schedule: "cosine", "constant", or "burda", the published one.
       eps: of Adam; 1e-4 is the published one.
@@ -80,9 +82,10 @@ def iwae_mnist(
         loss = partial(loss, gradient=gradient)
     else:
         require(gradient == "total", "gradient", 'must be "total" for the ELBO', gradient)
+    vae = models.dense_vae(dataset.event_shape, latent, hidden)
     return common.latent_experiment(
         model=f"{name} k={num_samples} {'-'.join(map(str, (*hidden, latent)))}",
-        module=models.dense_vae(dataset.event_shape, latent, hidden),
+        module=vae.clone(marginal_start=marginal_start),
         loss=loss,
         dataset=dataset,
         transform=transform,

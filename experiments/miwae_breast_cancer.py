@@ -70,9 +70,11 @@ def miwae_breast_cancer(
         hidden, latent, num_samples, epochs = (16,), 3, 5, 2
     steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
     family = families.StudentT(least_df=3.0)
-    module = models.dense_vae(
+    vae = models.dense_vae(
         dataset.event_shape, latent, hidden, activation=nn.relu, observation=family
     )
+    # The marginals of a batch would be those of zeros, which stand for missing entries.
+    module = vae.clone(marginal_start=False)
     bound = partial(objectives.miwae, num_samples=num_samples)
     optimiser = training.adam(learning_rate, steps, schedule=schedule)
     return training.Experiment(

@@ -29,6 +29,7 @@ def vae_clusters_mnist(
     pretrain_epochs: int = 15,
     pretrain_beta: float = 0.1,
     beta_epochs: int = 0,
+    marginal_start: bool = True,
     learning_rate: float = 1e-3,
     epochs: int = 25,
     batch_size: int = 100,
@@ -45,6 +46,7 @@ def vae_clusters_mnist(
       pretrain_epochs: passes before the mixture is fitted to the codes; 0 fits none.
       pretrain_beta: weight of the KL in them.
       beta_epochs: passes over which the weight of the KL rises from 0 to 1 thereafter.
+      marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
       learning_rate: peak of the cosine schedule of Adam.
       epochs: passes over the training images.
       batch_size: images a step.
@@ -63,9 +65,10 @@ def vae_clusters_mnist(
         start = partial(training.clustered_start, player=player, steps=steps)
     recipes = plotting.latent_recipes
     row = training.Estimator
+    vae = models.dense_vae(dataset.event_shape, latent, hidden, prior_model=prior)
     return common.latent_experiment(
         model=f"VAE {'-'.join(map(str, (*hidden, latent)))}, {components} clusters",
-        module=models.dense_vae(dataset.event_shape, latent, hidden, prior_model=prior),
+        module=vae.clone(marginal_start=marginal_start),
         loss=common.warmed_up(objectives.elbo, dataset, beta_epochs, batch_size),
         start=start,
         dataset=dataset,

@@ -18,6 +18,7 @@ def vae_mnist(
     *,
     latent: int = 50,
     hidden: tuple[int, ...] = (200, 200),
+    marginal_start: bool = True,
     learning_rate: float = 1e-3,
     schedule: str = "cosine",
     epochs: int = 400,
@@ -30,6 +31,7 @@ def vae_mnist(
     Args:
       latent: dimensions of z.
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
+      marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
       learning_rate: peak of the schedule of Adam (eps 1e-4, as published).
       schedule: "cosine", "constant", or "burda", the published one.
       epochs: passes over the training images.
@@ -40,9 +42,10 @@ def vae_mnist(
     dataset, transform = common.dynamic_mnist(data_dir, tiny)
     if tiny:
         hidden, latent, epochs = (16,), 4, 2
+    vae = models.dense_vae(dataset.event_shape, latent, hidden)
     return common.latent_experiment(
         model=f"VAE {'-'.join(map(str, (*hidden, latent)))}",
-        module=models.dense_vae(dataset.event_shape, latent, hidden),
+        module=vae.clone(marginal_start=marginal_start),
         loss=objectives.elbo,
         dataset=dataset,
         transform=transform,

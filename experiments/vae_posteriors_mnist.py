@@ -62,6 +62,7 @@ def vae_posteriors_mnist(
     latent: int = 32,
     hidden: tuple[int, ...] = (300, 300),
     flow_hidden: int = 320,
+    marginal_start: bool = True,
     learning_rate: float = 1e-3,
     epochs: int = 200,
     batch_size: int = 100,
@@ -76,6 +77,7 @@ def vae_posteriors_mnist(
       latent: dimensions of z.
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
       flow_hidden: units of the autoregressive networks of IAF.
+      marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
       learning_rate: peak of the cosine schedule of Adam.
       epochs: passes over the 50,000 training images.
       batch_size: images a step.
@@ -87,9 +89,10 @@ def vae_posteriors_mnist(
         hidden, latent, layers, flow_hidden, epochs = (16, 16), 4, 1, 8, 1
     model = posterior_model(posterior, latent, layers, flow_hidden, hidden[-1])
     name = posterior if posterior == "diagonal" else f"{posterior} ({layers})"
+    vae = models.dense_vae(dataset.event_shape, latent, hidden, posterior_model=model)
     return common.latent_experiment(
         model=f"VAE {'-'.join(map(str, (*hidden, latent)))}, {name} posterior",
-        module=models.dense_vae(dataset.event_shape, latent, hidden, posterior_model=model),
+        module=vae.clone(marginal_start=marginal_start),
         loss=objectives.elbo,
         dataset=dataset,
         transform=transform,

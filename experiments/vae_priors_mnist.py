@@ -39,6 +39,7 @@ def vae_priors_mnist(
     latent: int = 40,
     hidden: tuple[int, ...] = (300, 300),
     beta_epochs: int = 10,
+    marginal_start: bool = True,
     learning_rate: float = 1e-3,
     epochs: int = 100,
     batch_size: int = 100,
@@ -53,6 +54,7 @@ def vae_priors_mnist(
       latent: dimensions of z.
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
       beta_epochs: passes over which the weight of the KL rises from 0 to 1.
+      marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
       learning_rate: peak of the cosine schedule of Adam.
       epochs: passes over the 50,000 training images.
       batch_size: images a step.
@@ -65,9 +67,10 @@ def vae_priors_mnist(
     model = prior_model(prior, dataset.event_shape, latent, components)
     published = PUBLISHED.get(prior)
     sized = f" ({components})" if prior in ("mixture", "vamp") else ""
+    vae = models.dense_vae(dataset.event_shape, latent, hidden, prior_model=model)
     return common.latent_experiment(
         model=f"VAE {'-'.join(map(str, (*hidden, latent)))}, {prior}{sized} prior",
-        module=models.dense_vae(dataset.event_shape, latent, hidden, prior_model=model),
+        module=vae.clone(marginal_start=marginal_start),
         loss=common.warmed_up(objectives.elbo, dataset, beta_epochs, batch_size),
         dataset=dataset,
         transform=transform,

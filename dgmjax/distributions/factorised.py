@@ -93,3 +93,15 @@ class Factorised(Distribution):
     def entropy(self) -> Array:
         """Sum of the sites' entropies, in nats."""
         return sum_event(self.flat.entropy(), 1)
+
+
+def factorised(family, params: Array, event_ndims: int) -> Factorised:
+    """`Factorised` over events of a rank, whose sites are the axes of `params` before its last.
+
+    >>> from dgmjax.distributions.families import Categorical
+    >>> import jax.numpy as jnp
+    >>> factorised(Categorical(5), jnp.zeros((7, 3, 2, 5)), event_ndims=2).event_shape
+    (3, 2)
+    """
+    sites = params.shape[params.ndim - 1 - event_ndims + family.event_ndims : -1]
+    return Factorised(family, params, (*sites, *family.site_shape))

@@ -11,6 +11,7 @@ checked where data enter).
 (5,)
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -349,8 +350,13 @@ class DiscretisedLogisticMixture:
 
 
 def _moments(x: Array) -> Array:
-    """Mean and log standard deviation over the first axis, `[..., 2]`."""
-    return jnp.stack([x.mean(0), jnp.log(x.std(0) + 1e-3)], -1)
+    """Mean and log standard deviation over the N rows, `[..., 2]`.
+
+    A deviation is at least that of all entries divided by sqrt(N): a site that a few rows do not
+    see move (a pixel of the border) must not be all but impossible elsewhere.
+    """
+    least = x.std() / math.sqrt(len(x))
+    return jnp.stack([x.mean(0), jnp.log(jnp.maximum(x.std(0), least) + 1e-3)], -1)
 
 
 def _spread(num_components: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Dense layers whose gradients stay fast over several batch axes."""
+"""Dense layers whose gradients stay fast over several batch axes, and where layers start."""
 
 import math
 from functools import partial
@@ -6,6 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dgmjax.types import Array
 
@@ -26,3 +27,17 @@ def one_batch_axis(x: Array, kernel: Array, dimension_numbers: Any, **options: A
 
 Dense = partial(nn.Dense, dot_general=one_batch_axis)
 """`flax.linen.Dense` over `one_batch_axis`: `x[..., C]` -> `[..., features]`."""
+
+
+def set_bias(module: nn.Module, layer: tuple[str, ...], bias: Array) -> None:
+    """Replaces the bias of a layer within `module`; while it is initialised.
+
+    Args:
+      layer: names that lead to it, e.g. ("Dense_2",); it has been called before.
+      bias: any shape of as many numbers; of another number, nothing is done.
+    """
+    params = flatten_dict(module.get_variable("params", layer[0]))
+    place = (*layer[1:], "bias")
+    if bias.size == params[place].size:
+        params[place] = bias.reshape(params[place].shape)
+    module.put_variable("params", layer[0], unflatten_dict(params))

@@ -1,14 +1,15 @@
 """Networks between images and vectors, and parameters that all sites share."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
 from dgmjax.errors import require
-from dgmjax.nn.dense import Dense
-from dgmjax.nn.rescale import Downscale, Upscale, check_factor
+from dgmjax.nn.dense import Dense, set_bias
+from dgmjax.nn.rescale import Downscale, Upscale, check_factor, halvings
 from dgmjax.types import Activation, Array
 
 
@@ -67,6 +68,11 @@ class ImageDecoder(nn.Module):
         features = math.prod(self.output[2:])
         h = Upscale(features, self.channels, self.factor, self.blocks, self.activation)(h)
         return h.reshape(*batch, *self.output)
+
+    def start_at_marginals(self, family: Any, x: Array) -> None:
+        """Sets the output bias to the marginals of `x[N, H, W, ...]`, one for all pixels."""
+        bias = family.marginal(x.reshape(-1, *x.shape[3:]))
+        set_bias(self, ("Upscale_0", f"Conv_{halvings(self.factor)}"), bias)
 
 
 class SharedParameters(nn.Module):

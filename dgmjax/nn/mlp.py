@@ -1,11 +1,13 @@
 """Multi-layer perceptron."""
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from dgmjax.errors import require
+from dgmjax.nn.dense import set_bias
 from dgmjax.types import Activation, Array
 
 
@@ -55,3 +57,7 @@ class MLP(nn.Module):
         h = nn.Dense(math.prod(self.output), dtype=self.dtype, kernel_init=init)(h)
         h = self.activation(h) if self.activate_output else h
         return h.reshape(*batch, *self.output)
+
+    def start_at_marginals(self, family: Any, x: Array) -> None:
+        """Sets the output bias to the marginals of `x[N, *event]`; while initialising."""
+        set_bias(self, (f"Dense_{len(self.hidden)}",), family.marginal(x))

@@ -607,3 +607,54 @@ def initialised(module, batch, objective=objectives.elbo):
 def test_bad_arguments_are_named(act, word):
     with pytest.raises(DgmjaxError, match=f"^`{word}` must"):
         act()
+
+
+LEVELS = jnp.asarray(GENERATOR.integers(0, 3, (6, 4, 4, 1)), jnp.float32)
+CATEGORIES = families.Categorical(3)
+# name -> model, batch, the marginals that its output starts at
+STARTS = {
+    "vae": (models.dense_vae((4, 4, 1), 2, (5,)), IMAGES, "sites"),
+    "skip": (models.skip_vae((4, 4, 1), 2, (5, 5)), IMAGES, "sites"),
+    "discrete": (models.discrete_vae((4, 4, 1), 3, levels=2, hidden=(5,)), IMAGES, "sites"),
+    "vamp": (
+        models.dense_vae((4, 4, 1), 2, (5,), prior_model=models.VampPrior((4, 4, 1), 3)),
+        IMAGES,
+        "sites",
+    ),
+    "categories": (
+        models.dense_vae((4, 4, 1), 2, (5,), observation=CATEGORIES),
+        {"x": LEVELS},
+        "sites",
+    ),
+    "hierarchical": (models.hierarchical_vae(*TWO_LAYERS), IMAGES, "sites"),
+    "conditional": (MODELS["conditional"][0], IMAGES, "sites"),
+    "convolutional": (
+        models.conv_vae((4, 4, 1), 2, channels=8, observation=CATEGORIES),
+        {"x": LEVELS},
+        "pooled",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_decoder_starts_at_the_marginals_of_the_data(name):
+    """All of the output but its bias, by the difference to a start without: only the bias moves."""
+    model, batch, kind = STARTS[name]
+    objective = objectives.reinforce if name == "discrete" else objectives.elbo
+    init = lambda model: model.init(KEY, batch, KEY, method=objective)["params"]
+    moved, plain = init(model), init(model.clone(marginal_start=False))
+    differences = jax.tree.map(lambda a, b: a - b, moved, plain)
+    (change,) = [leaf for leaf in jax.tree.leaves(differences) if jnp.any(leaf != 0)]
+    x = batch["x"]
+    rows = x if kind == "sites" else x.reshape(-1, 1)
+    wanted = model.observation.marginal(rows)
+    np.testing.assert_allclose(change, wanted.reshape(change.shape), atol=1e-5)
+
+
+def test_a_deviation_that_few_rows_show_is_not_taken_for_none():
+    """A column that is constant in 100 rows starts at a tenth of the common deviation."""
+    x = GENERATOR.normal(size=(100, 2)) * [0.0, 2.0]
+    loc, log_scale = np.moveaxis(np.asarray(families.Normal().marginal(jnp.asarray(x))), -1, 0)
+    np.testing.assert_allclose(loc, x.mean(0), atol=1e-5)
+    expected = [x.std() / 10 + 1e-3, x[:, 1].std() + 1e-3]
+    np.testing.assert_allclose(np.exp(log_scale), expected, rtol=1e-4)

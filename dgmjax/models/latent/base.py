@@ -6,6 +6,7 @@ import distrax
 import flax.linen as nn
 import jax
 
+from dgmjax.distributions.families import Family
 from dgmjax.types import Array, Key, PyTree
 
 
@@ -51,3 +52,21 @@ class LatentVariableModel(nn.Module):
         """What figures show of z: E[x | z]; a draw, where a model does not know its mean."""
         del key
         return self.likelihood(z).mean()
+
+
+def start_at_marginals(
+    decoder: nn.Module, family: Family, x: Array, event_ndims: int, *inputs: Array
+) -> None:
+    """Makes a decoder's parameters such that p(x | z) starts near the marginals of `x`.
+
+    Else a decoder first has to learn where a data set is constant, and in that time the KL term
+    switches latents off that it needs later (Burda et al. 2016 start so in their code).
+
+    Args:
+      decoder: has a method `start_at_marginals(family, x[N, *event])`; others are left alone.
+      x: `[..., *event]`.
+      inputs: what the decoder is called with.
+    """
+    decoder(*inputs)
+    if x.size and hasattr(decoder, "start_at_marginals"):
+        decoder.start_at_marginals(family, x.reshape(-1, *x.shape[x.ndim - event_ndims :]))

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 import distrax
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
-from dgmjax.distributions.factorised import Factorised
+from dgmjax.distributions.factorised import Factorised, factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.errors import DataError, require
 from dgmjax.models.base import DiagonalNormal, StandardNormal
+from dgmjax.models.latent.base import start_at_marginals
 from dgmjax.nn.mlp import MLP
 from dgmjax.types import Activation, Array, Batch, Key
 
@@ -28,6 +30,7 @@ class ConditionalVAE(nn.Module):
       observation: family of a site of x.
       prior_model: conditional density module of z, called with y; N(0, I) where None.
       event_ndims: rank of x.
+      marginal_start: as in `VAE`.
 
     Source: Sohn, Yan & Lee, "Learning Structured Output Representation using Deep Conditional
     Generative Models", 2015, section 4.
@@ -40,6 +43,7 @@ class ConditionalVAE(nn.Module):
     observation: Family = Bernoulli()
     prior_model: nn.Module | None = None
     event_ndims: int = 3
+    marginal_start: bool = True
 
     def setup(self):
         self.prior_module = self.prior_model or StandardNormal((self.latent,))
@@ -107,13 +111,16 @@ class GivenContext:
 
     def posterior(self, x: Array) -> distrax.Distribution:
         """q(z | x, y)."""
+        model = self.model
+        if model.is_initializing() and model.marginal_start:
+            inputs = (jnp.zeros((*self.y.shape[:-1], model.latent)), self.y)
+            start_at_marginals(model.decoder, model.observation, x, model.event_ndims, *inputs)
         return distrax.Independent(Normal()(as_float(self.model.encoder(x, self.y))), 1)
 
     def likelihood(self, z: Array) -> Factorised:
         """p(x | z, y) for `z[..., *batch, latent]`."""
-        params, family = self.model.decoder(z, self.y), self.model.observation
-        sites = params.shape[params.ndim - 1 - self.model.event_ndims + family.event_ndims : -1]
-        return Factorised(family, params, (*sites, *family.site_shape))
+        model = self.model
+        return factorised(model.observation, model.decoder(z, self.y), model.event_ndims)
 
     def _draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
         """z from the prior, of shape `sample_shape + batch + (latent,)`."""

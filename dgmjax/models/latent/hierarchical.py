@@ -11,12 +11,12 @@ import jax
 
 from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.ancestral import Ancestral, Latents
-from dgmjax.distributions.factorised import Factorised
+from dgmjax.distributions.factorised import Factorised, factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.distributions.normal_product import product_of_normals
 from dgmjax.errors import require
 from dgmjax.models.base import StandardNormal
-from dgmjax.models.latent.base import LatentVariableModel
+from dgmjax.models.latent.base import LatentVariableModel, start_at_marginals
 from dgmjax.nn.autoregressive import bind_network
 from dgmjax.nn.mlp import MLP
 from dgmjax.types import Activation, Array
@@ -80,6 +80,7 @@ class HierarchicalVAE(LatentVariableModel):
       observation: family of a site of x.
       prior_model: density module of z_L; N(0, I) where None.
       event_ndims: rank of x.
+      marginal_start: as in `VAE`.
 
     Sources: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, sections 3
     and 5; Sonderby, Raiko, Maaloe, Sonderby & Winther, "Ladder Variational Autoencoders", 2016,
@@ -93,6 +94,7 @@ class HierarchicalVAE(LatentVariableModel):
     observation: Family = Bernoulli()
     prior_model: nn.Module | None = None
     event_ndims: int = 3
+    marginal_start: bool = True
 
     def setup(self):
         kinds = ("bottom_up", "ladder")
@@ -132,6 +134,9 @@ class HierarchicalVAE(LatentVariableModel):
 
     def posterior(self, x: Array) -> Ancestral:
         """q(z | x) for `x[..., *event]`, batch shape `[...]`."""
+        if self.is_initializing() and self.marginal_start:
+            z = jax.numpy.zeros(self.latents[0])
+            start_at_marginals(self.decoders[0], self.observation, x, self.event_ndims, z)
         if self.inference == "ladder":
             return self._ladder(x)
         first = distrax.Independent(_NORMAL(as_float(self.encoders[0](x))), 1)
@@ -157,8 +162,7 @@ class HierarchicalVAE(LatentVariableModel):
     def likelihood(self, z: Latents) -> Factorised:
         """p(x | z_1), batch shape that of the latents."""
         params = self.decoders[0](z["z1"])
-        sites = params.shape[params.ndim - 1 - self.event_ndims + self.observation.event_ndims : -1]
-        return Factorised(self.observation, params, (*sites, *self.observation.site_shape))
+        return factorised(self.observation, params, self.event_ndims)
 
 
 def hierarchical_vae(
