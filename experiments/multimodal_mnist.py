@@ -33,6 +33,7 @@ def multimodal_mnist(
     hidden: tuple[int, ...] = (512, 512),
     label_weight: float = 50.0,
     warm_up: int = 20,
+    marginal_start: bool = True,
     learning_rate: float = 1e-3,
     epochs: int = 100,
     batch_size: int = 100,
@@ -48,6 +49,7 @@ def multimodal_mnist(
       hidden: units of the encoders' hidden layers; the decoders have them in reverse.
       label_weight: of the digit's log-likelihood in the loss (50 in the paper on MVAE).
       warm_up: epochs in which the weight of the KL divergence rises from 0 to 1.
+      marginal_start: the decoders' outputs start at the marginals of the data, see `models.VAE`.
       learning_rate: peak of the cosine schedule of Adam.
       epochs: passes over the training images.
       batch_size: images a step.
@@ -65,9 +67,10 @@ def multimodal_mnist(
         scored="all" if experts == "mixture_of_products" else "seen",
         weights=weights,
     )
+    vae = models.image_and_label(dataset.event_shape, 10, latent, hidden, experts=combined)
     return common.latent_experiment(
         model=f"{experts.replace('_', ' ')} of experts {'-'.join(map(str, (*hidden, latent)))}",
-        module=models.image_and_label(dataset.event_shape, 10, latent, hidden, experts=combined),
+        module=vae.clone(marginal_start=marginal_start),
         loss=common.warmed_up(loss, dataset, warm_up, batch_size),
         dataset=dataset,
         transform=transform,

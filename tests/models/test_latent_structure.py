@@ -633,6 +633,11 @@ STARTS = {
         {"x": LEVELS},
         "pooled",
     ),
+    "modality": (
+        models.MultimodalVAE(2, MODELS["product"][0].modalities[:1]),
+        {"x": IMAGES["x"]},
+        "sites",
+    ),
 }
 
 
@@ -647,7 +652,8 @@ def test_a_decoder_starts_at_the_marginals_of_the_data(name):
     (change,) = [leaf for leaf in jax.tree.leaves(differences) if jnp.any(leaf != 0)]
     x = batch["x"]
     rows = x if kind == "sites" else x.reshape(-1, 1)
-    wanted = model.observation.marginal(rows)
+    family = model.modalities[0].observation if name == "modality" else model.observation
+    wanted = family.marginal(rows)
     np.testing.assert_allclose(change, wanted.reshape(change.shape), atol=1e-5)
 
 

@@ -13,6 +13,7 @@ from dgmjax.distributions.factorised import Factorised
 from dgmjax.distributions.families import Bernoulli, Categorical, Family, Normal
 from dgmjax.errors import DataError, require
 from dgmjax.models.base import StandardNormal
+from dgmjax.models.latent.base import start_at_marginals
 from dgmjax.models.latent.given_modalities import GivenModalities
 from dgmjax.nn.embeddings import OneHot
 from dgmjax.nn.mlp import MLP
@@ -46,6 +47,11 @@ class Modality(nn.Module):
         """p(value | z)."""
         return Factorised(self.observation, self.decoder(z), self.event_shape)
 
+    def start_at_marginals(self, value: Array, z: Array) -> None:
+        """The decoder's first parameters, see `start_at_marginals`."""
+        event_ndims = len(self.event_shape)
+        start_at_marginals(self.decoder, self.observation, value, event_ndims, z)
+
 
 class MultimodalVAE(nn.Module):
     """p(z) prod_m p(x_m | z), with a posterior made of one expert for each modality present.
@@ -63,6 +69,7 @@ class MultimodalVAE(nn.Module):
       latent: length of z; the prior is N(0, I).
       modalities: at least one, of different keys.
       experts: "product" or "mixture".
+      marginal_start: as in `VAE`, for the modalities of the batch that parameters are made with.
 
     Sources: Wu & Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised Learning",
     2018, section 2; Shi, Siddharth, Paige & Torr, "Variational Mixture-of-Experts Autoencoders
@@ -72,6 +79,7 @@ class MultimodalVAE(nn.Module):
     latent: int
     modalities: tuple[Modality, ...]
     experts: Experts = "product"
+    marginal_start: bool = True
 
     def setup(self):
         kinds = ("product", "mixture")
@@ -127,7 +135,11 @@ class MultimodalVAE(nn.Module):
         if self.is_initializing():
             for modality in self.modalities:
                 modality.expert(jnp.zeros((1, *modality.event_shape)))
-                modality.likelihood(jnp.zeros((1, self.latent)))
+                z = jnp.zeros((1, self.latent))
+                if self.marginal_start and modality.key in values:
+                    modality.start_at_marginals(values[modality.key], z)
+                else:
+                    modality.likelihood(z)
         flags = dict(present or {})
         return GivenModalities(self, dict(values), {key: flags.get(key) for key in values})
 
