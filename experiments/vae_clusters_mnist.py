@@ -6,8 +6,8 @@ The prior's ten components are the clusters: an image belongs to the one of larg
 for its code. As in the source, the networks are pretrained (here by an ELBO with a small weight of
 the KL) and the mixture begins at a fit of their codes; `--pretrain-epochs 0` leaves that out.
 Published, with stacked denoising autoencoders in pretraining and diagonal covariances (about):
-94.5% accuracy. Here three runs of 4.7 minutes on one CPU core reached 76%, 77% and 80% (46% and 55%
-with diagonal covariances and nothing pretrained).
+94.5% accuracy. Here, with `--no-marginal-start`, three runs of 4.7 minutes on one CPU core reached
+76%, 77% and 80% (46% and 55% with diagonal covariances and nothing pretrained).
 Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding", 2017, Table 2.
 """
 

@@ -5,8 +5,9 @@
 One encoder and decoder (two layers of 300 units), 40 latents, and the prior named (what a mixture's
 components are good for as clusters, `vae_clusters_mnist` measures). The published models are gated
 networks trained for 2000 epochs. On one CPU core that others shared `--prior standard --epochs 40`
-reached 92.83 nats in 2 minutes, and `--prior vamp --components 100 --epochs 40` 90.04 in 6; with
-500 pseudo-inputs a step costs three times as much again, nearly all of it to encode them.
+reached 92.83 nats in 2 minutes, and `--prior vamp --components 100 --epochs 40` 90.04 in 6 (both
+with `--no-marginal-start`); with 500 pseudo-inputs a step costs three times as much again, nearly
+all of it to encode them.
 Source: Tomczak & Welling, "VAE with a VampPrior", 2018, Table 1 (static MNIST, one layer).
 """
 
