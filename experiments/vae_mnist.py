@@ -3,8 +3,8 @@
     dgmjax train vae_mnist --data-dir DATA
 
 Two CPU cores that other work shared: 29 minutes for 400 epochs with a cosine schedule, which
-reached 88.27 (with `--no-marginal-start`, of which long runs see least). The published schedule
-(3280 epochs, eight learning rates) is `--epochs 3280 --schedule burda`.
+reached 88.27 (with `--no-marginal-start`). The published schedule (3280 epochs, eight learning
+rates) is `--epochs 3280 --schedule burda`.
 Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, Table 1, k = 1.
 """
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dgmjax.types import Array
@@ -29,8 +30,10 @@ Dense = partial(nn.Dense, dot_general=one_batch_axis)
 """`flax.linen.Dense` over `one_batch_axis`: `x[..., C]` -> `[..., features]`."""
 
 
-def set_bias(module: nn.Module, layer: tuple[str, ...], bias: Array) -> None:
-    """Replaces the bias of a layer within `module`; while it is initialised.
+def start_bias(module: nn.Module, layer: tuple[str, ...], bias: Array, x: Array) -> None:
+    """Replaces the bias of a layer within `module` by one made from `x`; while it is initialised.
+
+    It stays where `x` is the same everywhere, for that is no data but zeros given for their shape.
 
     Args:
       layer: names that lead to it, e.g. ("Dense_2",); it has been called before.
@@ -38,6 +41,7 @@ def set_bias(module: nn.Module, layer: tuple[str, ...], bias: Array) -> None:
     """
     params = flatten_dict(module.get_variable("params", layer[0]))
     place = (*layer[1:], "bias")
-    if bias.size == params[place].size:
-        params[place] = bias.reshape(params[place].shape)
+    old = params[place]
+    if bias.size == old.size:
+        params[place] = jnp.where(x.max() > x.min(), bias.reshape(old.shape), old)
     module.put_variable("params", layer[0], unflatten_dict(params))

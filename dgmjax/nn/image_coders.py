@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
 from dgmjax.errors import require
-from dgmjax.nn.dense import Dense, set_bias
+from dgmjax.nn.dense import Dense, start_bias
 from dgmjax.nn.rescale import Downscale, Upscale, check_factor, halvings
 from dgmjax.types import Activation, Array
 
@@ -72,7 +72,7 @@ class ImageDecoder(nn.Module):
     def start_at_marginals(self, family: Any, x: Array) -> None:
         """Sets the output bias to the marginals of `x[N, H, W, ...]`, one for all pixels."""
         bias = family.marginal(x.reshape(-1, *x.shape[3:]))
-        set_bias(self, ("Upscale_0", f"Conv_{halvings(self.factor)}"), bias)
+        start_bias(self, ("Upscale_0", f"Conv_{halvings(self.factor)}"), bias, x)
 
 
 class SharedParameters(nn.Module):

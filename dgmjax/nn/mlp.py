@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dgmjax.errors import require
-from dgmjax.nn.dense import set_bias
+from dgmjax.nn.dense import start_bias
 from dgmjax.types import Activation, Array
 
 
@@ -60,4 +60,4 @@ class MLP(nn.Module):
 
     def start_at_marginals(self, family: Any, x: Array) -> None:
         """Sets the output bias to the marginals of `x[N, *event]`; while initialising."""
-        set_bias(self, (f"Dense_{len(self.hidden)}",), family.marginal(x))
+        start_bias(self, (f"Dense_{len(self.hidden)}",), family.marginal(x), x)

@@ -664,3 +664,10 @@ def test_a_deviation_that_few_rows_show_is_not_taken_for_none():
     np.testing.assert_allclose(loc, x.mean(0), atol=1e-5)
     expected = [x.std() / 10 + 1e-3, x[:, 1].std() + 1e-3]
     np.testing.assert_allclose(np.exp(log_scale), expected, rtol=1e-4)
+
+
+def test_a_decoder_made_with_zeros_for_their_shape_starts_at_zero():
+    model = models.dense_vae((4, 4, 1), 2, (5,))
+    init = partial(model.init, method=objectives.elbo)
+    params = jax.jit(init)(KEY, {"x": jnp.zeros((6, 4, 4, 1))}, KEY)["params"]
+    np.testing.assert_array_equal(params["decoder"]["Dense_1"]["bias"], 0.0)

@@ -36,8 +36,9 @@ class VAE(LatentVariableModel):
         returns, `[..., C]`: an autoregressive decoder. None for `observation`.
       event_ndims: rank of x.
       marginal_start: the bias of the decoder's output starts at the marginals of the data (of the
-        batch that the parameters are made with), where the decoder has `start_at_marginals`. A
-        VAE of MLPs on binary images is then after one epoch where it else is after three.
+        batch that the parameters are made with, unless that is constant), where the decoder has
+        `start_at_marginals`. A VAE of MLPs on binary images is then after one epoch where it else
+        is after three.
 
     Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, equation 3; Rezende,
     Mohamed & Wierstra, "Stochastic Backpropagation", 2014.
