@@ -2,9 +2,10 @@
 
     dgmjax train cvae_mnist --data-dir DATA
 
-It has run in miniature only (`--tiny`); a step costs as much as one of `vae_mnist`. There is no
-published number on this data: the bound is one on log p(x | y), which the unconditional VAE's
-stands beside, and a classifier of real images has to recognise the generated ones.
+`--epochs 30`, 72 seconds of training on a CPU core that others shared: 91.04 nats, and 85% of the
+generated images recognised where 90% of real ones are. There is no published number on this data:
+the bound is one on log p(x | y), which the unconditional VAE's stands beside, and a classifier of
+real images has to recognise the generated ones.
 Source: Sohn, Yan & Lee, "Learning Structured Output Representation using Deep Conditional
 Generative Models", 2015.
 """
