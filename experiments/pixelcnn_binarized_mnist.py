@@ -27,10 +27,18 @@ PUBLISHED = {
 
 
 def network_model(
-    network: Network, event_shape, features: int, blocks: int, head: int, first: int, **convolutions
+    network: Network,
+    event_shape,
+    features: int,
+    blocks: int,
+    head: int,
+    first: int,
+    positions: bool,
+    **convolutions,
 ):
     """The network named; `convolutions` are `kernel_size` and `dropout` of those that have any."""
     sizes = {"features": features, "head_features": head, "first_kernel": first}
+    sizes["positions"] = positions
     if network in ("row_lstm", "diagonal_bilstm"):
         require(
             convolutions["dropout"] == 0.0,
@@ -50,6 +58,7 @@ def pixelcnn_binarized_mnist(
     features: int = 24,
     blocks: int = 6,
     kernel_size: int = 5,
+    positions: bool = False,
     learning_rate: float = 2e-3,
     weight_decay: float = 1e-4,
     dropout: float = 0.0,
@@ -68,6 +77,7 @@ def pixelcnn_binarized_mnist(
       blocks: residual blocks, gated layers or recurrent layers.
       kernel_size: of the convolutions of blocks, odd. With blocks it decides how much of the image
         above a pixel is seen: 3 + blocks (kernel_size // 2) rows.
+      positions: a learned vector for each pixel, which the papers do not have.
       learning_rate: peak of the cosine schedule of AdamW.
       weight_decay: of AdamW.
       dropout: rate, in the blocks of convolutions.
@@ -86,9 +96,17 @@ def pixelcnn_binarized_mnist(
     convolutions = {"kernel_size": kernel_size, "dropout": dropout}
     published = PUBLISHED.get(network)
     return completion.image_density(
-        model=f"{network.replace('_', ' ')}, {blocks} x {features} features",
+        model=f"{network.replace('_', ' ')}, {blocks} x {features} features"
+        + (", positions" if positions else ""),
         module=network_model(
-            network, dataset.event_shape, features, blocks, head, first_kernel, **convolutions
+            network,
+            dataset.event_shape,
+            features,
+            blocks,
+            head,
+            first_kernel,
+            positions,
+            **convolutions,
         ),
         optimiser=training.adam(learning_rate, steps, weight_decay=weight_decay),
         dataset=dataset,

@@ -16,24 +16,34 @@ from dgmjax.types import Array, PyTree
 
 
 class Positions(nn.Module):
-    """h_t + P_t with a learned vector P_t for each of `length` sites, as a causal layer."""
+    """h_t + P_t with a learned vector P_t for each site t, as a causal layer: `[..., *sites, C]`.
 
-    length: int
+    Attributes:
+      sites: (T,), for sequences of at most T, or (H, W), ... for images.
+      features: C.
+    """
+
+    sites: tuple[int, ...]
     features: int
 
     def setup(self):
-        shape = (self.length, self.features)
+        shape = (*self.sites, self.features)
         self.table = self.param("table", nn.initializers.normal(0.02), shape)
 
     def __call__(self, h: Array, context: Array | None = None) -> Array:
-        _check_length(h, self.length)
-        return h + self.table[: h.shape[-2]]
+        if len(self.sites) == 1:
+            _check_length(h, self.sites[0])
+            return h + self.table[: h.shape[-2]]
+        ends = (*self.sites, self.features)
+        fits = h.shape[max(h.ndim - len(ends), 0) :] == ends
+        require(fits, "h", f"must end in {ends}", f"shape {h.shape}")
+        return h + self.table
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
         return ()
 
     def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
-        return carry, h + self.table[index]
+        return carry, h + self.table.reshape(-1, self.features)[index]
 
 
 class CausalAttention(nn.Module):

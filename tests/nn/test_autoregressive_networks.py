@@ -32,9 +32,17 @@ def convolutional_networks():
     wave = {"channels": 4, "skip_channels": 3, "stacks": 2, "layers": 2, **smooth}
     given = {"context_features": 2}
     recipes = {
-        "pixelcnn": (models.PixelCNN(image, **pixel, **given), image, 2),
-        "pixelcnn_rgb": (models.PixelCNN(red_green_blue, **pixel), red_green_blue, 0),
-        "gated_pixelcnn": (models.GatedPixelCNN(image, **gated, site_bias=True), image, 0),
+        "pixelcnn": (models.PixelCNN(image, **pixel, **given, positions=True), image, 2),
+        "pixelcnn_rgb": (
+            models.PixelCNN(red_green_blue, **pixel, positions=True),
+            red_green_blue,
+            0,
+        ),
+        "gated_pixelcnn": (
+            models.GatedPixelCNN(image, **gated, site_bias=True, positions=True),
+            image,
+            0,
+        ),
         "gated_pixelcnn_context": (models.GatedPixelCNN(image, **gated, **given), image, 2),
         "gated_pixelcnn_rgb": (models.GatedPixelCNN((3, 1, 3), **gated), (3, 1, 3), 0),
         "pixelcnn_plus_plus": (models.PixelCNNPlusPlus(image, **plus, **given), image, 2),

@@ -174,7 +174,7 @@ def Transformer(
     require_sizes(features=features, layers=layers, heads=heads)
     length = math.prod(event_shape[: len(event_shape) - family.event_ndims])
     noise = dropout_layers(dropout)
-    parts: list[nn.Module] = [Positions(length, features), *noise]
+    parts: list[nn.Module] = [Positions((length,), features), *noise]
     parts += [transformer_block(features, heads, length, dropout=dropout) for _ in range(layers)]
     parts.append(Pointwise(nn.LayerNorm()))
     network = _sequence(event_shape, family, features, parts, context_features, site_bias, True)
