@@ -5,11 +5,12 @@
 
 The published size, 64 steps of two LSTMs of 256 units, is for a GPU. The second command took 35
 minutes on a CPU core that others shared and reached an ELBO of 92.15. The plain VAE of
-`vae_posteriors_mnist --posterior diagonal` is at 97.4 after 40 epochs (2 minutes) and at 94.3
-after 220 (10 minutes); in 35 minutes, 500 of 740 epochs, it fitted the training images to 88.8 and
-the validation images no better than 97.2. Attention with ten steps of 128 units was at 128.5 after
-ten epochs, for ten small windows cannot draw a digit. The ELBO of the test split is what the paper
-reports; `canvas` is its figure of the drawing over time.
+`vae_posteriors_mnist --posterior diagonal` is at 97.4 after 40 epochs (2 minutes) and at 94.3 after
+220 (10 minutes; both with `--no-marginal-start`; 94.6 after 220 without); in 35 minutes, 500 of 740
+epochs, it fitted the training images to 88.8 and the validation images no better than 97.2.
+Attention with ten steps of 128 units was at 128.5 after ten epochs, for ten small windows cannot
+draw a digit. The ELBO of the test split is what the paper reports; `canvas` is its figure of the
+drawing over time.
 Source: Gregor, Danihelka, Graves, Rezende & Wierstra, "DRAW: A Recurrent Neural Network For Image
 Generation", 2015, Tables 2 and 3.
 """
