@@ -1,6 +1,7 @@
-"""Causal self-attention with a cache of keys and values, and learned positions.
+"""Causal self-attention with a cache of keys and values, and how it knows where a site is.
 
-"Attention Is All You Need" (Vaswani et al., 2017), sections 3.2 and 3.5.
+"Attention Is All You Need" (Vaswani et al., 2017), sections 3.2 and 3.5; "RoFormer: Enhanced
+Transformer with Rotary Position Embedding" (Su et al., 2021), section 3.2.
 """
 
 import math
@@ -9,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.nn.causal import Chain, Pointwise, Residual, dropout_layers
 from dgmjax.nn.dense import Dense
 from dgmjax.types import Array, PyTree
@@ -46,42 +47,70 @@ class Positions(nn.Module):
         return carry, h + self.table.reshape(-1, self.features)[index]
 
 
+def rotary(x: Array, sites: Array, base: float = 10_000.0) -> Array:
+    """Turns pairs of entries of x_t by angles that grow with t: `[..., T, heads, D]`.
+
+    The pair (x_i, x_{i + D/2}) turns by t base^(-2i/D), for i < D/2, so that the inner product of
+    a rotated q_t and a rotated k_s depends on the vectors and on t - s only (Su et al. 2021,
+    equations 14 to 16, with the pairs half of the vector apart).
+
+    Args:
+      x: queries or keys; D is even.
+      sites: `[T]`, the numbers t.
+      base: the slowest pair takes 2 pi base sites or a little less for a turn.
+
+    >>> rotary(jnp.array([[[1.0, 0.0]]]), jnp.array([jnp.pi / 2])).round(3).tolist()
+    [[[-0.0, 1.0]]]
+    """
+    half = x.shape[-1] // 2
+    angles = sites[:, None, None] * base ** (-jnp.arange(half) / half)
+    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    first, second = x[..., :half], x[..., half:]
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
 class CausalAttention(nn.Module):
     """Multi-head attention in which site t looks at the sites s <= t: `[..., T, C]`.
 
     softmax(q_t . k_s / sqrt(C / heads))_{s <= t} v_s for each head, then a linear map. `step`
     keeps the keys and values of `length` sites: its cost grows with t as a pass's does with T.
+    Queries and keys are turned by `rotary`, so that each head can look a number of sites back;
+    without, h has to say where its sites are (`Positions`).
 
     Attributes:
-      features: C, a multiple of `heads`.
+      features: C, a multiple of `heads`, and of twice that with `rotary`.
       heads: number of heads.
       length: largest T.
+      rotary: whether queries and keys are turned by where they are.
     """
 
     features: int
     heads: int
     length: int
+    rotary: bool = True
 
     def setup(self):
-        require(
-            self.heads >= 1 and self.features % self.heads == 0,
-            "features",
-            f"must be a multiple of heads={self.heads}",
-            self.features,
-        )
-        require(self.length >= 1, "length", "must be at least 1", self.length)
+        require_sizes(heads=self.heads, length=self.length)
+        fold = 2 if self.rotary else 1
+        rule = f"must be a multiple of {'twice ' if self.rotary else ''}`heads`, {self.heads}"
+        require(self.features % (fold * self.heads) == 0, "features", rule, self.features)
         self.read = Dense(3 * self.features)
         self.write = Dense(self.features)
 
-    def _projections(self, h: Array) -> list[Array]:
-        """Queries, keys and values `[..., heads, C / heads]`."""
-        parts = jnp.split(self.read(h), 3, axis=-1)
-        return [part.reshape(*part.shape[:-1], self.heads, -1) for part in parts]
+    def _projections(self, h: Array, sites: Array) -> tuple[Array, Array, Array]:
+        """Queries, keys and values `[N, T, heads, C / heads]` of `sites` `[T]`."""
+        parts = self.read(h).reshape(*h.shape[:-1], 3, self.heads, -1)
+        query, key, value = (parts[..., i, :, :] for i in range(3))
+        if self.rotary:
+            query, key = rotary(query, sites), rotary(key, sites)
+        return query, key, value
 
     def __call__(self, h: Array, context: Array | None = None) -> Array:
         _check_length(h, self.length)
         flat = h.reshape(math.prod(h.shape[:-2]), *h.shape[-2:])
-        out = jax.nn.dot_product_attention(*self._projections(flat), is_causal=True)
+        out = jax.nn.dot_product_attention(
+            *self._projections(flat, jnp.arange(flat.shape[1])), is_causal=True
+        )
         return self.write(out.reshape(*flat.shape[:-1], self.features)).reshape(h.shape)
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
@@ -90,7 +119,7 @@ class CausalAttention(nn.Module):
 
     def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
         flat = h.reshape(-1, h.shape[-1])[:, None]
-        query, key, value = self._projections(flat)
+        query, key, value = self._projections(flat, jnp.asarray(index)[None])
         update = jax.lax.dynamic_update_slice_in_dim
         keys = update(carry["keys"], key, index, axis=1)
         values = update(carry["values"], value, index, axis=1)
@@ -101,7 +130,12 @@ class CausalAttention(nn.Module):
 
 
 def transformer_block(
-    features: int, heads: int, length: int, widening: int = 4, dropout: float = 0.0
+    features: int,
+    heads: int,
+    length: int,
+    widening: int = 4,
+    dropout: float = 0.0,
+    rotary: bool = True,
 ) -> Chain:
     """h + attention(norm(h)), then h + MLP(norm(h)): normalisation comes first in both.
 
@@ -110,7 +144,7 @@ def transformer_block(
     "On Layer Normalization in the Transformer Architecture" (Xiong et al., 2020), Figure 1b.
     """
     noise = dropout_layers(dropout)
-    attention = (Pointwise(nn.LayerNorm()), CausalAttention(features, heads, length))
+    attention = (Pointwise(nn.LayerNorm()), CausalAttention(features, heads, length, rotary))
     wide, narrow = Dense(widening * features), Dense(features)
     mlp = (Pointwise(nn.LayerNorm()), Pointwise(wide), Pointwise(nn.gelu), Pointwise(narrow))
     return Chain((Residual(Chain((*attention, *noise))), Residual(Chain((*mlp, *noise)))))

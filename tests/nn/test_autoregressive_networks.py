@@ -69,6 +69,11 @@ def dense_and_recurrent_networks():
         "gru_context": (models.RecurrentModel((9,), cell="gru", **small, **given), (9,), 2),
         "pixel_lstm": (models.PixelLSTM(image, **small), image, 0),
         "transformer": (models.Transformer((9,), heads=2, **small), (9,), 0),
+        "transformer_learned": (
+            models.Transformer((9,), heads=2, positions="learned", **small),
+            (9,),
+            0,
+        ),
         "pixel_transformer": (models.Transformer(image, heads=1, **small, **given), image, 2),
         "row_lstm": (models.RowLSTM(image, **pixel), image, 0),
         "row_lstm_context": (models.RowLSTM(image, site_bias=True, **pixel, **given), image, 2),

@@ -266,16 +266,24 @@ def test_diagonal_bilstm_sees_everything_and_row_lstm_a_triangle():
     assert reads["row"].tolist() == [[1] * 5, [1] * 5, [1, 1, 1, 1, 0], [0, 1, 1, 0, 0]]
 
 
-def test_attention_is_its_formula():
-    module = CausalAttention(6, 2, 7)
-    h = jax.random.normal(KEY, (2, 5, 6))
+@pytest.mark.parametrize("turned", [False, True], ids=["plain", "rotary"])
+def test_attention_is_its_formula(turned):
+    """Rotary: pairs are complex numbers z_i, turned by exp(1j t 10000^(-i / 2))."""
+    module = CausalAttention(8, 2, 7, turned)
+    h = jax.random.normal(KEY, (2, 5, 8))
     variables = initialised(module, h, scale=0.5)
     p, x = float64(variables["params"]), np.asarray(h, np.float64)
     query, key, value = np.split(x @ p["read"]["kernel"] + p["read"]["bias"], 3, -1)
+    if turned:
+        turns = np.exp(1j * np.arange(5)[:, None, None] * 10_000.0 ** -np.array([0, 0.5]))
+        for rows in (query, key):
+            pairs = rows.reshape(2, 5, 2, 2, 2)
+            z = (pairs[..., 0, :] + 1j * pairs[..., 1, :]) * turns
+            rows[:] = np.stack([z.real, z.imag], -2).reshape(rows.shape)
     out = np.zeros_like(x)
     for head, t in itertools.product(range(2), range(5)):
-        part = slice(3 * head, 3 * head + 3)
-        scores = (query[:, t, None, part] * key[:, : t + 1, part]).sum(-1) / np.sqrt(3)
+        part = slice(4 * head, 4 * head + 4)
+        scores = (query[:, t, None, part] * key[:, : t + 1, part]).sum(-1) / np.sqrt(4)
         weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
         out[:, t, part] = (weights[..., None] * value[:, : t + 1, part]).sum(1)
     expected = out @ p["write"]["kernel"] + p["write"]["bias"]
@@ -308,7 +316,7 @@ def test_a_recurrent_model_reads_and_draws_any_length():
 )
 @pytest.mark.parametrize("recipe", [models.RecurrentModel, models.Transformer])
 def test_recurrent_models_serve_any_family(recipe, family, event_shape):
-    model = recipe(event_shape, family, features=4, layers=2, site_bias=True)
+    model = recipe(event_shape, family, features=8, layers=2, site_bias=True)
     shape = (16, *event_shape)
     x = (
         jax.random.normal(KEY, shape)
@@ -325,6 +333,8 @@ BAD = {
     "cell": (lambda: Recurrent(3, "elman").init(KEY, jnp.zeros((2, 3))), "cell"),
     "sequence": (lambda: Recurrent(3).init(KEY, jnp.zeros(3)), "h"),
     "heads": (lambda: CausalAttention(5, 2, 4).init(KEY, jnp.zeros((2, 5))), "features"),
+    "odd_heads": (lambda: CausalAttention(6, 2, 4).init(KEY, jnp.zeros((2, 6))), "features"),
+    "positions": (lambda: models.Transformer((4,), positions="sine"), "positions"),
     "long": (lambda: Positions((4,), 2).init(KEY, jnp.zeros((5, 2))), "h"),
     "other_image": (lambda: Positions((4, 3), 2).init(KEY, jnp.zeros((3, 4, 2))), "h"),
     "even_kernel": (lambda: RowLSTM(2, (3, 3), 2).init(KEY, jnp.zeros((3, 3, 1))), "kernel_size"),

@@ -4,6 +4,8 @@ Those of images are in `images.py`, MADE in `made.py`.
 """
 
 import math
+from functools import partial
+from typing import Literal
 
 import flax.linen as nn
 
@@ -156,6 +158,7 @@ def Transformer(
     features: int = 128,
     layers: int = 4,
     heads: int = 4,
+    positions: Literal["rotary", "learned"] = "rotary",
     dropout: float = 0.0,
     context_features: int = 0,
     site_bias: bool = False,
@@ -165,17 +168,25 @@ def Transformer(
 
     Args: see `RecurrentModel`.
       layers: blocks of attention and MLP.
-      heads: of the attention, a divisor of `features`.
+      heads: of the attention, a divisor of `features`; twice it divides them with rotary
+        positions.
+      positions: how attention knows how far back a site is: queries and keys turned by where they
+        are, or a learned vector for each site. On text the former learns many times faster.
       dropout: rate, in training, of the embedding and of what each sub-layer adds.
 
     Source: Vaswani et al., "Attention Is All You Need", 2017; with normalisation first (Radford
-    et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.3).
+    et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.3) and rotary
+    positions (Su et al., "RoFormer", 2021).
     """
+    known = positions in ("rotary", "learned")
+    require(known, "positions", 'must be "rotary" or "learned"', positions)
     require_sizes(features=features, layers=layers, heads=heads)
     length = math.prod(event_shape[: len(event_shape) - family.event_ndims])
     noise = dropout_layers(dropout)
-    parts: list[nn.Module] = [Positions((length,), features), *noise]
-    parts += [transformer_block(features, heads, length, dropout=dropout) for _ in range(layers)]
+    turned = positions == "rotary"
+    parts: list[nn.Module] = [*noise] if turned else [Positions((length,), features), *noise]
+    block = partial(transformer_block, features, heads, length, dropout=dropout, rotary=turned)
+    parts += [block() for _ in range(layers)]
     parts.append(Pointwise(nn.LayerNorm()))
     network = _sequence(event_shape, family, features, parts, context_features, site_bias, True)
     return AutoregressiveModel(
