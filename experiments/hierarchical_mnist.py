@@ -15,13 +15,13 @@ Sources: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016
 Sonderby, Raiko, Maaloe, Sonderby & Winther, "Ladder Variational Autoencoders", 2016.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 import flax.linen as nn
 
 from dgmjax import evaluation, models, objectives, training
-from dgmjax.errors import require_sizes
+from dgmjax.errors import require, require_sizes
 from dgmjax.evaluation.latent import posterior_means
 from dgmjax.types import Activation
 from experiments import common
@@ -59,6 +59,7 @@ def hierarchical_mnist(
     num_samples: int = 1,
     binarisation: Literal["dynamic", "static"] = "dynamic",
     warm_up: int = 0,
+    free_bits: float = 0.0,
     evaluation_samples: int = 5000,
     learning_rate: float = 1e-3,
     schedule: str = "cosine",
@@ -79,6 +80,7 @@ def hierarchical_mnist(
         the best of 20 evaluations chosen by the same bound on the validation split.
       evaluation_samples: K of the bound that is reported, L_K; published numbers are L_5000.
       warm_up: epochs in which the weight of the KL divergence rises from 0 to 1 ("elbo" only).
+      free_bits: nats that each layer may tell at no cost in training ("elbo" only).
       learning_rate: peak of the schedule of Adam.
       schedule: "cosine", "constant", or "burda", the published one.
       eps: of Adam; 1e-4 is the published one.
@@ -88,6 +90,8 @@ def hierarchical_mnist(
       data_dir: folder of data sets.
     """
     require_sizes(evaluation_samples=evaluation_samples)
+    for name, value in {"warm_up": warm_up, "free_bits": free_bits}.items():
+        require(bound == "elbo" or value == 0, name, 'needs `bound` "elbo"', value)
     load = common.dynamic_mnist if binarisation == "dynamic" else common.static_mnist
     dataset, transform = load(data_dir, tiny)
     latents, hidden, activation = SIZES[sizes]
@@ -95,7 +99,8 @@ def hierarchical_mnist(
         latents, hidden, epochs = (4, 2), ((16,), (8,)), 2
     loss = measured = common.bound_of_samples(bound, num_samples)
     if bound == "elbo":
-        loss = common.warmed_up(measured, dataset, warm_up, batch_size)
+        loss = partial(measured, free_bits=free_bits, free_bits_per="latent")
+        loss = common.warmed_up(loss, dataset, warm_up, batch_size)
     found = PUBLISHED.get((sizes, posterior, bound, num_samples, binarisation))
     published = training.Published(*found) if found and evaluation_samples == 5000 else None
     return common.latent_experiment(

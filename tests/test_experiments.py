@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dgmjax import data
-from dgmjax.errors import DataError
+from dgmjax.errors import DataError, DgmjaxError
 from dgmjax.training import RunFolder, catalogue, runner
 
 NAMES = [entry.name for entry in catalogue.catalogue()]
@@ -58,6 +58,22 @@ def test_every_choice_of_an_argument_builds(name):
             given = defaults | {argument: choice}
             built = catalogue.build(function, given, seed=0, tiny=True, data_dir=None)
             assert built.steps >= 1 and built.estimators, (argument, choice)
+
+
+@pytest.mark.parametrize(
+    "name, given, argument",
+    [
+        ("hierarchical_mnist", {"bound": "iwae", "warm_up": 5}, "warm_up"),
+        ("hierarchical_mnist", {"bound": "iwae", "free_bits": 1.0}, "free_bits"),
+        ("hierarchical_mnist", {"evaluation_samples": 0}, "evaluation_samples"),
+        ("pixelcnn_binarized_mnist", {"network": "row_lstm", "dropout": 0.1}, "dropout"),
+    ],
+)
+def test_arguments_that_exclude_each_other_are_named(name, given, argument):
+    function = catalogue.load_experiment(name)
+    given = catalogue.own_defaults(function) | given
+    with pytest.raises(DgmjaxError, match=f"`{argument}` "):
+        catalogue.build(function, given, seed=0, tiny=True, data_dir=None)
 
 
 def test_the_catalogue_has_its_experiments():
