@@ -43,7 +43,7 @@ benchmark: $(READY)  ## speed against other libraries; installs them into .peers
 	sh benchmarks/install_peers.sh
 	$(BIN)/python -m benchmarks.run
 
-results: $(READY)  ## the results table of README.md, from benchmarks/records
+results: $(READY)  ## the tables of README.md and benchmarks/RESULTS.md, from benchmarks/records
 	$(BIN)/python benchmarks/results_table.py
 
 clean:

@@ -1,14 +1,17 @@
-"""Writes the table of results in README.md from the records in `benchmarks/records/`.
+"""Writes the tables of results from the records in `benchmarks/records/`.
 
-    python benchmarks/results_table.py            # rewrite the table
-    python benchmarks/results_table.py --check    # exit 1 if it is out of date
+    python benchmarks/results_table.py            # rewrite the tables
+    python benchmarks/results_table.py --check    # exit 1 if one is out of date
 
-Each file of `benchmarks/records/` is a run's `results.json`. The table stands between the two
-markers below and is never typed.
+Each file of `benchmarks/records/` is a run's `results.json`. `benchmarks/RESULTS.md` has all of
+them. In README.md those with a published number beside them stand between the two markers below.
+Neither is ever typed.
 """
 
 import argparse
+import itertools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from dgmjax.errors import DgmjaxError, RunError
@@ -18,6 +21,16 @@ from dgmjax.training.record import Record, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+NONE_YET = "No results have been recorded yet."
+COMPARED = ("experiment", "arguments", "model", "data", "metric", "value", "published", "time")
+INTRODUCTION = """\
+# Results
+
+Generated from `benchmarks/records` by `make results`. A row's command is `dgmjax train EXPERIMENT
+ARGUMENTS` (`--seed`, and `--data-dir DATA`), and its time that of training. `±` is the standard
+error over test examples of one trained model, or, where a number of runs is given, that of their
+mean (other seeds, or other missing entries).
+"""
 
 
 def collect(folder: Path) -> list[Record]:
@@ -26,13 +39,28 @@ def collect(folder: Path) -> list[Record]:
     return sorted(records, key=lambda record: record.experiment)
 
 
-def markdown(records: list[Record]) -> str:
-    """The records as a Markdown table."""
-    if not records:
-        return "No results have been recorded yet."
-    lines = [record_table.COLUMNS, ("---",) * len(record_table.COLUMNS)]
-    lines += [tuple(map(_escape, row)) for row in record_table.rows(records)]
+def markdown(records: list[Record], columns: Sequence[str]) -> str:
+    """These columns of the records as a Markdown table."""
+    places = [record_table.COLUMNS.index(column) for column in columns]
+    lines = [tuple(columns), ("---",) * len(columns)]
+    rows = record_table.rows(records)
+    lines += [tuple(_escape(row[place]) for place in places) for row in rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def comparison(records: list[Record]) -> str:
+    """The table of those that stand beside a published number."""
+    compared = [record for record in records if record.published]
+    return markdown(compared, COMPARED) if compared else NONE_YET
+
+
+def page(records: list[Record]) -> str:
+    """All of them, a section for each experiment."""
+    sections = [
+        f"## {experiment}\n\n{markdown(list(group), record_table.COLUMNS[1:])}\n"
+        for experiment, group in itertools.groupby(records, lambda record: record.experiment)
+    ]
+    return "\n".join([INTRODUCTION, *(sections or [f"{NONE_YET}\n"])])
 
 
 def replace_block(text: str, table: str) -> str:
@@ -51,20 +79,26 @@ def _escape(cell: str) -> str:
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
-    """Rewrites or checks the table; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Write the table of results in README.md.")
+    """Rewrites or checks the tables; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Write the tables of results from the records.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if stale")
     check = parser.parse_args(arguments).check
-    readme = root / "README.md"
+    readme, results = root / "README.md", root / "benchmarks" / "RESULTS.md"
     try:
-        old = readme.read_text(encoding="utf-8")
-        new = replace_block(old, markdown(collect(root / "benchmarks" / "records")))
-        if check and new != old:
-            print("README.md is stale: run `python benchmarks/results_table.py`", file=sys.stderr)
+        records = collect(root / "benchmarks" / "records")
+        old = {
+            path: path.read_text(encoding="utf-8") for path in (readme, results) if path.exists()
+        }
+        new = {readme: replace_block(old.get(readme, ""), comparison(records))}
+        new[results] = page(records)
+        stale = [path for path, text in new.items() if text != old.get(path)]
+        if check and stale:
+            names = " and ".join(path.name for path in stale)
+            print(f"stale: {names}; run `python benchmarks/results_table.py`", file=sys.stderr)
             return 1
-        if not check and new != old:
-            write_atomically(readme, new)
-            readme.chmod(0o644)
+        for path in stale:
+            write_atomically(path, new[path])
+            path.chmod(0o644)
     except (OSError, DgmjaxError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2

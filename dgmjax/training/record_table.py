@@ -1,4 +1,4 @@
-"""Records as rows of text: the one table that the report and the README show."""
+"""Records as rows of text: the one table that the report and the results show."""
 
 import dataclasses
 import math

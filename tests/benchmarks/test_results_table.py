@@ -1,4 +1,4 @@
-"""The table in README.md is generated, never typed."""
+"""The tables in README.md and benchmarks/RESULTS.md are generated, never typed."""
 
 import importlib.util
 import json
@@ -65,8 +65,25 @@ def test_writes_the_table_once_and_then_finds_it_in_step(project, capsys):
     text = readme.read_text()
     assert text.startswith("# Title\n<!--") and text.endswith("-->\nafter\n") and "old" not in text
     row = next(line for line in text.splitlines() if line.startswith("| made "))
+    assert r"MADE \| 8000 \[units\]" in row and "| 88.10 ± 0.24 | 88.4 | 15 min 0 s |" in row
+    page = (project / "benchmarks" / "RESULTS.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith("| MADE "))
     assert "| 88.10 ± 0.24 | 88.4 | Germain et al. &lt;2015> | cpu x 1 | 15 min 0 s |" in row
-    assert r"MADE \| 8000 \[units\]" in row
+
+
+def test_the_readme_has_what_is_published_and_the_page_has_all(project):
+    baseline = RECORD.to_json() | {"model": "pixels (baseline)", "published": None}
+    add(project, "made", RECORD, Record.from_json(baseline))
+    add(project, "vae", Record.from_json(baseline | {"experiment": "vae"}))
+    assert results_table.main([], project) == 0
+    readme = (project / "README.md").read_text()
+    assert "MADE" in readme and "baseline" not in readme
+    page = (project / "benchmarks" / "RESULTS.md").read_text()
+    sections = page.split("\n## ")[1:]
+    assert [text.split("\n")[0] for text in sections] == ["made", "vae"]
+    assert [text.count("(baseline)") for text in sections] == [1, 1]
+    (project / "benchmarks" / "RESULTS.md").write_text(page.replace("88.10", "87.10"))
+    assert results_table.main(["--check"], project) == 1
 
 
 def test_rows_are_in_the_order_of_experiments(project):
