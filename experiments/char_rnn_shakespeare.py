@@ -19,17 +19,40 @@ Neural Networks", 2015, who prints no number for it; 2.3 is our own bar.
 """
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from dgmjax import data, distributions, evaluation, models, objectives, plotting, training
+from experiments import common
+
+Model = Literal["lstm", "gru", "transformer"]
+_RECURRENT = {
+    "features": 384,
+    "layers": 1,
+    "dropout": 0.4,
+    "learning_rate": 3e-3,
+    "epochs": 16,
+    "batch_size": 16,
+}
+DEFAULTS: dict[Model, dict[str, Any]] = {
+    "lstm": _RECURRENT,
+    "gru": _RECURRENT,
+    "transformer": {
+        "features": 128,
+        "layers": 4,
+        "dropout": 0.1,
+        "learning_rate": 1e-3,
+        "epochs": 12,
+        "batch_size": 4,
+    },
+}
 
 
 def char_rnn_shakespeare(
     *,
-    model: Literal["lstm", "gru", "transformer"] = "lstm",
+    model: Model = "lstm",
     features: int | None = None,
     layers: int | None = None,
     embedding: int | None = None,
@@ -39,18 +62,22 @@ def char_rnn_shakespeare(
     validation: float = 0.05,
     dropout: float | None = None,
     ema_decay: float | None = None,
-    learning_rate: float = 3e-3,
-    epochs: int = 16,
-    batch_size: int = 16,
+    learning_rate: float | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
     tiny: bool = False,
     data_dir: str | None = None,
 ) -> training.Experiment:
     """An autoregressive model of characters: p(x_t | x_<t) by a recurrent network or attention.
 
+    Where they are not given, features, layers, dropout, learning rate, epochs and batch size are
+    384, 1, 0.4, 0.003, 16 and 16 for a recurrent network, 128, 4, 0.1, 0.001, 12 and 4 for a
+    transformer.
+
     Args:
       model: a recurrent network with LSTM or GRU cells, or a transformer.
-      features: units of each layer; 384, or 128 in a transformer, where not given.
-      layers: of the network; 1 recurrent layer or 4 blocks of the transformer where not given.
+      features: units of each layer.
+      layers: recurrent layers, or blocks of attention and MLP.
       embedding: numbers that stand for a character, in a recurrent network; `features` where not
         given.
       length: characters of a block in training.
@@ -59,7 +86,7 @@ def char_rnn_shakespeare(
       validation: share of the text, before the last tenth, that chooses the epoch; with 0 the
         last epoch of training on nine tenths counts.
       memory: characters that a recurrent network reads in one piece where it is measured so.
-      dropout: rate, of each layer; 0.4, or 0.1 in a transformer, where not given.
+      dropout: rate, of each layer.
       ema_decay: of the averaged parameters that are evaluated; none are averaged where not given.
       learning_rate: peak of the cosine schedule of Adam.
       epochs: passes over the training blocks.
@@ -67,37 +94,33 @@ def char_rnn_shakespeare(
       tiny: a few steps of a small model on a text that needs no download.
       data_dir: folder of data sets.
     """
+    own = {"features": features, "layers": layers, "dropout": dropout, "epochs": epochs}
+    own |= {"learning_rate": learning_rate, "batch_size": batch_size}
+    used = DEFAULTS[model] | {name: value for name, value in own.items() if value is not None}
     if tiny:
         dataset = data.text_dataset(data.built_in_text(), 16, name="descriptions of data sets")
-        features, layers, epochs = 16, 1, 1
+        used |= {"features": 16, "layers": 1, "epochs": 1, "batch_size": 16}
     else:
         shares = {"length": length, "stride": stride, "validation": validation, "test": 0.1}
         dataset = data.load("tinyshakespeare", data_dir=data_dir, **shares)
     levels = len(data.vocabulary(dataset))
     shape = dataset.event_shape
+    sizes = {name: used[name] for name in ("features", "layers", "dropout")}
     if model == "transformer":
-        layers, features = layers or 4, features or 128
-        dropout = 0.1 if dropout is None else dropout
-        family = distributions.families.Categorical(levels)
-        module = models.Transformer(
-            shape, family, features=features, layers=layers, dropout=dropout
-        )
+        module = models.Transformer(shape, distributions.families.Categorical(levels), **sizes)
     else:
-        layers, features = layers or 1, features or 384
-        dropout = 0.4 if dropout is None else dropout
-        sizes = {"layers": layers, "embedding": embedding}
-        module = models.CharRNN(shape[0], levels, features, cell=model, dropout=dropout, **sizes)
-    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
+        module = models.CharRNN(shape[0], levels, cell=model, embedding=embedding, **sizes)
+    steps = common.epochs_to_steps(dataset, used["epochs"], used["batch_size"])
     nll = objectives.negative_log_likelihood
     remembered = () if model == "transformer" else (_with_memory(memory),)
-    optimiser = training.adam(learning_rate, steps, clip=1.0)
+    optimiser = training.adam(used["learning_rate"], steps, clip=1.0)
     return training.Experiment(
-        model=f"{model}, {layers} x {features}",
+        model=f"{model}, {used['layers']} x {used['features']}",
         module=module,
         players={"model": training.Player(nll, optimiser)},
         dataset=dataset,
         steps=steps,
-        batch_size=batch_size,
+        batch_size=used["batch_size"],
         ema_decay=ema_decay,
         validation=nll if "validation" in dataset.splits else None,
         estimators=(_bits_per_character(), *remembered, _unigram()),

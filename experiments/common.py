@@ -7,6 +7,7 @@ from typing import Literal
 import optax
 
 from dgmjax import data, objectives, plotting, training
+from dgmjax.errors import require, require_sizes
 
 Bound = Literal["elbo", "iwae"]
 
@@ -26,8 +27,12 @@ def static_mnist(data_dir, tiny):
 
 
 def epochs_to_steps(dataset, epochs, batch_size):
-    """Steps of so many passes over the training split."""
-    return epochs * (len(dataset.splits["train"]["x"]) // batch_size)
+    """Steps of so many passes over the training split, whose last part of a batch is left out."""
+    require_sizes(epochs=epochs, batch_size=batch_size)
+    num = len(dataset.splits["train"]["x"])
+    rule = f"must be at most {num}, the examples of the training split"
+    require(batch_size <= num, "batch_size", rule, batch_size)
+    return epochs * (num // batch_size)
 
 
 def latent_experiment(

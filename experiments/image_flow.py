@@ -18,6 +18,7 @@ figure for MNIST is the one usually quoted, and is not in the paper's table); Di
 from typing import Literal
 
 from dgmjax import data, models, objectives, plotting, training
+from experiments import common
 
 Flow = Literal["glow", "realnvp"]
 Images = Literal["mnist", "fashion_mnist", "cifar10_5k"]
@@ -80,7 +81,7 @@ def image_flow(
     else:
         name = f"RealNVP, {levels} scales, {depth} blocks of {channels} channels"
         module = models.RealNVPImages(shape, levels, channels=channels, blocks=depth)
-    steps = epochs * (len(images.splits["train"]["x"]) // size)
+    steps = common.epochs_to_steps(images, epochs, size)
     nll = objectives.negative_log_likelihood
     return training.Experiment(
         model=name,

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dgmjax import data, objectives, plotting, training
-from experiments import densities
+from experiments import common, densities
 
 SOURCE = "Papamakarios, Pavlakou & Murray 2017, Table 2"
 PUBLISHED = {
@@ -87,7 +87,7 @@ def maf_mnist_logit(
     else:
         dataset, levels = data.load("mnist", data_dir=data_dir), 256
     features = int(np.prod(dataset.event_shape))
-    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
+    steps = common.epochs_to_steps(dataset, epochs, batch_size)
     optimiser = training.adam(learning_rate, steps, weight_decay=weight_decay, clip=100.0)
     transform = data.Compose(
         (data.Dequantise(levels), data.Logit(1e-6), Flatten(dataset.event_shape))

@@ -22,6 +22,7 @@ import numpy as np
 from dgmjax import data, evaluation, models, objectives, training
 from dgmjax.data.dataset import Dataset, describe
 from dgmjax.distributions import families
+from experiments import common
 
 SOURCE = "Mattei & Frellsen 2019, MIWAE notebook on the UCI breast-cancer data, one mask"
 
@@ -68,7 +69,7 @@ def miwae_breast_cancer(
     dataset = data.remove_entries(breast_cancer(), data.AtRandom(missing), mask_seed)
     if tiny:
         hidden, latent, num_samples, epochs = (16,), 3, 5, 2
-    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
+    steps = common.epochs_to_steps(dataset, epochs, batch_size)
     family = families.StudentT(least_df=3.0)
     vae = models.dense_vae(
         dataset.event_shape, latent, hidden, activation=nn.relu, observation=family

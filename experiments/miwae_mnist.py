@@ -56,7 +56,7 @@ def miwae_mnist(
     if tiny:
         hidden, latent, num_samples, epochs, samples = (16,), 4, 3, 2, 50
     bound = partial(objectives.miwae, num_samples=num_samples)
-    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
+    steps = common.epochs_to_steps(dataset, epochs, batch_size)
     large = partial(objectives.importance_bound, chunk=50)
     return training.Experiment(
         model=f"MIWAE {'-'.join(map(str, (*hidden, latent)))}, K = {num_samples}",

@@ -21,6 +21,7 @@ from dgmjax import data, evaluation, models, objectives, plotting, training
 from dgmjax.data.dataset import describe
 from dgmjax.errors import RunError, require
 from dgmjax.training.trained import transformed
+from experiments import common
 from experiments.vq_vae_mnist import vq_vae_mnist
 
 
@@ -61,7 +62,7 @@ def vq_prior_mnist(
         blocks=blocks,
     )
     dataset = code_dataset(trained, prior)
-    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
+    steps = common.epochs_to_steps(dataset, epochs, batch_size)
     nll = objectives.negative_log_likelihood
     return training.Experiment(
         model=f"gated PixelCNN over the codes of {trained.experiment.model}",

@@ -57,7 +57,7 @@ def vq_vae_mnist(
     dataset, transform = common.dynamic_mnist(data_dir, tiny)
     if tiny:
         num_codes, features, channels, blocks, epochs = 16, 4, 8, 1, 2
-    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
+    steps = common.epochs_to_steps(dataset, epochs, batch_size)
     options = {"channels": channels, "blocks": blocks, "learning": learning}
     if levels == 1:
         factor = 2 if tiny else 4

@@ -19,6 +19,7 @@ import numpy as np
 
 from dgmjax import data, evaluation, models, objectives, training
 from dgmjax.plotting import new_figure
+from experiments import common
 
 
 def vrnn_jsb(
@@ -56,7 +57,7 @@ def vrnn_jsb(
         dataset = data.load(f"polymusic/{music}", data_dir=data_dir, length=length)
     for arrays in dataset.splits.values():
         data.validate(arrays, values="binary")
-    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
+    steps = common.epochs_to_steps(dataset, epochs, batch_size)
     losses = {"elbo": objectives.elbo, "iwae": objectives.iwae}
     loss = partial(losses[bound], num_samples=num_samples)
     samples = 5 if tiny else 100

@@ -22,7 +22,7 @@ from typing import Literal
 from dgmjax import data, models, objectives, training
 from dgmjax.data import audio
 from dgmjax.distributions import families
-from experiments import speech
+from experiments import common, speech
 
 HOP = 128
 """Samples of a frame."""
@@ -81,7 +81,7 @@ def wavenet_spoken_digits(
         hop=HOP,
     )
     timeline = (-(-dataset.event_shape[0] // HOP), frame_features) if frame_features else None
-    steps = epochs * (len(dataset.splits["train"]["x"]) // batch_size)
+    steps = common.epochs_to_steps(dataset, epochs, batch_size)
     loss = objectives.padded_sequence_nll
     return training.Experiment(
         model=f"WaveNet {stacks} x {layers}, {channels} channels, {output}",

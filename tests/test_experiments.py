@@ -76,6 +76,17 @@ def test_arguments_that_exclude_each_other_are_named(name, given, argument):
         catalogue.build(function, given, seed=0, tiny=True, data_dir=None)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_size_of_zero_is_named(name):
+    function = catalogue.load_experiment(name)
+    given = catalogue.own_defaults(function)
+    sizes = {"batch_size", "epochs", "steps"} & set(given)
+    assert len(sizes) == 2
+    for size in sizes:
+        with pytest.raises(DgmjaxError, match=f"`{size}` must be at least 1; got 0"):
+            catalogue.build(function, given | {size: 0}, seed=0, tiny=True, data_dir=None)
+
+
 def test_the_catalogue_has_its_experiments():
     expected = {
         "vae_digits",

@@ -19,9 +19,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dgmjax.errors import DgmjaxError, require
+from dgmjax.errors import DgmjaxError, require, require_sizes
 
 SHARED = ("seed", "tiny", "data_dir")
+SIZES = ("epochs", "steps", "batch_size")
 ExperimentFunction = Callable[..., Any]
 
 
@@ -91,7 +92,10 @@ def own_defaults(function: ExperimentFunction) -> dict[str, Any]:
 
 
 def build(function: ExperimentFunction, arguments: Mapping[str, Any], **shared: Any) -> Any:
-    """`function(**arguments)`, with those of the `SHARED` arguments that it declares."""
+    """`function(**arguments)`, with those of the `SHARED` arguments that it declares.
+
+    Raises `DgmjaxError` where one of `SIZES` is below 1, before the function divides by it.
+    """
     declared = inspect.signature(function).parameters
     unknown = sorted(set(arguments) - set(declared))
     require(
@@ -101,6 +105,7 @@ def build(function: ExperimentFunction, arguments: Mapping[str, Any], **shared: 
         unknown,
         "The experiment changed since the run was made; train it again.",
     )
+    require_sizes(**{name: n for name in SIZES if (n := arguments.get(name)) is not None})
     extra = {name: value for name, value in shared.items() if name in declared}
     return function(**arguments, **extra)
 
