@@ -53,14 +53,23 @@ def require(
         raise error(f"`{argument}` {rule}; got {given}." + (f" {remedy}" if remedy else ""))
 
 
-def require_sizes(**sizes: int) -> None:
+def require_sizes(**sizes: int | tuple[int, ...]) -> None:
     """Raises `DgmjaxError` unless every size, by its argument's name, is at least 1.
+
+    A tuple holds several, such as the units of hidden layers; an empty one has none that is wrong.
 
     >>> require_sizes(features=16, blocks=7)
     >>> require_sizes(features=0)
     Traceback (most recent call last):
     ...
     dgmjax.errors.DgmjaxError: `features` must be at least 1; got 0.
+    >>> require_sizes(hidden=(200, 0))
+    Traceback (most recent call last):
+    ...
+    dgmjax.errors.DgmjaxError: `hidden` must be at least 1 throughout; got (200, 0).
     """
     for name, size in sizes.items():
-        require(size >= 1, name, "must be at least 1", size)
+        if isinstance(size, tuple):
+            require(all(n >= 1 for n in size), name, "must be at least 1 throughout", size)
+        else:
+            require(size >= 1, name, "must be at least 1", size)

@@ -25,6 +25,7 @@ import jax
 import numpy as np
 
 from dgmjax import data, distributions, evaluation, models, objectives, plotting, training
+from dgmjax.errors import require_sizes
 from experiments import common
 
 Model = Literal["lstm", "gru", "transformer"]
@@ -94,6 +95,7 @@ def char_rnn_shakespeare(
       tiny: a few steps of a small model on a text that needs no download.
       data_dir: folder of data sets.
     """
+    require_sizes(memory=memory)
     own = {"features": features, "layers": layers, "dropout": dropout, "epochs": epochs}
     own |= {"learning_rate": learning_rate, "batch_size": batch_size}
     used = DEFAULTS[model] | {name: value for name, value in own.items() if value is not None}

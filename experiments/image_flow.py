@@ -71,8 +71,9 @@ def image_flow(
         options = {"validation": 400} if dataset == "cifar10_5k" else {}
         images, grey = data.load(dataset, data_dir=data_dir, **options), 256
     depth = (16 if glow else 8) if depth is None else depth
-    channels = channels or (256 if glow else 64)
-    size = batch_size or (64 if dataset == "cifar10_5k" else 128)
+    channels = (256 if glow else 64) if channels is None else channels
+    usual = 64 if dataset == "cifar10_5k" else 128
+    size = usual if batch_size is None else batch_size
     shape = images.event_shape
     if glow:
         name = f"Glow L={levels} K={depth}, {channels} channels"

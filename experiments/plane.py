@@ -7,6 +7,7 @@ from typing import Literal
 import flax.linen as nn
 
 from dgmjax import bijectors, data, models, objectives, plotting, training
+from dgmjax.errors import require_sizes
 from experiments import common
 
 Name = Literal[
@@ -97,6 +98,7 @@ def density_experiment(
     tiny: bool,
 ) -> training.Experiment:
     """Maximum likelihood on points of the plane; the published value is the true entropy."""
+    require_sizes(num_train=num_train)
     row = FLOWS[flow]
     points = data.load(dataset, n_train=num_train, n_validation=10_000, n_test=10_000)
     published = None

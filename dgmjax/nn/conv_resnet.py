@@ -5,7 +5,7 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.nn.convolution import Conv
 from dgmjax.nn.dense import Dense
 from dgmjax.types import Activation, Array
@@ -56,6 +56,7 @@ class ConvResNet(nn.Module):
             f"must begin with the height and width of x, {x.shape[-3:-1]}",
             self.output,
         )
+        require_sizes(channels=self.channels)
         h = Conv(self.channels, (3, 3), dtype=self.dtype)(x)
         if context is not None:
             h = h + self._context(context, x.ndim)

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.nn.dense import Dense, start_bias
 from dgmjax.nn.rescale import Downscale, Upscale, check_factor, halvings
 from dgmjax.types import Activation, Array
@@ -61,6 +61,7 @@ class ImageDecoder(nn.Module):
         require(
             len(self.output) >= 2, "output", "must begin with a height and a width", self.output
         )
+        require_sizes(channels=self.channels)
         height, width = check_factor("factor", self.factor, (*self.output[:2], 1))
         batch = z.shape[: z.ndim - self.event_ndims]
         h = Dense(height * width * self.channels)(z.reshape(math.prod(batch), -1))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.nn.staircase import prefix_product, staircase_product
 from dgmjax.types import Activation, Array
 
@@ -121,9 +121,7 @@ class MaskedMLP(nn.Module):
     dtype: jnp.dtype | None = None
 
     def setup(self):
-        require(self.features >= 1, "features", "must be at least 1", self.features)
-        sound = all(units >= 1 for units in self.hidden)
-        require(sound, "hidden", "must be at least 1 unit in every layer", self.hidden)
+        require_sizes(features=self.features, hidden=tuple(self.hidden))
         require(
             bool(self.hidden) or not self.direct,
             "hidden",

@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.nn.dense import start_bias
 from dgmjax.types import Activation, Array
 
@@ -36,6 +36,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, context: Array | None = None) -> Array:
+        require_sizes(hidden=tuple(self.hidden), output=tuple(self.output))
         require(
             x.ndim >= self.event_ndims,
             "x",

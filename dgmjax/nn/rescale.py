@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dgmjax.bijectors.squeeze import Squeeze
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.nn.conv_resnet import ConvResNet
 from dgmjax.nn.convolution import Conv
 from dgmjax.types import Activation, Array
@@ -30,6 +30,7 @@ class Downscale(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        require_sizes(channels=self.channels)
         height, width = check_factor("factor", self.factor, x.shape)
         for _ in range(halvings(self.factor)):
             x = Conv(self.channels, (3, 3), dtype=self.dtype)(Squeeze(2).inverse(x))

@@ -9,7 +9,7 @@ from dgmjax.errors import require
 from dgmjax.objectives.divergences import KL, kl_divergence, kl_of_samples, masked_batch_mean
 from dgmjax.objectives.likelihood import original_units
 from dgmjax.objectives.posterior_samples import posterior_samples
-from dgmjax.objectives.schedules import Scheduled, scheduled
+from dgmjax.objectives.schedules import Scheduled, scheduled_weight
 from dgmjax.types import Array, Batch, Key, Metrics
 
 __all__ = ["KL", "elbo", "given", "kl_divergence"]
@@ -91,7 +91,7 @@ def elbo(
         counted = {"total": divergence} if free_bits_per == "total" else terms
         costs = [_at_least(free_bits, term, batch.get("mask")) for term in counted.values()]
         cost = sum(costs, jnp.zeros(()))
-    return scheduled(beta, batch) * cost - log_likelihood, metrics
+    return scheduled_weight(beta, batch) * cost - log_likelihood, metrics
 
 
 def _sum_dimensions(term: Array) -> Array:

@@ -1,5 +1,6 @@
 """The objective of multimodal VAEs that have to manage with any subset of the modalities."""
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from dgmjax.errors import require
 from dgmjax.objectives.divergences import KL, kl_of_samples
 from dgmjax.objectives.posterior_samples import posterior_samples
-from dgmjax.objectives.schedules import Scheduled, scheduled
+from dgmjax.objectives.schedules import Scheduled, scheduled_weight
 from dgmjax.types import Array, Batch, Key, Metrics
 
 
@@ -65,7 +66,9 @@ def subsampled_elbo(
     named = tuple(seen.values)
     strange = sorted(set(weights or {}) - set(model.keys))
     require(not strange, "weights", f"must be named by modality, {model.keys}", strange)
-    scale = scheduled(beta, batch)
+    for name, weight in (weights or {}).items():
+        require(0.0 <= weight < math.inf, f"weights[{name!r}]", "must be at least 0", weight)
+    scale = scheduled_weight(beta, batch)
     only = [{other: float(other == name) for other in named} for name in named]
     alone = alone and len(named) > 1
     subsets = [{}, *only] if alone else [{}]

@@ -1,9 +1,11 @@
 """Weights and temperatures that change with the training step."""
 
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
 
+from dgmjax.errors import require
 from dgmjax.types import Array, Batch
 
 Scheduled = float | Array | Callable[[Array], Array]
@@ -23,3 +25,13 @@ def scheduled(value: Scheduled, batch: Batch) -> Array | float:
     if not callable(value):
         return value
     return value(jnp.asarray(batch.get("step", END)))
+
+
+def scheduled_weight(beta: Scheduled, batch: Batch) -> Array | float:
+    """`scheduled`, for the weight of a term of a loss.
+
+    Raises `DgmjaxError` for a plain number that is negative or not finite.
+    """
+    if isinstance(beta, int | float):
+        require(0.0 <= beta < math.inf, "beta", "must be a number of at least 0", beta)
+    return scheduled(beta, batch)

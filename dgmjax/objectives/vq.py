@@ -3,7 +3,7 @@
 from dgmjax.errors import require
 from dgmjax.nn.quantiser import perplexity
 from dgmjax.objectives.likelihood import original_units
-from dgmjax.objectives.schedules import Scheduled, scheduled
+from dgmjax.objectives.schedules import Scheduled, scheduled_weight
 from dgmjax.types import Array, Batch, Key, Metrics
 
 
@@ -39,7 +39,7 @@ def vq_vae(model, batch: Batch, key: Key, *, beta: Scheduled = 0.25) -> tuple[Ar
     codebook = sum((_per_example(level.codebook) for level in levels), 0.0)
     metrics = {"log_likelihood": log_likelihood, "commitment": commitment}
     metrics |= {f"perplexity_{i}": perplexity(level.usage) for i, level in enumerate(levels)}
-    return scheduled(beta, batch) * commitment + codebook - log_likelihood, metrics
+    return scheduled_weight(beta, batch) * commitment + codebook - log_likelihood, metrics
 
 
 def _per_example(values: Array) -> Array:

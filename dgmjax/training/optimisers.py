@@ -1,5 +1,6 @@
 """The optimisers that experiments use, as constructors over optax."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 
 
 def adam(
@@ -24,13 +25,14 @@ def adam(
     """Adam (AdamW where `weight_decay` > 0) with the schedules that the experiments use.
 
     Args:
-      learning_rate: peak rate.
-      steps: length of the schedule.
+      learning_rate: peak rate, positive.
+      steps: length of the schedule, at least 1.
       schedule: "constant", "cosine" (to 0), or "burda": 10^(-i/7) times the rate in stage i of
         8, stage i lasting 3^i of 3280 parts (Burda et al. 2016, appendix C).
       clip: global norm to which gradients are clipped, or None.
     """
     rate = _rate(learning_rate, steps, schedule)
+    _require_not_negative(weight_decay=weight_decay, eps=eps, clip=0.0 if clip is None else clip)
     adam = optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay)
     return adam if clip is None else optax.chain(optax.clip_by_global_norm(clip), adam)
 
@@ -55,13 +57,22 @@ def sgd(
         return gradient + l1 * jnp.sign(param) + l2 * param
 
     rate = _rate(learning_rate, steps, schedule)
+    _require_not_negative(momentum=momentum, l1=l1, l2=l2)
     penalty = optax.stateless_with_tree_map(penalised)
     return (
         optax.chain(penalty, optax.sgd(rate, momentum)) if l1 or l2 else optax.sgd(rate, momentum)
     )
 
 
+def _require_not_negative(**numbers: float) -> None:
+    for name, number in numbers.items():
+        require(0.0 <= number < math.inf, name, "must be a number of at least 0", number)
+
+
 def _rate(learning_rate: float, steps: int, schedule: str) -> Any:
+    sound = 0.0 < learning_rate < math.inf
+    require(sound, "learning_rate", "must be a positive number", learning_rate)
+    require_sizes(steps=steps)
     rates: dict[str, Callable[[], Any]] = {
         "constant": lambda: learning_rate,
         "cosine": lambda: optax.cosine_decay_schedule(learning_rate, steps),

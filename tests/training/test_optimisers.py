@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from dgmjax import training
+from dgmjax.errors import DgmjaxError
 
 
 def minimum(**options):
@@ -26,3 +28,31 @@ def test_penalties_shrink_as_they_should():
     np.testing.assert_allclose(minimum(), [2.0, 0.3, -1.0], atol=1e-3)
     np.testing.assert_allclose(minimum(l2=1.0), [1.0, 0.15, -0.5], atol=1e-3)
     np.testing.assert_allclose(minimum(l1=0.5), [1.5, 0.0, -0.5], atol=1e-2)  # soft threshold
+
+
+@pytest.mark.parametrize("make", [training.adam, training.sgd])
+@pytest.mark.parametrize(
+    "given, argument",
+    [
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"learning_rate": -1e-3}, "learning_rate"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"learning_rate": float("inf")}, "learning_rate"),
+        ({"steps": 0}, "steps"),
+        ({"schedule": "linear"}, "schedule"),
+    ],
+)
+def test_rates_that_cannot_descend_are_named(make, given, argument):
+    with pytest.raises(DgmjaxError, match=f"`{argument}` "):
+        make(**({"learning_rate": 1e-3, "steps": 10} | given))
+
+
+@pytest.mark.parametrize(
+    "make, argument",
+    [(training.adam, name) for name in ("weight_decay", "clip", "eps")]
+    + [(training.sgd, name) for name in ("momentum", "l1", "l2")],
+)
+@pytest.mark.parametrize("value", [-0.1, float("nan")])
+def test_negative_penalties_are_named(make, argument, value):
+    with pytest.raises(DgmjaxError, match=f"`{argument}` must be a number of at least 0"):
+        make(1e-3, 10, **{argument: value})

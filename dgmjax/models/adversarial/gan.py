@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 
 from dgmjax.bijectors.base import as_float
+from dgmjax.errors import require_sizes
 from dgmjax.types import Array, Key
 
 
@@ -21,6 +22,9 @@ class GAN(nn.Module):
     latent: int
     generator: nn.Module
     discriminator: nn.Module
+
+    def setup(self):
+        require_sizes(latent=self.latent)
 
     def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
         """Samples of shape `sample_shape + event_shape`."""

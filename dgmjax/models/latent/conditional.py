@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.factorised import Factorised, factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
-from dgmjax.errors import DataError, require
+from dgmjax.errors import DataError, require, require_sizes
 from dgmjax.models.base import DiagonalNormal, StandardNormal
 from dgmjax.models.latent.base import start_at_marginals
 from dgmjax.nn.mlp import MLP
@@ -46,6 +46,7 @@ class ConditionalVAE(nn.Module):
     marginal_start: bool = True
 
     def setup(self):
+        require_sizes(latent=self.latent)
         self.prior_module = self.prior_model or StandardNormal((self.latent,))
 
     def context(self, label: Array) -> Array:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from dgmjax.distributions.factorised import Factorised
 from dgmjax.distributions.families import Bernoulli, Normal
 from dgmjax.distributions.sequential import Sequential
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.models.base import StandardNormal
 from dgmjax.models.latent.base import LatentVariableModel
 from dgmjax.nn.dense import Dense
@@ -148,7 +148,8 @@ class DRAW(LatentVariableModel):
 
     def setup(self):
         require(len(self.event_shape) == 3, "event_shape", "must be an image's", self.event_shape)
-        require(self.num_steps >= 1, "num_steps", "must be at least 1", self.num_steps)
+        sizes = {"num_steps": self.num_steps, "latent": self.latent, "hidden": self.hidden}
+        require_sizes(**sizes, window=tuple(self.window or ()))
         self.cell = DrawCell(self.event_shape, self.latent, self.hidden, self.window)
 
     @property

@@ -14,7 +14,7 @@ from dgmjax.distributions.ancestral import Ancestral, Latents
 from dgmjax.distributions.factorised import Factorised, factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.distributions.normal_product import product_of_normals
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.models.base import StandardNormal
 from dgmjax.models.latent.base import LatentVariableModel, start_at_marginals
 from dgmjax.nn.autoregressive import bind_network
@@ -100,6 +100,7 @@ class HierarchicalVAE(LatentVariableModel):
         kinds = ("bottom_up", "ladder")
         require(self.inference in kinds, "inference", f"must be one of {kinds}", self.inference)
         require(len(self.latents) >= 1, "latents", "must name at least one layer", self.latents)
+        require_sizes(latents=tuple(self.latents))
         for name, networks in {"encoders": self.encoders, "decoders": self.decoders}.items():
             fits = len(networks) == len(self.latents)
             rule = f"must be one for each of the {len(self.latents)} layers"

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.factorised import Factorised
 from dgmjax.distributions.families import Bernoulli, Categorical, Family, Normal
-from dgmjax.errors import DataError, require
+from dgmjax.errors import DataError, require, require_sizes
 from dgmjax.models.base import StandardNormal
 from dgmjax.models.latent.base import start_at_marginals
 from dgmjax.models.latent.given_modalities import GivenModalities
@@ -82,6 +82,7 @@ class MultimodalVAE(nn.Module):
     marginal_start: bool = True
 
     def setup(self):
+        require_sizes(latent=self.latent)
         kinds = ("product", "mixture")
         require(self.experts in kinds, "experts", f"must be one of {kinds}", self.experts)
         keys = [modality.key for modality in self.modalities]

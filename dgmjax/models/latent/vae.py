@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.factorised import factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.models.base import StandardNormal
 from dgmjax.models.latent.base import LatentVariableModel, start_at_marginals
 from dgmjax.nn.mlp import MLP
@@ -56,6 +56,7 @@ class VAE(LatentVariableModel):
     marginal_start: bool = True
 
     def setup(self):
+        require_sizes(latent=self.latent_shape)
         self.prior_module = self.prior_model or StandardNormal(self.latent_shape)
 
     @property

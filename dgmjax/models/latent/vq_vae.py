@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from dgmjax.distributions.factorised import Factorised
 from dgmjax.distributions.families import Bernoulli, Family
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.nn.dense import Dense
 from dgmjax.nn.embeddings import scaled
 from dgmjax.nn.quantiser import Quantised, VectorQuantiser
@@ -67,6 +67,7 @@ class HierarchicalVQVAE(nn.Module):
 
     def setup(self):
         require(len(self.levels) >= 1, "levels", "must name at least one level", self.levels)
+        require_sizes(features=tuple(one.features for one in self.levels), channels=self.channels)
         self.index_shapes  # noqa: B018 (checks the factors)
         self.embed = scaled(self.observation)
         self.down = [Downscale(self.channels, one.factor, self.blocks) for one in self.levels]

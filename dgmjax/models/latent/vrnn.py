@@ -11,7 +11,7 @@ from dgmjax.distributions.factorised import Factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.distributions.padded import Padded
 from dgmjax.distributions.sequential import Sequential
-from dgmjax.errors import DataError, require
+from dgmjax.errors import DataError, require, require_sizes
 from dgmjax.nn.mlp import MLP
 from dgmjax.nn.recurrent import Recurrent
 from dgmjax.nn.steps import BoundSteps, bind_steps, join
@@ -122,6 +122,7 @@ class VRNN(nn.Module):
     recurrence: str = "lstm"
 
     def setup(self):
+        require_sizes(latent=self.latent, hidden=self.hidden)
         require(len(self.event_shape) == 2, "event_shape", "must be (T, F)", self.event_shape)
         require(
             self.observation.event_ndims == 0,

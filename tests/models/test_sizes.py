@@ -1,0 +1,65 @@
+"""A size of zero is named where a model is made, and not found deep inside an initialiser."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from dgmjax import models, nn
+from dgmjax.errors import DgmjaxError
+
+IMAGE, VECTOR = jnp.zeros((2, 8, 8, 1)), jnp.zeros((2, 4))
+ROWS = {"x": VECTOR, "label": jnp.zeros(2, int)}
+
+
+def reconstructing(model, x):
+    return lambda: model.init(jax.random.key(0), x, jax.random.key(1), method="reconstruct")
+
+
+def given(model, batch):
+    return lambda: model.init(
+        jax.random.key(0), batch, method=lambda model, batch: model.given(batch) and None
+    )
+
+
+def sampling(model):
+    return lambda: model.init(jax.random.key(0), jax.random.key(1), (2,), method="sample")
+
+
+# name -> (what makes the parameters, the argument that the message names)
+ZERO = {
+    "vae": (reconstructing(models.dense_vae((4,), 0, (8,)), VECTOR), "latent"),
+    "vae_hidden": (reconstructing(models.dense_vae((4,), 2, (8, 0)), VECTOR), "hidden"),
+    "skip_vae": (reconstructing(models.skip_vae((4,), 0, (8,)), VECTOR), "latent"),
+    "conv_vae": (reconstructing(models.conv_vae((8, 8, 1), 0), IMAGE), "latent"),
+    "conv_channels": (reconstructing(models.conv_vae((8, 8, 1), 2, channels=0), IMAGE), "channels"),
+    "pixel_vae": (reconstructing(models.pixel_vae((8, 8, 1), 0), IMAGE), "latent"),
+    "delta_vae": (reconstructing(models.delta_vae((8, 8, 1), (4, 0)), IMAGE), "latent"),
+    "hierarchical": (
+        reconstructing(models.hierarchical_vae((4,), (2, 0), ((8,), (8,))), VECTOR),
+        "latents",
+    ),
+    "conditional": (given(models.dense_cvae((4,), 0, (8,), num_classes=3), ROWS), "latent"),
+    "multimodal": (given(models.image_and_label((4,), 3, 0, (8,)), ROWS), "latent"),
+    "draw": (reconstructing(models.DRAW((8, 8, 1), 0, 2, 8), IMAGE), "latent"),
+    "vq_vae": (
+        reconstructing(models.VQVAE((8, 8, 1), num_codes=4, features=0), IMAGE),
+        "features",
+    ),
+    "gan": (sampling(models.GAN(0, nn.MLP((8,), (2,)), nn.MLP((8,), (1,)))), "latent"),
+    "glow": (
+        lambda: models.Glow((8, 8, 1), 1, 1, channels=0).init(
+            jax.random.key(0), IMAGE, method="log_prob"
+        ),
+        "channels",
+    ),
+    "output": (lambda: nn.MLP((8,), (2, 0)).init(jax.random.key(0), VECTOR), "output"),
+}
+
+
+@pytest.mark.parametrize("name", ZERO)
+def test_a_size_of_zero_is_named(name):
+    make, argument = ZERO[name]
+    with pytest.raises(DgmjaxError, match=re.escape(f"`{argument}` must be at least 1")):
+        jax.eval_shape(make)
