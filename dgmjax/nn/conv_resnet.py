@@ -57,6 +57,7 @@ class ConvResNet(nn.Module):
             self.output,
         )
         require_sizes(channels=self.channels)
+        require(self.blocks >= 0, "blocks", "must be at least 0", self.blocks)
         h = Conv(self.channels, (3, 3), dtype=self.dtype)(x)
         if context is not None:
             h = h + self._context(context, x.ndim)

@@ -215,7 +215,8 @@ def masked_convolution(
     >>> masked_convolution(8, (28, 28), 7, "A").above
     (3, 3, 3)
     """
-    require(kernel_size % 2 == 1, "kernel_size", "must be odd", kernel_size)
+    odd = kernel_size % 2 == 1 and kernel_size >= 1
+    require(odd, "kernel_size", "must be odd and positive", kernel_size)
     require(kind in ("A", "B"), "kind", "must be 'A' or 'B'", repr(kind))
     require(
         kernel_size > 1 or kind == "B" or len(sites) == 3,

@@ -38,7 +38,7 @@ class RowLSTM(nn.Module):
     def setup(self):
         _check_sites(self.features, self.sites)
         odd = self.kernel_size % 2 == 1 and self.kernel_size >= 1
-        require(odd, "kernel_size", "must be odd", self.kernel_size)
+        require(odd, "kernel_size", "must be odd and positive", self.kernel_size)
         self.half = self.kernel_size // 2
         wide = 4 * self.features
         self.inputs = RasterConv(wide, self.sites, (0, 0, 0), self.half, use_bias=False)

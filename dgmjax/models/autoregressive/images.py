@@ -112,9 +112,9 @@ def GatedPixelCNN(
     require_rate("dropout", dropout)
     half = first_kernel // 2
     require(
-        first_kernel % 2 == kernel_size % 2 == 1 and half >= 1,
+        first_kernel % 2 == kernel_size % 2 == 1 and half >= 1 and kernel_size >= 1,
         "first_kernel",
-        "and `kernel_size` must be odd, and the first at least 3",
+        "and `kernel_size` must be odd and positive, and the first at least 3",
         (first_kernel, kernel_size),
     )
     first = TwoStreams(

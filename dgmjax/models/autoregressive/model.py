@@ -10,7 +10,7 @@ import numpy as np
 
 from dgmjax.distributions.autoregressive import Autoregressive, Method
 from dgmjax.distributions.families import Bernoulli, Family
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.models.base import DensityModel
 from dgmjax.nn.autoregressive import bind_network
 from dgmjax.types import Array, Key
@@ -63,7 +63,9 @@ class AutoregressiveModel(DensityModel):
     mask_seed: int = 0
 
     def setup(self):
-        require(self.num_masks >= 1, "num_masks", "must be at least 1", self.num_masks)
+        require_sizes(event_shape=tuple(self.event_shape), num_masks=self.num_masks)
+        none_or_more = self.context_features >= 0
+        require(none_or_more, "context_features", "must be at least 0", self.context_features)
         known = vars(self.network).get("event_shape")  # `getattr` would create its parameters
         require(
             known is None or tuple(known) == tuple(self.event_shape),

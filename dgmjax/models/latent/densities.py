@@ -12,7 +12,7 @@ from dgmjax.distributions.ar1 import AR1
 from dgmjax.distributions.families import bounded
 from dgmjax.distributions.full_normal import FullNormal
 from dgmjax.distributions.mixture import Mixture
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.models.base import LOG_SCALE_BOUND, DensityModel, ParametricDensity
 from dgmjax.types import Array
 
@@ -34,6 +34,7 @@ class FullCovarianceNormal(ParametricDensity):
 
     @nn.compact
     def __call__(self, context: Array | None = None) -> FullNormal:
+        require_sizes(features=self.features)
         size, zeros = self.features, nn.initializers.zeros
         loc = self.parameter("loc", (size,), context, zeros)
         below = self.parameter("below_diagonal", (size * (size - 1) // 2,), context, zeros)
@@ -64,8 +65,8 @@ class NormalMixture(ParametricDensity):
 
     @nn.compact
     def __call__(self, context: Array | None = None) -> Mixture:
+        require_sizes(num_components=self.num_components, features=self.features)
         shape, zeros = (self.num_components, self.features), nn.initializers.zeros
-        require(self.num_components >= 1, "num_components", "must be >= 1", self.num_components)
         logits = self.parameter("logits", (self.num_components,), context, zeros)
         loc = self.parameter("loc", shape, context, nn.initializers.normal(self.spread))
         log_scale = self.parameter("log_scale", shape, context, zeros)
@@ -118,6 +119,7 @@ class AR1Prior(DensityModel):
     fastest: float = 0.2
 
     def __call__(self, context: Array | None = None) -> AR1:
+        require_sizes(length=self.length, features=self.features)
         sound = -1.0 < self.fastest <= self.slowest < 1.0
         require(
             sound,
@@ -151,7 +153,7 @@ class VampPrior(nn.Module):
     @nn.compact
     def __call__(self, posterior: Callable[[Array], distrax.Distribution]) -> Mixture:
         low, high = self.value_range
-        require(self.num_components >= 1, "num_components", "must be >= 1", self.num_components)
+        require_sizes(num_components=self.num_components)
         require(low < self.start < high, "start", f"must lie inside ({low}, {high})", self.start)
         centre = jax.scipy.special.logit((self.start - low) / (high - low))
         init = lambda key, shape: centre + jax.random.normal(key, shape)
