@@ -11,6 +11,7 @@ import numpy as np
 from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.base import Distribution, as_key, as_shape, sum_event
 from dgmjax.distributions.completion import Forced, forced_sites
+from dgmjax.distributions.families import num_levels
 from dgmjax.errors import DataError, require
 from dgmjax.types import Array, Key
 
@@ -157,7 +158,8 @@ class Autoregressive(Distribution):
           observed, mask: sites that are forced, see `complete`.
 
         Raises:
-          DataError: `observed` and `mask` that do not fit the event.
+          DataError: `observed` and `mask` that do not fit the event, or values that the family
+            does not cover (which only shows outside of `jit`).
         """
         self._check_temperature(temperature)
         require(
@@ -166,6 +168,7 @@ class Autoregressive(Distribution):
         forced = None
         if observed is not None:
             forced = forced_sites(observed, mask, self._event_shape, self.family.event_ndims)
+            self._check_observed(forced)
         return self._draw(as_key(seed), as_shape(sample_shape), temperature, forced)
 
     def complete(
@@ -200,6 +203,16 @@ class Autoregressive(Distribution):
             observed=observed,
             mask=mask,
         )
+
+    def _check_observed(self, forced: Forced) -> None:
+        levels = num_levels(self.family)
+        if levels is None or any(isinstance(leaf, jax.core.Tracer) for leaf in forced):
+            return
+        given = np.asarray(forced.values)[np.asarray(forced.mask)]
+        sound = ((given == np.round(given)) & (given >= 0) & (given < levels)).all()
+        rule = f"must hold the integers 0 .. {levels - 1} of {self.family} where it is given"
+        among = sorted({*given.ravel().tolist()})[:5]
+        require(bool(sound), "observed", rule, f"values such as {among}", "", DataError)
 
     def _check_temperature(self, temperature: Array | float) -> None:
         if not isinstance(temperature, jax.core.Tracer):

@@ -13,7 +13,7 @@ checked where data enter).
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import distrax
 import jax.numpy as jnp
@@ -146,6 +146,15 @@ class OneHotCategorical:
 
     def marginal(self, x: Array) -> Array:
         return jnp.log((x.sum(0) + 1.0 / self.levels) / (x.shape[0] + 1.0))
+
+
+def num_levels(family: Any) -> int | None:
+    """How many integers 0, 1, .. a site may be; None where they have no end, or are real.
+
+    >>> num_levels(Bernoulli()), num_levels(Categorical(17)), num_levels(Normal())
+    (2, 17, None)
+    """
+    return 2 if family.values == "binary" else getattr(family, "levels", None)
 
 
 def bounded(raw: Array, bound: float) -> Array:

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.distributions.families import num_levels
 from dgmjax.types import Array
 
 
@@ -60,5 +61,5 @@ def centred(levels: int, channels: int | None = None) -> Real:
 def scaled(family: Any) -> Real:
     """`Real` that maps the values of a site of `family` to [-1, 1] where it bounds them."""
     channels = family.site_shape[0] if family.event_ndims else None
-    levels = 2 if family.values == "binary" else getattr(family, "levels", None)
+    levels = num_levels(family)
     return Real(channels=channels) if levels is None else centred(levels, channels)

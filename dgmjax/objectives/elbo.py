@@ -5,7 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from dgmjax.errors import require
+from dgmjax.errors import DataError, require
 from dgmjax.objectives.divergences import KL, kl_divergence, kl_of_samples, masked_batch_mean
 from dgmjax.objectives.likelihood import original_units
 from dgmjax.objectives.posterior_samples import posterior_samples
@@ -23,7 +23,10 @@ def given(model, batch: Batch):
     A model that reads more of a batch than `x` (a class, a second modality, earlier frames) has
     `given(batch)`, which returns an object with `prior()`, `posterior(x)` and `likelihood(z)`,
     or `log_joint(x, z)`.
+
+    Raises `DataError` for a batch without `x`.
     """
+    require("x" in batch, "batch", "must hold `x`", sorted(batch), "", DataError)
     return model.given(batch) if hasattr(model, "given") else model
 
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.objectives.divergences import hold
 from dgmjax.objectives.elbo import given
 from dgmjax.objectives.likelihood import original_units
@@ -173,9 +173,9 @@ def renyi(
     """
     require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
     require(
-        alpha != 1.0,
+        alpha != 1.0 and not math.isnan(alpha),
         "alpha",
-        "must not be 1, where the bound is a limit: the ELBO",
+        "must not be 1, where the bound is a limit: the ELBO, nor NaN",
         alpha,
         "Use objectives.elbo.",
     )
@@ -244,7 +244,7 @@ def importance_bound(
     Returns:
       loss `[B]` and the metric `nll_bound_k{K}` (the same: an upper bound on -log p(x)).
     """
-    require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
+    require_sizes(num_samples=num_samples, chunk=chunk)
     chunk = min(chunk, num_samples)
     require(
         num_samples % chunk == 0,

@@ -248,6 +248,13 @@ BAD = {
         ).complete(jax.random.key(0), np.zeros((2, 1))),
         "observed",
     ),
+    "grey": (lambda m: m.complete(jax.random.key(0), np.full((1, 2), 0.5)), "observed"),
+    "level": (
+        lambda m: m.complete(
+            jax.random.key(0), np.array([[0, 1], [2, 0]]), np.array([[True, True], [True, False]])
+        ),
+        "observed",
+    ),
     "cold": (lambda m: m.sample(seed=0, temperature=0.0), "temperature"),
     "nan": (lambda m: m.sample(seed=0, temperature=float("nan")), "temperature"),
     "vector_temperature": (lambda m: m.sample(seed=0, temperature=jnp.ones(2)), "temperature"),
@@ -264,6 +271,12 @@ BAD = {
         "ordering",
     ),
 }
+
+
+def test_what_is_not_observed_may_be_anything():
+    mask = np.array([[True, True], [False, False]])
+    drawn = model_of().complete(jax.random.key(0), np.array([[0.0, 1.0], [np.nan, 7.0]]), mask)
+    assert drawn[0].tolist() == [0, 1] and set(drawn[1].tolist()) <= {0, 1}
 
 
 @pytest.mark.parametrize("act, word", BAD.values(), ids=BAD)

@@ -64,6 +64,15 @@ ZERO = {
 }
 
 
+def test_data_of_another_size_than_in_training_are_named():
+    vae = models.dense_vae((4,), 2, (8,))
+    variables = vae.init(jax.random.key(0), VECTOR, jax.random.key(1), method="reconstruct")
+    with pytest.raises(
+        DgmjaxError, match=r"^`x` must have, with any context, 4 numbers .*\(2, 5\)"
+    ):
+        vae.apply(variables, jnp.zeros((2, 5)), method="posterior")
+
+
 @pytest.mark.parametrize("name", ZERO)
 def test_a_bad_size_is_named(name):
     make, argument = ZERO[name]

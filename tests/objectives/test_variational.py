@@ -363,6 +363,11 @@ def test_linear_vae_has_the_evidence_of_probabilistic_pca():
         (lambda: objectives.wae(Scalar(), BATCH, KEY, kernel="linear"), "kernel"),
         (lambda: objectives.beta_tc(Scalar(), BATCH, KEY, num_examples=0), "num_examples"),
         (lambda: objectives.chi_upper_bound(Scalar(), BATCH, KEY, power=0.5), "power"),
+        (lambda: objectives.elbo(Scalar(), {"y": BATCH["x"]}, KEY), "batch"),
+        (lambda: objectives.elbo(Scalar(), BATCH, KEY, beta=-1.0), "beta"),
+        (lambda: objectives.elbo(Scalar(), BATCH, KEY, beta=math.nan), "beta"),
+        (lambda: objectives.renyi(Scalar(), BATCH, KEY, alpha=math.nan), "alpha"),
+        (lambda: objectives.importance_bound(Scalar(), BATCH, KEY, chunk=0), "chunk"),
     ],
 )
 def test_bad_arguments_are_named(act, word):
