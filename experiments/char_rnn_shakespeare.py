@@ -96,9 +96,15 @@ def char_rnn_shakespeare(
       data_dir: folder of data sets.
     """
     require_sizes(memory=memory)
-    own = {"features": features, "layers": layers, "dropout": dropout, "epochs": epochs}
-    own |= {"learning_rate": learning_rate, "batch_size": batch_size}
-    used = DEFAULTS[model] | {name: value for name, value in own.items() if value is not None}
+    used = common.filled(
+        DEFAULTS[model],
+        features=features,
+        layers=layers,
+        dropout=dropout,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        batch_size=batch_size,
+    )
     if tiny:
         dataset = data.text_dataset(data.built_in_text(), 16, name="descriptions of data sets")
         used |= {"features": 16, "layers": 1, "epochs": 1, "batch_size": 16}

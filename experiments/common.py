@@ -35,6 +35,15 @@ def epochs_to_steps(dataset, epochs, batch_size):
     return epochs * (num // batch_size)
 
 
+def filled(defaults, **given):
+    """`given`, with those of the defaults in the place of None.
+
+    >>> filled({"features": 16, "layers": 4}, features=None, layers=2)
+    {'features': 16, 'layers': 2}
+    """
+    return {**defaults, **{name: value for name, value in given.items() if value is not None}}
+
+
 def latent_experiment(
     *,
     model,

@@ -20,6 +20,18 @@ from dgmjax.errors import require
 from experiments import common, completion
 
 Network = Literal["pixelcnn", "gated", "row_lstm", "diagonal_bilstm"]
+RECIPES = {
+    "pixelcnn": models.PixelCNN,
+    "gated": models.GatedPixelCNN,
+    "row_lstm": models.RowLSTM,
+    "diagonal_bilstm": models.DiagonalBiLSTM,
+}
+DEFAULTS: dict[Network, dict[str, int]] = {
+    "pixelcnn": {"features": 24, "blocks": 6, "kernel_size": 5, "epochs": 8},
+    "gated": {"features": 24, "blocks": 7, "kernel_size": 3, "epochs": 7},
+    "row_lstm": {"features": 16, "blocks": 4, "epochs": 10},
+    "diagonal_bilstm": {"features": 32, "blocks": 1, "epochs": 5},
+}
 SOURCE = "van den Oord et al. 2016, Table 4"
 PUBLISHED = {
     "pixelcnn": (81.30, f"{SOURCE}, PixelCNN"),
@@ -28,49 +40,27 @@ PUBLISHED = {
 }
 
 
-def network_model(
-    network: Network,
-    event_shape,
-    features: int,
-    blocks: int,
-    head: int,
-    first: int,
-    positions: bool,
-    **convolutions,
-):
-    """The network named; `convolutions` are `kernel_size` and `dropout` of those that have any."""
-    sizes = {"features": features, "head_features": head, "first_kernel": first}
-    sizes["positions"] = positions
-    if network in ("row_lstm", "diagonal_bilstm"):
-        require(
-            convolutions["dropout"] == 0.0,
-            "dropout",
-            f"must be 0 in {network}",
-            convolutions["dropout"],
-        )
-        recipe = models.RowLSTM if network == "row_lstm" else models.DiagonalBiLSTM
-        return recipe(event_shape, layers=blocks, **sizes)
-    recipe = models.GatedPixelCNN if network == "gated" else models.PixelCNN
-    return recipe(event_shape, blocks=blocks, **sizes, **convolutions)
-
-
 def pixelcnn_binarized_mnist(
     *,
     network: Network = "pixelcnn",
-    features: int = 24,
-    blocks: int = 6,
-    kernel_size: int = 5,
-    positions: bool = False,
+    features: int | None = None,
+    blocks: int | None = None,
+    kernel_size: int | None = None,
+    positions: bool = True,
     learning_rate: float = 2e-3,
     weight_decay: float = 1e-4,
     dropout: float = 0.0,
-    ema_decay: float | None = None,
-    epochs: int = 12,
-    batch_size: int = 32,
+    ema_decay: float | None = 0.999,
+    epochs: int | None = None,
+    batch_size: int = 8,
     tiny: bool = False,
     data_dir: str | None = None,
 ) -> training.Experiment:
     """Masked convolutions or recurrent layers over 784 binary pixels in raster order.
+
+    Where they are not given, features, blocks, kernel size and epochs are 24, 6, 5 and 8 for
+    "pixelcnn", 24, 7, 3 and 7 for "gated", 16, 4, none and 10 for "row_lstm", and 32, 1, none and 5
+    for "diagonal_bilstm".
 
     Args:
       network: residual blocks of masked convolutions, gated convolutions in two stacks (without a
@@ -83,31 +73,36 @@ def pixelcnn_binarized_mnist(
       learning_rate: peak of the cosine schedule of AdamW.
       weight_decay: of AdamW.
       dropout: rate, in the blocks of convolutions.
-      ema_decay: of the averaged parameters that are evaluated; none are averaged where not given.
+      ema_decay: of the averaged parameters that are evaluated; None for those of the last step.
       epochs: passes over the 50,000 training images.
       batch_size: images a step.
       tiny: a few steps of a small model on scikit-learn's digits.
       data_dir: folder of data sets.
     """
+    recurrent = network in ("row_lstm", "diagonal_bilstm")
+    for name, value in {"kernel_size": kernel_size, "dropout": dropout or None}.items():
+        require(value is None or not recurrent, name, f"is not an argument of {network}", value)
+    used = common.filled(
+        DEFAULTS[network], features=features, blocks=blocks, kernel_size=kernel_size, epochs=epochs
+    )
     dataset, transform = common.static_mnist(data_dir, tiny)
-    head = 2 * features
-    first_kernel = 7
     if tiny:
-        features, blocks, head, first_kernel, kernel_size, epochs = 4, 1, 4, 3, 3, 2
-    steps = common.epochs_to_steps(dataset, epochs, batch_size)
-    convolutions = {"kernel_size": kernel_size, "dropout": dropout}
+        small = {"features": 4, "blocks": 1, "kernel_size": 3, "epochs": 2}
+        used = {name: small[name] for name in used}
+    layers = {"layers" if recurrent else "blocks": used["blocks"]}
+    convolutions = {} if recurrent else {"kernel_size": used["kernel_size"], "dropout": dropout}
+    steps = common.epochs_to_steps(dataset, used["epochs"], batch_size)
     published = PUBLISHED.get(network)
     return completion.image_density(
-        model=f"{network.replace('_', ' ')}, {blocks} x {features} features"
+        model=f"{network.replace('_', ' ')}, {used['blocks']} x {used['features']} features"
         + (", positions" if positions else ""),
-        module=network_model(
-            network,
+        module=RECIPES[network](
             dataset.event_shape,
-            features,
-            blocks,
-            head,
-            first_kernel,
-            positions,
+            features=used["features"],
+            head_features=2 * used["features"],
+            first_kernel=3 if tiny else 7,
+            positions=positions,
+            **layers,
             **convolutions,
         ),
         optimiser=training.adam(learning_rate, steps, weight_decay=weight_decay),
