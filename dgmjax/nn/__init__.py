@@ -5,7 +5,7 @@ import lazy_loader as lazy
 __getattr__, __dir__, __all__ = lazy.attach(
     __name__,
     submod_attrs={
-        "attention": ["CausalAttention", "Positions", "rotary", "transformer_block"],
+        "attention": ["CausalAttention", "Positions", "Start", "rotary", "transformer_block"],
         "autoregressive": ["AutoregressiveNetwork", "bind_network"],
         "causal": ["CausalLayer", "CausalNetwork", "Chain", "Compound", "Pointwise", "Residual"],
         "causal_conv": ["CausalConv"],

@@ -47,6 +47,29 @@ class Positions(nn.Module):
         return carry, h + self.table.reshape(-1, self.features)[index]
 
 
+class Start(nn.Module):
+    """h_0 + v with a learned vector v at the first site, as a causal layer: `[..., T, C]`.
+
+    The first site of a network has read nothing, and may be zero. There the slope of a
+    normalisation is 1 / sqrt(epsilon), a thousand, in every block anew, and gradients overflow.
+    """
+
+    features: int
+
+    def setup(self):
+        init = nn.initializers.normal(1.0 / math.sqrt(self.features))
+        self.vector = self.param("vector", init, (self.features,))
+
+    def __call__(self, h: Array, context: Array | None = None) -> Array:
+        return h.at[..., 0, :].add(self.vector)
+
+    def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
+        return ()
+
+    def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
+        return carry, h + jnp.where(index == 0, self.vector, 0.0)
+
+
 def rotary(x: Array, sites: Array, base: float = 10_000.0) -> Array:
     """Turns pairs of entries of x_t by angles that grow with t: `[..., T, heads, D]`.
 

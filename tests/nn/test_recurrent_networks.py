@@ -291,6 +291,17 @@ def test_attention_is_its_formula(turned):
     np.testing.assert_allclose(run(module, variables, h, 5), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("positions", ["rotary", "learned"])
+def test_a_deep_transformer_starts_with_gradients_of_moderate_size(positions):
+    """The first site has read nothing: without a start of its own its norms overflowed."""
+    model = models.Transformer((9,), features=8, heads=2, layers=6, positions=positions)
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (4, 9)), jnp.float32)
+    variables = model.init(KEY, x, method="log_prob")
+    loss = lambda variables: -model.apply(variables, x, method="log_prob").mean()
+    squares = [jnp.square(leaf).sum() for leaf in jax.tree.leaves(jax.grad(loss)(variables))]
+    assert 1e-3 < float(sum(squares)) ** 0.5 < 1e3
+
+
 def test_a_recurrent_model_reads_and_draws_any_length():
     model = models.CharRNN(8, levels=5, features=6)
     x = jax.random.randint(KEY, (16, 8), 0, 5)

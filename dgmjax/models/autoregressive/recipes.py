@@ -13,7 +13,7 @@ from dgmjax.distributions.families import Bernoulli, Categorical, Family, Mixtur
 from dgmjax.errors import require, require_sizes
 from dgmjax.models.autoregressive.made import MADE
 from dgmjax.models.autoregressive.model import AutoregressiveModel
-from dgmjax.nn.attention import Positions, transformer_block
+from dgmjax.nn.attention import Positions, Start, transformer_block
 from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual, dropout_layers
 from dgmjax.nn.causal_conv import CausalConv
 from dgmjax.nn.conditioning import AddContext
@@ -184,7 +184,8 @@ def Transformer(
     length = math.prod(event_shape[: len(event_shape) - family.event_ndims])
     noise = dropout_layers(dropout)
     turned = positions == "rotary"
-    parts: list[nn.Module] = [*noise] if turned else [Positions((length,), features), *noise]
+    start = Start(features) if turned else Positions((length,), features)
+    parts: list[nn.Module] = [start, *noise]
     block = partial(transformer_block, features, heads, length, dropout=dropout, rotary=turned)
     parts += [block() for _ in range(layers)]
     parts.append(Pointwise(nn.LayerNorm()))
