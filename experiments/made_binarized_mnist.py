@@ -8,7 +8,7 @@ units as in the paper, direct connections, AdamW and a cosine schedule; the best
 on the validation split.
 An ensemble over 32 orderings is far from the paper's 86.64 (two layers of 8000 units): 94.17 with
 `--hidden 500 500 --num-masks 32 --learning-rate 2e-3 --epochs 60` in 13 minutes on one core, where
-the size is what stops it; with 2000 units 14 epochs are 25 minutes, which ended above 96.
+the size is what stops it; with 2000 units, 5000 steps in 20 minutes stood at 96.9 (validation).
 Source: Germain, Gregor, Murray & Larochelle, "MADE", 2015, Table 6, 1 hidden layer, 1 mask.
 """
 
