@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.errors import require, require_sizes
+from dgmjax.nn.permuted import permuted
 from dgmjax.nn.staircase import prefix_product, staircase_product
 from dgmjax.types import Activation, Array
 
@@ -328,19 +329,19 @@ class MaskedMLP(nn.Module):
         order, last = permutations[0], permutations[-1]
         new = dict(params)
         for i, (rows, columns) in enumerate(itertools.pairwise(permutations)):
-            new[f"kernel_{i}"] = params[f"kernel_{i}"][rows][:, columns]
-            new[f"bias_{i}"] = params[f"bias_{i}"][columns]
+            new[f"kernel_{i}"] = permuted(permuted(params[f"kernel_{i}"], rows), columns, 1)
+            new[f"bias_{i}"] = permuted(params[f"bias_{i}"], columns)
 
         def sites(array: Array) -> Array:
             by_site = array.reshape(*array.shape[:-1], self.features, -1)
-            return jnp.take(by_site, order, axis=-2).reshape(array.shape)
+            return permuted(by_site, order, by_site.ndim - 2).reshape(array.shape)
 
-        new["out_kernel"] = sites(params["out_kernel"][last])
+        new["out_kernel"] = sites(permuted(params["out_kernel"], last))
         new["out_bias"] = sites(params["out_bias"])
         if "direct_kernel" in params:
-            new["direct_kernel"] = sites(params["direct_kernel"][order])
+            new["direct_kernel"] = sites(permuted(params["direct_kernel"], order))
         if "context_kernel" in params:
-            new["context_kernel"] = params["context_kernel"][:, permutations[1]]
+            new["context_kernel"] = permuted(params["context_kernel"], permutations[1], 1)
         if "context_out" in params:
             new["context_out"] = sites(params["context_out"])
         return new

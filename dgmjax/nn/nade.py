@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require
+from dgmjax.nn.permuted import permuted
 from dgmjax.types import Activation, Array
 
 
@@ -136,8 +137,8 @@ class NADENetwork(nn.Module):
         order = permutations[0]
         new = dict(params)
         for name in ("kernel", "out_kernel", "out_bias"):
-            new[name] = params[name][order]
+            new[name] = permuted(params[name], order)
         if self.context_features:
             out = params["context_out"].reshape(self.context_features, self.features, -1)
-            new["context_out"] = out[:, order].reshape(params["context_out"].shape)
+            new["context_out"] = permuted(out, order, 1).reshape(params["context_out"].shape)
         return new

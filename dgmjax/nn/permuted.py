@@ -1,0 +1,39 @@
+"""Permutations of parameters whose gradients are permutations again."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgmjax.types import Array
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def permuted(values: Array, order: Array, axis: int = 0) -> Array:
+    """`values[order]` along an axis, for an `order` that holds every place of it once.
+
+    The gradient is that of the inverse permutation, a second look-up. JAX by itself would add into
+    zeros, since it cannot know that no place comes twice, and on a processor this takes seven times
+    as long. (Reverse mode only, hence.)
+
+    Args:
+      values: `[..., n, ...]`.
+      order: a permutation of 0 .. n - 1; not checked, it may be traced.
+      axis: of `values`, the one of n.
+
+    >>> permuted(jnp.array([10, 20, 30]), jnp.array([2, 0, 1])).tolist()
+    [30, 10, 20]
+    """
+    return jnp.take(values, order, axis)
+
+
+def _forward(values: Array, order: Array, axis: int) -> tuple[Array, Array]:
+    return permuted(values, order, axis), order
+
+
+def _backward(axis: int, order: Array, cotangent: Array) -> tuple[Array, np.ndarray]:
+    return jnp.take(cotangent, jnp.argsort(order), axis), np.zeros(order.shape, jax.dtypes.float0)
+
+
+permuted.defvjp(_forward, _backward)
