@@ -4,6 +4,8 @@ Everything a user can get wrong ends in a `DgmjaxError` whose message names the 
 rule, what was given, and the remedy. Anything else that escapes is a bug.
 """
 
+import numbers
+
 
 class DgmjaxError(ValueError):
     """Base class of every error that dgmjax raises about what it was given."""
@@ -54,7 +56,7 @@ def require(
 
 
 def require_sizes(**sizes: int | tuple[int, ...]) -> None:
-    """Raises `DgmjaxError` unless every size, by its argument's name, is at least 1.
+    """Raises `DgmjaxError` unless every size, by its argument's name, is whole and at least 1.
 
     A tuple holds several, such as the units of hidden layers; an empty one has none that is wrong.
 
@@ -70,6 +72,9 @@ def require_sizes(**sizes: int | tuple[int, ...]) -> None:
     """
     for name, size in sizes.items():
         if isinstance(size, tuple):
+            whole = all(isinstance(n, numbers.Integral) for n in size)
+            require(whole, name, "must be whole numbers", size)
             require(all(n >= 1 for n in size), name, "must be at least 1 throughout", size)
         else:
+            require(isinstance(size, numbers.Integral), name, "must be a whole number", size)
             require(size >= 1, name, "must be at least 1", size)

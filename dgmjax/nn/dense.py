@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from dgmjax.errors import require
 from dgmjax.types import Array
 
 
@@ -28,6 +29,26 @@ def one_batch_axis(x: Array, kernel: Array, dimension_numbers: Any, **options: A
 
 Dense = partial(nn.Dense, dot_general=one_batch_axis)
 """`flax.linen.Dense` over `one_batch_axis`: `x[..., C]` -> `[..., features]`."""
+
+
+def check_width(module: nn.Module, layer: tuple[str, ...], width: int, x: Array) -> None:
+    """Names an input of another size than that for which the parameters were made.
+
+    Args:
+      module: whose `__call__` this is, at its start; nothing is checked before it has parameters.
+      layer: names of the layer that reads the input, e.g. ("Dense_0",).
+      width: how many numbers that layer would be given.
+      x: the input, for the message.
+
+    Raises:
+      DgmjaxError: it reads another number of them.
+    """
+    if not module.has_variable("params", layer[0]):
+        return
+    params = flatten_dict(module.get_variable("params", layer[0]))
+    known: int = params[(*layer[1:], "kernel")].shape[-2]
+    rule = f"must have the size for which the parameters were made ({known} inputs of {layer[-1]})"
+    require(width == known, "x", rule, f"{width}, of shape {x.shape}")
 
 
 def start_bias(module: nn.Module, layer: tuple[str, ...], bias: Array, x: Array) -> None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
 from dgmjax.errors import require, require_sizes
-from dgmjax.nn.dense import Dense, start_bias
+from dgmjax.nn.dense import Dense, check_width, start_bias
 from dgmjax.nn.rescale import Downscale, Upscale, check_factor, halvings
 from dgmjax.types import Activation, Array
 
@@ -33,6 +33,9 @@ class ImageEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        require_sizes(channels=self.channels, output=tuple(self.output))
+        height, width = check_factor("factor", self.factor, x.shape)
+        check_width(self, ("Dense_0",), height * width * self.channels, x)
         h = Downscale(self.channels, self.factor, self.blocks, self.activation)(x)
         h = self.activation(h).reshape(-1, math.prod(h.shape[-3:]))
         h = Dense(math.prod(self.output))(h)
@@ -61,7 +64,7 @@ class ImageDecoder(nn.Module):
         require(
             len(self.output) >= 2, "output", "must begin with a height and a width", self.output
         )
-        require_sizes(channels=self.channels)
+        require_sizes(channels=self.channels, output=tuple(self.output))
         height, width = check_factor("factor", self.factor, (*self.output[:2], 1))
         batch = z.shape[: z.ndim - self.event_ndims]
         h = Dense(height * width * self.channels)(z.reshape(math.prod(batch), -1))

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dgmjax.errors import require, require_sizes
-from dgmjax.nn.dense import start_bias
+from dgmjax.nn.dense import check_width, start_bias
 from dgmjax.types import Activation, Array
 
 
@@ -49,7 +49,7 @@ class MLP(nn.Module):
         if context is not None:
             wide = jnp.broadcast_to(context, (*batch, context.shape[-1]))
             h = jnp.concatenate([h, wide.reshape(len(h), -1)], -1)
-        self._check_width(h.shape[-1], x)
+        check_width(self, ("Dense_0",), h.shape[-1], x)
         first = h
         again = lambda h: jnp.concatenate([h, first], -1) if self.skip else h
         for layer, units in enumerate(self.hidden):
@@ -59,13 +59,6 @@ class MLP(nn.Module):
         h = nn.Dense(math.prod(self.output), dtype=self.dtype, kernel_init=init)(h)
         h = self.activation(h) if self.activate_output else h
         return h.reshape(*batch, *self.output)
-
-    def _check_width(self, width: int, x: Array) -> None:
-        """Names an input of another size than that for which the parameters were made."""
-        if self.has_variable("params", "Dense_0"):
-            known: int = self.get_variable("params", "Dense_0")["kernel"].shape[0]
-            rule = f"must have, with any context, {known} numbers in an example"
-            require(width == known, "x", rule, f"{width}, of shape {x.shape}")
 
     def start_at_marginals(self, family: Any, x: Array) -> None:
         """Sets the output bias to the marginals of `x[N, *event]`; while initialising."""

@@ -7,6 +7,7 @@ from dgmjax.bijectors.squeeze import Squeeze
 from dgmjax.errors import require, require_sizes
 from dgmjax.nn.conv_resnet import ConvResNet
 from dgmjax.nn.convolution import Conv
+from dgmjax.nn.dense import check_width
 from dgmjax.types import Activation, Array
 
 
@@ -32,6 +33,8 @@ class Downscale(nn.Module):
     def __call__(self, x: Array) -> Array:
         require_sizes(channels=self.channels)
         height, width = check_factor("factor", self.factor, x.shape)
+        if self.factor > 1:
+            check_width(self, ("Conv_0",), 4 * x.shape[-1], x)
         for _ in range(halvings(self.factor)):
             x = Conv(self.channels, (3, 3), dtype=self.dtype)(Squeeze(2).inverse(x))
             x = self.activation(x)

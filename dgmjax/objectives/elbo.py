@@ -24,9 +24,13 @@ def given(model, batch: Batch):
     `given(batch)`, which returns an object with `prior()`, `posterior(x)` and `likelihood(z)`,
     or `log_joint(x, z)`.
 
-    Raises `DataError` for a batch without `x`.
+    Raises `DataError` for a batch without `x`, or with none in it.
     """
     require("x" in batch, "batch", "must hold `x`", sorted(batch), "", DataError)
+    shape = jnp.shape(batch["x"])
+    require(
+        bool(shape) and shape[0] >= 1, "x", "must hold examples", f"shape {shape}", "", DataError
+    )
     return model.given(batch) if hasattr(model, "given") else model
 
 

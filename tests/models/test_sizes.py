@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from dgmjax import models, nn
-from dgmjax.errors import DgmjaxError
+from dgmjax import models, nn, objectives
+from dgmjax.errors import DataError, DgmjaxError
 
 IMAGE, VECTOR = jnp.zeros((2, 8, 8, 1)), jnp.zeros((2, 4))
 ROWS = {"x": VECTOR, "label": jnp.zeros(2, int)}
@@ -51,6 +51,11 @@ ZERO = {
     ),
     "gan": (sampling(models.GAN(0, nn.MLP((8,), (2,)), nn.MLP((8,), (1,)))), "latent"),
     "glow": (scoring(models.Glow((8, 8, 1), 1, 1, channels=0), IMAGE), "channels"),
+    "vae_event": (lambda: models.dense_vae((4, 0), 2, (8,)), "event_shape"),
+    "conv_event": (lambda: models.conv_vae((8, 0, 1), 2), "event_shape"),
+    "glow_event": (lambda: models.Glow((8, 0, 1)), "event_shape"),
+    "flow": (lambda: models.RealNVP((8, 8, 1)), "features"),
+    "not_whole": (lambda: models.MAF(2.5), "features"),
     "sites": (scoring(models.NADE((0,)), jnp.zeros((2, 0))), "event_shape"),
     "text": (scoring(models.CharRNN(0, levels=5), jnp.zeros((2, 0))), "event_shape"),
     "context": (scoring(models.NADE((4,), context_features=-1), VECTOR), "context_features"),
@@ -64,13 +69,27 @@ ZERO = {
 }
 
 
-def test_data_of_another_size_than_in_training_are_named():
+@pytest.mark.parametrize(
+    "vae, x, shape",
+    [
+        (models.dense_vae((4,), 2, (8,)), VECTOR, (2, 5)),
+        (models.conv_vae((8, 8, 1), 2), IMAGE, (2, 12, 8, 1)),
+        (models.conv_vae((8, 8, 1), 2), IMAGE, (2, 8, 8, 3)),
+    ],
+)
+def test_data_of_another_size_than_in_training_are_named(vae, x, shape):
+    made = lambda: vae.init(jax.random.key(0), x, jax.random.key(1), method="reconstruct")
+    variables = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(made))
+    with pytest.raises(DgmjaxError, match=r"^`x` must have the size for .*of shape") as found:
+        vae.apply(variables, jnp.zeros(shape), method="posterior")
+    assert str(shape) in str(found.value)
+
+
+@pytest.mark.parametrize("loss", [objectives.elbo, objectives.iwae, objectives.wae])
+def test_an_empty_batch_is_named(loss):
     vae = models.dense_vae((4,), 2, (8,))
-    variables = vae.init(jax.random.key(0), VECTOR, jax.random.key(1), method="reconstruct")
-    with pytest.raises(
-        DgmjaxError, match=r"^`x` must have, with any context, 4 numbers .*\(2, 5\)"
-    ):
-        vae.apply(variables, jnp.zeros((2, 5)), method="posterior")
+    with pytest.raises(DataError, match=r"^`x` must hold examples; got shape \(0, 4\)"):
+        vae.init(jax.random.key(0), {"x": VECTOR[:0]}, jax.random.key(1), method=loss)
 
 
 @pytest.mark.parametrize("name", ZERO)

@@ -14,7 +14,7 @@ from dgmjax.bijectors.families import PlanarFamily, RadialFamily, SylvesterFamil
 from dgmjax.bijectors.splits import alternating, halves
 from dgmjax.bijectors.transformers import Affine, RationalQuadraticSpline, Shift, Transformer
 from dgmjax.distributions.families import MixtureOfNormals
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.models.autoregressive.made import MADE
 from dgmjax.models.flows.flow import Flow
 from dgmjax.models.flows.layers import Composed, Repeated, Reverse
@@ -29,8 +29,10 @@ from dgmjax.nn.mlp import MLP
 
 
 def _checked(features: int, layers: int, smallest: int) -> None:
+    rule = "must be the length of x, one number"
+    require(not isinstance(features, tuple), "features", rule, features, "Flatten x before.")
+    require_sizes(features=features, layers=layers)
     require(features >= smallest, "features", f"must be at least {smallest}", features)
-    require(layers >= 1, "layers", "must be at least 1", layers)
 
 
 def MAF(

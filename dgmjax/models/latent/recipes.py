@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 
 from dgmjax.distributions.families import Bernoulli, Family
+from dgmjax.errors import require_sizes
 from dgmjax.models.autoregressive.images import PixelCNN
 from dgmjax.models.latent.densities import AR1Prior
 from dgmjax.models.latent.vae import VAE
@@ -28,6 +29,7 @@ def skip_vae(
     Models", 2019, equation 6.
     """
     family, event = observation or Bernoulli(), tuple(event_shape)
+    require_sizes(event_shape=event)
     widths, ndims = tuple(hidden), len(event)
     return VAE(
         latent=latent,
@@ -56,6 +58,7 @@ def conv_vae(
     With a `posterior_model`, the encoder returns `context_features` features, its context.
     """
     family, event = observation or Bernoulli(), tuple(event_shape)
+    require_sizes(event_shape=event)
     amortised = posterior_model is not None
     output = (context_features,) if amortised else (latent, 2)
     sites = event[: len(event) - family.event_ndims]
@@ -102,6 +105,7 @@ def pixel_vae(
     Autoencoder", 2017, section 3.1.
     """
     family, event = observation or Bernoulli(), tuple(event_shape)
+    require_sizes(event_shape=event)
     amortised = posterior_model is not None
     output = (context_features,) if amortised else (latent, 2)
     return VAE(

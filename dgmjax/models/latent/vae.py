@@ -115,6 +115,7 @@ def dense_vae(
     """
     family: Family = observation or Bernoulli()
     event_shape, hidden = tuple(event_shape), tuple(hidden)
+    require_sizes(event_shape=event_shape)
     require(len(hidden) >= 1, "hidden", "must name at least one layer", hidden)
     ndims = len(event_shape)
     if posterior_model is None:
