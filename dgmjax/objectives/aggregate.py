@@ -8,12 +8,13 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
+import distrax
 import jax
 import jax.numpy as jnp
 
 from dgmjax.distributions.mixture import Mixture
 from dgmjax.errors import require
-from dgmjax.objectives.divergences import kl_of_samples
+from dgmjax.objectives.divergences import check_events, kl_of_samples
 from dgmjax.objectives.elbo import given
 from dgmjax.objectives.likelihood import original_units
 from dgmjax.objectives.mmd import Kernel, mmd
@@ -99,7 +100,8 @@ def aggregate_divergence(
         f"must be 'mmd' or one of {sorted(F_DIVERGENCES)}",
         repr(divergence),
     )
-    values = F_DIVERGENCES[divergence](aggregated_log_prob(q, z, mask) - p.log_prob(z))
+    log_r = aggregated_log_prob(q, z, mask) - p.log_prob(z)
+    values = F_DIVERGENCES[divergence](jnp.where(counts > 0, log_r, 0.0))  # padding may be far off
     return (values * counts).sum() / counts.sum()
 
 
@@ -183,9 +185,12 @@ def beta_tc(
     require(num_examples >= 1, "num_examples", "must be at least 1", num_examples)
     require(beta >= 0, "beta", "must not be negative", beta)
     model, x, mask = given(model, batch), batch["x"], batch.get("mask")
+    rule = f"must be at least the batch's {len(x)}"
+    require(num_examples >= len(x), "num_examples", rule, num_examples)
     q, p = model.posterior(x), model.prior()
+    check_events(q, p)
     require(
-        hasattr(q, "distribution"),
+        isinstance(q, distrax.Independent),
         "model",
         "must have a posterior whose dimensions are independent (distrax.Independent)",
         q.name,

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 
 from dgmjax.distributions.base import sum_event
 from dgmjax.distributions.relaxation import discrete_sites
+from dgmjax.errors import require
+from dgmjax.objectives.elbo import check_batch
 from dgmjax.objectives.importance import log_joint as joint
 from dgmjax.objectives.likelihood import original_units
 from dgmjax.objectives.score_function import with_gradient
@@ -38,6 +40,9 @@ def relax(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     Sources: Tucker et al., "REBAR", 2017, equations 4 and 5 and section 3.1; Grathwohl et al.,
     "Backpropagation through the Void", 2018, equations 7 and 8.
     """
+    rule = "must have a control variate; wrap it in `models.WithControlVariate`"
+    require(hasattr(model, "control_variate"), "model", rule, type(model).__name__)
+    check_batch(batch)
     x = batch["x"]
     relaxation, sites, ndims = discrete_sites(model.posterior(x))
     held = stop(sites.logits)

@@ -1,5 +1,6 @@
 """KL divergences between a posterior and a prior, term by term."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import distrax
@@ -33,7 +34,7 @@ def kl_divergence(
         sequence of steps (`distributions.Sequential`) has one for each step, along the paths z.
       conditionals: of those steps, where they are known already.
     """
-    _check_events(q, p)
+    check_events(q, p)
     if kl == "sampled" or not (analytic := _analytic(q, p, kl, z, conditionals)):
         log_q = q.log_prob(z) if log_q is None else log_q
         return (log_q - p.log_prob(z)).mean(0)
@@ -106,7 +107,7 @@ def _by_dimension(q, p, z: Array, kl: KL) -> Array:
         "must be 'latent' or 'total' where dimensions are not independent of each other",
         f"{q.name} and {p.name}",
     )
-    _check_events(q, p)
+    check_events(q, p)
     q, p = q.distribution, p.distribution
     if kl == "sampled" or not (analytic := _analytic(q, p, kl)):
         return (q.log_prob(z) - p.log_prob(z)).mean(0)
@@ -131,20 +132,35 @@ def _analytic(q, p, kl: KL, z: Array | None = None, conditionals=None) -> tuple[
         return ()
 
 
-def _check_events(q, p) -> None:
+def check_events(q, p) -> None:
+    """Raises `DgmjaxError` unless q and p are distributions over the same latents."""
     if isinstance(q, Ancestral) or isinstance(p, Ancestral):
         names = [sorted(d.names) if isinstance(d, Ancestral) else d.event_shape for d in (q, p)]
-        same = names[0] == names[1]
     else:
         names = [tuple(q.event_shape), tuple(p.event_shape)]
-        same = names[0] == names[1]
+    _require_same(*names)
+
+
+def _require_same(wanted: Any, found: Any) -> None:
     require(
-        same,
+        wanted == found,
         "prior",
-        f"must be over the latents of the posterior, {names[0]}",
-        names[1],
+        f"must be over the latents of the posterior, {wanted}",
+        found,
         "Give the prior and the posterior the same latent shape.",
     )
+
+
+def check_latents(p: Any, z: Any) -> None:
+    """Raises `DgmjaxError` unless `z[..., *event]`, or a dict of such, is what p speaks of."""
+    named = isinstance(p, Ancestral)
+    if named or isinstance(z, Mapping):
+        wanted: Any = sorted(z) if isinstance(z, Mapping) else "one without a name"
+        found: Any = sorted(p.names) if named else tuple(p.event_shape)
+    else:
+        found = tuple(p.event_shape)
+        wanted = tuple(z.shape[z.ndim - len(found) :])
+    _require_same(wanted, found)
 
 
 def hold(distribution):

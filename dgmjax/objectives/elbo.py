@@ -1,11 +1,13 @@
 """The evidence lower bound."""
 
+import math
+from collections.abc import Mapping
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from dgmjax.errors import DataError, require
+from dgmjax.errors import DataError, require, require_sizes
 from dgmjax.objectives.divergences import KL, kl_divergence, kl_of_samples, masked_batch_mean
 from dgmjax.objectives.likelihood import original_units
 from dgmjax.objectives.posterior_samples import posterior_samples
@@ -24,14 +26,28 @@ def given(model, batch: Batch):
     `given(batch)`, which returns an object with `prior()`, `posterior(x)` and `likelihood(z)`,
     or `log_joint(x, z)`.
 
-    Raises `DataError` for a batch without `x`, or with none in it.
+    Raises:
+      DgmjaxError: the model has no posterior.
+      DataError: see `check_batch`.
     """
+    check_batch(batch)
+    found = model.given(batch) if hasattr(model, "given") else model
+    rule = "must be a latent-variable model, with `prior()`, `posterior(x)` and `likelihood(z)`"
+    require(hasattr(found, "posterior"), "model", rule, type(model).__name__)
+    return found
+
+
+def check_batch(batch: Batch) -> None:
+    """Raises `DataError` unless a batch holds examples `x`, and a `mask` for each of them."""
+    kind = type(batch).__name__
+    require(isinstance(batch, Mapping), "batch", "must be a dict of arrays", kind, "", DataError)
     require("x" in batch, "batch", "must hold `x`", sorted(batch), "", DataError)
     shape = jnp.shape(batch["x"])
-    require(
-        bool(shape) and shape[0] >= 1, "x", "must hold examples", f"shape {shape}", "", DataError
-    )
-    return model.given(batch) if hasattr(model, "given") else model
+    some = bool(shape) and shape[0] >= 1
+    require(some, "x", "must hold examples", f"shape {shape}", "", DataError)
+    mask = jnp.shape(batch["mask"]) if "mask" in batch else shape[:1]
+    rule = f"must have a number for each of the {shape[0]} examples of `x`"
+    require(mask == shape[:1], "mask", rule, f"shape {mask}", "", DataError)
 
 
 def elbo(
@@ -69,8 +85,9 @@ def elbo(
     free bits: Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow",
     2016, equation 15; warm-up: Bowman et al., "Generating Sentences from a Continuous Space", 2016.
     """
-    require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
-    require(free_bits >= 0, "free_bits", "must not be negative", free_bits)
+    require_sizes(num_samples=num_samples)
+    finite = 0 <= free_bits < math.inf
+    require(finite, "free_bits", "must be finite and not negative", free_bits)
     groups = ("dimension", "latent", "total")
     require(free_bits_per in groups, "free_bits_per", f"must be one of {groups}", free_bits_per)
     model = given(model, batch)

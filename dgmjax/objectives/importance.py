@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require, require_sizes
-from dgmjax.objectives.divergences import hold
-from dgmjax.objectives.elbo import given
+from dgmjax.objectives.divergences import check_latents, hold
+from dgmjax.objectives.elbo import check_batch, given
 from dgmjax.objectives.likelihood import original_units
 from dgmjax.objectives.posterior_samples import PosteriorSamples, posterior_samples
 from dgmjax.types import Array, Batch, Key, Metrics
@@ -44,16 +44,23 @@ def weights(
     Uses `model.log_joint(x, z)` where the model has it, else prior and likelihood. `gradient`
     changes what flows backwards and never the value, see `iwae`.
     """
+    require_sizes(num_samples=num_samples)
     require(
         gradient in ("total", "stl", "dreg"),
         "gradient",
         "must be 'total', 'stl' or 'dreg'",
         repr(gradient),
     )
-    starting = hasattr(model, "is_initializing") and model.is_initializing()
+    starting = _starting(model)
     model, x, units = given(model, batch), batch["x"], original_units(batch)
     q = model.posterior(x)
     samples = posterior_samples(q, key, num_samples)
+    require(
+        samples.weight is None or gradient == "total",
+        "gradient",
+        "must be 'total' for a mixture, one of whose components a sample follows, not the mixture",
+        repr(gradient),
+    )
     z = samples.z
     if gradient == "total" or starting:
         return Weights(log_joint(model, x, z) - samples.log_q + units, samples)
@@ -72,6 +79,11 @@ def weights(
     return Weights(log_w + path + units, samples)
 
 
+def _starting(model) -> bool:
+    """Whether the parameters of the model are being made."""
+    return hasattr(model, "is_initializing") and model.is_initializing()
+
+
 def log_weights(
     model, batch: Batch, key: Key, *, num_samples: int, gradient: Gradient = "total"
 ) -> Array:
@@ -84,10 +96,16 @@ def log_weights(
 
 
 def log_joint(model, x: Array, z) -> Array:
-    """log p(x, z) in nats: the model's own, or prior and likelihood."""
+    """log p(x, z) in nats: the model's own, or prior and likelihood.
+
+    Raises:
+      DgmjaxError: a prior over latents of another shape than z.
+    """
     if hasattr(model, "log_joint"):
         return model.log_joint(x, z)
-    return model.prior().log_prob(z) + model.likelihood(z).log_prob(x)
+    prior = model.prior()
+    check_latents(prior, z)
+    return prior.log_prob(z) + model.likelihood(z).log_prob(x)
 
 
 def log_mean_exp(log_w: Array) -> Array:
@@ -107,6 +125,9 @@ def iwae(
 ) -> tuple[Array, Metrics]:
     """-L_K = -log (1/K) sum_k w_k, in nats per example; K = 1 is the ELBO with a sampled KL.
 
+    Of a mixture posterior with shares s_c the K samples are stratified, and w_k is
+    sum_c s_c w_kc over one sample of every component: as tight as more than K, also at K = 1.
+
     E[L_1] <= E[L_K] <= log p(x), rising with K. With `num_bounds` M, the average of M bounds of K
     samples each (MIWAE); with `elbo_weight` b, (1 - b) L_K + b L_1 (CIWAE). Two players, the
     networks of the posterior trained with one (M, K) and those of the model with another, make
@@ -121,7 +142,7 @@ def iwae(
         in expectation at K = 1 (for K > 1 the result is biased). "dreg" (doubly reparameterised):
         sum_k (w_k / sum w)^2 d log w_k / dz_k dz_k / dphi, unbiased, with a signal-to-noise ratio
         that rises with K where that of "total" falls. A prior that shares the posterior's
-        parameters has its own gradient besides, in all three.
+        parameters has its own gradient besides, in all three. A mixture posterior has "total" only.
 
     Returns:
       loss `[B]`; metrics `bound`, `elbo` (mean of log w) and `effective_sample_size`
@@ -132,8 +153,7 @@ def iwae(
     Maddison, "Doubly Reparameterized Gradient Estimators", 2019, equation 8; Rainforth et al.,
     "Tighter Variational Bounds are Not Necessarily Better", 2018, section 5.
     """
-    require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
-    require(num_bounds >= 1, "num_bounds", "must be at least 1", num_bounds)
+    require_sizes(num_samples=num_samples, num_bounds=num_bounds)
     require(0.0 <= elbo_weight <= 1.0, "elbo_weight", "must be in [0, 1]", elbo_weight)
     require(
         gradient != "dreg" or (num_bounds == 1 and elbo_weight == 0.0),
@@ -171,7 +191,6 @@ def renyi(
 
     Source: Li & Turner, "Renyi Divergence Variational Inference", 2016, equation 10.
     """
-    require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
     require(
         alpha != 1.0 and not math.isnan(alpha),
         "alpha",
@@ -185,9 +204,19 @@ def renyi(
     elif alpha == math.inf:
         bound = found.log_w.min(0)
     else:
-        powers = (1.0 - alpha) * found.log_w + found.samples.log_weight()
-        bound = log_mean_exp(powers) / (1.0 - alpha)
+        bound = _power_mean(found, 1.0 - alpha)
     return -bound, {"bound": bound, **found.metrics()}
+
+
+def _power_mean(found: Weights, power: float) -> Array:
+    """1/n log (1/K) sum_k w_k^n, `[B]`, also where n is so near 0 that every w_k^n is near 1."""
+    log_w = found.log_w
+    middle = jax.lax.stop_gradient(log_w.mean(0))
+    powers = power * (log_w - middle)
+    near = jnp.abs(powers).max(0) < 0.5
+    small = jnp.log1p(found.samples.mean(jnp.expm1(jnp.where(near, powers, 0.0))))
+    large = log_mean_exp(powers + found.samples.log_weight())
+    return middle + jnp.where(near, small, large) / power
 
 
 def chi_upper_bound(
@@ -220,7 +249,6 @@ def wake_phase(model, batch: Batch, key: Key, *, num_samples: int = 5) -> tuple[
 
     Source: Bornschein & Bengio, "Reweighted Wake-Sleep", 2015, equation 7.
     """
-    require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
     found = weights(model, batch, key, num_samples=num_samples)
     log_w = jax.lax.stop_gradient(found.counted)
     q = given(model, batch).posterior(batch["x"])
@@ -254,6 +282,10 @@ def importance_bound(
         "Choose a divisor, e.g. 50 for 5000.",
     )
 
+    check_batch(batch)
+    if _starting(model):  # parameters cannot be made within a loop
+        log_weights(model, batch, key, num_samples=1)
+
     def body(state, index):
         maximum, total = state
         log_w = log_weights(model, batch, jax.random.fold_in(key, index), num_samples=chunk)
@@ -261,7 +293,7 @@ def importance_bound(
         share = chunk / len(log_w)  # a mixture posterior has a row for each component
         return (new, total * jnp.exp(maximum - new) + share * jnp.exp(log_w - new).sum(0)), None
 
-    size = batch["x"].shape[0]
+    size = len(batch["x"])
     start = (jnp.full(size, -jnp.inf), jnp.zeros(size))
     (maximum, total), _ = jax.lax.scan(body, start, jnp.arange(num_samples // chunk))
     nll = jnp.log(num_samples) - maximum - jnp.log(total)

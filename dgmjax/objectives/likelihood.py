@@ -35,8 +35,10 @@ def sampled_ordering(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     section 4.2); an upper bound on the ensemble's negative log-likelihood by Jensen.
 
     Args:
-      model: with `num_masks` and `log_prob(x, mask=m)`, the log-density of mask m.
+      model: with `num_masks` and `log_prob(x, mask=m)`, the log-density of mask m, or
+        `log_prob(x, context, mask=m)` where the batch holds a `context`.
     """
     mask = jax.random.randint(key, (), 0, model.num_masks)
-    nll = -(model.log_prob(batch["x"], mask=mask) + original_units(batch))
+    context = (batch["context"],) if "context" in batch else ()
+    nll = -(model.log_prob(batch["x"], *context, mask=mask) + original_units(batch))
     return nll, {"nll_one_mask": nll, "mask": jnp.float32(mask)}

@@ -4,7 +4,7 @@ import distrax
 import jax.numpy as jnp
 
 from dgmjax.distributions.base import sum_event
-from dgmjax.errors import DataError, require
+from dgmjax.errors import DataError, require, require_sizes
 from dgmjax.objectives.elbo import given
 from dgmjax.objectives.importance import iwae, weights
 from dgmjax.types import Array, Batch, Key, Metrics, Objective, PyTree
@@ -53,12 +53,10 @@ class ObservedSites:
 
     def log_prob(self, value: Array) -> Array:
         """In nats, `[..., B]`; what `value` holds in the place of missing entries is not read."""
-        ndims = len(self.likelihood.event_shape)
         per_site = _site_log_prob(self.likelihood, zero_filled(value, self.observed))
-        observed = self.observed
-        if per_site.shape[-ndims:] != observed.shape[-ndims:]:
-            observed = observed.all(-1)
-            ndims -= 1
+        ndims = per_site.ndim - len(self.likelihood.batch_shape)
+        channels = range(ndims - len(self.likelihood.event_shape), 0)
+        observed = self.observed.all(tuple(channels)) if channels else self.observed
         return sum_event(jnp.where(observed, per_site, 0.0), ndims)
 
 
@@ -127,7 +125,7 @@ def miwae(
     Source: Mattei & Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data
     Sets", 2019, equation 4.
     """
-    require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
+    require_sizes(num_samples=num_samples)
     part = observed_part(model, batch)
     return objective(part, batch, key, num_samples=num_samples)
 

@@ -14,7 +14,7 @@ from dgmjax.distributions.concrete import (
     checked_temperature,
 )
 from dgmjax.distributions.relaxation import discrete_sites
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.objectives.elbo import given
 from dgmjax.objectives.likelihood import original_units
 from dgmjax.objectives.schedules import Scheduled, scheduled
@@ -55,7 +55,7 @@ def concrete(
     & Poole, "Categorical Reparameterization with Gumbel-Softmax", 2017, for the discrete KL.
     """
     require(kl in ("relaxed", "discrete"), "kl", "must be relaxed or discrete", repr(kl))
-    require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
+    require_sizes(num_samples=num_samples)
     value = checked_temperature(scheduled(temperature, batch))
     prior_value = value
     if prior_temperature is not None:
@@ -101,7 +101,7 @@ def straight_through(
     """
     known = ("relaxed", "probabilities")
     require(through in known, "through", f"must be one of {known}", repr(through))
-    require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
+    require_sizes(num_samples=num_samples)
     value = checked_temperature(scheduled(temperature, batch))
     model = given(model, batch)
     q = model.posterior(batch["x"])

@@ -2,6 +2,7 @@
 
 from dgmjax.errors import require
 from dgmjax.nn.quantiser import perplexity
+from dgmjax.objectives.elbo import check_batch
 from dgmjax.objectives.likelihood import original_units
 from dgmjax.objectives.schedules import Scheduled, scheduled_weight
 from dgmjax.types import Array, Batch, Key, Metrics
@@ -31,6 +32,9 @@ def vq_vae(model, batch: Batch, key: Key, *, beta: Scheduled = 0.25) -> tuple[Ar
     """
     sound = callable(beta) or not isinstance(beta, int | float) or beta >= 0
     require(sound, "beta", "must be at least 0", beta)
+    rule = "must have codes (`quantise`), as `models.VQVAE` has"
+    require(hasattr(model, "quantise"), "model", rule, type(model).__name__)
+    check_batch(batch)
     x = batch["x"]
     levels = model.quantise(x, key)
     log_likelihood = model.likelihood(tuple(level.codes for level in levels)).log_prob(x)

@@ -13,7 +13,12 @@ import scipy.stats
 from dgmjax import data, evaluation, models, objectives
 from dgmjax.distributions import Factorised, families
 from dgmjax.errors import DataError, DgmjaxError
-from dgmjax.objectives.missing import ObservedPart, importance_samples, observed_part
+from dgmjax.objectives.missing import (
+    ObservedPart,
+    ObservedSites,
+    importance_samples,
+    observed_part,
+)
 from dgmjax.training import Player, fit, gradient_learner
 
 KEY = jax.random.key(0)
@@ -43,6 +48,20 @@ MODEL = LinearGaussian()
 OBSERVED = np.array([[1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]], np.uint8)
 X = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
 BATCH = {"x": jnp.where(OBSERVED > 0, X, 0.0), "observed": jnp.asarray(OBSERVED)}
+
+
+def test_a_site_counts_where_all_of_its_channels_were_observed():
+    """Also where rows, columns, channels and the batch are as many as each other."""
+    family = families.DiscretisedLogisticMixture(2, levels=4, channels=3)
+    rng = np.random.default_rng(1)
+    params = jnp.asarray(rng.normal(size=(3, 3, 3, family.num_params)), jnp.float32)
+    x = jnp.asarray(rng.integers(0, 4, (3, 3, 3, 3)), jnp.float32)
+    observed = rng.integers(0, 2, (3, 3, 3, 3)) | (rng.random((3, 3, 3, 1)) < 0.5)
+    likelihood = Factorised(family, params, (3, 3, 3))
+    part = ObservedSites(likelihood, jnp.asarray(observed > 0))
+    filled = jnp.where(observed > 0, x, 0.0)
+    by_site = np.where(observed.all(-1), family(params).log_prob(filled), 0.0)
+    np.testing.assert_allclose(part.log_prob(x), by_site.sum((1, 2)), rtol=1e-5)
 
 
 def exact_log_prob():

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.special
 import scipy.stats
 
 from dgmjax import models, objectives
-from dgmjax.distributions import Ancestral, FullNormal, Mixture
-from dgmjax.errors import DgmjaxError
-from dgmjax.objectives.aggregate import aggregate_divergence
+from dgmjax.distributions import Ancestral, Categorical, FullNormal, Mixture
+from dgmjax.errors import DataError, DgmjaxError
+from dgmjax.objectives.aggregate import F_DIVERGENCES, aggregate_divergence
 from dgmjax.objectives.mmd import gram, mmd
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 1)), jnp.float32)
@@ -52,10 +53,29 @@ def test_renyi_at_zero_is_iwae_and_near_one_the_elbo():
     iwae, _ = objectives.iwae(Scalar(), BATCH, KEY, num_samples=7)
     zero, _ = objectives.renyi(Scalar(), BATCH, KEY, alpha=0.0, num_samples=7)
     np.testing.assert_allclose(zero, iwae, rtol=1e-6)
-    near, metrics = objectives.renyi(Scalar(), BATCH, KEY, alpha=1.0 - 1e-3, num_samples=7)
-    np.testing.assert_allclose(-near, metrics["elbo"], atol=5e-3)
+    near, metrics = objectives.renyi(Scalar(), BATCH, KEY, alpha=1.0 - 1e-6, num_samples=7)
+    np.testing.assert_allclose(-near, metrics["elbo"], atol=2e-5)
     with pytest.raises(DgmjaxError, match=r"^`alpha` must not be 1.*elbo"):
         objectives.renyi(Scalar(), BATCH, KEY, alpha=1.0)
+
+
+@pytest.mark.parametrize("alpha", [-3.0, 0.0, 0.9, 1 - 1e-4, 1 - 1e-7, 1 + 1e-5, 1.2, 3.0])
+@pytest.mark.parametrize("far", [0.0, 20.0])
+def test_renyi_in_double_precision(alpha, far):
+    """Far data have log w near -200, whose powers near alpha = 1 leave nothing in float32."""
+    batch = {"x": X + far}
+    log_w = objectives.log_weights(Scalar(), batch, KEY, num_samples=7)
+    powers = (1 - alpha) * np.float64(log_w)
+    truth = (scipy.special.logsumexp(powers, 0) - math.log(7)) / (1 - alpha)
+    loss = lambda x: objectives.renyi(Scalar(), {"x": x}, KEY, alpha=alpha, num_samples=7)[0]
+    np.testing.assert_allclose(-loss(batch["x"]), truth, rtol=1e-5, atol=1e-5)
+    slopes = jax.jacobian(lambda x: -loss(x))(batch["x"])[:, :, 0].diagonal()
+    held = jax.jacobian(lambda x: objectives.log_weights(Scalar(), {"x": x}, KEY, num_samples=7))(
+        batch["x"]
+    )[..., 0]
+    shares = scipy.special.softmax(powers, 0)
+    expected = (shares * np.asarray(held).diagonal(axis1=1, axis2=2)).sum(0)
+    np.testing.assert_allclose(slopes, expected, rtol=2e-3, atol=1e-4)
 
 
 def test_renyi_falls_with_alpha_between_the_largest_and_the_smallest_weight():
@@ -375,13 +395,94 @@ def test_bad_arguments_are_named(act, word):
         act()
 
 
-def test_latents_of_different_shapes_are_named():
+LOSSES = {
+    "elbo": objectives.elbo,
+    "iwae": objectives.iwae,
+    "renyi": partial(objectives.renyi, alpha=0.5),
+    "chi": objectives.chi_upper_bound,
+    "wake": objectives.wake_phase,
+    "reinforce": objectives.reinforce,
+    "vimco": objectives.vimco,
+    "wae": objectives.wae,
+    "infovae": partial(objectives.infovae, divergence="kl"),
+    "beta_tc": partial(objectives.beta_tc, num_examples=50),
+    "importance_bound": partial(objectives.importance_bound, num_samples=4),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("width", [1, 3])
+def test_latents_of_different_shapes_are_named(loss, width):
+    """A prior of one dimension would be broadcast over the two of the posterior."""
+
     class Mismatched(Scalar):
+        def posterior(self, x):
+            return normal(jnp.concatenate([x, x], -1), 1.0)
+
         def prior(self):
-            return normal(jnp.zeros(3), 1.0)
+            return normal(jnp.zeros(width), 1.0)
 
     with pytest.raises(DgmjaxError, match=r"^`prior` must be over the latents of the posterior"):
-        objectives.elbo(Mismatched(), BATCH, KEY)
+        LOSSES[loss](Mismatched(), BATCH, KEY)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    "batch, word",
+    [
+        ({**BATCH, "mask": jnp.ones(3)}, "mask"),
+        ({"x": X[:0]}, "x"),
+        ({}, "batch"),
+        (X, "batch"),
+    ],
+)
+def test_batches_that_are_none_are_named(loss, batch, word):
+    with pytest.raises(DataError, match=f"^`{word}` must"):
+        LOSSES[loss](Scalar(), batch, KEY)
+
+
+@pytest.mark.parametrize(
+    "loss", [objectives.elbo, objectives.iwae, objectives.vq_vae, objectives.relax]
+)
+def test_models_of_another_kind_are_named(loss):
+    with pytest.raises(DgmjaxError, match=r"^`model` must .*got Categorical"):
+        loss(Categorical(jnp.zeros(3)), BATCH, KEY)
+
+
+@pytest.mark.parametrize("gradient", ["stl", "dreg"])
+def test_a_mixture_has_no_gradient_along_paths(gradient):
+    with pytest.raises(DgmjaxError, match=r"^`gradient` must be 'total' for a mixture"):
+        objectives.iwae(Bimodal(jnp.zeros(2)), BATCH, KEY, num_samples=2, gradient=gradient)
+
+
+@pytest.mark.parametrize("divergence", sorted(F_DIVERGENCES))
+def test_padding_far_from_the_data_leaves_divergences_finite(divergence):
+    """A padded row's own z is impossible under every posterior that counts."""
+    q = normal(jnp.array([[0.0], [0.5], [300.0]]), 0.1)
+    p, z = normal(jnp.zeros(1), 1.0), jnp.array([[0.1], [0.4], [300.0]])
+    found = lambda loc: aggregate_divergence(
+        normal(loc, 0.1), p, z, KEY, divergence, jnp.array([1.0, 1.0, 0.0])
+    )
+    value, slope = jax.value_and_grad(found)(q.distribution.loc)
+    alone = aggregate_divergence(normal(q.distribution.loc[:2], 0.1), p, z[:2], KEY, divergence)
+    np.testing.assert_allclose(value, alone, rtol=1e-5)
+    assert np.isfinite(slope).all() and slope[2] == 0
+
+
+def test_total_correlation_needs_a_posterior_of_independent_dimensions():
+    class Joint(Scalar):
+        def posterior(self, x):
+            return distrax.MultivariateNormalDiag(x, jnp.ones_like(x))
+
+    with pytest.raises(DgmjaxError, match=r"^`model` must have a posterior whose dimensions are"):
+        objectives.beta_tc(Joint(), BATCH, KEY, num_examples=50)
+
+
+def test_importance_bound_makes_the_parameters_of_a_mixture_prior():
+    vae = models.dense_vae((1,), 2, (4,), prior_model=models.NormalMixture(2, 3))
+    bound = partial(objectives.importance_bound, num_samples=4, chunk=2)
+    variables = jax.eval_shape(lambda: vae.init(KEY, BATCH, KEY, method=bound))
+    assert "prior_model" in variables["params"]
 
 
 def test_vamp_prior_of_the_data_is_the_aggregated_posterior():
