@@ -1,12 +1,14 @@
 """What several experiments share: data sets with their transforms, and groups of estimators."""
 
 import math
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal
 
+import jax
+import numpy as np
 import optax
 
-from dgmjax import data, objectives, plotting, training
+from dgmjax import data, evaluation, objectives, plotting, training
 from dgmjax.errors import require, require_sizes
 
 Bound = Literal["elbo", "iwae"]
@@ -66,7 +68,8 @@ def latent_experiment(
 ):
     """A latent-variable model trained by one loss: what such experiments have in common.
 
-    It logs 500 times. `options` are further fields of `Experiment`.
+    It logs 500 times. `figures` are drawn besides those of `vae_figures`; `options` are further
+    fields of `Experiment`.
     """
     steps = epochs_to_steps(dataset, epochs, batch_size)
     optimiser = training.adam(learning_rate, steps, schedule=schedule, eps=eps, clip=clip)
@@ -82,7 +85,7 @@ def latent_experiment(
         evaluate_every=max(1, steps // evaluations),
         log_every=max(1, steps // 500),
         estimators=estimators,
-        figures=vae_figures() if figures is None else figures,
+        figures={**vae_figures(module, dataset), **(figures or {})},
         previews=previews,
         **options,
     )
@@ -126,25 +129,87 @@ def importance_estimator(samples, of="", metric="nll_bound", published=None, chu
 
 
 def latent_estimators(
-    published=None, published_units=None, samples=5000, published_elbo=None, chunk=50
+    module,
+    dataset,
+    published=None,
+    published_units=None,
+    samples=5000,
+    published_elbo=None,
+    chunk=50,
 ):
-    """L_K, the ELBO, the average KL and the active units of the test split."""
+    """L_K, the ELBO, its rate and distortion, and of the test split's codes what they tell.
+
+    The information of index and code only where the posterior is a product over dimensions: of a
+    flow, N^2 densities are not cheap.
+    """
+    latent = evaluation.latent_structure(module, tuple(dataset.event_shape))
+    rule = "must have a prior and a posterior that need x alone"
+    require(latent is not None, "module", rule, type(module).__name__)
     return (
         importance_estimator(samples, published=published, chunk=chunk),
         training.Estimator(
             "nll_bound_k1", "ELBO", training.averaged(objectives.elbo), published=published_elbo
         ),
+        *rate_and_distortion(),
+        active_units(latent.closed_mean, published=published_units),
+        *([code_information(dataset)] if latent.independent_posterior else []),
+    )
+
+
+def rate_and_distortion(rate="analytic, averaged", batch_size=500):
+    """A point of the rate-distortion plane, whose sum is the negative ELBO of that batch size.
+
+    `rate` says how the KL divergence is measured.
+    """
+    return (
         training.Estimator(
-            "kl_nats", "analytic, averaged", training.averaged(objectives.elbo, metric="kl")
+            "kl_nats", rate, training.averaged(objectives.elbo, batch_size, metric="kl")
         ),
         training.Estimator(
-            "active_units",
-            "variance of posterior means > 0.01",
-            training.latent_units(),
-            unit="count",
-            published=published_units,
+            "distortion_nats",
+            "E_q[-log p(x | z)], averaged; with the rate `kl_nats` the ELBO",
+            training.averaged(evaluation.rate_and_distortion, batch_size, metric="distortion"),
         ),
     )
+
+
+def active_units(
+    closed_mean=True, metric="active_units", mean=evaluation.posterior_mean, published=None
+):
+    """Active units of the test split; `mean(model, x)` says of which codes."""
+    each = "" if closed_mean else f" (averages of {evaluation.MEAN_SAMPLES} samples)"
+    return training.Estimator(
+        metric,
+        f"variance of posterior means{each} > 0.01",
+        training.latent_units(mean=mean),
+        unit="count",
+        published=published,
+    )
+
+
+INFORMATION_ROWS = 2000
+
+
+def code_information(dataset):
+    """I(n; z) of the first test images and their codes: cheap, N^2 densities of z."""
+    rows = min(INFORMATION_ROWS, len(dataset.splits["test"]["x"]))
+
+    def measure(trained, arrays):
+        method = _information(math.gcd(rows, 100))
+        information, _ = trained.call(method, arrays["x"][:rows], jax.random.key(1))
+        return evaluation.Measurement(float(information), None, rows)
+
+    return training.Estimator(
+        "mutual_information_nats",
+        "E[log q(z | x) - log q(z)], q(z) the mixture of the posteriors of the first "
+        f"{rows} images: at most log {rows} = {np.log(rows):.2f}",
+        measure,
+    )
+
+
+@lru_cache
+def _information(chunk):
+    return partial(evaluation.index_code_information, chunk=chunk)
 
 
 def baseline():
@@ -157,15 +222,9 @@ def baseline():
     )
 
 
-def vae_figures():
-    """Figures of a VAE on images."""
-    recipes = plotting.recipes
-    return {
-        "means": recipes.means,
-        "samples": recipes.samples,
-        "reconstructions": recipes.reconstructions,
-        "data": recipes.data,
-    }
+def vae_figures(module, dataset):
+    """Every figure of a latent-variable model that this one and its data support."""
+    return plotting.latent_recipes.supported(module, dataset)
 
 
 def plane_figures():

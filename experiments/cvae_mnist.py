@@ -59,9 +59,7 @@ def cvae_mnist(
             common.importance_estimator(
                 50 if tiny else 5000, "of log p(x | y), ", "conditional_nll_bound"
             ),
-            training.Estimator(
-                "kl_nats", "analytic, averaged", training.averaged(objectives.elbo, metric="kl")
-            ),
+            *common.rate_and_distortion(),
             *labels.recognised(images_of, each=5 if tiny else 100),
         ),
         figures={"classes": labels.class_grid(mean_images_of)},

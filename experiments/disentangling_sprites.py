@@ -14,7 +14,7 @@ Disentanglement in VAEs", 2018; Zhao, Song & Ermon, "InfoVAE", 2019.
 from functools import partial
 from typing import Literal
 
-from dgmjax import data, models, objectives, plotting, training
+from dgmjax import data, models, objectives, training
 from experiments import common
 
 
@@ -53,10 +53,11 @@ def disentangling_sprites(
         "beta_tc": partial(objectives.beta_tc, num_examples=size, beta=weight),
         "infovae": partial(objectives.infovae, alpha=0.0, weight=weight),
     }[objective]
-    row, recipes = training.Estimator, plotting.latent_recipes
+    row = training.Estimator
+    vae = models.conv_vae(dataset.event_shape, latent, channels=channels)
     return common.latent_experiment(
         model=f"VAE {latent}, {objective}" + ("" if objective == "elbo" else f" ({weight:g})"),
-        module=models.conv_vae(dataset.event_shape, latent, channels=channels),
+        module=vae,
         loss=loss,
         dataset=dataset,
         transform=data.Binarise("static"),
@@ -73,7 +74,6 @@ def disentangling_sprites(
                 training.disentanglement("beta_vae_score"),
                 unit="fraction",
             ),
-            *common.latent_estimators(samples=8 if tiny else 64)[:3],
+            *common.latent_estimators(vae, dataset, samples=8 if tiny else 64),
         ),
-        figures={**common.vae_figures(), "traversals": recipes.traversals},
     )

@@ -77,13 +77,9 @@ def draw_mnist(
                 published=published,
             ),
             common.importance_estimator(20, chunk=10),
-            training.Estimator(
-                "kl_nats",
-                "each step in closed form along a path, averaged",
-                training.averaged(objectives.elbo, batch_size=100, metric="kl"),
-            ),
+            *common.rate_and_distortion("each step in closed form along a path, averaged", 100),
         ),
-        figures={**common.vae_figures(), "canvas": canvas},
+        figures={"canvas": canvas},
         previews=("canvas",),
         evaluation_batch_size=100,
     )

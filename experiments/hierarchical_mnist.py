@@ -22,7 +22,6 @@ import flax.linen as nn
 
 from dgmjax import evaluation, models, objectives, training
 from dgmjax.errors import require, require_sizes
-from dgmjax.evaluation.latent import posterior_means
 from dgmjax.types import Activation
 from experiments import common
 from experiments.common import Bound
@@ -120,6 +119,7 @@ def hierarchical_mnist(
         estimators=(
             common.importance_estimator(50 if tiny else evaluation_samples, published=published),
             training.Estimator("nll_bound_k1", "ELBO", training.averaged(objectives.elbo)),
+            *common.rate_and_distortion("along a path, in closed form layer by layer for a ladder"),
             *(active_units(f"z{level}") for level in range(1, len(latents) + 1)),
         ),
     )
@@ -127,16 +127,9 @@ def hierarchical_mnist(
 
 def active_units(name: str):
     """Active units of one layer, along the path of conditional means."""
-
-    def measure(trained, arrays):
-        means = posterior_means(lambda x: trained.call(_means_of(name), x), arrays, 500)
-        return evaluation.Measurement(float(evaluation.active_units(means)), None, len(means))
-
-    return training.Estimator(
-        f"active_units_{name}", "variance of posterior means > 0.01", measure, unit="count"
-    )
+    return common.active_units(metric=f"active_units_{name}", mean=_means_of(name))
 
 
 @lru_cache
 def _means_of(name: str):
-    return lambda model, x: model.posterior(x).mean()[name]
+    return lambda model, x: evaluation.posterior_mean(model, x)[name]

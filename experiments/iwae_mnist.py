@@ -85,9 +85,10 @@ def iwae_mnist(
     else:
         require(gradient == "total", "gradient", 'must be "total" for the ELBO', gradient)
     vae = models.dense_vae(dataset.event_shape, latent, hidden)
+    vae = vae.clone(marginal_start=marginal_start)
     return common.latent_experiment(
         model=f"{name} k={num_samples} {'-'.join(map(str, (*hidden, latent)))}",
-        module=vae.clone(marginal_start=marginal_start),
+        module=vae,
         loss=loss,
         dataset=dataset,
         transform=transform,
@@ -97,5 +98,5 @@ def iwae_mnist(
         schedule=schedule,
         eps=eps,
         validation=loss if static else None,
-        estimators=common.latent_estimators(nll, units, samples=50 if tiny else 5000),
+        estimators=common.latent_estimators(vae, dataset, nll, units, samples=50 if tiny else 5000),
     )

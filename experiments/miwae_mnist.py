@@ -58,9 +58,10 @@ def miwae_mnist(
     bound = partial(objectives.miwae, num_samples=num_samples)
     steps = common.epochs_to_steps(dataset, epochs, batch_size)
     large = partial(objectives.importance_bound, chunk=50)
+    vae = models.dense_vae(dataset.event_shape, latent, hidden, activation=nn.relu)
     return training.Experiment(
         model=f"MIWAE {'-'.join(map(str, (*hidden, latent)))}, K = {num_samples}",
-        module=models.dense_vae(dataset.event_shape, latent, hidden, activation=nn.relu),
+        module=vae,
         players={"model": training.Player(bound, training.adam(learning_rate, steps))},
         dataset=dataset,
         transform=data.Compose((data.FillMissing(), data.Binarise("static"))),
@@ -85,9 +86,8 @@ def miwae_mnist(
             ),
         ),
         figures={
+            **common.vae_figures(vae, dataset),
             "imputations": plotting.recipes.imputations,
-            "means": plotting.recipes.means,
-            "data": plotting.recipes.data,
         },
         previews=("imputations",),
     )

@@ -78,6 +78,6 @@ def pixel_vae_mnist(
         learning_rate=learning_rate,
         clip=10.0,
         validation=objectives.elbo,
-        estimators=common.latent_estimators(samples=8 if tiny else 16, chunk=4),
+        estimators=common.latent_estimators(module, dataset, samples=8 if tiny else 16, chunk=4),
         evaluation_batch_size=100,
     )

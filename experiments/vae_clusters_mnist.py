@@ -14,7 +14,7 @@ Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding", 2017, Tabl
 from functools import partial
 from typing import Literal
 
-from dgmjax import models, objectives, plotting, training
+from dgmjax import models, objectives, training
 from experiments import common
 
 SOURCE = "about; Jiang et al. 2017, Table 2, VaDE with pretraining"
@@ -63,12 +63,12 @@ def vae_clusters_mnist(
         loss = partial(objectives.elbo, beta=pretrain_beta)
         player = training.Player(loss, training.adam(learning_rate, steps))
         start = partial(training.clustered_start, player=player, steps=steps)
-    recipes = plotting.latent_recipes
     row = training.Estimator
     vae = models.dense_vae(dataset.event_shape, latent, hidden, prior_model=prior)
+    vae = vae.clone(marginal_start=marginal_start)
     return common.latent_experiment(
         model=f"VAE {'-'.join(map(str, (*hidden, latent)))}, {components} clusters",
-        module=vae.clone(marginal_start=marginal_start),
+        module=vae,
         loss=common.warmed_up(objectives.elbo, dataset, beta_epochs, batch_size),
         start=start,
         dataset=dataset,
@@ -91,12 +91,6 @@ def vae_clusters_mnist(
                 training.probe_accuracy(),
                 unit="fraction",
             ),
-            *common.latent_estimators(samples=50 if tiny else 500)[:3],
+            *common.latent_estimators(vae, dataset, samples=50 if tiny else 500),
         ),
-        figures={
-            **common.vae_figures(),
-            "clusters": recipes.components,
-            "codes": recipes.posterior_scatter,
-            "interpolations": recipes.interpolations,
-        },
     )

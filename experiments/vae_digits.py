@@ -34,9 +34,10 @@ def vae_digits(
     if tiny:
         hidden, epochs = (16,), 2
     samples = 50 if tiny else 5000
+    vae = models.dense_vae(dataset.event_shape, latent, hidden)
     return common.latent_experiment(
         model="VAE",
-        module=models.dense_vae(dataset.event_shape, latent, hidden),
+        module=vae,
         loss=objectives.elbo,
         dataset=dataset,
         transform=transform,
@@ -45,5 +46,5 @@ def vae_digits(
         learning_rate=learning_rate,
         validation=objectives.elbo,
         evaluations=10,
-        estimators=(*common.latent_estimators(samples=samples), common.baseline()),
+        estimators=(*common.latent_estimators(vae, dataset, samples=samples), common.baseline()),
     )

@@ -43,9 +43,10 @@ def vae_mnist(
     if tiny:
         hidden, latent, epochs = (16,), 4, 2
     vae = models.dense_vae(dataset.event_shape, latent, hidden)
+    vae = vae.clone(marginal_start=marginal_start)
     return common.latent_experiment(
         model=f"VAE {'-'.join(map(str, (*hidden, latent)))}",
-        module=vae.clone(marginal_start=marginal_start),
+        module=vae,
         loss=objectives.elbo,
         dataset=dataset,
         transform=transform,
@@ -55,6 +56,8 @@ def vae_mnist(
         schedule=schedule,
         eps=1e-4,
         estimators=common.latent_estimators(
+            vae,
+            dataset,
             training.Published(86.76, f"{SOURCE}, VAE, k = 1"),
             training.Published(19, f"{SOURCE}, VAE, k = 1"),
             samples=50 if tiny else 5000,

@@ -91,9 +91,10 @@ def vae_posteriors_mnist(
     model = posterior_model(posterior, latent, layers, flow_hidden, hidden[-1])
     name = posterior if posterior == "diagonal" else f"{posterior} ({layers})"
     vae = models.dense_vae(dataset.event_shape, latent, hidden, posterior_model=model)
+    vae = vae.clone(marginal_start=marginal_start)
     return common.latent_experiment(
         model=f"VAE {'-'.join(map(str, (*hidden, latent)))}, {name} posterior",
-        module=vae.clone(marginal_start=marginal_start),
+        module=vae,
         loss=objectives.elbo,
         dataset=dataset,
         transform=transform,
@@ -103,7 +104,9 @@ def vae_posteriors_mnist(
         clip=5.0,
         validation=objectives.elbo,
         estimators=common.latent_estimators(
+            vae,
+            dataset,
             samples=50 if tiny else 5000,
             published_elbo=training.Published(PUBLISHED[posterior], SOURCE),
-        )[:3],
+        ),
     )

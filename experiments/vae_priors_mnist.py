@@ -69,9 +69,10 @@ def vae_priors_mnist(
     published = PUBLISHED.get(prior)
     sized = f" ({components})" if prior in ("mixture", "vamp") else ""
     vae = models.dense_vae(dataset.event_shape, latent, hidden, prior_model=model)
+    vae = vae.clone(marginal_start=marginal_start)
     return common.latent_experiment(
         model=f"VAE {'-'.join(map(str, (*hidden, latent)))}, {prior}{sized} prior",
-        module=vae.clone(marginal_start=marginal_start),
+        module=vae,
         loss=common.warmed_up(objectives.elbo, dataset, beta_epochs, batch_size),
         dataset=dataset,
         transform=transform,
@@ -80,6 +81,9 @@ def vae_priors_mnist(
         learning_rate=learning_rate,
         validation=objectives.elbo,
         estimators=common.latent_estimators(
-            published and training.Published(published, SOURCE), samples=50 if tiny else 5000
+            vae,
+            dataset,
+            published and training.Published(published, SOURCE),
+            samples=50 if tiny else 5000,
         ),
     )

@@ -50,8 +50,7 @@ def mu_law_decode(codes: np.ndarray, levels: int = 256) -> np.ndarray:
     """
     codes = np.asarray(codes)
     _check_levels(levels)
-    inside = codes.size == 0 or (codes.min() >= 0 and codes.max() < levels)
-    require(inside, "codes", f"must be in 0 .. {levels - 1}", _range(codes), "", DataError)
+    _check_codes("codes", codes, levels)
     mu = levels - 1.0
     squeezed = 2.0 * (codes.astype(np.float64) + 0.5) / levels - 1.0
     scaled = np.sign(squeezed) * np.expm1(np.abs(squeezed) * np.log1p(mu)) / mu
@@ -61,6 +60,13 @@ def mu_law_decode(codes: np.ndarray, levels: int = 256) -> np.ndarray:
 
 def _check_levels(levels: int) -> None:
     require(2 <= levels <= 256, "levels", "must be in 2 .. 256", levels, "", DataError)
+
+
+def _check_codes(name: str, codes: np.ndarray, levels: int) -> None:
+    inside = codes.size == 0 or (codes.min() >= 0 and codes.max() < levels)
+    whole = inside and bool((codes == np.round(codes)).all())
+    rule = f"must be whole numbers in 0 .. {levels - 1}"
+    require(whole, name, rule, _range(codes), "", DataError)
 
 
 def _range(x: np.ndarray) -> str:
@@ -139,8 +145,10 @@ def read_wav(path: str | Path, rate: int) -> np.ndarray:
     except (OSError, EOFError, wave.Error) as error:
         raise DataError(f"`path` must be a readable .wav file; got {path}: {error}.") from error
     channels, width, found_rate = found
-    require(channels == 1, "path", "must be mono", f"{channels} channels", "", DataError)
-    require(width == 2, "path", "must have 16-bit samples", f"{8 * width} bits", "", DataError)
+    remedy = "Average its channels first."
+    require(channels == 1, "path", "must be mono", f"{channels} channels", remedy, DataError)
+    bits, remedy = f"{8 * width} bits", "Convert it first."
+    require(width == 2, "path", "must have 16-bit samples", bits, remedy, DataError)
     remedy = "Resample it first."
     require(
         found_rate == rate, "path", f"must have {rate} Hz", f"{found_rate} Hz", remedy, DataError
@@ -158,12 +166,15 @@ def write_wav(path: str | Path, samples: np.ndarray, rate: int) -> Path:
         f"{samples.dtype} of shape {samples.shape}",
         error=DataError,
     )
-    require(rate >= 1, "rate", "must be at least 1 Hz", rate, "", DataError)
+    whole = rate >= 1 and rate == int(rate)
+    require(whole, "rate", "must be a whole number of Hz, at least 1", rate, "", DataError)
     path = Path(path)
+    folder = path.parent
+    require(folder.is_dir(), "path", "must be in a folder that exists", folder, "", DataError)
     with wave.open(str(path), "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
-        sound.setframerate(rate)
+        sound.setframerate(int(rate))
         sound.writeframes(samples.astype("<i2").tobytes())
     return path
 
@@ -199,6 +210,9 @@ def unigram_bits(train: np.ndarray, test: np.ndarray, levels: int = 256) -> floa
     >>> round(unigram_bits(np.array([0, 1]), np.array([1, 0]), 2), 3)
     1.0
     """
-    counts = np.bincount(np.asarray(train).ravel(), minlength=levels) + 1.0
+    train, test = np.asarray(train).ravel(), np.asarray(test).ravel()
+    _check_codes("train", train, levels)
+    _check_codes("test", test, levels)
+    counts = np.bincount(train, minlength=levels) + 1.0
     log_probability = np.log2(counts / counts.sum())
-    return float(-log_probability[np.asarray(test).ravel()].mean())
+    return float(-log_probability[test].mean())

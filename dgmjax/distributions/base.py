@@ -8,7 +8,9 @@ saves a reshape or a vmap, and lets events be pytrees.
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from dgmjax.errors import require
 from dgmjax.types import Array, Key, PyTree
 
 
@@ -38,12 +40,15 @@ class Distribution(distrax.Distribution):
 
 def as_key(seed) -> Key:
     """A typed PRNG key from a key or an integer."""
-    return jax.random.key(seed) if isinstance(seed, int) else seed
+    return jax.random.key(seed) if isinstance(seed, int | np.integer) else seed
 
 
 def as_shape(sample_shape) -> tuple[int, ...]:
     """A shape from an integer or a sequence."""
-    return (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
+    one = isinstance(sample_shape, int | np.integer)
+    shape = (int(sample_shape),) if one else tuple(sample_shape)
+    require(all(n >= 0 for n in shape), "sample_shape", "must not be negative", shape)
+    return shape
 
 
 def sum_event(values: Array, event_ndims: int) -> Array:

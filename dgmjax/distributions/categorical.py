@@ -39,9 +39,9 @@ class Categorical(Distribution):
     def log_prob(self, value: Array) -> Array:
         value = jnp.asarray(value)
         shape = jnp.broadcast_shapes(value.shape, self.batch_shape)
-        index = jnp.broadcast_to(value, shape).astype(jnp.int32)
-        levels = self.logits.shape[-1]
-        inside = (index >= 0) & (index < levels)
+        value = jnp.broadcast_to(value, shape)
+        index, levels = value.astype(jnp.int32), self.logits.shape[-1]
+        inside = (value >= 0) & (value < levels) & (value == index)
         log_probs = jnp.broadcast_to(self.log_probs, (*shape, levels))
         chosen = jnp.clip(index, 0, levels - 1)[..., None]
         return jnp.where(inside, jnp.take_along_axis(log_probs, chosen, -1)[..., 0], -jnp.inf)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.data.batches import evaluation_batches
+from dgmjax.data.dataset import num_rows
 from dgmjax.data.missing import check_observed
 from dgmjax.errors import DataError, require
 from dgmjax.evaluation.averages import Measurement
@@ -172,11 +173,12 @@ def impute(
       arrays: `x` and `observed`, `[N, *event]`.
 
     Raises:
-      DataError: a mask of another shape than `x`, or that holds anything but 0 and 1.
+      DataError: no rows, a mask of another shape than `x`, or one that holds anything but 0 and 1.
 
     Warns:
       UserWarning: rows in which nothing was observed: they come from the prior.
     """
+    num_rows(arrays)
     check_observed(arrays)
     rows = {name: arrays[name] for name in ("x", "observed")}
     parts = []

@@ -2,15 +2,48 @@
 
 from collections.abc import Callable, Mapping
 
+import distrax
 import jax
 import numpy as np
 
 from dgmjax.data.batches import evaluation_batches
-from dgmjax.errors import require
+from dgmjax.errors import DataError, require
 from dgmjax.objectives.aggregate import aggregated_log_prob
 from dgmjax.objectives.divergences import kl_terms
 from dgmjax.objectives.elbo import elbo, given
-from dgmjax.types import Array, Batch, Key, Metrics
+from dgmjax.types import Array, Batch, Key, Metrics, PyTree
+
+MEAN_SAMPLES = 1000
+"""Samples that stand for the mean of a posterior without a closed form, see `posterior_mean`."""
+
+_AT_A_TIME = 50
+_MEAN_SEED = 0
+
+
+def posterior_mean(model, x: Array) -> PyTree:
+    """E[z | x], the code of x `[B, *event]`: what traversals, probes and `active_units` read.
+
+    In closed form where the posterior has one, else (a flow) the average of `MEAN_SAMPLES` samples
+    from a fixed seed. Such an average varies by Var(z | x) / S beyond the mean itself, and a
+    dimension that says nothing has Var(z | x) = 1: with S = 100 it would pass the threshold of
+    `active_units`, 0.01, by noise alone; 1000 samples add a tenth of it. They come 50 at a time.
+
+    Of a chain of latents (`distributions.Ancestral`) it is the path of conditional means.
+    """
+    q = model.posterior(x)
+    try:
+        return q.mean()
+    except NotImplementedError:
+        return _sample_mean(q)
+
+
+def _sample_mean(q) -> PyTree:
+    def part(key):
+        z = q.sample(seed=key, sample_shape=(_AT_A_TIME,))
+        return jax.tree.map(lambda leaf: leaf.mean(0), z)
+
+    keys = jax.random.split(jax.random.key(_MEAN_SEED), MEAN_SAMPLES // _AT_A_TIME)
+    return jax.tree.map(lambda leaf: leaf.mean(0), jax.lax.map(part, keys))
 
 
 def posterior_means(
@@ -25,19 +58,34 @@ def posterior_means(
     return np.concatenate(parts)
 
 
-def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
-    """Number of dimensions u with Var_x(E[z_u | x]) > threshold.
+def active_dimensions(means: np.ndarray, threshold: float = 0.01) -> np.ndarray:
+    """Which dimensions u have Var_x(E[z_u | x]) > threshold, `[*latent]`.
 
     Args:
-      means: posterior means `[N, latent]` over a split (say which).
+      means: posterior means `[N, *latent]` over a split (say which).
       threshold: 0.01 in the paper.
 
+    Raises:
+      DataError: means of no example or without dimensions, NaN or infinity: none of them is a
+        collapse.
+
     Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5.2.
+    """
+    means = np.asarray(means, np.float64)
+    table = means.ndim >= 2 and means.size > 0
+    require(table, "means", "must be [N, *latent] and not empty", means.shape, "", DataError)
+    finite = bool(np.isfinite(means).all())
+    require(finite, "means", "must be finite", "NaN or infinity", "", DataError)
+    return np.var(means, axis=0) > threshold
+
+
+def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
+    """Number of `active_dimensions`.
 
     >>> active_units(np.array([[0.0, 1.0], [0.01, -1.0]]))
     1
     """
-    return int((np.var(np.asarray(means, np.float64), axis=0) > threshold).sum())
+    return int(active_dimensions(means, threshold).sum())
 
 
 def dimension_rates(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
@@ -51,6 +99,9 @@ def dimension_rates(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     """
     model = given(model, batch)
     q, p = model.posterior(batch["x"]), model.prior()
+    apart = isinstance(q, distrax.Independent) and isinstance(p, distrax.Independent)
+    rule = "must have a posterior and a prior of independent dimensions (distrax.Independent)"
+    require(apart, "model", rule, f"{q.name} and {p.name}")
     z = q.sample(seed=key, sample_shape=(1,))
     (rates,) = kl_terms(q, p, z, dimensions=True).values()
     return rates.reshape(len(rates), -1).sum(-1), {"dimension_kl": rates}
@@ -87,6 +138,8 @@ def index_code_information(
     Source: Hoffman & Johnson, "ELBO Surgery: Yet Another Way to Carve up the Variational Evidence
     Lower Bound", 2016, equation 5.
     """
+    require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
+    require(len(x) >= 1, "x", "must have at least one row", f"shape {x.shape}", "", DataError)
     rule = f"must divide the number of rows, {len(x)}"
     require(chunk >= 1 and len(x) % chunk == 0, "chunk", rule, chunk)
     q, p = model.posterior(x), model.prior()

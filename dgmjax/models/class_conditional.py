@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dgmjax.errors import require, require_sizes
 from dgmjax.models.base import DensityModel
 from dgmjax.nn.conditioning import join_context
-from dgmjax.types import Array, Key
+from dgmjax.types import Array, Batch, Key
 
 
 class ClassConditional(DensityModel):
@@ -33,10 +33,20 @@ class ClassConditional(DensityModel):
             shape = (self.num_classes, *self.timeline)
             self.frames = self.param("frames", nn.initializers.normal(0.1), shape)
 
+    def data_rules(self, batch: Batch) -> dict[str, Any]:
+        """What the arrays that are read of such a batch must hold, see `training.checks`."""
+        family = getattr(self.density, "family", None)
+        steps = jnp.shape(batch["x"])[1:2]
+        of_x = {} if family is None else {"x": family}
+        of_length = {"length": range(steps[0] + 1)} if steps else {}
+        return of_x | of_length | {"label": range(self.num_classes), "context": "real"}
+
     def context(self, label: Array) -> Array:
         """One-hot classes `[..., C]`, with the timeline of the class where there is one."""
         classes = jax.nn.one_hot(label, self.num_classes)
-        return classes if self.timeline is None else join_context(classes, self.frames[label])
+        if self.timeline is None:
+            return classes
+        return join_context(classes, self.frames[jnp.asarray(label, jnp.int32)])
 
     def __call__(self, context: Array | None = None):
         """The distribution of x given the context of a class."""

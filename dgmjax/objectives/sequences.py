@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 
 from dgmjax.distributions.base import sum_event
+from dgmjax.errors import DataError, require
+from dgmjax.objectives.elbo import check_batch
 from dgmjax.types import Array, Batch, Key, Metrics
 
 
@@ -22,6 +24,9 @@ def padded_sequence_nll(model, batch: Batch, key: Key | None = None) -> tuple[Ar
       batch is that over its sequences, not over their sites.
     """
     del key
+    check_batch(batch)
+    for name in ("length", "label"):
+        require(name in batch, "batch", f"must hold `{name}`", sorted(batch), "", DataError)
     x, length = batch["x"], batch["length"]
     context = model.context(batch["label"])
     if model.is_initializing():  # starts at the marginals

@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy.attach(
         "imputed": ["imputations"],
         "learning_curves": ["curves"],
         "plane": ["density", "density_table", "scatter"],
+        "rates": ["kl_bars"],
         "variances": ["gradient_variances"],
     },
 )

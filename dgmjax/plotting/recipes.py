@@ -12,7 +12,7 @@ import numpy as np
 from dgmjax.errors import DataError, require
 from dgmjax.plotting.completed import completions as completed_images
 from dgmjax.plotting.completed import text as text_figure
-from dgmjax.plotting.images import image_grid, latent_manifold
+from dgmjax.plotting.images import image_grid
 from dgmjax.plotting.images import reconstructions as paired_images
 from dgmjax.plotting.imputed import imputations as imputed_images
 from dgmjax.plotting.plane import density as density_figure
@@ -75,18 +75,6 @@ def reconstructions(trained: Any, num: int = 16) -> "Figure":
     x = trained.arrays("test")["x"][:num]
     x_hat = trained.call("reconstruct", x, jax.random.key(FIGURE_SEED))
     return paired_images(x, np.asarray(x_hat))
-
-
-def manifold(trained: Any, size: int = 15, limit: float = 2.0) -> "Figure":
-    """E[x | z] over a grid of two latent dimensions."""
-    line = np.linspace(-limit, limit, size, dtype=np.float32)
-    z = np.stack(np.meshgrid(line, line), -1)
-    x = trained.call(_decoded_mean, z)
-    return latent_manifold(np.asarray(x), limits=(-limit, limit))
-
-
-def _decoded_mean(model, z):
-    return model.likelihood(z).mean()
 
 
 def density(trained: Any) -> "Figure":

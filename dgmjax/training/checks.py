@@ -1,4 +1,15 @@
-"""Whether data fit the model that will be trained on them, before anything is compiled."""
+"""Whether data fit the model that will be trained on them, before anything is compiled.
+
+A module that reads more of a batch than `x` has `data_rules(batch)`: for every array that it
+reads of such a batch, what that must hold,
+
+- a family: the values that it covers;
+- a range: one of its whole numbers in each row, such as a class or a length;
+- "real": finite numbers;
+- "prefix": 0 or 1, in each row ones and then zeros: which steps a sequence has;
+- "present": 0 or 1, a column for each of the rules before this one: in which rows their arrays
+  are read. What is not read may be anything finite.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,51 +18,122 @@ import jax
 import numpy as np
 
 from dgmjax.data.checks import validate
+from dgmjax.data.dataset import num_rows
 from dgmjax.data.missing import check_observed
 from dgmjax.data.transform import Transform
+from dgmjax.distributions.families import Family, num_levels
 from dgmjax.errors import DataError, require
 
 NUM_CHECKED = 256
 """Rows that are transformed and compared with what the likelihood covers."""
 
+BLOCK_BYTES = 2**26
 
-def observation_family(module: Any) -> Any:
-    """The family of a site of x, where the module names one (`observation` or `family`)."""
-    return getattr(module, "observation", None) or getattr(module, "family", None)
+REMEDIES = {
+    "label": "Number the classes from 0, and choose as many of them as the data have.",
+    "length": "A length counts the steps of its row, and is at most that of `x`.",
+    "present": "1 stands for a modality that is there, 0 for one that is missing.",
+    "observed": "1 stands for a step of the sequence, 0 for the padding after its end.",
+}
+
+Rule = Family | range | str
+
+
+def data_rules(module: Any, arrays: Mapping[str, Any]) -> Mapping[str, Rule]:
+    """The module's own `data_rules`, else those of its `observation` or `family` for `x`."""
+    own = getattr(module, "data_rules", None)
+    if own is not None:
+        return own(arrays)
+    family = getattr(module, "observation", None) or getattr(module, "family", None)
+    return {"context": "real"} if family is None else {"x": family, "context": "real"}
 
 
 def check_training_data(
     module: Any, arrays: Mapping[str, np.ndarray], transform: Transform | None
 ) -> None:
-    """Raises `DataError` for NaN, and for values that the model's likelihood does not cover.
+    """Raises `DataError` for NaN, and for values that the model does not cover.
 
-    All rows must be finite and such as the transform expects; the first rows are transformed and
-    must be what the family of the likelihood covers. So grey values that reach a Bernoulli
-    likelihood are refused, with the remedy to name a binarisation.
+    All rows must be finite and such as the transform expects. What the transform makes is
+    compared with `data_rules` by its first rows, everything else by all of them. So grey values
+    that reach a Bernoulli likelihood are refused, with the remedy to name a binarisation.
     """
+    num_rows(arrays, "data")
     if transform is None or not hasattr(transform, "check"):
         validate(arrays, values="real")
     else:
         transform.check(arrays)
-    if "observed" in arrays:
+    rules = data_rules(module, arrays)
+    if "observed" in arrays and "observed" not in rules:
         check_observed(arrays)
-    family = observation_family(module)
-    if family is None:
+    found = _trained_on(arrays, transform)
+    present = found.get("present") if "present" in rules else None
+    if present is not None:
+        _require_whole("present", present, range(2), (len(present), len(rules) - 1))
+    for column, (name, rule) in enumerate(rules.items()):
+        if name in found and rule != "present":
+            array = found[name]
+            read = slice(None) if present is None else present[: len(array), column] > 0
+            _check(name, array[read], rule)
+
+
+def _trained_on(
+    arrays: Mapping[str, np.ndarray], transform: Transform | None
+) -> dict[str, np.ndarray]:
+    """The arrays, and the first rows of those that the transform makes others of."""
+    found = {name: np.asarray(array) for name, array in arrays.items()}
+    if transform is None:
+        return found
+    first = {name: array[:NUM_CHECKED] for name, array in found.items()}
+    made = transform(first, jax.random.key(0))
+    return found | {
+        name: np.asarray(array) for name, array in made.items() if array is not first.get(name)
+    }
+
+
+def _check(name: str, array: np.ndarray, rule: Rule) -> None:
+    """Raises `DataError` unless the rows, if there are any, hold what the rule says."""
+    if len(array) == 0:
         return
-    batch = {name: np.asarray(array[:NUM_CHECKED]) for name, array in arrays.items()}
-    if transform is not None:
-        batch = {**batch, **transform(batch, jax.random.key(0))}
-    x = {"x": np.asarray(batch["x"])}
-    if family.values != "levels":
-        validate(x, values=family.values)
-        return
-    validate(x, values="real")
-    low, high = x["x"].min(), x["x"].max()
-    require(
-        bool((x["x"] == np.round(x["x"])).all()) and low >= 0 and high < family.levels,
-        "x",
-        f"must hold the integers 0 .. {family.levels - 1} that {family} covers",
-        f"{x['x'].dtype} values between {low} and {high}",
-        "Choose `levels` to fit the data, or another transform.",
-        DataError,
-    )
+    if isinstance(rule, range):
+        _require_whole(name, array, rule, array.shape[:1])
+    elif rule == "prefix":
+        _require_whole(name, array, range(2), (len(array), *array.shape[1:2]))
+        ends = bool((array[:, 1:] <= array[:, :-1]).all())
+        given = "a one after a zero"
+        require(ends, name, "must be ones and then zeros", given, REMEDIES[name], DataError)
+    elif isinstance(rule, str) or rule.values != "levels":
+        _validate(name, array, rule if isinstance(rule, str) else rule.values)
+    else:
+        levels = num_levels(rule) or 0
+        covered = f"must hold the integers 0 .. {levels - 1} that {rule} covers"
+        _require_whole(name, array, range(levels), array.shape, covered)
+
+
+def _require_whole(
+    name: str, array: np.ndarray, values: range, shape: tuple[int, ...], rule: str = ""
+) -> None:
+    """Raises `DataError` unless the array has that shape and holds whole numbers of the range."""
+    given = f"shape {array.shape}"
+    remedy = REMEDIES.get(name, "Choose `levels` to fit the data, or another transform.")
+    require(array.shape == shape, name, f"must have shape {shape}", given, remedy, DataError)
+    numeric = array.dtype.kind in "buif"
+    require(numeric, name, "must hold numbers", f"dtype {array.dtype}", remedy, DataError)
+    low, high = array.min(), array.max()
+    inside = values.start <= low and high < values.stop
+    whole = array.dtype.kind != "f" or all((part == np.round(part)).all() for part in _parts(array))
+    rule = rule or f"must hold the integers {values.start} .. {values.stop - 1}"
+    given = f"{array.dtype} values between {low} and {high}" + ("" if whole else ", not all whole")
+    require(bool(inside and whole), name, rule, given, remedy, DataError)
+
+
+def _validate(name: str, array: np.ndarray, values: Any) -> None:
+    """`data.checks.validate` of an array that need not be called `x`."""
+    try:
+        validate({"x": array}, values=values)
+    except DataError as problem:
+        raise DataError(str(problem).replace("`x`", f"`{name}`", 1)) from None
+
+
+def _parts(array: np.ndarray) -> list[np.ndarray]:
+    """Views of bounded size: memory-mapped data are never copied at once."""
+    return np.array_split(array, max(1, array.nbytes // BLOCK_BYTES))

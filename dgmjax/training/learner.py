@@ -198,7 +198,7 @@ class GradientLearner:
             ema=ema,
             skipped=state.skipped + ~finite,
             skipped_in_row=jnp.where(finite, 0, state.skipped_in_row + 1),
-        ), metrics
+        ), {name: jnp.where(finite, value, 0.0) for name, value in metrics.items()}
 
     def _moves(self, state: State, batch: Batch, key: Key, name: str, player: Player):
         """All moves of one player; metrics are those of the last."""
@@ -256,8 +256,7 @@ class GradientLearner:
             optimisers={**state.optimisers, name: moments},
             collections=_where(ok, {**state.collections, **collections}, state.collections),
         )
-        metrics = {"loss": loss, **metrics, "gradient_norm": norm}
-        return new, {k: jnp.where(ok, v, 0.0) for k, v in metrics.items()}, ok
+        return new, {"loss": loss, **metrics, "gradient_norm": norm}, ok
 
     def bind(self, state: State) -> Any:
         return self.module.bind(self.variables(state))

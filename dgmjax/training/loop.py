@@ -32,7 +32,8 @@ class FitResult(NamedTuple):
 
     Attributes:
       state: after the last step, or the best by validation where a validation was given.
-      history: the logged metrics, a dict a log step.
+      history: the logged metrics, a dict a log step: means over the steps since the one before
+        that were not skipped, NaN where all of them were.
       best_step: step of the best validation value (the last step without validation).
       interrupted: stopped by Ctrl-C or SIGTERM, after saving.
       seconds: of the steps themselves, over all resumptions.
@@ -77,13 +78,18 @@ class Schedule:
 
 @dataclass
 class Progression:
-    """What training remembers on the host; saved with every checkpoint."""
+    """What training remembers on the host; saved with every checkpoint.
+
+    `logged` is the step of the last log, and `skipped` how many steps were skipped until then.
+    """
 
     best_value: float = math.inf
     best_step: int = -1
     stale_evaluations: int = 0
     seconds: float = 0.0
     rewinds: int = 0
+    logged: int = 0
+    skipped: int = 0
 
 
 class LastSave(NamedTuple):
@@ -158,7 +164,9 @@ class Loop:
         restored = self.store.restore(template)
         if restored is not None:
             self.tree, host, self.step = restored
-            self.host = Progression(**host)
+            # Older checkpoints do not say when the last log was.
+            logged = self.step - self.step % self.schedule.log_every
+            self.host = Progression(**{"logged": logged, "skipped": self._skipped(), **host})
         return restored is not None
 
     def train(self, interruption: Interruption) -> FitResult:
@@ -210,12 +218,17 @@ class Loop:
         return self.store.history[-1].get("loss") if self.store.history else None
 
     def _log(self) -> None:
-        count = self.step % self.schedule.log_every or self.schedule.log_every
         sums, skipped = jax.device_get((self.tree["sums"], self.tree["state"].skipped))
-        means = {name: float(total) / count for name, total in sums.items()}
+        averaged = self.step - self.host.logged - (int(skipped) - self.host.skipped)
+        mean = lambda total: float(total) / averaged if averaged else math.nan
+        means = {name: mean(total) for name, total in sums.items()}
         self.tree["sums"] = self.zeros()
+        self.host.logged, self.host.skipped = self.step, int(skipped)
         rate = self.progress.rate
         self.store.write(self.step, {**means, "skipped": int(skipped), "examples_per_second": rate})
+
+    def _skipped(self) -> int:
+        return int(self.tree["state"].skipped)
 
     def _rewind_or_stop(self) -> bool:
         """Whether training went back, since too many steps in a row were not finite."""
@@ -230,7 +243,7 @@ class Loop:
             )
         # The best parameters so far stay the best, though they may be newer than the checkpoint.
         now, host = self.step, replace(self.host, rewinds=self.host.rewinds + 1)
-        sums = self.tree["sums"]
+        sums, skipped = self.tree["sums"], self._skipped()
         self.store.wait()
         if not self._restore():
             raise TrainingDiverged(f"{bad}{now}), and there is no checkpoint yet to go back to.")
@@ -240,6 +253,7 @@ class Loop:
         )
         step = distributed.global_copy(np.int32(now), self.shardings.step)
         self.tree = {"state": replace(self.tree["state"], step=step), "sums": sums}
+        host.skipped += self._skipped() - skipped  # the state's count went back with it
         self.step, self.host = now, host
         if self.replay is not None:
             self.replay.forget()

@@ -6,10 +6,10 @@ import numpy as np
 
 from dgmjax.evaluation.averages import Measurement, average
 from dgmjax.evaluation.baselines import independent_bernoulli
-from dgmjax.evaluation.latent import active_units, posterior_means
+from dgmjax.evaluation.latent import active_units, posterior_mean, posterior_means
 from dgmjax.evaluation.units import bits_per_dim
 from dgmjax.training.trained import Trained
-from dgmjax.types import Objective
+from dgmjax.types import Array, Objective
 
 Measure = Callable[[Trained, Mapping[str, np.ndarray]], Measurement]
 
@@ -31,19 +31,14 @@ def averaged(
     return measure
 
 
-def latent_units(batch_size: int = 500) -> Measure:
-    """Active units (see `evaluation.latent.active_units`)."""
+def latent_units(batch_size: int = 500, mean: Callable[..., Array] = posterior_mean) -> Measure:
+    """Active units (see `evaluation.latent.active_units`) of the codes `mean(model, x)`."""
 
     def measure(trained: Trained, arrays: Mapping[str, np.ndarray]) -> Measurement:
-        means = posterior_means(lambda x: trained.call(posterior_mean, x), arrays, batch_size)
+        means = posterior_means(lambda x: trained.call(mean, x), arrays, batch_size)
         return Measurement(float(active_units(means)), None, len(means))
 
     return measure
-
-
-def posterior_mean(model, x):
-    """E[z | x], as a method of the bound model."""
-    return model.posterior(x).mean()
 
 
 def independent_pixels(trained: Trained, arrays: Mapping[str, np.ndarray]) -> Measurement:

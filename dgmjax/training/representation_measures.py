@@ -1,6 +1,7 @@
 """What estimators measure of codes: clusters, linear probes, disentanglement.
 
-The codes are the means of the posterior. A data set names its classes `label` and its factors of
+The codes are the means of the posterior, averages of samples where it is a flow
+(`evaluation.posterior_mean`). A data set names its classes `label` and its factors of
 variation `factors`.
 """
 
@@ -14,9 +15,9 @@ from dgmjax.errors import DataError, require
 from dgmjax.evaluation.averages import Measurement
 from dgmjax.evaluation.clustering import cluster_accuracy, normalised_mutual_information
 from dgmjax.evaluation.disentanglement import beta_vae_score, mutual_information_gap
-from dgmjax.evaluation.latent import posterior_means
+from dgmjax.evaluation.latent import posterior_mean, posterior_means
 from dgmjax.evaluation.probe import linear_probe
-from dgmjax.training.measures import Measure, posterior_mean
+from dgmjax.training.measures import Measure
 from dgmjax.training.trained import Trained
 
 CLUSTER_SEED = 0
@@ -51,7 +52,7 @@ def clusters(
 
 
 def _component(model, x):
-    return model.prior().responsibilities(model.posterior(x).mean()).argmax(-1)
+    return model.prior().responsibilities(posterior_mean(model, x)).argmax(-1)
 
 
 def clustering(metric: Literal["accuracy", "nmi"] = "accuracy", batch_size: int = 500) -> Measure:

@@ -11,7 +11,7 @@ from scrambling import perturbed
 
 from dgmjax import models, objectives
 from dgmjax.distributions import Mixture, families
-from dgmjax.errors import DgmjaxError
+from dgmjax.errors import DataError, DgmjaxError
 from dgmjax.models.latent.multimodal import Modality
 from dgmjax.nn.gaussian_window import Window, gaussian_filters
 from dgmjax.nn.mlp import MLP
@@ -508,6 +508,30 @@ def test_each_modality_from_the_other():
     assert [other.shape for other in others] == shapes
 
 
+@pytest.mark.parametrize(
+    "name, key, shape",
+    [
+        ("conditional", "label", (6, 3)),
+        ("conditional", "label", (5,)),
+        ("conditional", "context", (6,)),
+        ("conditional", "context", (6, 2)),
+        ("conditional", "context", (5, 3)),
+        ("product", "label", (6, 3)),
+        ("product", "label", (5,)),
+        ("product", "present", (5, 2)),
+        ("product", "present", (6,)),
+        ("vrnn", "length", (6, 1)),
+        ("vrnn", "observed", (6, 3, 2)),
+    ],
+)
+def test_shapes_of_what_is_read_beside_x_are_named_under_jit(name, key, shape):
+    module, batch, objective = MODELS[name]
+    bad = {**batch, key: jnp.zeros(shape, int)}
+    with pytest.raises(DataError, match=f"^`{key}` must have shape") as found:
+        jax.eval_shape(lambda batch: module.init(KEY, batch, KEY, method=objective), bad)
+    assert str(shape) in str(found.value)
+
+
 # Conditions
 
 
@@ -519,6 +543,25 @@ def test_conditional_bound_is_that_given_the_class():
     ratio = np.exp(log_w - exact)
     error = 5 * ratio.std(0) / np.sqrt(4000)
     assert (np.abs(ratio.mean(0) - 1.0) < error + 1e-3).all() and (error < 0.2).all()
+
+
+def test_a_wrapped_model_reads_its_batch_and_draws_as_the_model_inside():
+    module, batch, _ = MODELS["conditional"]
+    wrapped = models.WithBaseline(module, MLP((4,), (1,), event_ndims=3))
+    variables = scrambled(wrapped, batch, objectives.reinforce)
+    inside = {"params": variables["params"]["model"]}
+
+    @jax.jit
+    def both(variables, inside):
+        reinforced, elbo = wrapped.bind(variables), module.bind(inside)
+        _, metrics = objectives.reinforce(reinforced, batch, KEY)
+        _, plain = objectives.reinforce(elbo, batch, KEY)
+        drawn = [model.sample(KEY, (2,), jnp.eye(3)) for model in (reinforced, elbo)]
+        shown = [model.mean(KEY, (2,), jnp.eye(3)) for model in (reinforced, elbo)]
+        return (metrics["elbo"], plain["elbo"]), drawn, shown
+
+    for ours, expected in both(variables, inside):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5)
 
 
 def test_conditions_by_label_or_by_context():

@@ -166,6 +166,50 @@ def test_non_finite_steps_are_skipped_counted_and_end_the_run():
         fit(learner, {"x": X, "good": np.zeros(64, np.float32)}, max_skipped=5, **OPTIONS)
 
 
+def poisoned_learner(*names):
+    """Players of which the first, `gone`, skips the batches that hold a row marked 0."""
+
+    def poisoned(model, batch, key):
+        loss, metrics = objectives.elbo(model, batch, key)
+        return loss + jnp.log(batch["good"].min()), {**metrics, "constant": jnp.float32(3.0)}
+
+    whole = lambda model, batch, key: (batch["good"], {"constant": jnp.float32(2.0)})
+    vae = models.dense_vae((4, 2, 1), latent=2, hidden=(8,))
+    acts = {"gone": poisoned, "stays": whole}
+    return gradient_learner(vae, {name: Player(acts[name], optax.sgd(0.0)) for name in names})
+
+
+def test_skipped_steps_are_not_averaged_also_after_a_resumption(tmp_path):
+    learner = poisoned_learner("gone")
+    arrays = {"x": X, "good": (np.arange(64) > 0).astype(np.float32)}
+    windows = OPTIONS | {"log_every": 8, "checkpoint_every": 1}
+    for steps in (5, 13, 24):
+        result = fit(learner, arrays, run=run_in(tmp_path), **windows | {"steps": steps})
+    assert [line["step"] for line in result.history] == [5, 8, 13, 16, 24]
+    assert result.history[-1]["skipped"] == 3
+    assert [line["constant"] for line in result.history] == [3.0] * 5
+    both = fit(poisoned_learner("gone", "stays"), arrays, **windows)
+    assert [line["stays/constant"] for line in both.history] == [2.0] * 3
+
+
+def test_a_window_of_skipped_steps_has_no_loss(tmp_path):
+    arrays = {"x": X, "good": np.zeros(64, np.float32)}
+    run = run_in(tmp_path)
+    first = fit(poisoned_learner("gone"), arrays, run=run, **OPTIONS | {"max_skipped": 99})
+    assert len(first.history) == 4 and all(np.isnan(line["loss"]) for line in first.history)
+    assert [line["skipped"] for line in first.history] == [6, 12, 18, 24]
+
+
+def test_steps_before_a_rewind_are_not_averaged_either(tmp_path):
+    """Three batches of an epoch of eight are skipped, and training goes back once."""
+    arrays = {"x": X, "good": np.ones(64, np.float32)}
+    learner = poisoned_learner("gone")
+    stop = {"log_every": 8, "checkpoint_every": 1, "max_skipped": 1, "rewinds": 9}
+    arrays["good"][:1] = 0
+    result = fit(learner, arrays, run=run_in(tmp_path), **OPTIONS | stop)
+    assert [line["constant"] for line in result.history] == [3.0] * 3
+
+
 def test_two_players_train_through_fit():
     from dgmjax import nn
 

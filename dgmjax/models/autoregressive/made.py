@@ -6,7 +6,7 @@ import flax.linen as nn
 
 from dgmjax.distributions.autoregressive import Method
 from dgmjax.distributions.families import Bernoulli, Family
-from dgmjax.models.autoregressive.model import AutoregressiveModel
+from dgmjax.models.autoregressive.model import AutoregressiveModel, as_ordering
 from dgmjax.nn.masked_mlp import MaskedMLP
 from dgmjax.types import Activation
 
@@ -56,6 +56,6 @@ def MADE(
         sampling=sampling,
         flatten=True,
         num_masks=num_masks,
-        ordering=ordering if isinstance(ordering, str) else tuple(ordering),
+        ordering=as_ordering(ordering),
         mask_seed=mask_seed,
     )

@@ -1,6 +1,7 @@
 """Any autoregressive network and any family of conditionals as a density model."""
 
 import math
+from collections import Counter
 from typing import Any
 
 import flax.linen as nn
@@ -14,6 +15,21 @@ from dgmjax.errors import require, require_sizes
 from dgmjax.models.base import DensityModel
 from dgmjax.nn.autoregressive import bind_network
 from dgmjax.types import Array, Key
+
+
+def as_ordering(ordering: Any) -> Any:
+    """A permutation as the hashable tuple that a module can hold; names as they are."""
+    if isinstance(ordering, str) or np.ndim(ordering) != 1:
+        return ordering
+    return tuple(np.asarray(ordering).tolist())
+
+
+def _shown(ordering: Any) -> str:
+    if not isinstance(ordering, tuple):
+        return repr(ordering)
+    first = ", ".join(map(str, ordering[:8])) + (", ..." if len(ordering) > 8 else "")
+    repeated = [n for n, times in Counter(ordering).items() if times > 1]
+    return f"{len(ordering)} numbers, {first}" + (f", with {repeated[0]} twice" if repeated else "")
 
 
 class AutoregressiveModel(DensityModel):
@@ -73,19 +89,21 @@ class AutoregressiveModel(DensityModel):
             f"must be that of the network, {known}",
             self.event_shape,
         )
-        named = self.ordering in ("natural", "random")
         sites = math.prod(self.event_shape[: len(self.event_shape) - self.family.event_ndims])
+        if self.ordering not in ("natural", "random"):
+            require(
+                isinstance(self.ordering, tuple) and sorted(self.ordering) == list(range(sites)),
+                "ordering",
+                f"must be 'natural', 'random' or a permutation of the {sites} sites, "
+                f"0 .. {sites - 1}",
+                _shown(self.ordering),
+            )
         require(
-            named or not isinstance(self.ordering, str),
-            "ordering",
-            "must be 'natural', 'random' or a permutation of the sites",
-            repr(self.ordering),
-        )
-        require(
-            named or sorted(self.ordering) == list(range(sites)),
-            "ordering",
-            f"must be a permutation of the {sites} sites, 0 .. {sites - 1}",
-            f"{len(self.ordering)} numbers",
+            not self.flatten or self.family.event_ndims == 0,
+            "family",
+            f"must be of single numbers, the sites of a {type(self.network).__name__}",
+            self.family,
+            "Networks of convolutions serve sites of several channels.",
         )
         require(
             not self._reorders or hasattr(self.network, "reindexed"),
@@ -101,13 +119,11 @@ class AutoregressiveModel(DensityModel):
 
     def __call__(self, context: Array | None = None, mask: Array | int = 0) -> Autoregressive:
         """The distribution of mask `mask` (of the ensemble, see `log_prob`)."""
-        given = 0 if context is None else context.shape[-1]
-        require(
-            given == self.context_features,
-            "context",
-            f"must have {self.context_features} features (`context_features`)",
-            "none" if context is None else f"shape {context.shape}",
-        )
+        context = self._checked(context)
+        if not isinstance(mask, jax.core.Tracer):
+            whole = np.ndim(mask) == 0 and np.asarray(mask).dtype.kind in "iu"
+            within = whole and bool(0 <= mask < self.num_masks)
+            require(within, "mask", f"must be one of 0 .. {self.num_masks - 1}", mask)
         if self.is_initializing() and not self.has_variable("params", "network"):
             self._initialise(None, context)
         network = bind_network(self.network)
@@ -155,12 +171,30 @@ class AutoregressiveModel(DensityModel):
         With `mask`, that of one mask. Initialised through this method, the output starts at the
         marginals of the batch where the network offers that.
         """
+        x, context = jnp.asarray(x), self._checked(context)
+        if context is not None:
+            self._check_batches(x.shape, context.shape)
         if self.is_initializing() and not self.has_variable("params", "network"):
             self._initialise(x, context)
         if mask is not None or self.num_masks == 1:
             return self(context, 0 if mask is None else mask).log_prob(x)
         each = jax.lax.map(lambda mask: self(context, mask).log_prob(x), jnp.arange(self.num_masks))
         return jax.nn.logsumexp(each, axis=0) - jnp.log(self.num_masks)
+
+    def _checked(self, context: Any) -> Array | None:
+        given = (0,) if context is None else jnp.shape(context)[-1:]
+        require(
+            given == (self.context_features,),
+            "context",
+            f"must have {self.context_features} features (`context_features`)",
+            "none" if context is None else f"shape {jnp.shape(context)}",
+        )
+        return None if context is None else jnp.asarray(context)
+
+    def _check_batches(self, x: tuple[int, ...], context: tuple[int, ...]) -> None:
+        batch = x[: max(len(x) - len(self.event_shape), 0)]
+        equal = all(1 in (m, n) or m == n for m, n in zip(batch[::-1], context[-2::-1]))
+        require(equal, "context", f"must be for the examples of `x`, {batch}", f"shape {context}")
 
     def _any_mask(self, key: Key) -> tuple[Key, Array | int]:
         if self.num_masks == 1:

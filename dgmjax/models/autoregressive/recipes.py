@@ -12,7 +12,7 @@ import flax.linen as nn
 from dgmjax.distributions.families import Bernoulli, Categorical, Family, MixtureOfNormals
 from dgmjax.errors import require, require_sizes
 from dgmjax.models.autoregressive.made import MADE
-from dgmjax.models.autoregressive.model import AutoregressiveModel
+from dgmjax.models.autoregressive.model import AutoregressiveModel, as_ordering
 from dgmjax.nn.attention import Positions, Start, transformer_block
 from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual, dropout_layers
 from dgmjax.nn.causal_conv import CausalConv
@@ -51,6 +51,7 @@ def NADE(
     *,
     activation: Activation = nn.sigmoid,
     rescale: bool = False,
+    ordering: str | tuple[int, ...] = "natural",
     context_features: int = 0,
     **options,
 ) -> AutoregressiveModel:
@@ -63,7 +64,8 @@ def NADE(
     Args:
       hidden: units of the hidden layer.
       activation, rescale: see `nn.NADENetwork`.
-      options: of `AutoregressiveModel`: `num_masks`, `ordering`, `sampling`, ...
+      ordering: "natural", "random" or a permutation, for mask 0.
+      options: of `AutoregressiveModel`: `num_masks`, `sampling`, ...
 
     Source: Larochelle & Murray, "The Neural Autoregressive Distribution Estimator", 2011.
     """
@@ -77,7 +79,13 @@ def NADE(
         context_features=context_features,
     )
     return AutoregressiveModel(
-        event_shape, network, family, context_features=context_features, flatten=True, **options
+        event_shape,
+        network,
+        family,
+        context_features=context_features,
+        flatten=True,
+        ordering=as_ordering(ordering),
+        **options,
     )
 
 
@@ -238,6 +246,8 @@ def WaveNet(
     )
     require_sizes(channels=channels, skip_channels=skip_channels, stacks=stacks, layers=layers)
     require_sizes(hop=hop)
+    for name, features in {"context": context_features, "local": local_features}.items():
+        require(features >= 0, f"{name}_features", "must be at least 0", features)
     embed: nn.Module
     first: tuple[nn.Module, ...] = ()
     if isinstance(family, Categorical):

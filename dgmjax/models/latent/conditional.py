@@ -1,6 +1,6 @@
 """The conditional VAE: p(x, z | y)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import distrax
 import flax.linen as nn
@@ -61,11 +61,17 @@ class ConditionalVAE(nn.Module):
         require(count >= 1, "num_classes", rule, self.num_classes)
         return count
 
+    def data_rules(self, batch: Batch) -> Mapping[str, Family | range | str]:
+        """What the arrays that are read of such a batch must hold, see `training.checks`."""
+        if "context" in batch or self.num_classes is None:
+            return {"x": self.observation, "context": "real"}
+        return {"x": self.observation, "label": range(self.num_classes)}
+
     def given(self, batch: Batch) -> "GivenContext":
         """The model of this batch, given y.
 
         Raises:
-          DataError: a batch without y.
+          DataError: a batch without y, or with one of another shape.
         """
         require(
             "context" in batch or "label" in batch,
@@ -74,8 +80,20 @@ class ConditionalVAE(nn.Module):
             sorted(batch),
             error=DataError,
         )
-        context = batch["context"] if "context" in batch else self.context(batch["label"])
-        return GivenContext(self, context)
+        name = "context" if "context" in batch else "label"
+        if "x" in batch:
+            self._check_shape(name, jnp.shape(batch[name]), jnp.shape(batch["x"]))
+        return GivenContext(self, batch[name] if name == "context" else self.context(batch[name]))
+
+    def _check_shape(self, name: str, shape: tuple[int, ...], x_shape: tuple[int, ...]) -> None:
+        """Raises `DataError` unless y has a row for each of x: a class, or a context `[C]`."""
+        wanted = x_shape[: len(x_shape) - self.event_ndims]
+        remedy = "Vectors, such as one-hot classes, are named `context`."
+        if name == "context":
+            found = max((1, *shape[1:][-1:]))  # C, where nothing else says it
+            wanted, remedy = (*wanted, self.num_classes or found), "Classes are named `label`."
+        rule, given = f"must have shape {wanted}", f"shape {shape}"
+        require(shape == wanted, name, rule, given, remedy, DataError)
 
     def _uniform(self, key: Key, sample_shape: tuple[int, ...]) -> "GivenContext":
         label = jax.random.randint(key, sample_shape, 0, self._classes)
@@ -170,6 +188,7 @@ def dense_cvae(
     """
     family: Family = observation or Bernoulli()
     event, units = tuple(event_shape), tuple(hidden)
+    require_sizes(event_shape=event)
     require(len(units) >= 1, "hidden", "must name at least one layer", units)
     return ConditionalVAE(
         latent=latent,

@@ -148,6 +148,7 @@ class DRAW(LatentVariableModel):
 
     def setup(self):
         require(len(self.event_shape) == 3, "event_shape", "must be an image's", self.event_shape)
+        require_sizes(event_shape=tuple(self.event_shape))
         sizes = {"num_steps": self.num_steps, "latent": self.latent, "hidden": self.hidden}
         require_sizes(**sizes, window=tuple(self.window or ()))
         self.cell = DrawCell(self.event_shape, self.latent, self.hidden, self.window)

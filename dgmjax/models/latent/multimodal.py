@@ -100,21 +100,37 @@ class MultimodalVAE(nn.Module):
         require(key in self.keys, "key", rule, repr(key), error=DataError)
         return self.modalities[self.keys.index(key)]
 
+    def data_rules(self, batch: Batch) -> Mapping[str, Family | range | str]:
+        """What the arrays that are read of such a batch must hold, see `training.checks`."""
+        del batch
+        return {**{one.key: one.observation for one in self.modalities}, "present": "present"}
+
     def given(self, batch: Batch) -> GivenModalities:
         """The model of what this batch holds.
 
         Raises:
-          DataError: no modality at all, or `present` of another shape.
+          DataError: no modality at all, or arrays of other shapes.
         """
         values = {key: batch[key] for key in self.keys if key in batch}
-        present = batch.get("present")
-        if present is not None:
-            wanted = (*batch["x"].shape[:1], len(self.keys))
-            rule = f"must have shape {wanted}, a column for each of {self.keys}"
-            given = f"shape {jnp.shape(present)}"
-            require(jnp.shape(present) == wanted, "present", rule, given, error=DataError)
-            return self.seen(values, dict(zip(self.keys, jnp.moveaxis(present, -1, 0))))
-        return self.seen(values)
+        if "present" not in batch:
+            return self.seen(values)
+        present, wanted = batch["present"], (*self._batch_shape(values), len(self.keys))
+        rule = f"must have shape {wanted}, a column for each of {self.keys}"
+        given = f"shape {jnp.shape(present)}"
+        require(jnp.shape(present) == wanted, "present", rule, given, error=DataError)
+        return self.seen(values, dict(zip(self.keys, jnp.moveaxis(present, -1, 0))))
+
+    def _batch_shape(self, values: Mapping[str, Array]) -> tuple[int, ...]:
+        """The leading shape of the modalities, of which there must be one, and the same."""
+        some = len(values) >= 1
+        require(some, "values", "must hold at least one modality", "none", "", DataError)
+        first, value = next(iter(values.items()))
+        batch = jnp.shape(value)[: jnp.ndim(value) - len(self.modality(first).event_shape)]
+        for key, value in values.items():
+            wanted = (*batch, *self.modality(key).event_shape)
+            rule, given = f"must have shape {wanted}", f"shape {jnp.shape(value)}"
+            require(jnp.shape(value) == wanted, key, rule, given, error=DataError)
+        return batch
 
     def seen(
         self, values: Mapping[str, Array], present: Mapping[str, Array | None] | None = None
@@ -126,13 +142,9 @@ class MultimodalVAE(nn.Module):
           present: for each, weights `[B]` that are 1 where it is there; 1 everywhere if absent.
 
         Raises:
-          DataError: names that no modality has.
+          DataError: names that no modality has, or values of other shapes than theirs.
         """
-        for key in values:
-            self.modality(key)
-        require(
-            len(values) >= 1, "values", "must hold at least one modality", "none", "", DataError
-        )
+        self._batch_shape(values)
         if self.is_initializing():
             for modality in self.modalities:
                 modality.expert(jnp.zeros((1, *modality.event_shape)))
@@ -186,6 +198,7 @@ def image_and_label(
     (1, 3, 2, 2, 1)
     """
     event, units = tuple(event_shape), tuple(hidden)
+    require_sizes(event_shape=event)
     require(len(units) >= 1, "hidden", "must name at least one layer", units)
     family: Family = observation or Bernoulli()
     back = tuple(reversed(units))

@@ -67,6 +67,7 @@ class HierarchicalVQVAE(nn.Module):
 
     def setup(self):
         require(len(self.levels) >= 1, "levels", "must name at least one level", self.levels)
+        require_sizes(event_shape=tuple(self.event_shape))
         require_sizes(features=tuple(one.features for one in self.levels), channels=self.channels)
         self.index_shapes  # noqa: B018 (checks the factors)
         self.embed = scaled(self.observation)

@@ -1,5 +1,6 @@
 """The variational recurrent network: a VAE in every step of a sequence."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -124,6 +125,7 @@ class VRNN(nn.Module):
     def setup(self):
         require_sizes(latent=self.latent, hidden=self.hidden)
         require(len(self.event_shape) == 2, "event_shape", "must be (T, F)", self.event_shape)
+        require_sizes(event_shape=tuple(self.event_shape))
         require(
             self.observation.event_ndims == 0,
             "observation",
@@ -133,6 +135,12 @@ class VRNN(nn.Module):
         params = self.observation.num_params
         features = self.event_shape[1]
         self.cell = VRNNCell(features, self.latent, self.hidden, params, self.recurrence)
+
+    def data_rules(self, batch: Batch) -> Mapping[str, Family | range | str]:
+        """What the arrays that are read of such a batch must hold, see `training.checks`."""
+        if "observed" in batch:
+            return {"x": self.observation, "observed": "prefix"}
+        return {"x": self.observation, "length": range(self.event_shape[0] + 1)}
 
     def given(self, batch: Batch) -> "GivenSequences":
         """The model of these sequences.

@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 
 from dgmjax.models.latent.base import LatentVariableModel
-from dgmjax.types import Array, Key, PyTree
+from dgmjax.types import Array, Batch, Key, PyTree
 
 
 class Wrapper(LatentVariableModel):
@@ -22,6 +22,15 @@ class Wrapper(LatentVariableModel):
         """The family of a site of x, where the model names it."""
         return getattr(self.model, "observation", None)
 
+    @property
+    def data_rules(self) -> Any:
+        """What the model reads of a batch, where it says so."""
+        return getattr(self.model, "data_rules", None)
+
+    def given(self, batch: Batch) -> Any:
+        """The model of this batch: that of a model which reads more of it than `x`, else this."""
+        return self.model.given(batch) if hasattr(self.model, "given") else self
+
     def prior(self) -> Any:
         """p(z)."""
         return self.model.prior()
@@ -33,6 +42,14 @@ class Wrapper(LatentVariableModel):
     def likelihood(self, z: PyTree) -> Any:
         """p(x | z)."""
         return self.model.likelihood(z)
+
+    def sample(self, key: Key, sample_shape: tuple[int, ...] = (), *given: Any) -> Array:
+        """x ~ p(x), or given what the model's own `sample` takes besides, such as a context."""
+        return self.model.sample(key, sample_shape, *given)
+
+    def mean(self, key: Key, sample_shape: tuple[int, ...] = (), *given: Any) -> Array:
+        """What figures show of p(x); as `sample`."""
+        return self.model.mean(key, sample_shape, *given)
 
     def shown(self, z: PyTree, key: Key) -> Array:
         """What figures show of z."""

@@ -1,0 +1,74 @@
+"""What kind of latent space a model has: read off its distributions, without parameters."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import distrax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dgmjax.distributions.mixture import Mixture
+
+
+class LatentStructure(NamedTuple):
+    """What p(z) and q(z | x) are: it decides which figures and numbers make sense.
+
+    Attributes:
+      shape: of z; None where z has several named parts.
+      independent_posterior: q(z | x) is a product over the dimensions.
+      independent_prior: p(z) is.
+      components: of a prior that is a mixture; 0 for any other.
+      closed_mean: E[z | x] has a closed form.
+    """
+
+    shape: tuple[int, ...] | None
+    independent_posterior: bool
+    independent_prior: bool
+    components: int
+    closed_mean: bool
+
+
+@lru_cache(maxsize=16)
+def latent_structure(module: nn.Module, event_shape: tuple[int, ...]) -> LatentStructure | None:
+    """The structure of the latents of `module` for one x; nothing is computed (`jax.eval_shape`).
+
+    None for a module without `prior()` and `posterior(x)`, and for one that reads more of a batch
+    than x (`given`), whose posterior is another one for each batch.
+
+    >>> from dgmjax import models
+    >>> latent_structure(models.dense_vae((2, 2, 1), 3, (4,)), (2, 2, 1))[:3]
+    ((3,), True, True)
+    """
+    if hasattr(module, "given") or not (hasattr(module, "prior") and hasattr(module, "posterior")):
+        return None
+    found = []
+
+    def look(model, x):
+        found.append(_read(model.posterior(x), model.prior()))
+
+    def create():
+        x = jnp.zeros((1, *event_shape))
+        return module.init(jax.random.key(0), x, method=look)
+
+    jax.eval_shape(create)
+    return found[0]
+
+
+def _read(q, p) -> LatentStructure:
+    shape = q.event_shape
+    return LatentStructure(
+        shape=None if isinstance(shape, dict) else tuple(shape),
+        independent_posterior=isinstance(q, distrax.Independent),
+        independent_prior=isinstance(p, distrax.Independent),
+        components=p.num_components if isinstance(p, Mixture) else 0,
+        closed_mean=_has_mean(q),
+    )
+
+
+def _has_mean(q) -> bool:
+    try:
+        q.mean()
+    except NotImplementedError:
+        return False
+    return True
