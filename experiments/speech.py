@@ -77,12 +77,15 @@ def recognised(each: int):
     return training.Estimator("recognised", how, of_generated, unit="fraction"), real
 
 
-def bits_per_sample(objective, batch_size: int, levels: int):
-    """Bits a sample of the test takes, padding excluded, and the same of independent codes."""
+def information_per_sample(objective, batch_size: int, levels: int, dataset):
+    """Nats and bits a sample of the test takes, and bits of independent codes.
 
-    def of_model(trained, arrays):
+    Padding is excluded, and so is what was cut of takes longer than the event.
+    """
+
+    def of_model(unit, trained, arrays):
         nats = trained.per_example(objective, arrays, batch_size)["loss"]
-        total = float(np.sum(nats, dtype=np.float64) / arrays["length"].sum() / np.log(2.0))
+        total = float(np.sum(nats, dtype=np.float64) / arrays["length"].sum() / unit)
         return evaluation.Measurement(total, None, len(nats))
 
     def of_unigram(trained, arrays):
@@ -90,12 +93,12 @@ def bits_per_sample(objective, batch_size: int, levels: int):
         bits = audio.unigram_bits(codes(trained.arrays("train")), codes(arrays), levels)
         return evaluation.Measurement(bits, None, len(arrays["x"]))
 
-    unit = "bits/sample"
+    size, unit, row = dataset.event_shape[0], "bits/sample", training.Estimator
+    how = f"exact, padding excluded, of the first {size} samples of a take"
     return (
-        training.Estimator("bits_per_sample", "exact, padding excluded", of_model, unit=unit),
-        training.Estimator(
-            "bits_per_sample", "exact", of_unigram, unit=unit, model="independent codes (baseline)"
-        ),
+        row("bits_per_sample", how, functools.partial(of_model, np.log(2.0)), unit=unit),
+        row("nats_per_sample", how, functools.partial(of_model, 1.0), unit="nats/sample"),
+        row("bits_per_sample", how, of_unigram, unit=unit, model="independent codes (baseline)"),
     )
 
 

@@ -93,7 +93,7 @@ def wavenet_spoken_digits(
         batch_size=batch_size,
         validation=loss,
         estimators=(
-            *speech.bits_per_sample(loss, batch_size, levels),
+            *speech.information_per_sample(loss, batch_size, levels, dataset),
             *speech.recognised(each=1 if tiny else 10),
         ),
         figures={"waveforms": speech.waveforms},

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from dgmjax.errors import require, require_sizes
 from dgmjax.models.base import DensityModel
-from dgmjax.nn.conditioning import join_context
+from dgmjax.nn.conditioning import class_context, join_context
 from dgmjax.types import Array, Batch, Key
 
 
@@ -43,7 +43,7 @@ class ClassConditional(DensityModel):
 
     def context(self, label: Array) -> Array:
         """One-hot classes `[..., C]`, with the timeline of the class where there is one."""
-        classes = jax.nn.one_hot(label, self.num_classes)
+        classes = class_context(label, self.num_classes)
         if self.timeline is None:
             return classes
         return join_context(classes, self.frames[jnp.asarray(label, jnp.int32)])
@@ -67,6 +67,22 @@ class ClassConditional(DensityModel):
         one = lambda label: self.density.log_prob(x, self.context(label))
         each = jax.lax.map(one, jnp.arange(self.num_classes))
         return jnp.moveaxis(each, 0, -1) - jnp.log(self.num_classes)
+
+    def complete(
+        self,
+        key: Key,
+        observed: Array,
+        mask: Any = None,
+        context: Array | None = None,
+        **options: Any,
+    ) -> Array:
+        """Samples in which observed sites keep their values, given the context of a class.
+
+        See `AutoregressiveModel.complete`; **options are its further arguments.
+        """
+        rule = "must be that of a class (`context(label)`)"
+        require(context is not None, "context", rule, "none")
+        return self.density.complete(key, observed, mask, context=context, **options)
 
     def sample(
         self,

@@ -1,8 +1,11 @@
 """What one conditions on, inside a causal network: one vector, or one for every site."""
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dgmjax.errors import require
 from dgmjax.nn.dense import Dense
@@ -47,7 +50,9 @@ class AddContext(nn.Module):
             terms = self.shared(context[..., : self.context_features])[..., None, :]
         if self.local_features:
             local = context[..., self.context_features :]
-            local = self.local(local.reshape(*local.shape[:-1], -1, self.local_features))
+            size = self.local_features
+            local = local.reshape(*local.shape[:-1], local.shape[-1] // size, size)
+            local = self.local(local)
             terms = local if terms is None else terms + local
         return terms
 
@@ -56,7 +61,7 @@ class AddContext(nn.Module):
         if terms is None:
             return h
         batch, sites = h.shape[: -1 - self.site_ndims], h.shape[-1 - self.site_ndims : -1]
-        flat = h.reshape(*batch, -1, h.shape[-1])
+        flat = h.reshape(*batch, math.prod(sites), h.shape[-1])
         if self.hop > 1 and terms.shape[-2] > 1:
             terms = jnp.repeat(terms, self.hop, axis=-2)[..., : flat.shape[-2], :]
         flat = flat + terms
@@ -72,9 +77,23 @@ class AddContext(nn.Module):
         return carry, h + jax.lax.dynamic_index_in_dim(carry, site, -2, keepdims=False)
 
 
+def class_context(label: Array, num_classes: int) -> Array:
+    """One-hot classes `[..., C]` of whole numbers 0 .. C - 1.
+
+    Raises:
+      DgmjaxError: another number, where it is known (not under `jit`).
+    """
+    if not isinstance(label, jax.core.Tracer):
+        given = np.asarray(label)
+        wrong = given[~((given >= 0) & (given < num_classes) & (given == given // 1))]
+        rule = f"must be whole numbers in 0 .. {num_classes - 1}"
+        require(wrong.size == 0, "label", rule, wrong.ravel()[:3].tolist())
+    return jax.nn.one_hot(label, num_classes)
+
+
 def join_context(shared: Array | None, local: Array) -> Array:
     """The context `[*batch, C + T F]` of `shared[*batch, C]` and `local[*batch, T, F]`."""
-    flat = local.reshape(*local.shape[:-2], -1)
+    flat = local.reshape(*local.shape[:-2], math.prod(local.shape[-2:]))
     if shared is None:
         return flat
     batch = jnp.broadcast_shapes(shared.shape[:-1], flat.shape[:-1])

@@ -228,7 +228,8 @@ def WaveNet(
       family: `Categorical(256)` after mu-law, or `DiscretisedLogisticMixture(10, 65536)`.
       channels, skip_channels: of the residual stream and of the skip connections.
       stacks, layers: `stacks` times `layers` convolutions; the receptive field is
-        1 + stacks (kernel_size - 1) (2^layers - 1) samples.
+        1 + stacks (kernel_size - 1) (2^layers - 1) samples. No single convolution may look back
+        further than the sequence is long.
       kernel_size: taps of each convolution.
       context_features: length of a global context (a one-hot speaker or digit), 0 for none.
       local_features: length of a local context at each sample, 0 for none; the model's context
@@ -248,6 +249,15 @@ def WaveNet(
     require_sizes(hop=hop)
     for name, features in {"context": context_features, "local": local_features}.items():
         require(features >= 0, f"{name}_features", "must be at least 0", features)
+    reach = (kernel_size - 1) * 2 ** (layers - 1)
+    require(
+        reach < max(event_shape[0], 1),
+        "layers",
+        f"must leave the furthest look back, {reach} samples, within a sequence of "
+        f"{event_shape[0]}, or its weights read nothing but padding",
+        layers,
+        "Use fewer layers in more stacks.",
+    )
     embed: nn.Module
     first: tuple[nn.Module, ...] = ()
     if isinstance(family, Categorical):

@@ -13,6 +13,7 @@ from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.errors import DataError, require, require_sizes
 from dgmjax.models.base import DiagonalNormal, StandardNormal
 from dgmjax.models.latent.base import start_at_marginals
+from dgmjax.nn.conditioning import class_context
 from dgmjax.nn.mlp import MLP
 from dgmjax.types import Activation, Array, Batch, Key
 
@@ -51,7 +52,7 @@ class ConditionalVAE(nn.Module):
 
     def context(self, label: Array) -> Array:
         """One-hot classes `[..., C]`."""
-        return jax.nn.one_hot(label, self._classes)
+        return class_context(label, self._classes)
 
     @property
     def _classes(self) -> int:
