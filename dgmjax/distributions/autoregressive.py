@@ -266,7 +266,7 @@ class Autoregressive(Distribution):
         conditional = (
             self.family(params) if _is_one(temperature) else self.family(params, temperature)
         )
-        value = conditional.sample(seed=keys[site]).astype(jnp.float32)
+        value = conditional.sample(seed=keys[site]).astype(float)  # that of `jnp.zeros`
         if forced is None:
             return value
         ndims = self.family.event_ndims

@@ -5,10 +5,12 @@ Transformer with Rotary Position Embedding" (Su et al., 2021), section 3.2.
 """
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import canonicalize_dtype
 
 from dgmjax.errors import require, require_sizes
 from dgmjax.nn.causal import Chain, Pointwise, Residual, dropout_layers
@@ -61,13 +63,13 @@ class Start(nn.Module):
         self.vector = self.param("vector", init, (self.features,))
 
     def __call__(self, h: Array, context: Array | None = None) -> Array:
-        return h.at[..., 0, :].add(self.vector)
+        return h.at[..., 0, :].add(self.vector.astype(h.dtype))
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
         return ()
 
     def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
-        return carry, h + jnp.where(index == 0, self.vector, 0.0)
+        return carry, h + jnp.where(index == 0, self.vector.astype(h.dtype), 0.0)
 
 
 def rotary(x: Array, sites: Array, base: float = 10_000.0) -> Array:
@@ -89,7 +91,8 @@ def rotary(x: Array, sites: Array, base: float = 10_000.0) -> Array:
     angles = sites[:, None, None] * base ** (-jnp.arange(half) / half)
     cos, sin = jnp.cos(angles), jnp.sin(angles)
     first, second = x[..., :half], x[..., half:]
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return turned.astype(x.dtype)
 
 
 class CausalAttention(nn.Module):
@@ -105,12 +108,14 @@ class CausalAttention(nn.Module):
       heads: number of heads.
       length: largest T.
       rotary: whether queries and keys are turned by where they are.
+      dtype: of the computation; that of the parameters where None.
     """
 
     features: int
     heads: int
     length: int
     rotary: bool = True
+    dtype: jnp.dtype | None = None
 
     def setup(self):
         require_sizes(heads=self.heads, length=self.length)
@@ -120,9 +125,15 @@ class CausalAttention(nn.Module):
         self.read = Dense(3 * self.features)
         self.write = Dense(self.features)
 
+    @property
+    def _dtype(self) -> Any:
+        """Of queries, keys and values."""
+        return canonicalize_dtype(self.read.variables["params"]["kernel"], dtype=self.dtype)
+
     def _projections(self, h: Array, sites: Array) -> tuple[Array, Array, Array]:
         """Queries, keys and values `[N, T, heads, C / heads]` of `sites` `[T]`."""
-        parts = self.read(h).reshape(*h.shape[:-1], 3, self.heads, -1)
+        parts = self.read(h).astype(self._dtype)
+        parts = parts.reshape(*h.shape[:-1], 3, self.heads, self.features // self.heads)
         query, key, value = (parts[..., i, :, :] for i in range(3))
         if self.rotary:
             query, key = rotary(query, sites), rotary(key, sites)
@@ -138,7 +149,7 @@ class CausalAttention(nn.Module):
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
         shape = (math.prod(batch_shape), self.length, self.heads, self.features // self.heads)
-        return {"keys": jnp.zeros(shape), "values": jnp.zeros(shape)}
+        return {name: jnp.zeros(shape, self._dtype) for name in ("keys", "values")}
 
     def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
         flat = h.reshape(-1, h.shape[-1])[:, None]

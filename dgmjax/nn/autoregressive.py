@@ -24,19 +24,27 @@ def bind_network(network: nn.Module) -> Conditioner:
     return Conditioner(module, variables, keys)
 
 
-def run_steps(network: Any, sites: Array, num_sites: int, context: Array | None = None) -> Array:
+def run_steps(
+    network: Any,
+    sites: Array,
+    num_sites: int,
+    context: Array | None = None,
+    site_ndims: int = 0,
+) -> Array:
     """All parameters `[*batch, D, num_params]` by D incremental steps over known values.
 
-    `sites[*batch, D, *site]` are the values; equal to `network(x)` up to rounding, which is what
-    the shared test of the protocol asserts.
+    `sites[*batch, D, *site]` are the values, with `site_ndims` axes in a site (1 for vectors of
+    channels); equal to `network(x)` up to rounding, which is what the shared test of the protocol
+    asserts.
     """
-    values = jnp.moveaxis(sites, -1, 0)
+    values = jnp.moveaxis(sites, -1 - site_ndims, 0)
+    batch = values.shape[1 : values.ndim - site_ndims]
 
     def body(state, site):
         carry, previous = state
         carry, params = network.step(carry, previous, site)
         return (carry, values[site]), params
 
-    start = (network.init_carry(values.shape[1:], context), jnp.zeros_like(values[0]))
+    start = (network.init_carry(batch, context), jnp.zeros_like(values[0]))
     _, params = jax.lax.scan(body, start, jnp.arange(num_sites))
     return jnp.moveaxis(params, 0, -2)

@@ -4,10 +4,12 @@
 """
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from dgmjax.errors import require
 from dgmjax.nn.convolution import convolution
@@ -25,6 +27,7 @@ class CausalConv(nn.Module):
       kernel_size, dilation: taps and the distance between them.
       strict: the last tap reads t - 1 instead of t.
       use_bias: add b.
+      dtype: of the computation; that of the parameters where None.
     """
 
     features: int
@@ -32,16 +35,17 @@ class CausalConv(nn.Module):
     dilation: int = 1
     strict: bool = False
     use_bias: bool = True
+    dtype: jnp.dtype | None = None
 
     @nn.compact
-    def _params(self, channels: int) -> tuple[Array, Array | None]:
+    def _params(self, channels: int) -> list[Any]:
         require(self.kernel_size >= 1, "kernel_size", "must be at least 1", self.kernel_size)
         require(self.dilation >= 1, "dilation", "must be at least 1", self.dilation)
         shape = (self.kernel_size, channels, self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         zeros = nn.initializers.zeros
         bias = self.param("bias", zeros, (self.features,)) if self.use_bias else None
-        return kernel, bias
+        return promote_dtype(kernel, bias, dtype=self.dtype)
 
     @property
     def reach(self) -> int:
@@ -51,9 +55,11 @@ class CausalConv(nn.Module):
     def __call__(self, h: Array, context: Array | None = None) -> Array:
         kernel, bias = self._params(h.shape[-1])
         length = h.shape[-2]
-        flat = h.reshape(math.prod(h.shape[:-2]), length, h.shape[-1])
+        flat = h.reshape(math.prod(h.shape[:-2]), length, h.shape[-1]).astype(kernel.dtype)
         if self.kernel_size == 1:  # a matrix product is faster
-            out = (flat.reshape(-1, h.shape[-1]) @ kernel[0]).reshape(len(flat), length, -1)
+            out = (flat.reshape(-1, h.shape[-1]) @ kernel[0]).reshape(
+                len(flat), length, self.features
+            )
         else:
             padding = ((self.reach, 0),)
             out = convolution(flat, kernel, padding=padding, dilation=(self.dilation,))
@@ -64,10 +70,12 @@ class CausalConv(nn.Module):
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
         channels: int = self.get_variable("params", "kernel").shape[1]
-        return jnp.zeros((self.reach + 1, *batch_shape, channels))
+        dtype = self._params(channels)[0].dtype
+        return jnp.zeros((self.reach + 1, *batch_shape, channels), dtype)
 
     def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
         kernel, bias = self._params(h.shape[-1])
+        h = h.astype(kernel.dtype)
         # Written, then read: the compiler updates such a buffer in place. One product of all taps
         # is faster than one a tap.
         size = self.reach + 1

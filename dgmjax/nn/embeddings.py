@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.families import num_levels
 from dgmjax.types import Array
 
@@ -25,7 +26,7 @@ class Real(nn.Module):
     channels: int | None = None
 
     def __call__(self, x: Array) -> Array:
-        x = (x.astype(jnp.float32) - self.shift) / self.scale
+        x = (as_float(x) - self.shift) / self.scale
         x = x[..., None] if self.channels is None else x
         return jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)
 

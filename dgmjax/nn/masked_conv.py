@@ -6,10 +6,12 @@ and a piece of the pixel's own row (a masked 7x7 kernel has 25 live taps of 49).
 """
 
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from dgmjax.errors import require
 from dgmjax.nn.convolution import convolution
@@ -30,6 +32,7 @@ class RasterConv(nn.Module):
       left: pixels to the left in the own row.
       centre: read the site itself; without it the layer is strict (type A).
       use_bias: add b.
+      dtype: of the computation; that of the parameters where None.
     """
 
     features: int
@@ -38,6 +41,7 @@ class RasterConv(nn.Module):
     left: int
     centre: bool = True
     use_bias: bool = True
+    dtype: jnp.dtype | None = None
 
     @property
     def _groups(self) -> int:
@@ -45,7 +49,7 @@ class RasterConv(nn.Module):
 
     @nn.compact
     def _params(self, channels: int) -> dict[str, Array]:
-        """The kernel's pieces: `above`, `left`, one `centre_g` a group, and `bias`."""
+        """The kernel's pieces: `above`, `left`, one `centre_g` a group, and `bias` (or 0)."""
         groups, (rows, left, right) = self._groups, self.above
         wide, out = groups * channels, groups * self.features
         seen = [(g + self.centre) * channels for g in range(groups)]
@@ -57,10 +61,11 @@ class RasterConv(nn.Module):
             "left": (1, self.left, wide, out),
             **{f"centre_{g}": (seen[g], self.features) for g in range(groups)},
         }
-        params = {k: self.param(k, init, shape) for k, shape in shapes.items() if math.prod(shape)}
-        if self.use_bias:
-            params["bias"] = self.param("bias", nn.initializers.zeros, (out,))
-        return params
+        shapes = {name: shape for name, shape in shapes.items() if math.prod(shape)}
+        params: dict[str, Any] = {k: self.param(k, init, shape) for k, shape in shapes.items()}
+        zeros = nn.initializers.zeros
+        params["bias"] = self.param("bias", zeros, (out,)) if self.use_bias else 0.0
+        return dict(zip(params, promote_dtype(*params.values(), dtype=self.dtype)))
 
     def _check(self, h: Array) -> None:
         require(
@@ -92,8 +97,8 @@ class RasterConv(nn.Module):
         height, width = self.sites[:2]
         rows, left, right = self.above
         params = self._params(h.shape[-1])
-        maps = h.reshape(-1, height, width, self._groups * h.shape[-1])
-        out = params.get("bias", jnp.zeros(()))
+        out = params["bias"]
+        maps = h.reshape(-1, height, width, self._groups * h.shape[-1]).astype(out.dtype)
         if "above" in params and height > 1:
             new = convolve(maps[:, :-1], params["above"], (rows - 1, 0), (left, right))
             out = out + jnp.pad(new, ((0, 0), (1, 0), (0, 0), (0, 0)))
@@ -109,13 +114,13 @@ class RasterConv(nn.Module):
         """The convolution along the rows, `[N, H, W, C] -> [N, H, W, features]`."""
         if kernel.shape[1] == self.left:  # without the centre
             if maps.shape[2] == 1:
-                return jnp.zeros((*maps.shape[:-1], kernel.shape[-1]))
+                return jnp.zeros((*maps.shape[:-1], kernel.shape[-1]), maps.dtype)
             out = convolve(maps[:, :, :-1], kernel, (0, 0), (self.left - 1, 0))
             return jnp.pad(out, ((0, 0), (0, 0), (1, 0), (0, 0)))
         if self.left:
             return convolve(maps, kernel, (0, 0), (self.left, 0))
         out = maps.reshape(-1, maps.shape[-1]) @ kernel[0, 0]  # faster than a 1x1 convolution
-        return out.reshape(*maps.shape[:-1], -1)
+        return out.reshape(*maps.shape[:-1], kernel.shape[-1])
 
     def _centre(self, pixels: Array, params: dict[str, Array]) -> Array:
         """What the groups of a pixel read of that pixel, `[..., G C] -> [..., G features]`."""
@@ -123,7 +128,7 @@ class RasterConv(nn.Module):
         for g in range(self._groups):
             kernel = params.get(f"centre_{g}")
             if kernel is None:
-                parts.append(jnp.zeros((*pixels.shape[:-1], self.features)))
+                parts.append(jnp.zeros((*pixels.shape[:-1], self.features), pixels.dtype))
             else:
                 parts.append(pixels[..., : len(kernel)] @ kernel)
         return jnp.concatenate(parts, -1)
@@ -138,11 +143,11 @@ class RasterConv(nn.Module):
         num, width = math.prod(batch_shape), self.sites[1]
         rows, left, right = self.above
         wide, params = self._groups * channels, self._params(channels)
-        bias = params.get("bias", jnp.zeros(self._groups * self.features))
+        bias = params["bias"]
         return {
-            "above": jnp.zeros((num, rows, left + width + right, wide)),
-            "row": jnp.zeros((num, self.left + width, wide)),
-            "sums": jnp.broadcast_to(bias, (num, width, len(bias))),
+            "above": jnp.zeros((num, rows, left + width + right, wide), bias.dtype),
+            "row": jnp.zeros((num, self.left + width, wide), bias.dtype),
+            "sums": jnp.broadcast_to(bias, (num, width, self._groups * self.features)),
             "kernel": self._step_kernel(params, channels),
         }
 
@@ -158,6 +163,7 @@ class RasterConv(nn.Module):
     def _step_kernel(self, params: dict[str, Array], channels: int) -> Array:
         """Of each group, what it reads of the own row, `[G, taps G C, features]`."""
         groups, wide = self._groups, self._groups * channels
+        nothing = jnp.zeros((0, self.features), params["bias"].dtype)
         kernels = []
         for g in range(groups):
             mine = slice(g * self.features, (g + 1) * self.features)
@@ -165,9 +171,9 @@ class RasterConv(nn.Module):
             if self.left:
                 parts.append(params["left"][0, :, :, mine].reshape(-1, self.features))
             if self.centre or groups > 1:
-                own = params.get(f"centre_{g}", jnp.zeros((0, self.features)))
+                own = params.get(f"centre_{g}", nothing)
                 parts.append(jnp.pad(own, ((0, wide - len(own)), (0, 0))))
-            kernels.append(jnp.concatenate(parts) if parts else jnp.zeros((0, self.features)))
+            kernels.append(jnp.concatenate(parts) if parts else nothing)
         return jnp.stack(kernels)
 
     def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
@@ -175,7 +181,7 @@ class RasterConv(nn.Module):
         rows, left, right = self.above
         batch, channels = h.shape[:-1], h.shape[-1]
         row, kernel = carry["row"], carry["kernel"]
-        h = h.reshape(-1, channels)
+        h = h.reshape(-1, channels).astype(row.dtype)
         place = jnp.maximum(index - (not self.centre), 0)  # the site whose features h are
 
         def written(row: Array) -> Array:
@@ -187,7 +193,7 @@ class RasterConv(nn.Module):
             above = jnp.concatenate([above[:, 1:], finished[:, None]], 1)
             params = self._params(channels)
             new = convolve(above, params["above"], (0, 0), (0, 0))[:, 0]
-            return above, new + params.get("bias", jnp.zeros(()))
+            return above, new + params["bias"]
 
         # A strict layer is given the end of the last row when it asks for the next.
         row = row if self.centre else written(row)
@@ -199,7 +205,8 @@ class RasterConv(nn.Module):
         row = written(row) if self.centre else row
         column, group = index // groups % width, index % groups
         taps = kernel.shape[1] // row.shape[-1]
-        window = jax.lax.dynamic_slice_in_dim(row, column, taps, 1).reshape(len(row), -1)
+        window = jax.lax.dynamic_slice_in_dim(row, column, taps, 1)
+        window = window.reshape(len(row), kernel.shape[1])
         start = (0, column, group * self.features)
         total = jax.lax.dynamic_slice(sums, start, (len(row), 1, self.features))[:, 0]
         total = total + window @ (kernel[0] if groups == 1 else kernel[group])

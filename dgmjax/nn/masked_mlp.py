@@ -242,7 +242,7 @@ class MaskedMLP(nn.Module):
 
         def constant(bias: Array, added: Array | float) -> Array:
             """`[units, N]` where a context adds to the bias, else `[units, 1]`."""
-            total = self._cast(bias) + added
+            total = (self._cast(bias) + added).astype(dtype)
             if total.ndim > 1:
                 total = jnp.broadcast_to(total, (*batch, total.shape[-1]))
             return total.reshape(-1, total.shape[-1]).T
@@ -292,7 +292,9 @@ class MaskedMLP(nn.Module):
                 known[i + 1] = layer.written(known[i + 1], units, index)
         if self.direct:
             total = total + within(self.direct_kernel, 0, layers[-1])
-        return {**carry, "known": known, "begun": begun}, total.T.reshape(*previous.shape, -1)
+        return {**carry, "known": known, "begun": begun}, total.T.reshape(
+            *previous.shape, self.num_params
+        )
 
     def _begun(self, constants: list[Array], known: list[Array], index: Array) -> list[Array]:
         """What the units of the block that begins at `index` see of everything known before it."""

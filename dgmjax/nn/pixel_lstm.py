@@ -79,8 +79,8 @@ class RowLSTM(nn.Module):
         column = index % self.sites[1]
         above = jnp.where(column == 0, carry["row"], carry["above"])
         window = slices(above, column, self.kernel_size, 1)
-        window = window.reshape(len(above), -1) @ self.kernel
-        total = gates.reshape(len(above), -1) + self.bias + window
+        window = window.reshape(len(above), len(self.kernel)) @ self.kernel
+        total = gates.reshape(window.shape) + self.bias + window
         new, cell = lstm_update(total, slices(carry["cells"], column, 1, 1)[:, 0])
         carry = {
             "inputs": inputs,
@@ -148,7 +148,7 @@ class DiagonalBiLSTM(nn.Module):
             "row": update(carry["row"], state[0][:, None], column, 1),
             "state": state,
             "right": right,
-            "inputs": update(carry["inputs"], flat[:, None], column, 1),
+            "inputs": update(carry["inputs"], flat[:, None].astype(above.dtype), column, 1),
         }
         return carry, (state[0] + at(right)).reshape(*h.shape[:-1], self.features)
 
@@ -189,13 +189,16 @@ def _diagonal_sweep(gates: Array, kernel: Array) -> Array:
 def _skew(maps: Array) -> Array:
     """Row i moved right by i: `[N, H, W, C]` to `[N, H, H + W - 1, C]`, zeros around."""
     num, height, width, channels = maps.shape
-    wide = jnp.pad(maps, ((0, 0), (0, 0), (0, height), (0, 0))).reshape(num, -1, channels)
-    return wide[:, : height * (width + height - 1)].reshape(num, height, -1, channels)
+    wide = jnp.pad(maps, ((0, 0), (0, 0), (0, height), (0, 0)))
+    flat = wide.reshape(num, height * (width + height), channels)
+    length = width + height - 1
+    return flat[:, : height * length].reshape(num, height, length, channels)
 
 
 def _unskew(skewed: Array, width: int) -> Array:
     num, height, length, channels = skewed.shape
-    flat = jnp.pad(skewed.reshape(num, -1, channels), ((0, 0), (0, height), (0, 0)))
+    flat = skewed.reshape(num, height * length, channels)
+    flat = jnp.pad(flat, ((0, 0), (0, height), (0, 0)))
     return flat.reshape(num, height, length + 1, channels)[:, :, :width]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from dgmjax.errors import require
 from dgmjax.nn.masked_conv import RasterConv, convolve
@@ -24,25 +25,32 @@ class RowConv(nn.Module):
     """Convolution that reads the rows i - rows + 1 .. i and the columns j - left .. j + right.
 
     `rows_of(v[N, R, W, C], past[N, rows - 1, W, C])` returns the output of the R rows and the
-    next `past`: the whole image at once, and one row after another, are the same call.
+    next `past`: the whole image at once, and one row after another, are the same call. It computes
+    in `dtype`, and where that is None, in that of the parameters.
     """
 
     features: int
     rows: int
     columns: tuple[int, int]
+    dtype: jnp.dtype | None = None
 
     @nn.compact
-    def __call__(self, v: Array, past: Array) -> tuple[Array, Array]:
-        seen = jnp.concatenate([past, v], 1)
-        shape = (self.rows, sum(self.columns) + 1, v.shape[-1], self.features)
+    def _params(self, channels: int) -> list[Any]:
+        shape = (self.rows, sum(self.columns) + 1, channels, self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return promote_dtype(kernel, bias, dtype=self.dtype)
+
+    def __call__(self, v: Array, past: Array) -> tuple[Array, Array]:
+        kernel, bias = self._params(v.shape[-1])
+        seen = jnp.concatenate([past, v.astype(kernel.dtype)], 1)
         out = convolve(seen, kernel, (0, 0), self.columns) + bias
         return out, seen[:, seen.shape[1] - self.rows + 1 :]
 
     def no_past(self, num: int, width: int, channels: int) -> Array:
         """The rows above the image: zeros."""
-        return jnp.zeros((num, self.rows - 1, width, channels))
+        dtype = self._params(channels)[0].dtype
+        return jnp.zeros((num, self.rows - 1, width, channels), dtype)
 
 
 class StreamBlock(Protocol):
@@ -139,11 +147,11 @@ class TwoStreams(nn.Module):
         num = math.prod(batch)
         h = h.reshape(num, *self.sites, h.shape[-1])
         context = _flat(context, batch)
-        e = h.reshape(num, height, width, -1)
+        e = h.reshape(num, height, width, self._groups * h.shape[-1])
         above = jnp.pad(e[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
         terms = [block.row_terms(context) for block in self.blocks]
         read, _ = self._rows(above, self._no_pasts(num, e.shape[-1]), terms)
-        read = [r.reshape(num, *self.sites, -1) for r in read]
+        read = [r.reshape(num, *self.sites, r.shape[-1] // self._groups) for r in read]
         runs = [_parallel(block.parts(), context) for block in self.blocks]
         h = self._sites(runs, self.site_first(h, context), read)
         return h.reshape(*batch, *self.sites, h.shape[-1])
@@ -154,7 +162,7 @@ class TwoStreams(nn.Module):
         channels: int = self.row_first.get_variable("params", "kernel").shape[2]
         pasts = self._no_pasts(num, channels)
         terms = [block.row_terms(context) for block in self.blocks]
-        row = jnp.zeros((num, 1, width, channels))
+        row = jnp.zeros((num, 1, width, channels), pasts[0].dtype)
         read = jax.eval_shape(lambda: self._rows(row, pasts, terms)[0])
         return {
             "row": row,
@@ -171,7 +179,7 @@ class TwoStreams(nn.Module):
     def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
         width, groups = self.sites[1], self._groups
         batch = h.shape[:-1]
-        h = h.reshape(-1, h.shape[-1])
+        h = h.reshape(-1, h.shape[-1]).astype(carry["row"].dtype)
         before = jnp.maximum(index - 1, 0)
         start = (0, 0, before // groups % width, before % groups * h.shape[-1])
         row = jax.lax.dynamic_update_slice(carry["row"], h[:, None, None], start)

@@ -16,6 +16,9 @@ from dgmjax.errors import DgmjaxError
 from dgmjax.models import MADE
 from dgmjax.nn import MaskedMLP, masked_mlp, staircase
 from dgmjax.nn.autoregressive import run_steps
+from dgmjax.training.gradients import computing_in
+
+METHODS = ("incremental", "naive", "jacobi")
 
 
 def _masked(hidden, **options):
@@ -113,12 +116,19 @@ def name(request):
     return request.param
 
 
-def test_step_equals_call(name):
-    network, event_shape, context = bound(name)
-    x = jax.random.normal(jax.random.key(1), (4, *event_shape))
-    full = jax.jit(lambda n, x: n(x, context))(network, x).reshape(4, 9, -1)
-    stepped = jax.jit(lambda n, x: run_steps(n, x.reshape(4, 9), 9, context))(network, x)
-    np.testing.assert_allclose(stepped, full, atol=1e-5 * (1 + float(jnp.abs(full).max())))
+def distribution(name, family=families.Bernoulli(), method="incremental", scale=0.5):  # noqa: B008
+    network, event_shape, context = bound(name, scale)
+    return Autoregressive(network, family, event_shape, context=context, method=method)
+
+
+def sampled(model, number):
+    return model.sample(seed=jax.random.key(2), sample_shape=(number,))
+
+
+@jax.jit
+def log_prob_of_all_images(model):
+    images = jnp.asarray(list(itertools.product([0.0, 1.0], repeat=9)))
+    return model.log_prob(images.reshape(-1, *model.event_shape))
 
 
 @pytest.mark.parametrize("columns", [1, 4])
@@ -148,37 +158,65 @@ def test_jacobian_is_exactly_triangular(name):
 
 
 def test_probabilities_of_all_binary_images_sum_to_one(name):
-    network, event_shape, context = bound(name)
-    model = Autoregressive(network, families.Bernoulli(), event_shape, context=context)
-    images = jnp.asarray(list(itertools.product([0.0, 1.0], repeat=9))).reshape(-1, *event_shape)
-    log_prob = jax.jit(lambda model, x: model.log_prob(x))(model, images)
+    log_prob = log_prob_of_all_images(distribution(name, scale=1.0))
     total = np.exp(np.asarray(log_prob, np.float64)).sum()
     np.testing.assert_allclose(total, 1.0, atol=1e-5)
 
 
-def test_samplers_agree_and_follow_the_probabilities(name):
-    """The three samplers give one sample; chi-squared over 2^9 images at level 1e-4."""
-    network, event_shape, context = bound(name, scale=0.5)
-    samples = {}
-    for method in ("incremental", "naive", "jacobi"):
-        model = Autoregressive(
-            network, families.Bernoulli(), event_shape, context=context, method=method
-        )
-        draw = jax.jit(lambda m, key: m.sample(seed=key, sample_shape=(4096,)))
-        samples[method] = np.asarray(draw(model, jax.random.key(2))).reshape(4096, 9)
-    np.testing.assert_array_equal(samples["incremental"], samples["naive"])
-    np.testing.assert_array_equal(samples["incremental"], samples["jacobi"])
-    images = np.asarray(list(itertools.product([0.0, 1.0], repeat=9)))
-    log_prob = jax.jit(lambda m, x: m.log_prob(x))(
-        model, jnp.asarray(images).reshape(-1, *event_shape)
-    )
-    expected = np.exp(np.asarray(log_prob, np.float64)) * 4096
-    codes = samples["naive"] @ 2 ** np.arange(8, -1, -1)
+def test_samples_follow_the_probabilities(name):
+    """Chi-squared over 2^9 images at level 1e-4."""
+    model = distribution(name)
+    samples = np.asarray(jax.jit(sampled, static_argnums=1)(model, 4096)).reshape(4096, 9)
+    expected = np.exp(np.asarray(log_prob_of_all_images(model), np.float64)) * 4096
+    codes = samples @ 2 ** np.arange(8, -1, -1)
     counts = np.bincount(codes.astype(int), minlength=512)
     likely = expected >= 5
     observed = np.append(counts[likely], counts[~likely].sum() + 1e-9)
     wanted = np.append(expected[likely], expected[~likely].sum() + 1e-9)
     assert scipy.stats.chisquare(observed, wanted * observed.sum() / wanted.sum()).pvalue > 1e-4
+
+
+def test_step_equals_call(name):
+    """Float64, at what the steps draw: three samplers of the normals with these means agree."""
+    with jax.enable_x64(True):
+        samples = []
+        for method in METHODS:
+            model = distribution(name, families.Normal(scale=1.0), method)
+            model = jax.tree.map(lambda a: a.astype(jnp.float64), model)
+            samples.append(np.asarray(jax.jit(sampled, static_argnums=1)(model, 4)))
+    assert samples[0].dtype == np.float64 and samples[0].std() > 0.5
+    for other in samples[1:]:
+        np.testing.assert_allclose(other, samples[0], rtol=0, atol=1e-12 * np.abs(other).max())
+
+
+def test_empty_batches(name):
+    for method in METHODS:
+        model = distribution(name, method=method)
+        samples = jax.eval_shape(lambda m: sampled(m, 0), model)
+        assert samples.shape == (0, *model.event_shape) and samples.dtype == jnp.float32
+    assert jax.eval_shape(lambda m, x: m.log_prob(x), model, samples).shape == (0,)
+
+
+def half_precision_gradient(model):
+    """Of log p(1, .., 1), while the network computes in bfloat16 as in training."""
+    x = jnp.ones((2, *model.event_shape))
+    with computing_in(jnp.dtype(jnp.bfloat16)):
+        return jax.grad(lambda model: model.log_prob(x).sum())(model).network.variables
+
+
+def test_half_precision(name):
+    """Gradients as in training, and a sampler of parameters that are stored so."""
+    model = distribution(name)
+    gradient = jax.eval_shape(half_precision_gradient, model)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(gradient))
+    stored = jax.tree.map(lambda a: a.astype(jnp.bfloat16), model)
+    assert jax.eval_shape(lambda m: sampled(m, 3), stored).shape == (3, *model.event_shape)
+
+
+@pytest.mark.parametrize("name", ["pixelcnn_rgb", "gated_pixelcnn", "wavenet", "transformer"])
+def test_half_precision_gradients_are_finite(name):
+    gradient = jax.jit(half_precision_gradient)(distribution(name))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +226,7 @@ def test_any_family_serves(family):
     network = MaskedMLP(5, (16,), family.num_params)
     params = scrambled(network.init(jax.random.key(0), jnp.zeros(5)), scale=0.5)
     samples = []
-    for method in ("incremental", "naive", "jacobi"):
+    for method in METHODS:
         model = Autoregressive(Conditioner(network, params), family, (5,), method=method)
         samples.append(np.asarray(model.sample(seed=3, sample_shape=(64,))))
     np.testing.assert_allclose(samples[0], samples[1], rtol=1e-5, atol=1e-5)
@@ -216,6 +254,75 @@ def test_made_is_a_distribution_over_images(model):
             assert np.abs(one - model.apply(variables, None, 0).log_prob(images)).max() > 1e-3
     samples = model.apply(variables, jax.random.key(1), (5,), method="sample")
     assert samples.shape == (5, 3, 3, 1)
+
+
+LOGISTICS = families.DiscretisedLogisticMixture
+SMALL = {"features": 2, "blocks": 2}
+WAVE = {"channels": 3, "skip_channels": 4, "stacks": 1, "layers": 2, "activation": jnp.tanh}
+PIXEL = {"first_kernel": 3, "head_features": 4, "activation": jnp.tanh}
+MODELS = {
+    "pixelcnn_channels": models.PixelCNN((2, 2, 3), LOGISTICS(2, 4, 3), **SMALL, **PIXEL),
+    "pixelcnn_plus_plus_channels": models.PixelCNNPlusPlus((2, 2, 3), LOGISTICS(2, 4, 3), **SMALL),
+    "wavenet_of_categories": models.WaveNet((6,), families.Categorical(5), **WAVE),
+    "wavenet_of_logistics": models.WaveNet((6,), LOGISTICS(2, 5), **WAVE),
+    "rnade": models.RNADE((5,), 6, 2),
+    "nade_ensemble": models.NADE((2, 3, 1), 5, num_masks=2, ordering="random"),
+    "made_random_ordering": MADE((2, 3, 1), (12,), ordering="random", activation=jnp.tanh),
+    "made_ensemble": MADE((2, 3, 1), (12, 12), num_masks=3, residual=True, activation=jnp.tanh),
+}
+
+
+@pytest.fixture(params=MODELS)
+def scrambled_model(request):
+    model, generator = MODELS[request.param], np.random.default_rng(0)
+    x = jnp.zeros((1, *model.event_shape))
+    shapes = jax.eval_shape(lambda k: model.init(k, x, method="log_prob"), jax.random.key(0))
+    draw = lambda leaf: jnp.asarray(0.5 * generator.normal(size=leaf.shape), leaf.dtype)
+    return model, jax.tree.map(draw, shapes)
+
+
+def test_sites_of_any_family_are_read_in_order(scrambled_model):
+    """Steps equal the call, and parameters read all sites before theirs and no other."""
+    model, variables = scrambled_model
+    family, generator = model.family, np.random.default_rng(1)
+    event_sites = model.event_shape[: len(model.event_shape) - family.event_ndims]
+    num_sites = int(np.prod(event_sites))
+    shape = (num_sites + 1, num_sites, *family.site_shape)
+    # Row t has the values of the last row before site t, and others from there on.
+    later = np.tri(*shape[:2], -1, dtype=bool).reshape(*shape[:2], *[1] * family.event_ndims)
+    first = generator.integers(0, 2, shape[1:]).astype(np.float32)
+    x = jnp.asarray(np.where(later, first, 1 - first))
+
+    @jax.jit
+    def both_ways(variables, mask):
+        one = model.apply(variables, None, mask)
+        stepped = run_steps(one.network, x, num_sites, None, family.event_ndims)
+        return one.params(x.reshape(-1, *model.event_shape)), stepped
+
+    for mask in range(model.num_masks):
+        full, stepped = map(np.asarray, both_ways(variables, mask))
+        scale = np.abs(full).max()
+        np.testing.assert_allclose(stepped, full, atol=1e-5 * scale)
+        moved = np.abs(full - full[-1]).max(-1) / scale
+        for site in range(num_sites):
+            assert moved[site, : site + 1].max() < 1e-6
+            assert site == num_sites - 1 or moved[site, site + 1 :].max() > 1e-4
+
+
+def test_samplers_of_any_family_agree(scrambled_model):
+    model, variables = scrambled_model
+    draws = [
+        jax.jit(lambda v, mask, m=method: sampled(model.clone(sampling=m).apply(v, None, mask), 64))
+        for method in METHODS
+    ]
+    for mask in range(model.num_masks):
+        first, *others = (np.asarray(draw(variables, mask)) for draw in draws)
+        assert first.shape == (64, *model.event_shape) and first.std(0).min() > 0
+        for other in others:
+            if model.family.values == "real":
+                np.testing.assert_allclose(other, first, rtol=1e-4, atol=1e-4)
+            else:
+                np.testing.assert_array_equal(other, first)
 
 
 def test_a_mask_is_the_masked_network_of_the_paper():
