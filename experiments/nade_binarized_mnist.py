@@ -3,7 +3,7 @@
     dgmjax train nade_binarized_mnist --data-dir DATA
 
 One CPU core that other work shared: 76 minutes (40 by itself, at 0.12 CPU-s a step), which reached
-88.62. 500 hidden units, Adam with decoupled weight decay and a cosine
+88.62; `--epochs 25` reached 89.98. 500 hidden units, Adam with decoupled weight decay and a cosine
 schedule; the best epoch is chosen on the validation split. With `--num-masks`, an ensemble over
 orderings of the pixels (EoNADE).
 Source: Larochelle & Murray, "The Neural Autoregressive Distribution Estimator", 2011, Table 1.

@@ -339,7 +339,8 @@ class DiscretisedLogisticMixture:
         self, params: Array, temperature: Array | float = 1.0
     ) -> LogisticMixtureDistribution:
         parts = jnp.split(params, np.cumsum(self._sizes)[:-1], axis=-1)
-        by_component = lambda part: part.reshape(*part.shape[:-1], self.num_components, -1)
+        k = self.num_components
+        by_component = lambda part: part.reshape(*part.shape[:-1], k, part.shape[-1] // k)
         loc, raw_scale, coefficients = (by_component(part) for part in parts[1:])
         loc = loc + _spread(self.num_components)[:, None]
         log_scale = bounded(raw_scale, self.log_scale_bound)

@@ -45,7 +45,7 @@ class Padded(Distribution):
         """log p(x_t) of each step, `[..., T]`, 0 for padding."""
         each = self.sites.site_log_prob(self._kept(value))
         batch = each.ndim - len(self.event_shape) + self.sites.family.event_ndims
-        summed = each.reshape(*each.shape[: batch + 1], -1).sum(-1)
+        summed = each.sum(tuple(range(batch + 1, each.ndim)))
         return jnp.where(self.observed, summed, 0.0)
 
     def log_prob(self, value: Array) -> Array:

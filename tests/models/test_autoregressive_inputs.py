@@ -90,6 +90,14 @@ def test_a_completion_given_a_class_keeps_what_was_observed():
     assert (np.abs(found - expected) < error + 1e-3).all()
 
 
+def test_no_rows_of_a_logistic_mixture():
+    model = models.PixelCNNPlusPlus((2, 2, 3), CHANNELS, features=2, blocks=2)
+    shape = jax.eval_shape(
+        lambda: model.init_with_output(KEY, jnp.zeros((0, 2, 2, 3)), method="log_prob")[0]
+    )
+    assert shape.shape == (0,)
+
+
 def test_values_between_categories_have_no_probability():
     value = jnp.array([jnp.nan, -0.5, 0.0, 1.5, 2.0, 3.0])
     found = Categorical(jnp.zeros(3)).log_prob(value)
