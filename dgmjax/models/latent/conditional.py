@@ -181,7 +181,7 @@ def dense_cvae(
 
     >>> import jax.numpy as jnp
     >>> cvae = dense_cvae((4,), 2, (8,), num_classes=3)
-    >>> variables = cvae.init(jax.random.key(0), {"x": jnp.zeros((5, 4)), "label": jnp.arange(5)},
+    >>> variables = cvae.init(jax.random.key(0), {"x": jnp.zeros((5, 4)), "label": jnp.arange(5) % 3},
     ...     method=lambda model, batch: model.given(batch).reconstruct(batch["x"],
     ...                                                                jax.random.key(1)))
     >>> cvae.apply(variables, jax.random.key(0), (2,), jnp.eye(3), method="sample").shape
