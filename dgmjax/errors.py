@@ -5,6 +5,7 @@ rule, what was given, and the remedy. Anything else that escapes is a bug.
 """
 
 import numbers
+from collections.abc import Iterable
 
 
 class DgmjaxError(ValueError):
@@ -78,3 +79,20 @@ def require_sizes(**sizes: int | tuple[int, ...]) -> None:
         else:
             require(isinstance(size, numbers.Integral), name, "must be a whole number", size)
             require(size >= 1, name, "must be at least 1", size)
+
+
+def as_sizes(argument: str, sizes: Iterable[int]) -> tuple[int, ...]:
+    """`sizes` as a tuple, checked by `require_sizes`: an event shape, the units of hidden layers.
+
+    >>> as_sizes("hidden", [200, 200])
+    (200, 200)
+    >>> as_sizes("event_shape", 3)
+    Traceback (most recent call last):
+    ...
+    dgmjax.errors.DgmjaxError: `event_shape` must be a sequence of sizes; got 3. Write (3,).
+    """
+    several = isinstance(sizes, Iterable)
+    require(several, argument, "must be a sequence of sizes", sizes, f"Write ({sizes},).")
+    found = tuple(sizes)
+    require_sizes(**{argument: found})
+    return found

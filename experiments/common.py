@@ -150,10 +150,13 @@ def latent_estimators(
         training.Estimator(
             "nll_bound_k1", "ELBO", training.averaged(objectives.elbo), published=published_elbo
         ),
-        *rate_and_distortion(),
+        *rate_and_distortion("analytic, averaged" if latent.closed_kl else SAMPLED_RATE),
         active_units(latent.closed_mean, published=published_units),
         *([code_information(dataset)] if latent.independent_posterior else []),
     )
+
+
+SAMPLED_RATE = "log q(z | x) - log p(z) at samples, averaged"
 
 
 def rate_and_distortion(rate="analytic, averaged", batch_size=500):

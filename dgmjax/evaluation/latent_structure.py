@@ -1,5 +1,6 @@
 """What kind of latent space a model has: read off its distributions, without parameters."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ class LatentStructure(NamedTuple):
       independent_prior: p(z) is.
       components: of a prior that is a mixture; 0 for any other.
       closed_mean: E[z | x] has a closed form.
+      closed_kl: KL(q(z | x) || p(z)) has.
     """
 
     shape: tuple[int, ...] | None
@@ -27,6 +29,7 @@ class LatentStructure(NamedTuple):
     independent_prior: bool
     components: int
     closed_mean: bool
+    closed_kl: bool
 
 
 @lru_cache(maxsize=16)
@@ -62,13 +65,14 @@ def _read(q, p) -> LatentStructure:
         independent_posterior=isinstance(q, distrax.Independent),
         independent_prior=isinstance(p, distrax.Independent),
         components=p.num_components if isinstance(p, Mixture) else 0,
-        closed_mean=_has_mean(q),
+        closed_mean=_implemented(q.mean),
+        closed_kl=_implemented(q.kl_divergence, p),
     )
 
 
-def _has_mean(q) -> bool:
+def _implemented(method: Callable, *arguments) -> bool:
     try:
-        q.mean()
+        method(*arguments)
     except NotImplementedError:
         return False
     return True

@@ -84,6 +84,7 @@ def test_records_say_how_and_have_what_the_posterior_supports(posterior, closed)
     assert set(texts) == (always | {"mutual_information_nats"} if closed else always)
     average = f"averages of {evaluation.MEAN_SAMPLES} samples"
     assert (average in texts["active_units"]) != closed
+    assert ("at samples" in texts["kl_nats"]) != closed
 
 
 def test_a_model_that_reads_more_than_x_is_named():

@@ -1,12 +1,13 @@
 """Networks over the pixels of an image: PixelCNN, gated, PixelCNN++, Row LSTM, Diagonal BiLSTM."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import flax.linen as nn
 
 from dgmjax.distributions.families import Bernoulli, DiscretisedLogisticMixture, Family
-from dgmjax.errors import require, require_sizes
+from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.models.autoregressive.model import AutoregressiveModel
 from dgmjax.nn.attention import Positions
 from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual, dropout_layers
@@ -159,7 +160,7 @@ def PixelCNNPlusPlus(
     Discretized Logistic Mixture Likelihood and Other Modifications", 2017, section 2.
     """
     if family is None:
-        family = DiscretisedLogisticMixture(10, channels=event_shape[-1])
+        family = DiscretisedLogisticMixture(10, channels=_of_an_image(event_shape)[-1])
     sites, embed = _image(event_shape, family)
     require_sizes(features=features, blocks=blocks)
     require_rate("dropout", dropout)
@@ -223,8 +224,9 @@ def _pixel_rnn(
       site_bias, positions: see `PixelCNN`.
       options: of `AutoregressiveModel`.
     """
+    event_shape = _of_an_image(event_shape)
     require(
-        len(event_shape) == 3 and (event_shape[2] == 1 or family.event_ndims == 1),
+        event_shape[2] == 1 or family.event_ndims == 1,
         "event_shape",
         "must be (height, width, 1), or (height, width, channels) with a family of channels",
         event_shape,
@@ -287,15 +289,16 @@ def _head(
     return layers
 
 
+def _of_an_image(event_shape: Iterable[int]) -> tuple[int, ...]:
+    shape = as_sizes("event_shape", event_shape)
+    rule = "must be that of an image, (height, width, channels)"
+    require(len(shape) == 3, "event_shape", rule, shape)
+    return shape
+
+
 def _image(event_shape: tuple[int, ...], family: Family) -> tuple[tuple[int, ...], nn.Module]:
     """The sites, (H, W) or with scalar channels (H, W, C), and how values are read."""
-    require(
-        len(event_shape) == 3 and min(event_shape) >= 1,
-        "event_shape",
-        "must be that of an image, (height, width, channels)",
-        event_shape,
-    )
-    height, width, channels = event_shape
+    height, width, channels = _of_an_image(event_shape)
     if family.event_ndims:
         require(
             tuple(family.site_shape) == (channels,),

@@ -6,6 +6,7 @@ import flax.linen as nn
 
 from dgmjax.distributions.autoregressive import Method
 from dgmjax.distributions.families import Bernoulli, Family
+from dgmjax.errors import as_sizes
 from dgmjax.models.autoregressive.model import AutoregressiveModel, as_ordering
 from dgmjax.nn.masked_mlp import MaskedMLP
 from dgmjax.types import Activation
@@ -38,10 +39,10 @@ def MADE(
 
     Source: Germain, Gregor, Murray & Larochelle, "MADE", 2015, equations 8-13 and section 4.
     """
-    event_shape = tuple(event_shape)
+    event_shape = as_sizes("event_shape", event_shape)
     network = MaskedMLP(
         features=math.prod(event_shape),
-        hidden=tuple(hidden),
+        hidden=as_sizes("hidden", hidden),
         num_params=family.num_params,
         activation=activation,
         direct=direct,

@@ -4,13 +4,14 @@ Those of images are in `images.py`, MADE in `made.py`.
 """
 
 import math
+import numbers
 from functools import partial
 from typing import Literal
 
 import flax.linen as nn
 
 from dgmjax.distributions.families import Bernoulli, Categorical, Family, MixtureOfNormals
-from dgmjax.errors import require, require_sizes
+from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.models.autoregressive.made import MADE
 from dgmjax.models.autoregressive.model import AutoregressiveModel, as_ordering
 from dgmjax.nn.attention import Positions, Start, transformer_block
@@ -69,7 +70,9 @@ def NADE(
 
     Source: Larochelle & Murray, "The Neural Autoregressive Distribution Estimator", 2011.
     """
-    event_shape = tuple(event_shape)
+    event_shape = as_sizes("event_shape", event_shape)
+    one = isinstance(hidden, numbers.Integral)
+    require(one, "hidden", "must be a whole number: NADE has one hidden layer", hidden)
     network = NADENetwork(
         features=math.prod(event_shape),
         hidden=hidden,
@@ -131,6 +134,7 @@ def RecurrentModel(
     Source: Graves, "Generating Sequences With Recurrent Neural Networks", 2013; as "PixelRNN" in
     raster order, van den Oord et al. 2016, section 3.
     """
+    event_shape = as_sizes("event_shape", event_shape)
     embedding = features if embedding is None else embedding
     require_sizes(features=features, layers=layers, embedding=embedding)
     noise = dropout_layers(dropout)
@@ -141,7 +145,7 @@ def RecurrentModel(
     parts += noise
     network = _sequence(event_shape, family, embedding, parts, context_features, site_bias)
     return AutoregressiveModel(
-        tuple(event_shape), network, family, context_features=context_features, **options
+        event_shape, network, family, context_features=context_features, **options
     )
 
 
@@ -189,6 +193,7 @@ def Transformer(
     known = positions in ("rotary", "learned")
     require(known, "positions", 'must be "rotary" or "learned"', positions)
     require_sizes(features=features, layers=layers, heads=heads)
+    event_shape = as_sizes("event_shape", event_shape)
     length = math.prod(event_shape[: len(event_shape) - family.event_ndims])
     noise = dropout_layers(dropout)
     turned = positions == "rotary"
@@ -199,7 +204,7 @@ def Transformer(
     parts.append(Pointwise(nn.LayerNorm()))
     network = _sequence(event_shape, family, features, parts, context_features, site_bias, True)
     return AutoregressiveModel(
-        tuple(event_shape), network, family, context_features=context_features, **options
+        event_shape, network, family, context_features=context_features, **options
     )
 
 
@@ -239,6 +244,7 @@ def WaveNet(
 
     Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, section 2.
     """
+    event_shape = as_sizes("event_shape", event_shape)
     require(
         len(event_shape) == 1 and family.event_ndims == 0,
         "event_shape",
@@ -251,7 +257,7 @@ def WaveNet(
         require(features >= 0, f"{name}_features", "must be at least 0", features)
     reach = (kernel_size - 1) * 2 ** (layers - 1)
     require(
-        reach < max(event_shape[0], 1),
+        reach < event_shape[0],
         "layers",
         f"must leave the furthest look back, {reach} samples, within a sequence of "
         f"{event_shape[0]}, or its weights read nothing but padding",
@@ -311,7 +317,7 @@ def _sequence(
         layers=(*first, *layers),
         num_params=family.num_params,
         embed=embed,
-        event_shape=tuple(event_shape) if fixed else None,
+        event_shape=event_shape if fixed else None,
         channels=event_shape[-1] if family.event_ndims else None,
         context_features=context_features,
         site_bias=site_bias,

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dgmjax.distributions.families import Poisson
-from dgmjax.errors import require
+from dgmjax.errors import as_sizes, require
 from dgmjax.models.latent.vae import VAE
 from dgmjax.nn.mlp import MLP
 
@@ -28,6 +28,6 @@ def PoissonPPCA(features: int, latent: int, hidden: Sequence[int] = (64,)) -> VA
     """
     require(features >= 1, "features", "must be at least 1", features)
     require(latent >= 1, "latent", "must be at least 1", latent)
-    encoder = nn.Sequential((jnp.log1p, MLP(tuple(hidden), (latent, 2), nn.tanh)))
+    encoder = nn.Sequential((jnp.log1p, MLP(as_sizes("hidden", hidden), (latent, 2), nn.tanh)))
     decoder = MLP((), (features, 1))
     return VAE(latent, encoder, decoder, observation=Poisson(), event_ndims=1)

@@ -8,7 +8,7 @@ import flax.linen as nn
 from dgmjax.bijectors.splits import Split, channel, checkerboard
 from dgmjax.bijectors.squeeze import Squeeze
 from dgmjax.bijectors.transformers import Affine, Transformer
-from dgmjax.errors import require, require_sizes
+from dgmjax.errors import as_sizes, require
 from dgmjax.models.flows.flow import Flow
 from dgmjax.models.flows.layers import Composed, Fixed, MultiScaleLayer, Repeated
 from dgmjax.models.flows.linear_layers import ActNormLayer, LinearLayer
@@ -19,9 +19,8 @@ Shape = tuple[int, int, int]
 
 
 def _checked(event_shape: Shape, squeezes: int) -> Shape:
-    shape = tuple(int(size) for size in event_shape)
+    shape = as_sizes("event_shape", event_shape)
     require(len(shape) == 3, "event_shape", "must be (height, width, channels)", event_shape)
-    require_sizes(event_shape=shape)
     factor = 2**squeezes
     require(
         shape[0] % factor == 0 and shape[1] % factor == 0,

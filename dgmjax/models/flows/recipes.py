@@ -14,7 +14,7 @@ from dgmjax.bijectors.families import PlanarFamily, RadialFamily, SylvesterFamil
 from dgmjax.bijectors.splits import alternating, halves
 from dgmjax.bijectors.transformers import Affine, RationalQuadraticSpline, Shift, Transformer
 from dgmjax.distributions.families import MixtureOfNormals
-from dgmjax.errors import require, require_sizes
+from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.models.autoregressive.made import MADE
 from dgmjax.models.flows.flow import Flow
 from dgmjax.models.flows.layers import Composed, Repeated, Reverse
@@ -67,7 +67,7 @@ def MAF(
         parts.append(
             MaskedAutoregressiveLayer(
                 features=features,
-                hidden=tuple(hidden),
+                hidden=as_sizes("hidden", hidden),
                 transformer=transformer or Affine(),
                 activation=activation,
                 context_features=context_features,
@@ -105,7 +105,7 @@ def MAFMixture(
     """
     base = MADE(
         event_shape=(features,),
-        hidden=tuple(hidden),
+        hidden=as_sizes("hidden", hidden),
         family=MixtureOfNormals(num_components),
         context_features=context_features,
         activation=activation,
@@ -137,7 +137,7 @@ def RealNVP(
                 event_shape=(features,),
                 split=alternating(swap=bool(i % 2)),
                 transformer=transformer or Affine(),
-                conditioner=MLP(tuple(hidden), (), activation),
+                conditioner=MLP(as_sizes("hidden", hidden), (), activation),
             )
         )
         if batch_norm:
@@ -186,13 +186,13 @@ def NeuralSplineFlow(
     if autoregressive:
         layer = MaskedAutoregressiveLayer(
             features=features,
-            hidden=tuple(hidden),
+            hidden=as_sizes("hidden", hidden),
             transformer=spline,
             activation=activation,
             context_features=context_features,
         )
     else:
-        network = MLP(tuple(hidden), (), activation)
+        network = MLP(as_sizes("hidden", hidden), (), activation)
         layer = CouplingLayer((features,), halves(), spline, network)
     block = Composed((layer, LinearLayer(features)))
     stack = Repeated(block, layers, unroll, rematerialise)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.factorised import Factorised, factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
-from dgmjax.errors import DataError, require, require_sizes
+from dgmjax.errors import DataError, as_sizes, require, require_sizes
 from dgmjax.models.base import DiagonalNormal, StandardNormal
 from dgmjax.models.latent.base import start_at_marginals
 from dgmjax.nn.conditioning import class_context
@@ -181,15 +181,15 @@ def dense_cvae(
 
     >>> import jax.numpy as jnp
     >>> cvae = dense_cvae((4,), 2, (8,), num_classes=3)
-    >>> variables = cvae.init(jax.random.key(0), {"x": jnp.zeros((5, 4)), "label": jnp.arange(5) % 3},
+    >>> batch = {"x": jnp.zeros((3, 4)), "label": jnp.arange(3)}
+    >>> variables = cvae.init(jax.random.key(0), batch,
     ...     method=lambda model, batch: model.given(batch).reconstruct(batch["x"],
     ...                                                                jax.random.key(1)))
     >>> cvae.apply(variables, jax.random.key(0), (2,), jnp.eye(3), method="sample").shape
     (2, 3, 4)
     """
     family: Family = observation or Bernoulli()
-    event, units = tuple(event_shape), tuple(hidden)
-    require_sizes(event_shape=event)
+    event, units = as_sizes("event_shape", event_shape), as_sizes("hidden", hidden)
     require(len(units) >= 1, "hidden", "must name at least one layer", units)
     return ConditionalVAE(
         latent=latent,

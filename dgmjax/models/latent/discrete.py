@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dgmjax.distributions.families import Bernoulli, Family, OneHotCategorical
-from dgmjax.errors import require
+from dgmjax.errors import as_sizes, require
 from dgmjax.models.base import DensityModel
 from dgmjax.models.latent.vae import VAE
 from dgmjax.nn.mlp import MLP
@@ -74,7 +74,7 @@ def discrete_vae(
     """
     require(latent >= 1, "latent", "must be at least 1", latent)
     require(levels >= 2, "levels", "must be at least 2", levels)
-    event_shape, hidden = tuple(event_shape), tuple(hidden)
+    event_shape, hidden = as_sizes("event_shape", event_shape), as_sizes("hidden", hidden)
     require(len(hidden) >= 1, "hidden", "must name at least one layer", hidden)
     family: Family = Bernoulli() if levels == 2 else OneHotCategorical(levels)
     seen: Family = observation or Bernoulli()

@@ -14,7 +14,7 @@ from dgmjax.distributions.ancestral import Ancestral, Latents
 from dgmjax.distributions.factorised import Factorised, factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.distributions.normal_product import product_of_normals
-from dgmjax.errors import require, require_sizes
+from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.models.base import StandardNormal
 from dgmjax.models.latent.base import LatentVariableModel, start_at_marginals
 from dgmjax.nn.autoregressive import bind_network
@@ -190,7 +190,7 @@ def hierarchical_vae(
     {'z2': (2,), 'z1': (3,)}
     """
     family: Family = observation or Bernoulli()
-    event, sizes = tuple(event_shape), tuple(latents)
+    event, sizes = as_sizes("event_shape", event_shape), as_sizes("latents", latents)
     layers = tuple(tuple(units) for units in hidden)
     require(len(sizes) >= 1, "latents", "must name at least one layer", sizes)
     require(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.factorised import Factorised
 from dgmjax.distributions.families import Bernoulli, Categorical, Family, Normal
-from dgmjax.errors import DataError, require, require_sizes
+from dgmjax.errors import DataError, as_sizes, require, require_sizes
 from dgmjax.models.base import StandardNormal
 from dgmjax.models.latent.base import start_at_marginals
 from dgmjax.models.latent.given_modalities import GivenModalities
@@ -197,8 +197,7 @@ def image_and_label(
     >>> model.apply(variables, jnp.arange(3), method=images).shape
     (1, 3, 2, 2, 1)
     """
-    event, units = tuple(event_shape), tuple(hidden)
-    require_sizes(event_shape=event)
+    event, units = as_sizes("event_shape", event_shape), as_sizes("hidden", hidden)
     require(len(units) >= 1, "hidden", "must name at least one layer", units)
     family: Family = observation or Bernoulli()
     back = tuple(reversed(units))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 
 from dgmjax.distributions.families import Bernoulli, Family
-from dgmjax.errors import require_sizes
+from dgmjax.errors import as_sizes
 from dgmjax.models.autoregressive.images import PixelCNN
 from dgmjax.models.latent.densities import AR1Prior
 from dgmjax.models.latent.vae import VAE
@@ -28,9 +28,8 @@ def skip_vae(
     Source: Dieng, Kim, Rush & Blei, "Avoiding Latent Variable Collapse with Generative Skip
     Models", 2019, equation 6.
     """
-    family, event = observation or Bernoulli(), tuple(event_shape)
-    require_sizes(event_shape=event)
-    widths, ndims = tuple(hidden), len(event)
+    family, event = observation or Bernoulli(), as_sizes("event_shape", event_shape)
+    widths, ndims = as_sizes("hidden", hidden), len(event)
     return VAE(
         latent=latent,
         encoder=MLP(widths, (latent, 2), activation, event_ndims=ndims),
@@ -57,8 +56,7 @@ def conv_vae(
 
     With a `posterior_model`, the encoder returns `context_features` features, its context.
     """
-    family, event = observation or Bernoulli(), tuple(event_shape)
-    require_sizes(event_shape=event)
+    family, event = observation or Bernoulli(), as_sizes("event_shape", event_shape)
     amortised = posterior_model is not None
     output = (context_features,) if amortised else (latent, 2)
     sites = event[: len(event) - family.event_ndims]
@@ -104,8 +102,7 @@ def pixel_vae(
     Sources: Gulrajani et al., "PixelVAE", 2017, section 3.1; Chen et al., "Variational Lossy
     Autoencoder", 2017, section 3.1.
     """
-    family, event = observation or Bernoulli(), tuple(event_shape)
-    require_sizes(event_shape=event)
+    family, event = observation or Bernoulli(), as_sizes("event_shape", event_shape)
     amortised = posterior_model is not None
     output = (context_features,) if amortised else (latent, 2)
     return VAE(

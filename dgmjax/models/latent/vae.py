@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.factorised import factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
-from dgmjax.errors import require, require_sizes
+from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.models.base import StandardNormal
 from dgmjax.models.latent.base import LatentVariableModel, start_at_marginals
 from dgmjax.nn.mlp import MLP
@@ -114,8 +114,7 @@ def dense_vae(
     the encoder ends at its last hidden layer, which is the posterior's context.
     """
     family: Family = observation or Bernoulli()
-    event_shape, hidden = tuple(event_shape), tuple(hidden)
-    require_sizes(event_shape=event_shape)
+    event_shape, hidden = as_sizes("event_shape", event_shape), as_sizes("hidden", hidden)
     require(len(hidden) >= 1, "hidden", "must name at least one layer", hidden)
     ndims = len(event_shape)
     if posterior_model is None:

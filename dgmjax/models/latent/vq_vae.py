@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from dgmjax.distributions.factorised import Factorised
 from dgmjax.distributions.families import Bernoulli, Family
-from dgmjax.errors import require, require_sizes
+from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.nn.dense import Dense
 from dgmjax.nn.embeddings import scaled
 from dgmjax.nn.quantiser import Quantised, VectorQuantiser
@@ -206,7 +206,8 @@ def VQVAE(
 
     Source: van den Oord, Vinyals & Kavukcuoglu 2017.
     """
-    return HierarchicalVQVAE(tuple(event_shape), (Level(num_codes, features, factor),), **options)
+    event_shape, level = as_sizes("event_shape", event_shape), Level(num_codes, features, factor)
+    return HierarchicalVQVAE(event_shape, (level,), **options)
 
 
 def VQVAE2(
@@ -225,4 +226,4 @@ def VQVAE2(
     Source: Razavi, van den Oord & Vinyals 2019, section 3.1 and Figure 2a.
     """
     levels = tuple(Level(num_codes, features, factor) for factor in factors)
-    return HierarchicalVQVAE(tuple(event_shape), levels, **options)
+    return HierarchicalVQVAE(as_sizes("event_shape", event_shape), levels, **options)
