@@ -143,22 +143,22 @@ FLOW = models.PlanarFlow(3, 1, amortised=True, base=models.DiagonalNormal((3,)))
 @pytest.mark.parametrize(
     "module, expected",
     [
-        (models.dense_vae((2, 2, 1), 3, (4,)), ((3,), True, True, 0, True)),
+        (models.dense_vae((2, 2, 1), 3, (4,)), ((3,), True, True, 0, True, True)),
         (
             models.dense_vae((2, 2, 1), 3, (4,), posterior_model=FLOW),
-            ((3,), False, True, 0, False),
+            ((3,), False, True, 0, False, False),
         ),
         (
             models.dense_vae((2, 2, 1), 3, (4,), prior_model=models.NormalMixture(3, 7)),
-            ((3,), True, False, 7, True),
+            ((3,), True, False, 7, True, False),
         ),
         (
             models.dense_vae((2, 2, 1), 3, (4,), prior_model=models.VampPrior((2, 2, 1), 5)),
-            ((3,), True, False, 5, True),
+            ((3,), True, False, 5, True, False),
         ),
         (
             models.hierarchical_vae((2, 2, 1), (3, 2), ((4,), (4,))),
-            (None, False, False, 0, True),
+            (None, False, False, 0, True, False),
         ),
         (models.dense_cvae((2, 2, 1), 3, (4,), num_classes=2), None),
         (models.RealNVP(2, layers=2, hidden=(4,)), None),
