@@ -11,7 +11,7 @@ from dgmjax.errors import DataError, DgmjaxError
 from dgmjax.training import RunFolder, catalogue, runner
 
 NAMES = [entry.name for entry in catalogue.catalogue()]
-STEPS = 20
+STEPS = 4
 
 
 @pytest.mark.parametrize("name", NAMES)
