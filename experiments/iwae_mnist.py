@@ -10,7 +10,7 @@ batches of 20, 45 minutes, of which a core by itself needs 16); dynamic, k = 50:
 batches of 20, 18 minutes). The bound of 50 samples needs far more epochs than that to pay. All but
 the static k = 50 with `--no-marginal-start`.
 With `--bound elbo` it is the VAE with k samples, static: k = 5 95.13 (25 epochs, 4 minutes), k = 50
-94.19 (12 epochs in batches of 20, 13 minutes).
+94.19 (12 epochs in batches of 20, 13 minutes); dynamic: k = 5 90.84 (60 epochs, 14 minutes).
 Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, Tables 1 and 3.
 """
 
