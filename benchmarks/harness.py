@@ -155,6 +155,7 @@ def measure(
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "machine": machine(),
         "preparation": {name: answer["seconds"] for name, answer in prepared.items()},
+        "first_calls": {name: answer["first_calls"] for name, answer in prepared.items()},
         "facts": facts,
         "times": [time_row(workload, measured, times[measured]) for measured in operations],
         "targets": [ratio_row(target, times) for target in workload.targets]

@@ -17,8 +17,10 @@ HEAD = """# Speed
 Generated from `benchmarks/records/speed/` by `python -m benchmarks.run`; do not edit. One core,
 one thread, every side in a process of its own, taking turns within one run. Times are processor
 time; numbers are medians over the rounds with the least and the most in brackets, and ratios are
-taken within a round. Compilation and imports are in the column "ready after". The peers are
-installed by `sh benchmarks/install_peers.sh`.
+taken within a round. "First call" is the processor time of an operation's first call: tracing,
+compiling and one unit of work. "Ready after" is that of the whole process until every operation
+has run once, imports and checks included. The peers are installed by
+`sh benchmarks/install_peers.sh`.
 """
 
 
@@ -63,12 +65,19 @@ def times(record: dict[str, Any]) -> str:
             bracket(row["cpu"]),
             number(row["wall"]["median"]),
             *([bracket(row["rate"])] if rated else []),
+            first_call(record, row),
             f"{record['preparation'][row['side']]['cpu']:.1f} CPU-s",
             versions(record["facts"][row["side"]]),
         )
         for row in record["times"]
     ]
-    return table((*header, "ready after", "versions"), rows)
+    return table((*header, "first call", "ready after", "versions"), rows)
+
+
+def first_call(record: dict[str, Any], row: dict[str, Any]) -> str:
+    """Its processor time; a dash where a record has none."""
+    calls = record.get("first_calls", {}).get(row["side"], {})
+    return f"{number(calls[row['operation']]['cpu'])} CPU-s" if calls else "-"
 
 
 def conditions(record: dict[str, Any]) -> str:

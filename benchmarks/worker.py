@@ -3,8 +3,8 @@
     python -m benchmarks.worker WORKLOAD SIDE [--tiny]
 
 It answers each line on standard input with one on standard output:
-    {"do": "prepare"}                          -> {"facts": {...}, "seconds": {"cpu", "wall"}}
-    {"do": "run", "operation": "...", "n": 3}  -> {"cpu": 1.02, "wall": 1.03}
+    {"do": "prepare"}     -> {"facts": {...}, "seconds": {"cpu", "wall"}, "first_calls": {...}}
+    {"do": "run", "operation": "...", "n": 3}     -> {"cpu": 1.02, "wall": 1.03}
 An error is answered by {"error": "..."} and ends the worker. Whatever libraries print goes to
 standard error. Standard library only, since it runs in the peers' environments too.
 """
@@ -39,6 +39,13 @@ def timed(operation: Operation, n: int) -> Elapsed:
     return since(start) if own is None else own
 
 
+def first_call(operation: Operation) -> Elapsed:
+    """The whole time of a first call: tracing, compiling, setting up, and one unit of work."""
+    start = stopwatch()
+    operation(1)
+    return since(start)
+
+
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in packages:
@@ -65,10 +72,9 @@ class Worker:
         start = stopwatch()
         prepared = self.side.prepare(self.tiny)
         self.operations = prepared.operations
-        for operation in self.operations.values():
-            operation(1)
+        first_calls = {name: first_call(op)._asdict() for name, op in self.operations.items()}
         facts = {"versions": versions(self.side.packages), **prepared.facts}
-        return {"facts": facts, "seconds": since(start)._asdict()}
+        return {"facts": facts, "seconds": since(start)._asdict(), "first_calls": first_calls}
 
 
 def main(arguments: list[str] | None = None) -> int:

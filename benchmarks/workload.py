@@ -24,7 +24,8 @@ class Prepared:
     """A side that is ready to run.
 
     Attributes:
-      operations: name to operation; each has been warmed up, so nothing compiles any more.
+      operations: name to operation. The first call of each, which may trace and compile, is timed
+        by itself.
       facts: what goes into the record beside the times: parameters, errors, versions.
     """
 

@@ -14,14 +14,13 @@ def configured() -> None:
 
 
 def repeated(function, *arguments) -> Operation:
-    """n calls of a compiled function, each waited for; called once here, which compiles it."""
+    """n calls of a compiled function, each waited for."""
     import jax
 
     def run(n: int) -> None:
         for _ in range(n):
             jax.block_until_ready(function(*arguments))
 
-    run(1)
     return run
 
 
@@ -52,27 +51,50 @@ def small_noise(*shapes: tuple[int, ...]) -> tuple:
     return tuple(0.01 * jax.random.normal(jax.random.key(0), shape) for shape in shapes)
 
 
-def sampling(model, variables, x) -> tuple[dict[str, Operation], dict[str, float]]:
-    """What is measured of an autoregressive model: as many samples as x has rows, and log p(x).
+def stirred(variables):
+    """The same with noise in place of what starts constant: heads of zeros would answer zero."""
+    import jax
+    import jax.numpy as jnp
 
-    The facts are the number of parameters and the largest difference between the parameters of the
-    conditionals from `step` after `step` and from one pass.
-    """
+    leaves, structure = jax.tree.flatten(variables)
+    keys = jax.random.split(jax.random.key(7), len(leaves))
+    noisy = [
+        leaf + (leaf == leaf.ravel()[0]).all() * 0.05 * jax.random.normal(key, leaf.shape)
+        for key, leaf in zip(keys, map(jnp.asarray, leaves))
+    ]
+    return jax.tree.unflatten(structure, noisy)
+
+
+def steps_against_pass(model, variables, x) -> dict[str, float]:
+    """The largest difference between the parameters of the conditionals from `step` after `step`
+    and from one pass, and the largest of those parameters; of `stirred` weights."""
     import jax
     import jax.numpy as jnp
 
     from dgmjax.nn.autoregressive import run_steps
 
+    @jax.jit
+    def both(v, x):
+        bound = model.bind(v)()
+        sites = x.reshape(len(x), -1)
+        stepped = run_steps(bound.network, sites, sites.shape[1])
+        full = bound.params(x).reshape(stepped.shape)
+        return jnp.abs(full - stepped).max(), jnp.abs(full).max()
+
+    difference, largest = both(stirred(variables), x)
+    return {"largest_difference": float(difference), "largest_logit": float(largest)}
+
+
+def sampling(model, variables, x) -> tuple[dict[str, Operation], dict[str, float]]:
+    """What is measured of an autoregressive model: as many samples as x has rows, and log p(x).
+
+    The facts are the number of parameters and those of `steps_against_pass`.
+    """
+    import jax
+
     num = len(x)
     sample = jax.jit(lambda v, key: model.apply(v, key, (num,), method="sample"))
     log_prob = jax.jit(lambda v, x: model.apply(v, x, method="log_prob"))
-
-    @jax.jit
-    def difference(v, x):
-        bound = model.bind(v)()
-        sites = x.reshape(num, -1)
-        stepped = run_steps(bound.network, sites, sites.shape[1])
-        return jnp.abs(bound.params(x).reshape(stepped.shape) - stepped).max()
 
     operations = {
         "sample": repeated(sample, variables, jax.random.key(1)),
@@ -80,8 +102,7 @@ def sampling(model, variables, x) -> tuple[dict[str, Operation], dict[str, float
     }
     facts = {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(variables)),
-        "largest_difference": float(difference(variables, x)),
-    }
+    } | steps_against_pass(model, variables, x)
     return operations, facts
 
 

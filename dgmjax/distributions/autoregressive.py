@@ -11,9 +11,9 @@ import numpy as np
 from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.base import Distribution, as_key, as_shape, sum_event
 from dgmjax.distributions.completion import Forced, forced_sites
-from dgmjax.distributions.families import num_levels
+from dgmjax.distributions.families import drawn, num_levels, site_noise
 from dgmjax.errors import DataError, require
-from dgmjax.types import Array, Key
+from dgmjax.types import Array, Key, PyTree
 
 Draw = Callable[[Array, Array], Array]
 """`(site, params[..., num_params]) -> values[..., *site_shape]` of that site."""
@@ -250,13 +250,17 @@ class Autoregressive(Distribution):
             "naive": self._draw_naive,
             "jacobi": self._draw_jacobi,
         }
-        keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(self.num_sites))
-        x = samplers[self.method](partial(self._draw_site, keys, temperature, forced), batch)
+
+        def noise_of(site: Array) -> PyTree:
+            return site_noise(self.family, jax.random.fold_in(key, site), batch)
+
+        noise = jax.vmap(noise_of)(jnp.arange(self.num_sites))
+        x = samplers[self.method](partial(self._draw_site, noise, temperature, forced), batch)
         return self._reordered(x, None if self.ordering is None else jnp.argsort(self.ordering))
 
     def _draw_site(
         self,
-        keys: Key,
+        noise: PyTree,
         temperature: Array | float,
         forced: Forced | None,
         site: Array,
@@ -266,7 +270,8 @@ class Autoregressive(Distribution):
         conditional = (
             self.family(params) if _is_one(temperature) else self.family(params, temperature)
         )
-        value = conditional.sample(seed=keys[site]).astype(float)  # that of `jnp.zeros`
+        own = jax.tree.map(lambda leaf: leaf[site], noise)
+        value = drawn(self.family, conditional, own).astype(float)  # that of `jnp.zeros`
         if forced is None:
             return value
         ndims = self.family.event_ndims

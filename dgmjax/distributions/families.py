@@ -6,6 +6,10 @@ temperature of a sampler as well: logits are divided by it, scales multiplied. I
 what one site of the data is (`event_ndims`, `site_shape`) and which values it covers (`values`,
 checked where data enter).
 
+A family may also split a draw into noise that does not depend on the parameters and the value that
+it becomes (`SplitsDraws`): samplers then make the noise of all sites at once, which on a CPU takes
+a fraction of the time of making it site by site.
+
 >>> import jax.numpy as jnp
 >>> MixtureOfNormals(3)(jnp.zeros((5, 9))).batch_shape
 (5,)
@@ -13,9 +17,10 @@ checked where data enter).
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import distrax
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -29,7 +34,7 @@ from dgmjax.distributions.one_hot import OneHotCategorical as OneHotCategoricalD
 from dgmjax.distributions.poisson import Poisson as PoissonDistribution
 from dgmjax.distributions.student_t import StudentT as StudentTDistribution
 from dgmjax.errors import require
-from dgmjax.types import Array
+from dgmjax.types import Array, Key, PyTree
 
 Values = Literal["binary", "levels", "real", "count"]
 
@@ -73,6 +78,36 @@ class Family(Protocol):
         ...
 
 
+@runtime_checkable
+class SplitsDraws(Protocol):
+    """A family whose draws are a function of noise that is no larger than they are."""
+
+    def noise(self, key: Key, shape: tuple[int, ...]) -> Array:
+        """What as many draws need whatever the parameters, `[*shape, *site_shape]`."""
+        ...
+
+    def from_noise(self, conditional: Any, noise: Array) -> Array:
+        """A draw of `conditional`, what the family's `__call__` returned."""
+        ...
+
+
+def site_noise(family: Any, key: Key, shape: tuple[int, ...]) -> PyTree:
+    """The noise of so many draws; the key itself for a family that does not split them."""
+    return family.noise(key, shape) if isinstance(family, SplitsDraws) else key
+
+
+def drawn(family: Any, conditional: Any, noise: PyTree) -> Array:
+    """The draw of a conditional that `site_noise` becomes.
+
+    >>> family, key = Bernoulli(), jax.random.key(0)
+    >>> drawn(family, family(jnp.full((4, 1), 50.0)), site_noise(family, key, (4,))).tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    if isinstance(family, SplitsDraws):
+        return family.from_noise(conditional, noise)
+    return conditional.sample(seed=noise)
+
+
 @dataclass(frozen=True)
 class Bernoulli:
     """{0, 1} with one logit a site."""
@@ -84,6 +119,12 @@ class Bernoulli:
 
     def __call__(self, params: Array, temperature: Array | float = 1.0) -> BernoulliDistribution:
         return BernoulliDistribution(params[..., 0] / temperature)
+
+    def noise(self, key: Key, shape: tuple[int, ...]) -> Array:
+        return jax.random.uniform(key, shape)
+
+    def from_noise(self, conditional: BernoulliDistribution, noise: Array) -> Array:
+        return (noise < conditional.probs).astype(jnp.float32)
 
     def marginal(self, x: Array) -> Array:
         ones = x.sum(0)
@@ -188,6 +229,12 @@ class Normal:
             return distrax.Normal(loc, jnp.full_like(loc, self.scale) * temperature)
         scale = jnp.exp(bounded(params[..., 1], self.log_scale_bound))
         return distrax.Normal(loc, scale * temperature)
+
+    def noise(self, key: Key, shape: tuple[int, ...]) -> Array:
+        return jax.random.normal(key, shape)
+
+    def from_noise(self, conditional: distrax.Normal, noise: Array) -> Array:
+        return conditional.loc + conditional.scale * noise
 
     def marginal(self, x: Array) -> Array:
         if self.scale is not None:

@@ -1,5 +1,6 @@
 """Convolutions whose gradients stay fast inside compiled loops."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -10,6 +11,11 @@ import jax.numpy as jnp
 from dgmjax.types import Array
 
 Pads = tuple[tuple[int, int], ...]
+
+SUMMED = 4096
+"""Pixels, of all examples together, that a product for a gradient of a kernel sums over."""
+MOST_PARTS = 16
+"""Of a batch; more take long to compile."""
 
 
 def convolution(
@@ -25,7 +31,8 @@ def convolution(
     brings a convolution into the layout of its fast kernels only outside of loops; the gradient
     with respect to the kernel then runs 50 to 90 times slower inside a `lax.scan` over training
     steps (jax 0.10.2, 28x28 images of 32 channels). Here the tangents are arranged such that
-    their transposes are in that layout from the start.
+    their transposes are in that layout from the start, and divided into products of a size that
+    its library is fast at.
 
     Args:
       x: `[N, *space, C]`, one to three spatial axes.
@@ -59,14 +66,27 @@ def _tangent(strides, padding: Pads, dilation, primals, tangents):
     by_x = like(dx, swapped, lhs=f"N{space}C", rhs=f"{space}OI", out=f"N{space}C")
     # The transpose with respect to the kernel is a convolution of x, with examples for channels,
     # by the cotangent, with examples for inputs.
-    by_kernel = like(
-        x.swapaxes(0, last),
-        jnp.moveaxis(dkernel, -2, 0),
-        lhs=f"C{space}N",
-        rhs=f"I{space}O",
-        out=f"{space}NC",
-    )
-    return _convolve(x, kernel, strides, padding, dilation), by_x + jnp.moveaxis(by_kernel, -2, 0)
+    out, channels_first = _convolve(x, kernel, strides, padding, dilation), x.swapaxes(0, last)
+    dkernel = jnp.moveaxis(dkernel, -2, 0)
+    by_kernel = [
+        like(part, dkernel, lhs=f"C{space}N", rhs=f"I{space}O", out=f"{space}NC")
+        for part in jnp.split(channels_first, list(range(0, len(x), _part(out)))[1:], last)
+    ]
+    return out, by_x + jnp.moveaxis(jnp.concatenate(by_kernel, -2), -2, 0)
+
+
+def _part(out: Array) -> int:
+    """Examples whose gradients of the kernel are summed in one product.
+
+    XLA's products of images on a CPU (jax 0.10.2) slow down where they sum over more than some
+    thousands, and where the number of examples is odd: whole batches of 28x28 images ran at a
+    third to a half of the speed of these parts. A batch that devices share stays whole.
+    """
+    num = max(len(out), 1)
+    if out.ndim != 4 or jax.default_backend() != "cpu" or jax.device_count() > 1:
+        return num
+    fours = max(SUMMED // math.prod(out.shape[1:-1]) // 4, -(-num // (4 * MOST_PARTS)), 1)
+    return 4 * fours
 
 
 def _native(x, kernel, strides, padding, dilation, lhs, rhs, out) -> Array:

@@ -92,6 +92,7 @@ def test_a_workload_is_measured_in_workers(trivial):
     assert error["met"] and error["median"] == 1e-7
     found = record["facts"]["slow"]["versions"]
     assert "jax" in found and "absent" not in found
+    assert record["first_calls"]["slow"]["work"]["cpu"] < 0.3  # the clock, not the side's account
     text = speed_table.page([record])
     assert "| trivial | times slow | 3 | ≥ 2 | yes |" in text
     assert "| trivial | seconds | 0.3 | ≤ 0.2 | **no** |" in text

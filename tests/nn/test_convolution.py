@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgmjax.nn.convolution import Conv, convolution
+from dgmjax.nn.convolution import Conv, _part, convolution
 
 CASES = {  # space, taps, strides, padding, dilation
     "1d_causal": ((11,), (2,), (1,), ((4, 0),), (4,)),
@@ -28,8 +28,11 @@ def native(x, kernel, strides, padding, dilation):
     )
 
 
+@pytest.mark.parametrize("part", [3, 2])
 @pytest.mark.parametrize("name", CASES)
-def test_value_and_derivatives_are_those_of_xla(name):
+def test_value_and_derivatives_are_those_of_xla(name, part, monkeypatch):
+    """Whole batches, and batches whose gradients are summed in parts."""
+    monkeypatch.setattr("dgmjax.nn.convolution._part", lambda out: part)
     space, taps, *options = CASES[name]
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(3, *space, 2)), jnp.float32)
@@ -61,6 +64,22 @@ def test_gradient_of_a_gradient():
     plain = lambda x, kernel: native(x, kernel, (1, 1), "SAME", (1, 1))
     ours, theirs = (jax.grad(partial(penalty, f))(kernel) for f in (convolution, plain))
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "devices", "part"),
+    [
+        ((16, 27, 28, 64), 1, 4),
+        ((64, 16, 16, 8), 1, 16),
+        ((400, 28, 28, 8), 1, 28),
+        ((0, 28, 28, 8), 1, 4),
+        ((64, 100, 8), 1, 64),
+        ((64, 28, 28, 8), 8, 64),
+    ],
+)
+def test_parts_are_multiples_of_four_and_few(shape, devices, part, monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    assert _part(jax.eval_shape(lambda: jnp.zeros(shape))) == part
 
 
 def test_module_is_flax_s():
