@@ -24,13 +24,13 @@ from experiments import common
 
 def pixel_vae_mnist(
     *,
-    method: Literal["plain", "warm_up", "free_bits", "delta"] = "free_bits",
+    method: Literal["plain", "free_bits", "delta"] = "free_bits",
     free_bits: float = 0.25,
     latent: int = 32,
     features: int = 16,
     blocks: int = 3,
     channels: int = 16,
-    beta_epochs: int = 2,
+    warm_up: int = 0,
     learning_rate: float = 2e-3,
     epochs: int = 5,
     batch_size: int = 64,
@@ -40,13 +40,12 @@ def pixel_vae_mnist(
     """A PixelCNN given a code z, and what keeps the code in use.
 
     Args:
-      method: nothing; a weight of the KL that rises from 0; free bits; or the AR(1) prior of
-        delta-VAE, over a sequence of 8 codes.
+      method: nothing; free bits; or the AR(1) prior of delta-VAE, over a sequence of 8 codes.
       free_bits: nats of each dimension that cost nothing, for that method.
       latent: dimensions of z, a multiple of 8.
       features, blocks: of the PixelCNN.
       channels: of the encoder.
-      beta_epochs: passes over which the weight rises, for "warm_up".
+      warm_up: epochs in which the weight of the KL divergence rises from 0 to 1.
       learning_rate: peak of the cosine schedule of Adam.
       epochs: passes over the 50,000 training images.
       batch_size: images a step.
@@ -55,7 +54,7 @@ def pixel_vae_mnist(
     """
     dataset, transform = common.static_mnist(data_dir, tiny)
     if tiny:
-        latent, features, blocks, channels, epochs, beta_epochs = 8, 4, 1, 4, 1, 1
+        latent, features, blocks, channels, epochs = 8, 4, 1, 4, 1
     shape = dataset.event_shape
     sizes = {"features": features, "blocks": blocks, "channels": channels}
     if method == "delta":
@@ -63,10 +62,9 @@ def pixel_vae_mnist(
     else:
         module = models.pixel_vae(shape, latent, **sizes)
     loss = objectives.elbo
-    if method == "warm_up":
-        loss = common.warmed_up(loss, dataset, beta_epochs, batch_size)
     if method == "free_bits":
-        loss = partial(objectives.elbo, free_bits=free_bits)
+        loss = partial(loss, free_bits=free_bits)
+    loss = common.warmed_up(loss, dataset, warm_up, batch_size)
     return common.latent_experiment(
         model=f"PixelVAE {latent}, {method}",
         module=module,

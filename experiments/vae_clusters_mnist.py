@@ -28,7 +28,7 @@ def vae_clusters_mnist(
     covariance: Literal["diag", "full"] = "full",
     pretrain_epochs: int = 15,
     pretrain_beta: float = 0.1,
-    beta_epochs: int = 0,
+    warm_up: int = 0,
     marginal_start: bool = True,
     learning_rate: float = 1e-3,
     epochs: int = 25,
@@ -45,7 +45,7 @@ def vae_clusters_mnist(
       covariance: of the components.
       pretrain_epochs: passes before the mixture is fitted to the codes; 0 fits none.
       pretrain_beta: weight of the KL in them.
-      beta_epochs: passes over which the weight of the KL rises from 0 to 1 thereafter.
+      warm_up: epochs in which the weight of the KL divergence rises from 0 to 1.
       marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
       learning_rate: peak of the cosine schedule of Adam.
       epochs: passes over the training images.
@@ -69,7 +69,7 @@ def vae_clusters_mnist(
     return common.latent_experiment(
         model=f"VAE {'-'.join(map(str, (*hidden, latent)))}, {components} clusters",
         module=vae,
-        loss=common.warmed_up(objectives.elbo, dataset, beta_epochs, batch_size),
+        loss=common.warmed_up(objectives.elbo, dataset, warm_up, batch_size),
         start=start,
         dataset=dataset,
         transform=transform,

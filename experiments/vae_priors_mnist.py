@@ -39,7 +39,7 @@ def vae_priors_mnist(
     components: int = 500,
     latent: int = 40,
     hidden: tuple[int, ...] = (300, 300),
-    beta_epochs: int = 10,
+    warm_up: int = 10,
     marginal_start: bool = True,
     learning_rate: float = 1e-3,
     epochs: int = 100,
@@ -54,7 +54,7 @@ def vae_priors_mnist(
       components: of the mixture, or pseudo-inputs of the VampPrior.
       latent: dimensions of z.
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
-      beta_epochs: passes over which the weight of the KL rises from 0 to 1.
+      warm_up: epochs in which the weight of the KL divergence rises from 0 to 1.
       marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
       learning_rate: peak of the cosine schedule of Adam.
       epochs: passes over the 50,000 training images.
@@ -64,7 +64,7 @@ def vae_priors_mnist(
     """
     dataset, transform = common.static_mnist(data_dir, tiny)
     if tiny:
-        hidden, latent, components, epochs, beta_epochs = (16,), 4, 5, 2, 1
+        hidden, latent, components, epochs, warm_up = (16,), 4, 5, 2, 1
     model = prior_model(prior, dataset.event_shape, latent, components)
     published = PUBLISHED.get(prior)
     sized = f" ({components})" if prior in ("mixture", "vamp") else ""
@@ -73,7 +73,7 @@ def vae_priors_mnist(
     return common.latent_experiment(
         model=f"VAE {'-'.join(map(str, (*hidden, latent)))}, {prior}{sized} prior",
         module=vae,
-        loss=common.warmed_up(objectives.elbo, dataset, beta_epochs, batch_size),
+        loss=common.warmed_up(objectives.elbo, dataset, warm_up, batch_size),
         dataset=dataset,
         transform=transform,
         epochs=epochs,

@@ -15,8 +15,13 @@ from dgmjax.distributions.families import drawn, num_levels, site_noise
 from dgmjax.errors import DataError, require
 from dgmjax.types import Array, Key, PyTree
 
-Draw = Callable[[Array, Array], Array]
-"""`(site, params[..., num_params]) -> values[..., *site_shape]` of that site."""
+Noise = Callable[[Array], PyTree]
+"""`site -> noise` that the draw of that site needs."""
+Place = Callable[[Array, Array, PyTree], Array]
+"""`(site, params[..., num_params], noise) -> values[..., *site_shape]` of that site."""
+
+NOISE = 2**20
+"""Numbers that a sampler keeps of the noise of the next sites."""
 
 Method = Literal["incremental", "naive", "jacobi"]
 
@@ -251,27 +256,25 @@ class Autoregressive(Distribution):
             "jacobi": self._draw_jacobi,
         }
 
-        def noise_of(site: Array) -> PyTree:
+        def noise(site: Array) -> PyTree:
             return site_noise(self.family, jax.random.fold_in(key, site), batch)
 
-        noise = jax.vmap(noise_of)(jnp.arange(self.num_sites))
-        x = samplers[self.method](partial(self._draw_site, noise, temperature, forced), batch)
+        x = samplers[self.method](noise, partial(self._placed, temperature, forced), batch)
         return self._reordered(x, None if self.ordering is None else jnp.argsort(self.ordering))
 
-    def _draw_site(
+    def _placed(
         self,
-        noise: PyTree,
         temperature: Array | float,
         forced: Forced | None,
         site: Array,
         params: Array,
+        noise: PyTree,
     ) -> Array:
-        """Site `site` given its parameters `[..., num_params]`, always from the same noise."""
+        """The value of a site given its parameters `[..., num_params]` and its noise."""
         conditional = (
             self.family(params) if _is_one(temperature) else self.family(params, temperature)
         )
-        own = jax.tree.map(lambda leaf: leaf[site], noise)
-        value = drawn(self.family, conditional, own).astype(float)  # that of `jnp.zeros`
+        value = drawn(self.family, conditional, noise).astype(float)  # that of `jnp.zeros`
         if forced is None:
             return value
         ndims = self.family.event_ndims
@@ -279,27 +282,38 @@ class Autoregressive(Distribution):
         given = given.reshape(*given.shape, *[1] * ndims)
         return jnp.where(given, jnp.take(forced.values, site, -1 - ndims), value)
 
-    def _draw_incremental(self, draw: Draw, batch: tuple[int, ...]) -> Array:
-        def body(state, site):
+    def _draw_incremental(self, noise: Noise, place: Place, batch: tuple[int, ...]) -> Array:
+        def body(state, site_and_noise):
             carry, previous = state
+            site, own = site_and_noise
             carry, params = self.network.step(carry, previous, site)
-            value = draw(site, as_float(params))
+            value = place(site, as_float(params), own)
             return (carry, value), value
+
+        def block(state, sites):
+            return jax.lax.scan(body, state, (sites, jax.vmap(noise)(sites)))
 
         carry = self.network.init_carry(batch, self.context)
         first = jnp.zeros((*batch, *self._site_shape))
-        _, sites = jax.lax.scan(body, (carry, first), jnp.arange(self.num_sites))
+        size = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(noise, 0)))
+        together = _divisor(self.num_sites, NOISE // max(size, 1))
+        blocks = jnp.arange(self.num_sites).reshape(-1, together)
+        _, sites = jax.lax.scan(block, (carry, first), blocks)
+        sites = sites.reshape(self.num_sites, *sites.shape[2:])
         return self._event(jnp.moveaxis(sites, 0, len(batch)))
 
-    def _draw_naive(self, draw: Draw, batch: tuple[int, ...]) -> Array:
+    def _draw_naive(self, noise: Noise, place: Place, batch: tuple[int, ...]) -> Array:
         def body(site, x):
-            value = draw(site, self.params(x)[..., site, :])
+            value = place(site, self.params(x)[..., site, :], noise(site))
             index = (slice(None),) * len(batch) + (site,)
             return self._event(self._sites(x).at[index].set(value))
 
         return jax.lax.fori_loop(0, self.num_sites, body, jnp.zeros((*batch, *self._event_shape)))
 
-    def _draw_jacobi(self, draw: Draw, batch: tuple[int, ...]) -> Array:
+    def _draw_jacobi(self, noise: Noise, place: Place, batch: tuple[int, ...]) -> Array:
+        numbers = jnp.arange(self.num_sites)
+        noises = jax.vmap(noise)(numbers)
+
         def unsettled(state):
             iteration, _, changed = state
             return changed & (iteration < self.num_sites)
@@ -307,12 +321,21 @@ class Autoregressive(Distribution):
         def body(state):
             iteration, x, _ = state
             params = jnp.moveaxis(self.params(x), -2, 0)
-            sites = jax.vmap(draw)(jnp.arange(self.num_sites), params)
+            sites = jax.vmap(place)(numbers, params, noises)
             new = self._event(jnp.moveaxis(sites, 0, len(batch)))
             return iteration + 1, new, jnp.any(new != x)
 
         x = jnp.zeros((*batch, *self._event_shape))
         return jax.lax.while_loop(unsettled, body, (0, x, jnp.array(True)))[1]
+
+
+def _divisor(number: int, most: int) -> int:
+    """The largest divisor of a number that is at most `most`; 1 if there is none.
+
+    >>> _divisor(784, 500), _divisor(7, 5), _divisor(6, 0)
+    (392, 1, 1)
+    """
+    return next((n for n in range(min(number, most), 1, -1) if number % n == 0), 1)
 
 
 def _is_one(temperature: Array | float) -> bool:

@@ -7,8 +7,8 @@ what one site of the data is (`event_ndims`, `site_shape`) and which values it c
 checked where data enter).
 
 A family may also split a draw into noise that does not depend on the parameters and the value that
-it becomes (`SplitsDraws`): samplers then make the noise of all sites at once, which on a CPU takes
-a fraction of the time of making it site by site.
+it becomes (`SplitsDraws`): samplers then make the noise of many sites at once, which on a CPU
+takes a fraction of the time of making it site by site.
 
 >>> import jax.numpy as jnp
 >>> MixtureOfNormals(3)(jnp.zeros((5, 9))).batch_shape
@@ -80,13 +80,13 @@ class Family(Protocol):
 
 @runtime_checkable
 class SplitsDraws(Protocol):
-    """A family whose draws are a function of noise that is no larger than they are."""
+    """A family whose draws are a function of their parameters and of noise."""
 
-    def noise(self, key: Key, shape: tuple[int, ...]) -> Array:
-        """What as many draws need whatever the parameters, `[*shape, *site_shape]`."""
+    def noise(self, key: Key, shape: tuple[int, ...]) -> PyTree:
+        """What as many draws need whatever the parameters."""
         ...
 
-    def from_noise(self, conditional: Any, noise: Array) -> Array:
+    def from_noise(self, conditional: Any, noise: PyTree) -> Array:
         """A draw of `conditional`, what the family's `__call__` returned."""
         ...
 
@@ -152,6 +152,12 @@ class Categorical:
 
     def __call__(self, params: Array, temperature: Array | float = 1.0) -> CategoricalDistribution:
         return CategoricalDistribution(params / temperature)
+
+    def noise(self, key: Key, shape: tuple[int, ...]) -> Array:
+        return jax.random.gumbel(key, (*shape, self.levels))
+
+    def from_noise(self, conditional: CategoricalDistribution, noise: Array) -> Array:
+        return jnp.argmax(conditional.logits + noise, -1)
 
     def marginal(self, x: Array) -> Array:
         counts = (x[..., None] == jnp.arange(self.levels)).sum(0)

@@ -283,3 +283,14 @@ def test_what_is_not_observed_may_be_anything():
 def test_bad_input_is_named(act, word):
     with pytest.raises(DgmjaxError, match=f"^`{word}` must"):
         act(model_of())
+
+
+@pytest.mark.parametrize("family", [families.Bernoulli(), families.MixtureOfNormals(2)])
+def test_samples_do_not_depend_on_how_much_noise_is_made_at_once(family, monkeypatch):
+    """All sites, two of the four, and one at a time; and where a family does not split draws."""
+    found = []
+    for numbers in (10**6, 12 if family == families.Bernoulli() else 2, 0):
+        monkeypatch.setattr("dgmjax.distributions.autoregressive.NOISE", numbers)
+        found.append(model_of(family=family).sample(seed=jax.random.key(2), sample_shape=(5,)))
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0], other)

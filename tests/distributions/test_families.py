@@ -27,4 +27,4 @@ def test_a_draw_is_that_of_its_noise(family):
         np.testing.assert_allclose(
             drawn(family, conditional, noise), conditional.sample(seed=jax.random.key(2)), rtol=1e-6
         )
-    assert isinstance(family, SplitsDraws) == isinstance(family, Bernoulli | Normal)
+    assert isinstance(family, SplitsDraws) == isinstance(family, Bernoulli | Normal | Categorical)
