@@ -7,6 +7,7 @@ from benchmarks.workload import Workload
 NAMES = (
     "vae_epoch",
     "iwae_step",
+    "likelihood_bound",
     "small_maf_epoch",
     "maf_sampling",
     "maf_peers_6",
