@@ -13,7 +13,8 @@ _TRY = (
     "rate (`models.delta_vae`)."
 )
 _TRY_WITH_A_RATE = (
-    "Try longer training, a decoder that sees less of x, or free bits above that rate "
+    "Try a weight of the KL that rises from 0 (`beta=optax.linear_schedule(...)`), a decoder that "
+    "sees less of x, or free bits above that rate "
     '(`objectives.elbo(free_bits=..., free_bits_per="total")`).'
 )
 _TRY_LAYERS = (
