@@ -46,6 +46,16 @@ def first_call(operation: Operation) -> Elapsed:
     return since(start)
 
 
+def memory() -> dict[str, float]:
+    """The most memory that this process held; nothing where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return {}
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"gigabytes_resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}
+
+
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in packages:
@@ -73,7 +83,7 @@ class Worker:
         prepared = self.side.prepare(self.tiny)
         self.operations = prepared.operations
         first_calls = {name: first_call(op)._asdict() for name, op in self.operations.items()}
-        facts = {"versions": versions(self.side.packages), **prepared.facts}
+        facts = {"versions": versions(self.side.packages), **prepared.facts, **memory()}
         return {"facts": facts, "seconds": since(start)._asdict(), "first_calls": first_calls}
 
 

@@ -5,12 +5,13 @@
 Two CPU cores: 27 minutes for 350 epochs with k = 5 and a cosine schedule, which reach 86.89, and 7
 minutes of evaluation. The published schedule is `--epochs 3280 --schedule burda --batch-size 20`. k
 = 1 is the VAE. Static binarisation, on one core that others shared, all with `--eps 1e-8`: k = 1
-92.02 (100 epochs, 3 minutes), k = 5 91.49 (60 epochs, 8 minutes), k = 50 92.62 (16 epochs in
-batches of 20, 45 minutes, of which a core by itself needs 16); dynamic, k = 50: 94.40 (10 epochs in
-batches of 20, 18 minutes). The bound of 50 samples needs far more epochs than that to pay. All but
-the static k = 50 with `--no-marginal-start`.
+91.22 (100 epochs, 4 minutes), k = 5 91.24 (60 epochs, 6 minutes), k = 50 92.62 (16 epochs in
+batches of 20, 45 minutes, of which a core by itself needs 16); dynamic, k = 50: 93.68 (8 epochs in
+batches of 20, 22 minutes). The bound of 50 samples needs far more epochs than that to pay. 86.89
+is with `--no-marginal-start`.
 With `--bound elbo` it is the VAE with k samples, static: k = 5 95.13 (25 epochs, 4 minutes), k = 50
-94.19 (12 epochs in batches of 20, 13 minutes); dynamic: k = 5 90.84 (60 epochs, 14 minutes).
+94.19 (12 epochs in batches of 20, 13 minutes); dynamic: k = 5 90.84 (60 epochs, 14 minutes),
+k = 50 95.61 (8 epochs in batches of 20, 9 minutes).
 Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, Tables 1 and 3.
 """
 

@@ -8,10 +8,9 @@ The rate (`kl_nats`) of the plain one falls towards zero, since the decoder can 
 bits and the AR(1) prior keep it up. One CPU core, shared, 8 to 11 minutes each: 0.0001 nats and no
 active unit, against 7.3 nats and 32 with free bits, whose bound on the likelihood is the better
 one, too (95.07 with 64 samples, 95.58). The delta-VAE pays its committed rate of 5.4 nats; alone
-it puts nothing into its codes (no active unit after five epochs), but
-when the weight of the KL divergence rises over three epochs it has 6.2 nats, 16 active units and
-95.14 with 16 samples after eight. Published for other networks on this binarisation, about: 79.02
-nats (PixelVAE).
+it puts nothing into its codes (no active unit after five epochs), but when the weight of the KL
+divergence rises over three epochs it has 6.2 nats, 16 active units and 95.14 with 16 samples after
+eight. Published for other networks on this binarisation, about: 79.02 nats (PixelVAE).
 Sources: Gulrajani et al., "PixelVAE", 2017; Kingma et al., "Improving Variational Inference with
 Inverse Autoregressive Flow", 2016, equation 15; Razavi et al., "Preventing Posterior Collapse
 with delta-VAEs", 2019.
