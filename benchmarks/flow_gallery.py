@@ -18,15 +18,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from dgmjax.experiments.shared.plane import FLOWS
 
 from dgmjax import data, objectives, training
-from dgmjax.data.synthetic import TABLE
+from dgmjax.data.sources.synthetic import TABLE
 from dgmjax.errors import DgmjaxError
 from dgmjax.evaluation import average
 from dgmjax.files import write_atomically
 from dgmjax.plotting import density_table, save
-from dgmjax.training.versions import device_description, package_versions
-from experiments.plane import FLOWS
+from dgmjax.runs.versions import device_description, package_versions
 
 RECORD = Path(__file__).parent / "records" / "flow_gallery" / "flow_gallery.json"
 RESOLUTION = 80

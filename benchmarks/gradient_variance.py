@@ -30,7 +30,7 @@ import optax
 
 from dgmjax import models, nn, objectives
 from dgmjax.files import write_atomically
-from dgmjax.training.versions import device_description, package_versions
+from dgmjax.runs.versions import device_description, package_versions
 
 RECORD = Path(__file__).parent / "records" / "gradient_variance" / "gradient_variance.json"
 X = np.array([[0, 1, 1, 0], [1, 1, 0, 1], [0, 0, 0, 1]], np.float32)
@@ -84,7 +84,7 @@ ESTIMATORS: dict[str, Row] = {
 
 def toy(levels: int, seed: int = 0) -> tuple[Any, Any]:
     """(model, its parameters): random weights, three binary or two three-level latents."""
-    model = models.discrete_vae((4,), 3 if levels == 2 else 2, levels, (4,))
+    model = models.DiscreteVAE((4,), 3 if levels == 2 else 2, levels, (4,))
     key = jax.random.key(seed)
     params = model.init(key, BATCH, key, method=objectives.reinforce)["params"]
     leaves, structure = jax.tree.flatten(params)

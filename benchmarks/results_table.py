@@ -16,8 +16,8 @@ from pathlib import Path
 
 from dgmjax.errors import DgmjaxError, RunError
 from dgmjax.files import write_atomically
-from dgmjax.training import record_table
-from dgmjax.training.record import Record, read_records
+from dgmjax.runs import record_table
+from dgmjax.runs.record import Record, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"

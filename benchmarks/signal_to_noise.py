@@ -26,7 +26,7 @@ import numpy as np
 from dgmjax import objectives
 from dgmjax.files import write_atomically
 from dgmjax.plotting.canvas import new_figure, save, tidy
-from dgmjax.training.versions import device_description, package_versions
+from dgmjax.runs.versions import device_description, package_versions
 
 RECORD = Path(__file__).parent / "records" / "signal_to_noise" / "signal_to_noise.json"
 DIMS, DATA, OFFSET = 20, 128, 0.01

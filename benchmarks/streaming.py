@@ -31,9 +31,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.data import Batches, streamed
-from dgmjax.data.files import read_npy
+from dgmjax.data.reading.files import read_npy
 from dgmjax.files import write_atomically
-from dgmjax.training.versions import device_description, package_versions
+from dgmjax.runs.versions import device_description, package_versions
 
 SHAPE, BATCH = (64, 64, 3), 256
 RECORD = Path(__file__).parent / "records" / "streaming" / "streaming.json"

@@ -2,7 +2,7 @@
 
 import sys
 
-from dgmjax.cli import main
+from dgmjax.cli.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

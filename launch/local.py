@@ -4,7 +4,7 @@
     python launch/local.py -n 2 --devices 4 -- python my_script.py
 
 Every process gets `DGMJAX_COORDINATOR`, `DGMJAX_NUM_PROCESSES` and `DGMJAX_PROCESS_ID`, from which
-`dgmjax.training.distributed.initialise()` connects them. On a CPU each has `--devices` virtual
+`dgmjax.devices.processes.initialise()` connects them. On a CPU each has `--devices` virtual
 devices. Lines of output begin with the number of their process. When one process fails, the others
 are given time to end by themselves and are then killed. Standard library only.
 """

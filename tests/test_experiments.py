@@ -8,7 +8,8 @@ import pytest
 
 from dgmjax import data
 from dgmjax.errors import DataError, DgmjaxError
-from dgmjax.training import RunFolder, catalogue, runner
+from dgmjax.lab import catalogue, runner
+from dgmjax.runs import RunFolder
 
 NAMES = [entry.name for entry in catalogue.catalogue()]
 STEPS = 4

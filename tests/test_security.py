@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 import dgmjax
-from dgmjax.data.archives import open_zip, tar_member
-from dgmjax.data.own_files import load_path
+from dgmjax.data.reading.archives import open_zip, tar_member
+from dgmjax.data.sources.own_files import load_path
+from dgmjax.devices.environment import compile_cache
 from dgmjax.errors import DataError, DgmjaxError
-from dgmjax.training.environment import compile_cache
-from dgmjax.training.run import RunFolder
+from dgmjax.runs.folder import RunFolder
 
 ROOT = Path(dgmjax.__file__).parents[1]
 FOLDERS = ("dgmjax", "experiments", "launch")
@@ -43,8 +43,8 @@ CALLS = {
 """By their name, or by the last part of it; `re.compile` is none of them."""
 
 IMPORTERS = {
-    "dgmjax/training/catalogue.py": 2,  # a name of the catalogue; a file that the user names
-    "dgmjax/data/sources.py": 1,  # a row of the table of sources
+    "dgmjax/lab/catalogue.py": 2,  # a name of the catalogue; a file that the user names
+    "dgmjax/data/sources/registry.py": 1,  # a row of the table of sources
 }
 """The only files that import by a computed name, and in how many places they do."""
 
@@ -126,13 +126,13 @@ def test_the_rules_find_what_they_forbid(text):
 
 
 def test_imports_by_a_computed_name_are_found():
-    assert computed_imports("importlib.import_module(f'experiments.{name}')") == 1
+    assert computed_imports("importlib.import_module(f'dgmjax.experiments.{name}')") == 1
     assert computed_imports("s.loader.exec_module(m)") == 1
 
 
 def test_a_stored_experiment_name_imports_nothing(tmp_path, monkeypatch):
     """Neither a module nor a file that a run folder names is imported."""
-    from dgmjax.training import catalogue
+    from dgmjax.lab import catalogue
 
     (tmp_path / "planted.py").write_text("raise SystemExit('code was run')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -151,7 +151,7 @@ def test_a_stored_experiment_name_imports_nothing(tmp_path, monkeypatch):
 
 def test_features_that_name_a_class_to_import(tmp_path, monkeypatch):
     """TFDS imports the class of each feature by its stored name: only its own are let through."""
-    from dgmjax.data.tfds_source import load_tfds
+    from dgmjax.data.sources.tfds import load_tfds
 
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "planted.py").write_text("raise SystemExit('code was run')")

@@ -10,7 +10,7 @@ import sys
 
 
 def main(tiny: bool) -> None:
-    from dgmjax.training import environment
+    from dgmjax.devices import environment
 
     environment.configure()
     import jax
@@ -22,7 +22,7 @@ def main(tiny: bool) -> None:
     images = np.random.default_rng(0).integers(0, 256, (num, 28, 28, 1), np.uint8)
     optimiser = training.adam(1e-3, 300_000, eps=1e-4)
     learner = training.gradient_learner(
-        models.dense_vae((28, 28, 1), 50, hidden),
+        models.DenseVAE((28, 28, 1), 50, hidden),
         {"model": training.Player(objectives.elbo, optimiser)},
     )
     result = training.fit(

@@ -25,7 +25,7 @@ def vae_side(tiny: bool) -> Prepared:
 
     from dgmjax import models, objectives
 
-    vae = models.dense_vae(
+    vae = models.DenseVAE(
         (vae_epoch.PIXELS,), vae_epoch.LATENT, (vae_epoch.HIDDEN,), activation=nn.relu
     )
     return prepare(vae, objectives.elbo, {"x": vae_epoch.images(tiny)}, batch_size=500)

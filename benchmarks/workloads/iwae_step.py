@@ -26,7 +26,7 @@ def dgmjax_side(tiny: bool) -> Prepared:
     from benchmarks.workloads.ours import epochs_of_fit, learner_and_count
     from dgmjax import models, objectives
 
-    vae = models.dense_vae((PIXELS,), LATENT, (HIDDEN, HIDDEN))
+    vae = models.DenseVAE((PIXELS,), LATENT, (HIDDEN, HIDDEN))
     loss = partial(objectives.iwae, num_samples=2 if tiny else SAMPLES)
     data = {"x": rows(tiny)}
     learner, parameters = learner_and_count(vae, loss, optax.adam(RATE), data, BATCH)

@@ -23,7 +23,7 @@ def prepare(tiny: bool) -> Prepared:
     from dgmjax import models, objectives
 
     x = images(tiny)[:BATCH]
-    vae = models.dense_vae((PIXELS,), LATENT, (HIDDEN, HIDDEN))
+    vae = models.DenseVAE((PIXELS,), LATENT, (HIDDEN, HIDDEN))
     num, chunk = (4, 2) if tiny else (SAMPLES, CHUNK)
     objective = partial(objectives.importance_bound, num_samples=num, chunk=chunk)
     key = jax.random.key(0)

@@ -65,8 +65,8 @@ def products(features: int, width: int, x) -> dict[str, Operation]:
     import numpy as np
 
     from benchmarks.workloads.ours import products_of, repeated, small_noise
-    from dgmjax.nn.masked_mlp import hidden_degrees
-    from dgmjax.nn.staircase import staircase_product
+    from dgmjax.nn.autoregressive.masked_mlp import hidden_degrees
+    from dgmjax.nn.autoregressive.sorted_mask_product import staircase_product
 
     hidden, sites = hidden_degrees(features, width), np.repeat(np.arange(features), 2)
     seen = (

@@ -59,7 +59,7 @@ def forward(flow, z):
 def naive_of(flow):
     """The same flow, sampled by D full passes."""
     layers = (
-        layer.clone(forward_method="scan") if hasattr(layer, "forward_method") else layer
+        layer.clone(forward_method="naive") if hasattr(layer, "forward_method") else layer
         for layer in flow.layers
     )
     return flow.clone(layers=tuple(layers))

@@ -8,7 +8,7 @@ from benchmarks.workload import Elapsed, Operation
 
 def configured() -> None:
     """The environment that every entry point of dgmjax sets."""
-    from dgmjax.training import environment
+    from dgmjax.devices import environment
 
     environment.configure()
 
@@ -71,7 +71,7 @@ def steps_against_pass(model, variables, x) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from dgmjax.nn.autoregressive import run_steps
+    from dgmjax.nn.autoregressive.binding import run_steps
 
     @jax.jit
     def both(v, x):
@@ -136,7 +136,7 @@ def epochs_of_fit(
 
     import jax
 
-    from dgmjax import training
+    from dgmjax import runs, training
 
     steps = len(next(iter(data.values()))) // batch_size
 
@@ -146,7 +146,7 @@ def epochs_of_fit(
             guards: dict[str, Any] = {}
             if replay_every is not None:
                 folder = stack.enter_context(tempfile.TemporaryDirectory())
-                run = training.RunFolder.create(folder, "overhead", {}, 0)
+                run = runs.RunFolder.create(folder, "overhead", {}, 0)
                 guards = {"run": stack.enter_context(run), "replay_every": replay_every}
             training.fit(
                 learner,

@@ -34,8 +34,7 @@ def dgmjax_side(tiny: bool) -> Prepared:
     import jax.numpy as jnp
     import optax
 
-    from dgmjax import models, objectives, training
-    from dgmjax import nn as layers
+    from dgmjax import models, nn as layers, objectives, training
 
     num_layers, channels, size = sizes(tiny)
     sites = (size, size)

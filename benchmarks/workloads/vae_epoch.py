@@ -31,7 +31,7 @@ def dgmjax_side(tiny: bool) -> Prepared:
     from benchmarks.workloads.ours import epochs_of_fit, learner_and_count
     from dgmjax import models, objectives
 
-    vae = models.dense_vae((PIXELS,), LATENT, (HIDDEN,), activation=nn.relu)
+    vae = models.DenseVAE((PIXELS,), LATENT, (HIDDEN,), activation=nn.relu)
     data = {"x": images(tiny)}
     learner, parameters = learner_and_count(vae, objectives.elbo, optax.adam(RATE), data, BATCH)
     return Prepared(

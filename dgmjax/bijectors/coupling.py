@@ -12,7 +12,7 @@ from dgmjax.bijectors.base import (
     require_finite,
     sum_last,
 )
-from dgmjax.bijectors.splits import as_partition
+from dgmjax.bijectors.partitions import as_partition
 from dgmjax.bijectors.transformers import Transformer
 from dgmjax.errors import require
 from dgmjax.types import Array, PyTree

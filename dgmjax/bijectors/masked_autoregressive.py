@@ -18,7 +18,7 @@ from dgmjax.bijectors.transformers import Transformer
 from dgmjax.errors import require
 from dgmjax.types import Array, PyTree
 
-FORWARD_METHODS = ("incremental", "scan", "jacobi")
+FORWARD_METHODS = ("incremental", "naive", "jacobi")
 
 
 class MaskedAutoregressive(Bijector):
@@ -36,7 +36,7 @@ class MaskedAutoregressive(Bijector):
       context: what the network is conditioned on, `[..., C]`, broadcast against the batch.
       forward_method: how the sequential direction, which is `forward` here, is run:
         "incremental" uses the network's `init_carry` and `step`, and costs about one pass;
-        "scan" runs D full passes (the reference, for networks without `step`);
+        "naive" runs D full passes (the reference, for networks without `step`);
         "jacobi" iterates x <- tau(z; theta(x)) on all entries until nothing changes: exact,
         D + 1 passes at most, often far fewer. All three are differentiable in both modes
         ("jacobi" implicitly, by the same iteration on the triangular linear system).
@@ -71,7 +71,7 @@ class MaskedAutoregressive(Bijector):
             "network",
             'must have `init_carry` and `step` for forward_method="incremental"',
             type(network).__name__,
-            'Give them, or choose forward_method="scan" or "jacobi".',
+            'Give them, or choose forward_method="naive" or "jacobi".',
         )
         require_finite("network", network)
         super().__init__(event_ndims_in=event_ndims)
@@ -88,7 +88,7 @@ class MaskedAutoregressive(Bijector):
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         z, context, event_shape = self._flatten(x)
-        run = {"incremental": self._incremental, "scan": self._scan, "jacobi": self._jacobi}
+        run = {"incremental": self._incremental, "naive": self._naive, "jacobi": self._jacobi}
         y, log_det = run[self.forward_method](z, context)
         return y.reshape(y.shape[:-1] + event_shape), log_det
 
@@ -130,7 +130,7 @@ class MaskedAutoregressive(Bijector):
         _, (x, log_det) = jax.lax.scan(body, start, entries)
         return jnp.moveaxis(x, 0, -1), as_float(log_det).sum(axis=0)
 
-    def _scan(self, z: Array, context: PyTree | None) -> tuple[Array, Array]:
+    def _naive(self, z: Array, context: PyTree | None) -> tuple[Array, Array]:
         def body(x: Array, index: Array) -> tuple[Array, None]:
             new = self._tau(x, context).forward(z)
             return jnp.where(jnp.arange(z.shape[-1]) == index, new, x), None

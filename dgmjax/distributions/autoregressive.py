@@ -45,7 +45,7 @@ class Autoregressive(Distribution):
     distribution itself.
 
     Args:
-      network: object of the autoregressive-network protocol (`dgmjax.nn.autoregressive`): a
+      network: object of the autoregressive-network protocol (`dgmjax.nn.autoregressive.binding`): a
         pytree with `__call__(x, context)`, `init_carry(batch_shape, context)` and
         `step(carry, previous, index)`.
       family: turns `params[..., num_params]` into the distribution of a site.

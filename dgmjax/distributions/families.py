@@ -24,8 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.distributions.bernoulli import Bernoulli as BernoulliDistribution
-from dgmjax.distributions.bernoulli import softplus
+from dgmjax.distributions.bernoulli import Bernoulli as BernoulliDistribution, softplus
 from dgmjax.distributions.categorical import Categorical as CategoricalDistribution
 from dgmjax.distributions.logistic_mixture import (
     DiscretisedLogisticMixture as LogisticMixtureDistribution,

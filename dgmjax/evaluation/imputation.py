@@ -16,7 +16,7 @@ from dgmjax.data.dataset import num_rows
 from dgmjax.data.missing import check_observed
 from dgmjax.errors import DataError, require
 from dgmjax.evaluation.averages import Measurement
-from dgmjax.objectives.missing import importance_samples, observed_part, zero_filled
+from dgmjax.objectives.variational.missing import importance_samples, observed_part, zero_filled
 from dgmjax.types import Array, Batch, Key, PyTree
 
 

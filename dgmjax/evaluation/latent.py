@@ -8,9 +8,9 @@ import numpy as np
 
 from dgmjax.data.batches import evaluation_batches
 from dgmjax.errors import DataError, require
-from dgmjax.objectives.aggregate import aggregated_log_prob
-from dgmjax.objectives.divergences import kl_terms
-from dgmjax.objectives.elbo import elbo, given
+from dgmjax.objectives.variational.aggregate import aggregated_log_prob
+from dgmjax.objectives.variational.divergences import kl_terms
+from dgmjax.objectives.variational.elbo import elbo, given
 from dgmjax.types import Array, Batch, Key, Metrics, PyTree
 
 MEAN_SAMPLES = 1000

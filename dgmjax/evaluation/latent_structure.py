@@ -40,7 +40,7 @@ def latent_structure(module: nn.Module, event_shape: tuple[int, ...]) -> LatentS
     than x (`given`), whose posterior is another one for each batch.
 
     >>> from dgmjax import models
-    >>> latent_structure(models.dense_vae((2, 2, 1), 3, (4,)), (2, 2, 1))[:3]
+    >>> latent_structure(models.DenseVAE((2, 2, 1), 3, (4,)), (2, 2, 1))[:3]
     ((3,), True, True)
     """
     if hasattr(module, "given") or not (hasattr(module, "prior") and hasattr(module, "posterior")):

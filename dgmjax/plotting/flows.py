@@ -1,6 +1,6 @@
 """Figures of flows: how a grid is deformed layer by layer, interpolations, temperatures.
 
-`deformation` takes points; the others take a trained flow (see `dgmjax.plotting.recipes`), whose
+`deformation` takes points; the others take a trained flow (see `dgmjax.lab.figures`), whose
 model has `bijector()` and `base_model()`.
 """
 

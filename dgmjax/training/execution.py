@@ -15,23 +15,6 @@ NUM_SHARDS = 8
 
 
 @dataclass(frozen=True)
-class Processes:
-    """Which processes train together; see `training.distributed.initialise`.
-
-    Attributes:
-      coordinator: host:port of process 0, to train with several processes
-      num_processes: how many processes there are
-      process_id: which of them this is, from 0
-      cluster: slurm, tpu, k8s, ompi, mpi4py or auto, to find the three above
-    """
-
-    coordinator: str | None = None
-    num_processes: int | None = None
-    process_id: int | None = None
-    cluster: str | None = None
-
-
-@dataclass(frozen=True)
 class Execution:
     """Devices, precision, memory and what happens in case of a fault.
 
@@ -80,7 +63,7 @@ class Execution:
 
     def make_mesh(self) -> "Mesh":
         """The mesh over the devices of all processes."""
-        from dgmjax.training import mesh
+        from dgmjax.devices import mesh
 
         if self.mesh is None:
             return mesh.default_mesh()

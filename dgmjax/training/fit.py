@@ -12,16 +12,16 @@ from jax.sharding import Mesh
 
 from dgmjax.data.batches import Batches
 from dgmjax.data.transform import Transform
+from dgmjax.devices import processes
+from dgmjax.devices.mesh import Rules, StateLayout, check_divides, default_mesh
 from dgmjax.errors import require
-from dgmjax.training import distributed
+from dgmjax.runs.folder import RunFolder
 from dgmjax.training.checks import check_training_data
 from dgmjax.training.interrupt import Interruption
 from dgmjax.training.learner import Learner, State
 from dgmjax.training.loop import FitResult, Loop, Schedule
-from dgmjax.training.mesh import Rules, StateLayout, check_divides, default_mesh
 from dgmjax.training.progress import Progress
 from dgmjax.training.replay import Replay
-from dgmjax.training.run import RunFolder
 from dgmjax.training.steps import ResidentSteps, StreamedSteps
 from dgmjax.training.store import Store
 from dgmjax.types import Key, PyTree
@@ -67,7 +67,7 @@ def fit(
     batches come from the host (`stream=True`); both see the same batches, a pure function of
     (key, step). Each batch is divided over `mesh`, the state is whole on every device of its axis
     `data` and divided over those of `fsdp`; buffers are donated. A second call with the same
-    learner object does not compile again. Several processes (`training.distributed`) call it
+    learner object does not compile again. Several processes (`devices.processes`) call it
     with the same arguments.
 
     Args:
@@ -79,7 +79,7 @@ def fit(
       batch_size: examples a batch; must be divisible by the devices of the mesh.
       transform: of a batch, `(batch, key) -> batch`, applied inside the compiled step.
       mesh: devices; one device where None, or all of several processes.
-      fsdp_rules: how arrays are divided over `fsdp`, see `training.mesh.StateLayout`.
+      fsdp_rules: how arrays are divided over `fsdp`, see `devices.mesh.StateLayout`.
       stream: None streams data above `RESIDENT_BYTES`.
       log_every: steps between logged metrics (means over these steps).
       evaluate_every: steps between validations; an epoch where None.
@@ -142,7 +142,7 @@ def fit(
         progress=Progress(
             steps,
             batch_size * learner.batches_per_step,
-            quiet=quiet or not distributed.is_main(),
+            quiet=quiet or not processes.is_main(),
         ),
         begin=None if start is None else partial(begun_with, start),
     )

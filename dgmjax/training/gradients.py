@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dgmjax.bijectors.rematerialisation import rematerialising
+from dgmjax.devices.mesh import AXES, num_devices
 from dgmjax.errors import require
-from dgmjax.training.mesh import AXES, num_devices
 from dgmjax.types import Array, Batch, Key, PyTree
 
 

@@ -274,7 +274,7 @@ def gradient_learner(
 
     >>> import optax
     >>> from dgmjax import models, objectives
-    >>> vae = models.dense_vae((4,), latent=2, hidden=(8,))
+    >>> vae = models.DenseVAE((4,), latent=2, hidden=(8,))
     >>> learner = gradient_learner(vae, {"model": Player(objectives.elbo, optax.adam(1e-3))})
     >>> state = learner.init(jax.random.key(0), {"x": jnp.zeros((3, 4))})
     >>> state, metrics = learner.step(state, {"x": jnp.zeros((3, 4))})

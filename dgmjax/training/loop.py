@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from dgmjax.devices import processes
 from dgmjax.errors import TrainingDiverged, require
-from dgmjax.training import distributed
 from dgmjax.training.interrupt import Interruption
 from dgmjax.training.learner import Learner, State
 from dgmjax.training.progress import Progress
@@ -143,15 +143,15 @@ class Loop:
             state = new_state(init_key, batch, data_key)
             if self.begin is not None:
                 begun = time.perf_counter()
-                with distributed.alone():  # each process by itself, from the same numbers
+                with processes.alone():  # each process by itself, from the same numbers
                     state = self.begin(state)
                 # One that began elsewhere would train on with other numbers, and nobody would know.
                 bits = int(fingerprint(state.params).sum()) % 2**31
                 remedy = "Draw from the seed of the run, and from nothing else."
-                distributed.require_same("start", bits, remedy)
+                processes.require_same("start", bits, remedy)
                 self.host.seconds += time.perf_counter() - begun
                 started += self.host.seconds
-            self.tree = {"state": distributed.global_copy(state, self.shardings)}
+            self.tree = {"state": processes.global_copy(state, self.shardings)}
             self.tree["sums"] = self.zeros()
         self.store.resumed(self.step)
         self.progress.compile_seconds += time.perf_counter() - started
@@ -182,7 +182,7 @@ class Loop:
                 self.progress.update(self.step, taken, seconds, self._last_loss())
                 # Calls of about a second: long enough to cost nothing, short enough to stop.
                 wished = max(1, min(4 * chunk, int(taken / max(seconds, 1e-6))))
-                chunk = distributed.agree(wished)
+                chunk = processes.agree(wished)
             else:
                 self.progress.compile_seconds += seconds
                 compiled = True
@@ -193,7 +193,7 @@ class Loop:
             evaluating = self.step % schedule.evaluate_every == 0 or last
             if evaluating:
                 stopped = self._evaluate()
-            told = distributed.any_process(interruption.received is not None) and not last
+            told = processes.any_process(interruption.received is not None) and not last
             due = self._checkpoint_is_due(evaluating)
             if due or told or last or stopped or rewound:
                 self._save()
@@ -203,7 +203,7 @@ class Loop:
 
     def _run(self, count: int) -> int:
         """At most `count` steps in one compiled call; returns how many."""
-        with distributed.named_losses():
+        with processes.named_losses():
             if self.replay is not None:
                 state, sums, taken = self.replay.run(self.runner, self.tree, self.step, count)
             else:
@@ -251,7 +251,7 @@ class Loop:
             f"{bad}{now}). Back to the state of step {self.step}; the batches until {now} are left "
             "out."
         )
-        step = distributed.global_copy(np.int32(now), self.shardings.step)
+        step = processes.global_copy(np.int32(now), self.shardings.step)
         self.tree = {"state": replace(self.tree["state"], step=step), "sums": sums}
         host.skipped += self._skipped() - skipped  # the state's count went back with it
         self.step, self.host = now, host
@@ -264,12 +264,12 @@ class Loop:
         if self.validate is None and self.on_evaluation is None:
             return False
         state = self.tree["state"]
-        local = distributed.to_host(state) if distributed.part()[1] > 1 else state
+        local = processes.to_host(state) if processes.part()[1] > 1 else state
         if self.validate is not None:
             metrics = {name: float(v) for name, v in self.validate(local).items()}
             self._select(metrics)
-        if self.on_evaluation is not None and distributed.is_main():
-            with distributed.alone():
+        if self.on_evaluation is not None and processes.is_main():
+            with processes.alone():
                 self.on_evaluation(local, self.step)
         return self._exhausted()
 
@@ -303,7 +303,7 @@ class Loop:
         if self.schedule.checkpoint_every is not None:
             return self.step % self.schedule.checkpoint_every == 0
         cheap = SAVING_SHARE * (self.host.seconds - self.saved.at) >= self.saved.took
-        return evaluating and bool(distributed.agree(int(cheap)))
+        return evaluating and bool(processes.agree(int(cheap)))
 
     def _save(self) -> None:
         started = time.perf_counter()

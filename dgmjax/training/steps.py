@@ -14,9 +14,9 @@ import numpy as np
 
 from dgmjax.data.batches import Batches
 from dgmjax.data.stream import streamed
-from dgmjax.training import distributed
+from dgmjax.devices import processes
+from dgmjax.devices.mesh import StateLayout, batch_sharding, replicated
 from dgmjax.training.learner import Learner, State
-from dgmjax.training.mesh import StateLayout, batch_sharding, replicated
 from dgmjax.types import Array, Key, Metrics, PyTree
 
 BLOCK = 1024
@@ -73,7 +73,7 @@ def zero_metrics(
     """A function that makes a zero, on the device, for each metric that a step returns."""
     _, metrics = jax.eval_shape(learner.step, state, batch)
     zeros = {name: np.zeros(m.shape, np.float32) for name, m in metrics.items()}
-    return lambda: distributed.global_copy(zeros, replicated(layout.mesh))
+    return lambda: processes.global_copy(zeros, replicated(layout.mesh))
 
 
 class ResidentSteps:
@@ -82,7 +82,7 @@ class ResidentSteps:
     def __init__(self, learner, transform, layout: StateLayout, batches: Batches, data_key: Key):
         self.learner, self.transform, self.layout = learner, transform, layout
         self.batches, self.data_key = batches, data_key
-        self.arrays = distributed.global_copy(dict(batches.arrays), replicated(layout.mesh))
+        self.arrays = processes.global_copy(dict(batches.arrays), replicated(layout.mesh))
         self._first = -1
         self._rows: Any = None
 
@@ -111,7 +111,7 @@ class ResidentSteps:
         rows = self.batches.indices_block(first * per_step, BLOCK * per_step)
         if per_step > 1:
             rows = rows.reshape(BLOCK, per_step, -1)
-        return distributed.global_copy(rows, batch_sharding(self.layout.mesh, rows.ndim - 1))
+        return processes.global_copy(rows, batch_sharding(self.layout.mesh, rows.ndim - 1))
 
 
 class StreamedSteps:
@@ -130,10 +130,10 @@ class StreamedSteps:
         """At most `count` steps from `step`, a few at a time; returns how many were run."""
         if step != self._next_step:
             first = step * self.learner.batches_per_step
-            self._stream = streamed(self.batches, first, part=distributed.part())
+            self._stream = streamed(self.batches, first, part=processes.part())
         count = min(count, 16)
         for _ in range(count):
-            batch = distributed.global_batch(self._read(), self._sharding())
+            batch = processes.global_batch(self._read(), self._sharding())
             state, sums = _run_one(
                 self.learner, self.transform, self.layout, state, sums, batch, self.data_key
             )

@@ -7,10 +7,10 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from dgmjax.devices import processes
 from dgmjax.errors import CheckpointError
-from dgmjax.training import distributed
-from dgmjax.training.checkpoint import Checkpoints
-from dgmjax.training.run import RunFolder
+from dgmjax.runs.checkpoints import Checkpoints
+from dgmjax.runs.folder import RunFolder
 from dgmjax.types import PyTree
 
 Restored = tuple[PyTree, dict[str, Any], int]
@@ -108,16 +108,16 @@ class RunStore(Store):
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         super().write(step, values)
-        if distributed.is_main():
+        if processes.is_main():
             self.run.write_metrics(step, **values)
 
     def restore(self, template: PyTree) -> Restored | None:
         return self._checkpoints["latest"].restore(template)
 
     def resumed(self, step: int) -> None:
-        if distributed.is_main():
+        if processes.is_main():
             self.run.truncate_metrics(step)
-        distributed.barrier("metrics")
+        processes.barrier("metrics")
 
     def save(self, step: int, tree: PyTree, host: Mapping[str, Any]) -> None:
         self._one_at_a_time()
@@ -132,7 +132,7 @@ class RunStore(Store):
 
     def _one_at_a_time(self) -> None:
         """Two saves at once would meet at each other's barriers."""
-        if distributed.part()[1] > 1:
+        if processes.part()[1] > 1:
             self.wait()
 
     def best(self, like: PyTree) -> PyTree:
@@ -145,7 +145,7 @@ class RunStore(Store):
         return restored[0]
 
     def whole_history(self) -> list[dict[str, Any]]:
-        distributed.barrier("history")
+        processes.barrier("history")
         return self.run.read_metrics()
 
     def wait(self) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from dgmjax.command_arguments import parse_train
-from dgmjax.training import catalogue, strict_json
-from dgmjax.training.record import Published, Record
-from dgmjax.training.record_table import as_flags
-from dgmjax.training.run import changed_arguments
+from dgmjax.cli.arguments import parse_train
+from dgmjax.lab import catalogue
+from dgmjax.runs import strict_json
+from dgmjax.runs.folder import changed_arguments
+from dgmjax.runs.record import Published, Record
+from dgmjax.runs.record_table import as_flags
 
 ROOT = Path(__file__).resolve().parents[2]
 specification = importlib.util.spec_from_file_location(

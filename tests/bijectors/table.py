@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax import bijectors as bj
-from dgmjax.bijectors.splits import as_partition
+from dgmjax.bijectors.partitions import as_partition
 
 from .networks import Autoregressive, Dense
 
@@ -161,7 +161,7 @@ ROWS = {
     "coupling_spline": Row(coupling(bj.halves(), SPLINE, (4,)), (4,), extra=BOUNDS),
     "coupling_mixture": Row(coupling(bj.halves(), MIXTURE, (4,)), (4,)),
     "maf_incremental": Row(autoregressive(bj.Affine(), context=True), (4,)),
-    "maf_scan": Row(autoregressive(bj.Affine(), method="scan"), (4,)),
+    "maf_scan": Row(autoregressive(bj.Affine(), method="naive"), (4,)),
     "maf_jacobi": Row(autoregressive(bj.Affine(), method="jacobi"), (4,)),
     "maf_spline": Row(autoregressive(SPLINE), (4,), extra=BOUNDS),
     "iaf": Row(autoregressive(bj.Affine(), inverse=True), (4,)),

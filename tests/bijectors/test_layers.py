@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dgmjax import bijectors as bj
-from dgmjax.bijectors.splits import as_partition
+from dgmjax.bijectors.partitions import as_partition
 
 from .networks import Dense
 from .table import ROWS, repeated

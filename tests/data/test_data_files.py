@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dgmjax.data import load
-from dgmjax.data.files import read_csv, read_idx, read_npy, read_npz
+from dgmjax.data.reading.files import read_csv, read_idx, read_npy, read_npz
 from dgmjax.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 5, 4)).astype(np.uint8)

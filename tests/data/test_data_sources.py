@@ -9,7 +9,9 @@ import tarfile
 import numpy as np
 import pytest
 
-from dgmjax.data import cache, data_dir, images, load, names, sequences
+from dgmjax.data import data_dir, load, names
+from dgmjax.data.reading import cache
+from dgmjax.data.sources import images, sequences
 from dgmjax.errors import DataError
 
 

@@ -10,8 +10,8 @@ from scipy import stats
 from sklearn.datasets import make_moons
 
 from dgmjax.data import load
-from dgmjax.data.plane import Curves
-from dgmjax.data.synthetic import TABLE
+from dgmjax.data.sources.plane import Curves
+from dgmjax.data.sources.synthetic import TABLE
 from dgmjax.errors import DataError
 
 BOX = {"banana": (-7.0, 15.0), "correlated_gaussian": (-7.0, 7.0)}

@@ -126,7 +126,7 @@ def test_noise_of_the_average_makes_no_unit_active():
 )
 def test_codes_of_amortised_flows(flow):
     """Against an average over other samples of the same posterior."""
-    vae = models.dense_vae((2, 2, 1), 3, (5,), posterior_model=flow)
+    vae = models.DenseVAE((2, 2, 1), 3, (5,), posterior_model=flow)
     x = jnp.asarray(np.random.default_rng(2).integers(0, 2, (6, 2, 2, 1)), jnp.float32)
     variables = vae.init(KEY, x, KEY, method="reconstruct")
     means = jax.jit(lambda: vae.apply(variables, x, method=evaluation.posterior_mean))()
@@ -143,24 +143,24 @@ FLOW = models.PlanarFlow(3, 1, amortised=True, base=models.DiagonalNormal((3,)))
 @pytest.mark.parametrize(
     "module, expected",
     [
-        (models.dense_vae((2, 2, 1), 3, (4,)), ((3,), True, True, 0, True, True)),
+        (models.DenseVAE((2, 2, 1), 3, (4,)), ((3,), True, True, 0, True, True)),
         (
-            models.dense_vae((2, 2, 1), 3, (4,), posterior_model=FLOW),
+            models.DenseVAE((2, 2, 1), 3, (4,), posterior_model=FLOW),
             ((3,), False, True, 0, False, False),
         ),
         (
-            models.dense_vae((2, 2, 1), 3, (4,), prior_model=models.NormalMixture(3, 7)),
+            models.DenseVAE((2, 2, 1), 3, (4,), prior_model=models.NormalMixture(3, 7)),
             ((3,), True, False, 7, True, False),
         ),
         (
-            models.dense_vae((2, 2, 1), 3, (4,), prior_model=models.VampPrior((2, 2, 1), 5)),
+            models.DenseVAE((2, 2, 1), 3, (4,), prior_model=models.VampPrior((2, 2, 1), 5)),
             ((3,), True, False, 5, True, False),
         ),
         (
-            models.hierarchical_vae((2, 2, 1), (3, 2), ((4,), (4,))),
+            models.DenseHierarchicalVAE((2, 2, 1), (3, 2), ((4,), (4,))),
             (None, False, False, 0, True, False),
         ),
-        (models.dense_cvae((2, 2, 1), 3, (4,), num_classes=2), None),
+        (models.DenseCVAE((2, 2, 1), 3, (4,), num_classes=2), None),
         (models.RealNVP(2, layers=2, hidden=(4,)), None),
     ],
     ids=["plain", "flow", "mixture", "vamp", "hierarchy", "conditional", "no latents"],

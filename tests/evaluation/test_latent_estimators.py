@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dgmjax.experiments.shared import common
 
 from dgmjax import data, evaluation, models
 from dgmjax.errors import DgmjaxError
-from dgmjax.training import catalogue
-from experiments import common
+from dgmjax.lab import catalogue
 
 GAIN, SCALE = 0.8, 0.5  # q(z | x) = N(GAIN x, SCALE^2), x ~ N(0, 1)
 
@@ -32,7 +32,7 @@ class Model:
 
 
 class Known:
-    """A trained model without training: what estimators use of `training.Trained`."""
+    """A trained model without training: what estimators use of `lab.Trained`."""
 
     def call(self, method, *arguments):
         return method(Model(), *arguments)
@@ -88,7 +88,7 @@ def test_records_say_how_and_have_what_the_posterior_supports(posterior, closed)
 
 
 def test_a_model_that_reads_more_than_x_is_named():
-    module = models.dense_cvae((2, 2, 1), 3, (4,), num_classes=2)
+    module = models.DenseCVAE((2, 2, 1), 3, (4,), num_classes=2)
     images = data.Dataset("images", {"train": {"x": np.zeros((4, 2, 2, 1))}}, {})
     with pytest.raises(DgmjaxError, match=r"^`module` must have a prior and a posterior"):
         common.latent_estimators(module, images)

@@ -26,7 +26,8 @@ import optax
 import orbax.checkpoint  # noqa: F401  before the fork, since it takes long
 
 from dgmjax import data, models, objectives
-from dgmjax.training import Player, RunFolder, fit, gradient_learner, steps
+from dgmjax.runs import RunFolder
+from dgmjax.training import Player, fit, gradient_learner, steps
 
 STEPS, INTERVAL = 12_000, 40
 DELAY = 0.03  # seconds: longer than it takes to write a checkpoint
@@ -38,7 +39,7 @@ def train(folder: Path, lives: int | None) -> str:
     After `lives` steps it is killed, at a random moment within `DELAY`; None for never.
     """
     x = np.random.default_rng(0).integers(0, 17, (200, 8, 8, 1)).astype(np.uint8)
-    vae = models.dense_vae((8, 8, 1), latent=4, hidden=(32,))
+    vae = models.DenseVAE((8, 8, 1), latent=4, hidden=(32,))
     learner = gradient_learner(vae, {"model": Player(objectives.elbo, optax.adam(1e-3))})
     usual, log = steps.ResidentSteps.run, os.open(folder / "steps.txt", os.O_WRONLY | os.O_APPEND)
     left = [STEPS if lives is None else lives]

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.data.batches import Batches
-from dgmjax.training import distributed
-from dgmjax.training.checkpoint import Checkpoints
-from dgmjax.training.mesh import batch_sharding, make_mesh, replicated
+from dgmjax.devices import processes
+from dgmjax.devices.mesh import batch_sharding, make_mesh, replicated
+from dgmjax.runs.checkpoints import Checkpoints
 
 
 def loss(w, batch):
@@ -34,29 +34,29 @@ def main(folder: Path, steps: int, pause: float, save_every: int) -> None:
     shape = jax.ShapeDtypeStruct((3,), jnp.float32, sharding=replicated(mesh))
     restored = checkpoints.restore({"w": shape})
     if restored is None:
-        w, start = distributed.global_copy(np.zeros(3, np.float32), replicated(mesh)), 0
+        w, start = processes.global_copy(np.zeros(3, np.float32), replicated(mesh)), 0
     else:
         w, start = restored[0]["w"], restored[2]
     print(f"starts at {start} with {jax.device_count()} devices", flush=True)
     for i in range(start, steps):
-        batch = batches.batch(i, distributed.part())
-        with distributed.named_losses():
-            w, value = step(w, distributed.global_batch(batch, batch_sharding(mesh)))
+        batch = batches.batch(i, processes.part())
+        with processes.named_losses():
+            w, value = step(w, processes.global_batch(batch, batch_sharding(mesh)))
             value.block_until_ready()
         if (i + 1) % save_every == 0:
             checkpoints.save(i + 1, {"w": w}, {})
         time.sleep(pause)
     checkpoints.close()
-    everything = distributed.to_host(
-        distributed.global_batch(batches.batch(0, distributed.part()), batch_sharding(mesh))
+    everything = processes.to_host(
+        processes.global_batch(batches.batch(0, processes.part()), batch_sharding(mesh))
     )
     np.testing.assert_array_equal(everything["x"], batches.batch(0)["x"])
-    distributed.require_same("steps", steps)
-    assert distributed.any_process(distributed.part()[0] == distributed.part()[1] - 1)
-    if distributed.is_main():
-        (folder / "w.txt").write_text(" ".join(map(repr, distributed.to_host(w).tolist())))
+    processes.require_same("steps", steps)
+    assert processes.any_process(processes.part()[0] == processes.part()[1] - 1)
+    if processes.is_main():
+        (folder / "w.txt").write_text(" ".join(map(repr, processes.to_host(w).tolist())))
 
 
 if __name__ == "__main__":
-    with distributed.session():
+    with processes.session():
         main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))

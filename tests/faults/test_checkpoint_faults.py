@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from dgmjax.errors import CheckpointError
-from dgmjax.training.checkpoint import Checkpoints
+from dgmjax.runs.checkpoints import Checkpoints
 
 STEPS = (10, 20, 30)
 
@@ -384,7 +384,7 @@ SAVING = """
     from pathlib import Path
     sys.path[:0] = sys.argv[2:]
     from test_checkpoint_faults import state_at
-    from dgmjax.training.checkpoint import Checkpoints
+    from dgmjax.runs.checkpoints import Checkpoints
 
     checkpoints = Checkpoints(Path(sys.argv[1]), keep=2)
     restored = checkpoints.restore(state_at(0))

@@ -19,14 +19,14 @@ import numpy as np
 import pytest
 from mutations import gz, mutated, mutated_json, tarred, xz, zipped
 
-from dgmjax.data.own_files import load_path
-from dgmjax.data.sequences import load_spoken_digits
-from dgmjax.data.tables import load_uci
+from dgmjax.data.sources.own_files import load_path
+from dgmjax.data.sources.sequences import load_spoken_digits
+from dgmjax.data.sources.tables import load_uci
 from dgmjax.errors import DgmjaxError
-from dgmjax.training.configuration import check_same
-from dgmjax.training.metrics import MetricsFile
-from dgmjax.training.record import read_records
-from dgmjax.training.run import RunFolder, run_name
+from dgmjax.runs.configuration import check_same
+from dgmjax.runs.folder import RunFolder, run_name
+from dgmjax.runs.metrics import MetricsFile
+from dgmjax.runs.record import read_records
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (20, 3, 2)).astype(np.uint8)

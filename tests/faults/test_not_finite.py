@@ -10,9 +10,10 @@ import optax
 import pytest
 
 from dgmjax import data
+from dgmjax.devices.mesh import StateLayout, make_mesh
 from dgmjax.errors import DgmjaxError, TrainingDiverged
-from dgmjax.training import Player, RunFolder, fit, gradient_learner
-from dgmjax.training.mesh import StateLayout, make_mesh
+from dgmjax.runs import RunFolder
+from dgmjax.training import Player, fit, gradient_learner
 from dgmjax.training.steps import _run_one, initial_state, zero_metrics
 
 ROWS, BATCH, STEPS = 64, 8, 24

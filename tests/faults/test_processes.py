@@ -13,8 +13,8 @@ import jax
 import numpy as np
 import pytest
 
+from dgmjax.devices import processes
 from dgmjax.errors import DgmjaxError
-from dgmjax.training import distributed
 
 HERE = Path(__file__).parent
 LAUNCHER = HERE.parents[1] / "launch" / "local.py"
@@ -34,9 +34,9 @@ def nothing_is_left_running():
     STARTED.clear()
 
 
-def start(folder, processes, devices=1, steps=20, pause=0.0, save_every=5):
+def start(folder, count, devices=1, steps=20, pause=0.0, save_every=5):
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, str(LAUNCHER), "-n", str(processes), "--devices", str(devices)]
+    command = [sys.executable, str(LAUNCHER), "-n", str(count), "--devices", str(devices)]
     command += ["--", sys.executable, str(PROGRAM), *map(str, (folder, steps, pause, save_every))]
     clean = {k: v for k, v in os.environ.items() if not k.startswith("DGMJAX_")}
     launched = subprocess.Popen(
@@ -63,11 +63,11 @@ def weights(folder):
 @pytest.mark.fault
 def test_two_and_four_processes_equal_one(tmp_path, capsys):
     found = {}
-    for processes in (1, 2, 4):
-        folder = tmp_path / str(processes)
-        code, output = finish(start(folder, processes, devices=4 // processes))
+    for count in (1, 2, 4):
+        folder = tmp_path / str(count)
+        code, output = finish(start(folder, count, devices=4 // count))
         assert code == 0, output
-        found[processes] = weights(folder)
+        found[count] = weights(folder)
     worst = max(np.abs(found[n] - found[1]).max() for n in (2, 4))
     with capsys.disabled():
         print(f"\n2 and 4 processes against 1, 20 steps: largest difference {worst:.1e}")
@@ -124,9 +124,9 @@ def test_an_error_in_one_process_ends_the_others(tmp_path):
     """It is named, with its reason, by the processes that it leaves behind."""
     code = (
         "from dgmjax.training import distributed\n"
-        "with distributed.session():\n"
-        "    if distributed.part()[0] == 1: raise ValueError('the data are absent')\n"
-        "    with distributed.named_losses(): distributed.barrier('forever')\n"
+        "with processes.session():\n"
+        "    if processes.part()[0] == 1: raise ValueError('the data are absent')\n"
+        "    with processes.named_losses(): processes.barrier('forever')\n"
     )
     command = [sys.executable, str(LAUNCHER), "-n", "2", "--devices", "1", "--"]
     done = subprocess.run(
@@ -140,13 +140,13 @@ def test_an_error_in_one_process_ends_the_others(tmp_path):
 def test_one_process_needs_no_settings(monkeypatch):
     for name in ("COORDINATOR", "NUM_PROCESSES", "PROCESS_ID", "CLUSTER"):
         monkeypatch.delenv(f"DGMJAX_{name}", raising=False)
-    with distributed.session() as several:
-        assert not several and distributed.is_main() and distributed.part() == (0, 1)
-        assert distributed.agree(3) == 3 and distributed.any_process(True)
-        distributed.barrier("here")
-        distributed.require_same("steps", 5)
+    with processes.session() as several:
+        assert not several and processes.is_main() and processes.part() == (0, 1)
+        assert processes.agree(3) == 3 and processes.any_process(True)
+        processes.barrier("here")
+        processes.require_same("steps", 5)
         tree = {"x": np.arange(6.0)}
-        np.testing.assert_array_equal(distributed.to_host(tree)["x"], tree["x"])
+        np.testing.assert_array_equal(processes.to_host(tree)["x"], tree["x"])
 
 
 @pytest.mark.parametrize(
@@ -164,16 +164,16 @@ def test_settings_that_do_not_fit(settings, words, monkeypatch):
     for name in ("COORDINATOR", "NUM_PROCESSES", "PROCESS_ID", "CLUSTER"):
         monkeypatch.delenv(f"DGMJAX_{name}", raising=False)
     with pytest.raises(DgmjaxError, match=words):
-        distributed.initialise(**settings)
+        processes.initialise(**settings)
     monkeypatch.setenv("DGMJAX_NUM_PROCESSES", "two")
     with pytest.raises(DgmjaxError, match="must be a number in \\$DGMJAX_NUM_PROCESSES"):
-        distributed.initialise("host:1")
+        processes.initialise("host:1")
 
 
-def trained(experiment, folder, processes, devices, *options):
+def trained(experiment, folder, count, devices, *options):
     """Runs `dgmjax train EXPERIMENT --tiny --deterministic` on so many devices in all."""
-    command = [sys.executable, str(LAUNCHER), "-n", str(processes)]
-    command += ["--devices", str(devices // processes), "--", sys.executable, "-m", "dgmjax"]
+    command = [sys.executable, str(LAUNCHER), "-n", str(count)]
+    command += ["--devices", str(devices // count), "--", sys.executable, "-m", "dgmjax"]
     command += ["train", experiment, "--tiny", "--deterministic", "--run-dir", str(folder)]
     command += ["--mesh", f"data={devices}", *options]
     clean = {k: v for k, v in os.environ.items() if not k.startswith("DGMJAX_")}
@@ -211,7 +211,7 @@ def test_two_processes_begin_with_the_same_pretraining(tmp_path):
 
 def parameters(folder):
     """SHA-256 of the parameters of a run."""
-    from dgmjax.training import load_run
+    from dgmjax.lab import load_run
 
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(load_run(folder).state):

@@ -11,7 +11,7 @@ from dgmjax.errors import DataError, DgmjaxError
 
 KEY, X = jax.random.key(0), jnp.asarray(np.random.default_rng(0).integers(0, 2, (3, 4)), float)
 CHANNELS = families.DiscretisedLogisticMixture(2, levels=4, channels=3)
-CONTEXTUAL = models.NADE((4,), 3, context_features=2, num_masks=3)
+CONTEXTUAL = models.NADE((4,), 3, context_features=2, num_orders=3)
 BY_CLASS = models.ClassConditional(models.NADE((4,), 3, context_features=3), 3)
 
 
@@ -36,9 +36,9 @@ def test_orderings_may_be_arrays(recipe, kind):
         (lambda: scored(models.NADE((4,), 3, ordering=None)), "ordering", "None"),
         (lambda: scored(models.MADE((4,), ordering=5)), "ordering", "5"),
         (lambda: scored(models.MADE((4,), ordering=(0, 1, 1, 3))), "ordering", "1 twice"),
-        (lambda: scored(models.NADE((4,), 3, num_masks=2), mask=2), "mask", "2"),
-        (lambda: scored(models.NADE((4,), 3), mask=-1), "mask", "-1"),
-        (lambda: scored(models.NADE((4,), 3, num_masks=2), mask=1.0), "mask", "1.0"),
+        (lambda: scored(models.NADE((4,), 3, num_orders=2), order=2), "order", "2"),
+        (lambda: scored(models.NADE((4,), 3), order=-1), "order", "-1"),
+        (lambda: scored(models.NADE((4,), 3, num_orders=2), order=1.0), "order", "1.0"),
         (lambda: scored(CONTEXTUAL, jnp.ones((2, 2))), "context", r"\(2, 2\)"),
         (lambda: scored(CONTEXTUAL, jnp.ones(())), "context", r"\(\)"),
         (lambda: scored(models.MADE((4,), family=CHANNELS)), "family", "Discretised"),
@@ -71,7 +71,7 @@ def test_an_ensemble_over_orderings_is_trained_with_a_context():
     variables = jax.tree.map(lambda a: a + noise.normal(size=a.shape), variables)
     loss, metrics = CONTEXTUAL.apply(variables, batch, KEY, method=objectives.sampled_ordering)
     mask = int(metrics["mask"])
-    own = CONTEXTUAL.apply(variables, X, batch["context"], method="log_prob", mask=mask)
+    own = CONTEXTUAL.apply(variables, X, batch["context"], method="log_prob", order=mask)
     np.testing.assert_allclose(loss, -own, rtol=1e-6)
 
 

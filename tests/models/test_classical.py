@@ -9,8 +9,7 @@ import optax
 import pytest
 import scipy.stats
 from scrambling import perturbed
-from sklearn.decomposition import PCA
-from sklearn.decomposition import FactorAnalysis as SklearnFactorAnalysis
+from sklearn.decomposition import PCA, FactorAnalysis as SklearnFactorAnalysis
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
 from dgmjax import models, objectives

@@ -13,7 +13,7 @@ from dgmjax import evaluation, models, nn, objectives
 from dgmjax.bijectors import Affine, Sigmoid
 from dgmjax.distributions import Energy, families
 from dgmjax.errors import DgmjaxError
-from dgmjax.objectives.importance import log_weights
+from dgmjax.objectives.variational.importance import log_weights
 
 KEY = jax.random.key(0)
 NOISE = 0.5
@@ -105,7 +105,7 @@ POSTERIORS = {
 @pytest.mark.parametrize("name", POSTERIORS)
 def test_flow_posteriors_of_a_vae(name):
     """log q with the samples is log q of the samples, and x moves the flow's own parameters."""
-    vae = models.dense_vae((3, 2, 1), 4, (8, 8), posterior_model=POSTERIORS[name])
+    vae = models.DenseVAE((3, 2, 1), 4, (8, 8), posterior_model=POSTERIORS[name])
     x = (jax.random.uniform(KEY, (5, 3, 2, 1)) < 0.5) * 1.0
     variables = jax.jit(lambda k: vae.init(k, {"x": x}, k, method=objectives.elbo))(KEY)
     variables = perturbed(variables)
@@ -127,7 +127,7 @@ def test_flow_posteriors_of_a_vae(name):
 
 def test_flow_prior_may_have_data_dependent_layers():
     prior = models.Flow((2,), (models.ActNormLayer(2), models.LinearLayer(2)))
-    vae = models.dense_vae((3,), 2, (4,), prior_model=prior)
+    vae = models.DenseVAE((3,), 2, (4,), prior_model=prior)
     x = jnp.ones((5, 3))
     loss, metrics = vae.apply(
         vae.init(KEY, {"x": x}, KEY, method=objectives.elbo),
@@ -175,7 +175,7 @@ def test_dequantisation_bounds_the_probability_of_integers(variational):
 
 def test_variational_dequantisation_of_images():
     density = models.Flow((2, 2, 1), (models.Fixed(Sigmoid, (), 3),))
-    model = models.variational_dequantisation(density, (2, 2, 1), 4, layers=2, channels=4, blocks=1)
+    model = models.VariationalDequantisation(density, (2, 2, 1), 4, layers=2, channels=4, blocks=1)
     x = jnp.arange(8.0).reshape(2, 2, 2, 1) % 4
     variables = jax.jit(lambda k: model.init(k, {"x": x}, k, method=objectives.iwae))(KEY)
     variables = perturbed(variables)
@@ -293,7 +293,7 @@ def test_full_normal_baseline_is_scipys():
     "act, word",
     [
         (lambda: Energy(5), "number"),
-        (lambda: models.dense_vae((3,), 2, ()), "hidden"),
+        (lambda: models.DenseVAE((3,), 2, ()), "hidden"),
         (
             lambda: models.Dequantised(BASE, levels=1).init(
                 KEY, jnp.zeros((2, 4)), method="posterior"

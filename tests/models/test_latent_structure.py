@@ -15,7 +15,7 @@ from dgmjax.errors import DataError, DgmjaxError
 from dgmjax.models.latent.multimodal import Modality
 from dgmjax.nn.gaussian_window import Window, gaussian_filters
 from dgmjax.nn.mlp import MLP
-from dgmjax.objectives.elbo import given
+from dgmjax.objectives.variational.elbo import given
 
 KEY = jax.random.key(0)
 GENERATOR = np.random.default_rng(0)
@@ -31,9 +31,9 @@ TWO_LAYERS = ((4, 4, 1), (3, 2), ((5,), (4,)))
 
 # name -> module, batch, objective
 MODELS = {
-    "bottom_up": (models.hierarchical_vae(*TWO_LAYERS), IMAGES, objectives.elbo),
+    "bottom_up": (models.DenseHierarchicalVAE(*TWO_LAYERS), IMAGES, objectives.elbo),
     "ladder": (
-        models.hierarchical_vae(*TWO_LAYERS, inference="ladder"),
+        models.DenseHierarchicalVAE(*TWO_LAYERS, inference="ladder"),
         IMAGES,
         objectives.elbo,
     ),
@@ -41,17 +41,17 @@ MODELS = {
     "draw_window": (models.DRAW((4, 4, 1), 2, 2, 5, (2, 3)), IMAGES, objectives.elbo),
     "vrnn": (models.VRNN((3, 2), 2, 4, recurrence="gru"), ROLLS, objectives.elbo),
     "product": (
-        models.image_and_label((4, 4, 1), 3, 2, (5,)),
+        models.ImageLabelVAE((4, 4, 1), 3, 2, (5,)),
         IMAGES,
         partial(objectives.subsampled_elbo, num_subsets=1),
     ),
     "mixture": (
-        models.image_and_label((4, 4, 1), 3, 2, (5,), experts="mixture"),
+        models.ImageLabelVAE((4, 4, 1), 3, 2, (5,), experts="mixture"),
         IMAGES,
         objectives.elbo,
     ),
     "conditional": (
-        models.dense_cvae((4, 4, 1), 2, (5,), num_classes=3, conditional_prior=True),
+        models.DenseCVAE((4, 4, 1), 2, (5,), num_classes=3, conditional_prior=True),
         IMAGES,
         objectives.elbo,
     ),
@@ -195,7 +195,7 @@ def test_ladder_weighs_by_precision():
 
 
 def test_published_sizes():
-    vae = models.two_layer_vae((28, 28, 1))
+    vae = models.TwoLayerVAE((28, 28, 1))
     shapes = jax.eval_shape(
         lambda: vae.init(KEY, {"x": jnp.zeros((2, 28, 28, 1))}, KEY, method=objectives.elbo)
     )["params"]
@@ -447,7 +447,7 @@ def joint_and_weights(module, batch, num_samples):
 
 def test_bound_with_a_mixture_of_experts_is_the_marginal():
     """log p(x, label), also of rows that miss one or both; L_K within 5 standard errors."""
-    module = models.image_and_label((2, 1, 1), 3, 1, (4,), experts="mixture")
+    module = models.ImageLabelVAE((2, 1, 1), 3, 1, (4,), experts="mixture")
     batch = {"x": binary(6, 2, 1, 1), "label": jnp.arange(6) % 3}
     batch["present"] = jnp.array([[1, 1], [1, 1], [1, 0], [0, 1], [0, 0], [1, 1]])
     exact, log_w = joint_and_weights(module, batch, 4000)
@@ -537,7 +537,7 @@ def test_shapes_of_what_is_read_beside_x_are_named_under_jit(name, key, shape):
 
 def test_conditional_bound_is_that_given_the_class():
     """L_K of log p(x | y) against quadrature, within 5 standard errors."""
-    module = models.dense_cvae((2,), 1, (4,), num_classes=3, conditional_prior=True)
+    module = models.DenseCVAE((2,), 1, (4,), num_classes=3, conditional_prior=True)
     batch = {"x": binary(6, 2), "label": jnp.arange(6) % 3}
     exact, log_w = joint_and_weights(module, batch, 4000)
     ratio = np.exp(log_w - exact)
@@ -596,11 +596,11 @@ def initialised(module, batch, objective=objectives.elbo):
 @pytest.mark.parametrize(
     "act, word",
     [
-        (lambda: models.hierarchical_vae((4,), (2, 1), ((4,),)), "hidden"),
-        (lambda: models.hierarchical_vae((4,), (), ()), "latents"),
+        (lambda: models.DenseHierarchicalVAE((4,), (2, 1), ((4,),)), "hidden"),
+        (lambda: models.DenseHierarchicalVAE((4,), (), ()), "latents"),
         (
             lambda: initialised(
-                models.hierarchical_vae(*TWO_LAYERS, inference="up"),
+                models.DenseHierarchicalVAE(*TWO_LAYERS, inference="up"),
                 IMAGES,  # type: ignore
             ),
             "inference",
@@ -618,7 +618,7 @@ def initialised(module, batch, objective=objectives.elbo):
             "observation",
         ),
         (lambda: initialised(MODELS["conditional"][0], {"x": IMAGES["x"]}), "batch"),
-        (lambda: initialised(models.dense_cvae((4, 4, 1), 2, (5,)), IMAGES), "num_classes"),
+        (lambda: initialised(models.DenseCVAE((4, 4, 1), 2, (5,)), IMAGES), "num_classes"),
         (
             lambda: initialised(MODELS["product"][0], {**IMAGES, "present": jnp.ones((6, 3))}),
             "present",
@@ -656,23 +656,23 @@ LEVELS = jnp.asarray(GENERATOR.integers(0, 3, (6, 4, 4, 1)), jnp.float32)
 CATEGORIES = families.Categorical(3)
 # name -> model, batch, the marginals that its output starts at
 STARTS = {
-    "vae": (models.dense_vae((4, 4, 1), 2, (5,)), IMAGES, "sites"),
-    "skip": (models.skip_vae((4, 4, 1), 2, (5, 5)), IMAGES, "sites"),
-    "discrete": (models.discrete_vae((4, 4, 1), 3, levels=2, hidden=(5,)), IMAGES, "sites"),
+    "vae": (models.DenseVAE((4, 4, 1), 2, (5,)), IMAGES, "sites"),
+    "skip": (models.SkipVAE((4, 4, 1), 2, (5, 5)), IMAGES, "sites"),
+    "discrete": (models.DiscreteVAE((4, 4, 1), 3, levels=2, hidden=(5,)), IMAGES, "sites"),
     "vamp": (
-        models.dense_vae((4, 4, 1), 2, (5,), prior_model=models.VampPrior((4, 4, 1), 3)),
+        models.DenseVAE((4, 4, 1), 2, (5,), prior_model=models.VampPrior((4, 4, 1), 3)),
         IMAGES,
         "sites",
     ),
     "categories": (
-        models.dense_vae((4, 4, 1), 2, (5,), observation=CATEGORIES),
+        models.DenseVAE((4, 4, 1), 2, (5,), observation=CATEGORIES),
         {"x": LEVELS},
         "sites",
     ),
-    "hierarchical": (models.hierarchical_vae(*TWO_LAYERS), IMAGES, "sites"),
+    "hierarchical": (models.DenseHierarchicalVAE(*TWO_LAYERS), IMAGES, "sites"),
     "conditional": (MODELS["conditional"][0], IMAGES, "sites"),
     "convolutional": (
-        models.conv_vae((4, 4, 1), 2, channels=8, observation=CATEGORIES),
+        models.ConvVAE((4, 4, 1), 2, channels=8, observation=CATEGORIES),
         {"x": LEVELS},
         "pooled",
     ),
@@ -710,7 +710,7 @@ def test_a_deviation_that_few_rows_show_is_not_taken_for_none():
 
 
 def test_a_decoder_made_with_zeros_for_their_shape_starts_at_zero():
-    model = models.dense_vae((4, 4, 1), 2, (5,))
+    model = models.DenseVAE((4, 4, 1), 2, (5,))
     init = partial(model.init, method=objectives.elbo)
     params = jax.jit(init)(KEY, {"x": jnp.zeros((6, 4, 4, 1))}, KEY)["params"]
     np.testing.assert_array_equal(params["decoder"]["Dense_1"]["bias"], 0.0)

@@ -123,14 +123,14 @@ def test_context_changes_the_density():
 
 
 VAES = {
-    "dense": models.dense_vae((3, 2, 1), latent=2, hidden=(8,)),
-    "categorical": models.dense_vae(
+    "dense": models.DenseVAE((3, 2, 1), latent=2, hidden=(8,)),
+    "categorical": models.DenseVAE(
         (3, 2, 1), latent=2, hidden=(8,), observation=families.Categorical(4)
     ),
-    "flow_prior": models.dense_vae(
+    "flow_prior": models.DenseVAE(
         (3, 2, 1), latent=2, hidden=(8,), prior_model=models.MAF(2, 2, (8,))
     ),
-    "learned_prior": models.dense_vae(
+    "learned_prior": models.DenseVAE(
         (3, 2, 1), latent=2, hidden=(8,), prior_model=models.DiagonalNormal((2,))
     ),
 }

@@ -31,16 +31,16 @@ def sampling(model):
 
 # name -> (what makes the parameters, the argument that the message names)
 ZERO = {
-    "vae": (reconstructing(models.dense_vae((4,), 0, (8,)), VECTOR), "latent"),
-    "vae_hidden": (lambda: models.dense_vae((4,), 2, (8, 0)), "hidden"),
-    "skip_vae": (reconstructing(models.skip_vae((4,), 0, (8,)), VECTOR), "latent"),
-    "conv_vae": (reconstructing(models.conv_vae((8, 8, 1), 0), IMAGE), "latent"),
-    "conv_channels": (reconstructing(models.conv_vae((8, 8, 1), 2, channels=0), IMAGE), "channels"),
-    "pixel_vae": (reconstructing(models.pixel_vae((8, 8, 1), 0), IMAGE), "latent"),
-    "delta_vae": (reconstructing(models.delta_vae((8, 8, 1), (4, 0)), IMAGE), "latent"),
-    "hierarchical": (lambda: models.hierarchical_vae((4,), (2, 0), ((8,), (8,))), "latents"),
-    "conditional": (given(models.dense_cvae((4,), 0, (8,), num_classes=3), ROWS), "latent"),
-    "multimodal": (given(models.image_and_label((4,), 3, 0, (8,)), ROWS), "latent"),
+    "vae": (reconstructing(models.DenseVAE((4,), 0, (8,)), VECTOR), "latent"),
+    "vae_hidden": (lambda: models.DenseVAE((4,), 2, (8, 0)), "hidden"),
+    "SkipVAE": (reconstructing(models.SkipVAE((4,), 0, (8,)), VECTOR), "latent"),
+    "ConvVAE": (reconstructing(models.ConvVAE((8, 8, 1), 0), IMAGE), "latent"),
+    "conv_channels": (reconstructing(models.ConvVAE((8, 8, 1), 2, channels=0), IMAGE), "channels"),
+    "PixelVAE": (reconstructing(models.PixelVAE((8, 8, 1), 0), IMAGE), "latent"),
+    "DeltaVAE": (reconstructing(models.DeltaVAE((8, 8, 1), (4, 0)), IMAGE), "latent"),
+    "hierarchical": (lambda: models.DenseHierarchicalVAE((4,), (2, 0), ((8,), (8,))), "latents"),
+    "conditional": (given(models.DenseCVAE((4,), 0, (8,), num_classes=3), ROWS), "latent"),
+    "multimodal": (given(models.ImageLabelVAE((4,), 3, 0, (8,)), ROWS), "latent"),
     "draw": (reconstructing(models.DRAW((8, 8, 1), 0, 2, 8), IMAGE), "latent"),
     "vq_vae": (
         reconstructing(models.VQVAE((8, 8, 1), num_codes=4, features=0), IMAGE),
@@ -48,11 +48,11 @@ ZERO = {
     ),
     "gan": (sampling(models.GAN(0, nn.MLP((8,), (2,)), nn.MLP((8,), (1,)))), "latent"),
     "glow": (scoring(models.Glow((8, 8, 1), 1, 1, channels=0), IMAGE), "channels"),
-    "vae_event": (lambda: models.dense_vae((4, 0), 2, (8,)), "event_shape"),
-    "conv_event": (lambda: models.conv_vae((8, 0, 1), 2), "event_shape"),
+    "vae_event": (lambda: models.DenseVAE((4, 0), 2, (8,)), "event_shape"),
+    "conv_event": (lambda: models.ConvVAE((8, 0, 1), 2), "event_shape"),
     "glow_event": (lambda: models.Glow((8, 0, 1)), "event_shape"),
-    "conditional_event": (lambda: models.dense_cvae((4, 0), 2, (8,)), "event_shape"),
-    "multimodal_event": (lambda: models.image_and_label((4, 0), 3, 2, (8,)), "event_shape"),
+    "conditional_event": (lambda: models.DenseCVAE((4, 0), 2, (8,)), "event_shape"),
+    "multimodal_event": (lambda: models.ImageLabelVAE((4, 0), 3, 2, (8,)), "event_shape"),
     "draw_event": (reconstructing(models.DRAW((8, 0, 1), 2, 2, 8), IMAGE[:, :, :0]), "event_shape"),
     "vq_event": (lambda: models.VQVAE((8, 8, 0)), "event_shape"),
     "vrnn_event": (given(models.VRNN((3, 0), 2, 4), {"x": jnp.zeros((2, 3, 0))}), "event_shape"),
@@ -62,7 +62,7 @@ ZERO = {
     "text": (lambda: models.CharRNN(0, levels=5), "event_shape"),
     "context": (scoring(models.NADE((4,), context_features=-1), VECTOR), "context_features"),
     "kernel": (lambda: models.PixelCNN((8, 8, 1), kernel_size=-1), "kernel_size"),
-    "blocks": (reconstructing(models.conv_vae((8, 8, 1), 2, blocks=-1), IMAGE), "blocks"),
+    "blocks": (reconstructing(models.ConvVAE((8, 8, 1), 2, blocks=-1), IMAGE), "blocks"),
     "mixture": (lambda: models.NormalMixture(0, 3).init(jax.random.key(0)), "features"),
     "components": (lambda: models.NormalMixture(2, 0).init(jax.random.key(0)), "num_components"),
     "full_normal": (lambda: models.FullCovarianceNormal(0).init(jax.random.key(0)), "features"),
@@ -72,7 +72,7 @@ ZERO = {
     "one_of_glow": (lambda: models.Glow(8), "event_shape"),
     "one_of_pixels": (lambda: models.PixelCNNPlusPlus(8), "event_shape"),
     "no_image": (lambda: models.RowLSTM((8, 8)), "event_shape"),
-    "one_of_vae": (lambda: models.dense_vae((4,), 2, 8), "hidden"),
+    "one_of_vae": (lambda: models.DenseVAE((4,), 2, 8), "hidden"),
     "many_of_nade": (lambda: models.NADE((4,), (8, 8)), "hidden"),
     "output": (lambda: nn.MLP((8,), (2, 0)).init(jax.random.key(0), VECTOR), "output"),
 }
@@ -81,9 +81,9 @@ ZERO = {
 @pytest.mark.parametrize(
     "vae, x, shape",
     [
-        (models.dense_vae((4,), 2, (8,)), VECTOR, (2, 5)),
-        (models.conv_vae((8, 8, 1), 2), IMAGE, (2, 12, 8, 1)),
-        (models.conv_vae((8, 8, 1), 2), IMAGE, (2, 8, 8, 3)),
+        (models.DenseVAE((4,), 2, (8,)), VECTOR, (2, 5)),
+        (models.ConvVAE((8, 8, 1), 2), IMAGE, (2, 12, 8, 1)),
+        (models.ConvVAE((8, 8, 1), 2), IMAGE, (2, 8, 8, 3)),
     ],
 )
 def test_data_of_another_size_than_in_training_are_named(vae, x, shape):
@@ -96,7 +96,7 @@ def test_data_of_another_size_than_in_training_are_named(vae, x, shape):
 
 @pytest.mark.parametrize("loss", [objectives.elbo, objectives.iwae, objectives.wae])
 def test_an_empty_batch_is_named(loss):
-    vae = models.dense_vae((4,), 2, (8,))
+    vae = models.DenseVAE((4,), 2, (8,))
     with pytest.raises(DataError, match=r"^`x` must hold examples; got shape \(0, 4\)"):
         vae.init(jax.random.key(0), {"x": VECTOR[:0]}, jax.random.key(1), method=loss)
 

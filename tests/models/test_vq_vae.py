@@ -13,7 +13,8 @@ from dgmjax import data, models, objectives
 from dgmjax.distributions import families
 from dgmjax.errors import DgmjaxError
 from dgmjax.evaluation import code_counts, encoded
-from dgmjax.training import Player, RunFolder, fit, gradient_learner
+from dgmjax.runs import RunFolder
+from dgmjax.training import Player, fit, gradient_learner
 
 KEY = jax.random.key(0)
 SMALL = {"channels": 8, "blocks": 1}

@@ -14,8 +14,9 @@ from dgmjax.bijectors import Conditioner
 from dgmjax.distributions import Autoregressive, families
 from dgmjax.errors import DgmjaxError
 from dgmjax.models import MADE
-from dgmjax.nn import MaskedMLP, masked_mlp, staircase
-from dgmjax.nn.autoregressive import run_steps
+from dgmjax.nn import MaskedMLP
+from dgmjax.nn.autoregressive import masked_mlp, sorted_mask_product
+from dgmjax.nn.autoregressive.binding import run_steps
 from dgmjax.training.gradients import computing_in
 
 METHODS = ("incremental", "naive", "jacobi")
@@ -136,7 +137,7 @@ def log_prob_of_all_images(model):
 @pytest.mark.parametrize("features", [1, 9])
 def test_blocks_of_steps_of_any_length_equal_call(features, hidden, columns, monkeypatch):
     monkeypatch.setattr(masked_mlp, "COLUMNS", columns)
-    monkeypatch.setattr(staircase, "LEAST", 2)
+    monkeypatch.setattr(sorted_mask_product, "LEAST", 2)
     network = MaskedMLP(features, hidden, 2, direct=bool(hidden), residual=True)
     generator = np.random.default_rng(columns)
     x = generator.normal(size=(3, features)).astype(np.float32)
@@ -237,7 +238,7 @@ def test_any_family_serves(family):
 MADES = {
     "one_mask": MADE((3, 3, 1), (12,), direct=True),
     "random_ordering": MADE((3, 3, 1), (12,), ordering="random", direct=True),
-    "ensemble": MADE((3, 3, 1), (12, 10), num_masks=3, residual=True),
+    "ensemble": MADE((3, 3, 1), (12, 10), num_orders=3, residual=True),
 }
 
 
@@ -247,7 +248,7 @@ def test_made_is_a_distribution_over_images(model):
     variables = perturbed(model.init(jax.random.key(0), images[:2], method="log_prob"), scale=1.0)
     log_prob = model.apply(variables, images, method="log_prob")
     np.testing.assert_allclose(np.exp(np.asarray(log_prob, np.float64)).sum(), 1.0, atol=1e-5)
-    for mask in range(model.num_masks):
+    for mask in range(model.num_orders):
         one = model.apply(variables, None, mask).log_prob(images)
         np.testing.assert_allclose(np.exp(np.asarray(one, np.float64)).sum(), 1.0, atol=1e-5)
         if mask:
@@ -266,9 +267,9 @@ MODELS = {
     "wavenet_of_categories": models.WaveNet((6,), families.Categorical(5), **WAVE),
     "wavenet_of_logistics": models.WaveNet((6,), LOGISTICS(2, 5), **WAVE),
     "rnade": models.RNADE((5,), 6, 2),
-    "nade_ensemble": models.NADE((2, 3, 1), 5, num_masks=2, ordering="random"),
+    "nade_ensemble": models.NADE((2, 3, 1), 5, num_orders=2, ordering="random"),
     "made_random_ordering": MADE((2, 3, 1), (12,), ordering="random", activation=jnp.tanh),
-    "made_ensemble": MADE((2, 3, 1), (12, 12), num_masks=3, residual=True, activation=jnp.tanh),
+    "made_ensemble": MADE((2, 3, 1), (12, 12), num_orders=3, residual=True, activation=jnp.tanh),
 }
 
 
@@ -299,7 +300,7 @@ def test_sites_of_any_family_are_read_in_order(scrambled_model):
         stepped = run_steps(one.network, x, num_sites, None, family.event_ndims)
         return one.params(x.reshape(-1, *model.event_shape)), stepped
 
-    for mask in range(model.num_masks):
+    for mask in range(model.num_orders):
         full, stepped = map(np.asarray, both_ways(variables, mask))
         scale = np.abs(full).max()
         np.testing.assert_allclose(stepped, full, atol=1e-5 * scale)
@@ -315,7 +316,7 @@ def test_samplers_of_any_family_agree(scrambled_model):
         jax.jit(lambda v, mask, m=method: sampled(model.clone(sampling=m).apply(v, None, mask), 64))
         for method in METHODS
     ]
-    for mask in range(model.num_masks):
+    for mask in range(model.num_orders):
         first, *others = (np.asarray(draw(variables, mask)) for draw in draws)
         assert first.shape == (64, *model.event_shape) and first.std(0).min() > 0
         for other in others:
@@ -327,7 +328,7 @@ def test_samplers_of_any_family_agree(scrambled_model):
 
 def test_a_mask_is_the_masked_network_of_the_paper():
     """Mask m against M[k, j] = [degree(j) <= degree(k)] built from its ordering (equation 8-13)."""
-    model = MADE((5,), (8,), num_masks=2, activation=jnp.tanh)
+    model = MADE((5,), (8,), num_orders=2, activation=jnp.tanh)
     variables = perturbed(model.init(jax.random.key(0), jnp.zeros((1, 5)), method="log_prob"))
     params = variables["params"]["network"]
     x = jnp.asarray([[0.0, 1, 1, 0, 1]])
@@ -361,10 +362,10 @@ def test_a_mask_is_the_masked_network_of_the_paper():
             "value",
         ),
         (
-            lambda: MADE((4,), num_masks=0).init(
+            lambda: MADE((4,), num_orders=0).init(
                 jax.random.key(0), jnp.zeros((1, 4)), method="log_prob"
             ),
-            "num_masks",
+            "num_orders",
         ),
     ],
 )

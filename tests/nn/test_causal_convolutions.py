@@ -21,7 +21,7 @@ from dgmjax.nn import (
     join_context,
     masked_convolution,
 )
-from dgmjax.nn.gated import WaveNetStack, gate
+from dgmjax.nn.autoregressive.gated import WaveNetStack, gate
 
 
 def random_variables(module, *args, scale=1.0):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgmjax.nn.permuted import permuted
+from dgmjax.nn.autoregressive.permuted import permuted
 
 VALUES = np.random.default_rng(0).normal(size=(7, 5, 6)).astype(np.float32)
 

@@ -14,7 +14,7 @@ from dgmjax import models
 from dgmjax.distributions import families
 from dgmjax.errors import DgmjaxError
 from dgmjax.nn import CausalAttention, DiagonalBiLSTM, Positions, Recurrent, RowLSTM
-from dgmjax.nn.nade import NADENetwork
+from dgmjax.nn.autoregressive.nade import NADENetwork
 
 KEY = jax.random.key(0)
 
@@ -115,7 +115,7 @@ def test_the_gradient_of_nade_is_that_of_the_formula():
 def test_an_ensemble_of_nades_is_a_density_and_a_mask_is_a_reordering():
     """Mask m is the NADE over x[order] whose site parameters were gathered in that order."""
     images = jnp.asarray(list(itertools.product([0.0, 1.0], repeat=5)))
-    model = models.NADE((5,), 6, num_masks=3, ordering="random")
+    model = models.NADE((5,), 6, num_orders=3, ordering="random")
     variables = perturbed(density(model, images), scale=1.0)
     total = np.exp(np.asarray(apply(model, variables, images, method="log_prob"), np.float64)).sum()
     assert total == pytest.approx(1.0, abs=1e-5)
@@ -368,7 +368,7 @@ BAD = {
         "hidden",
     ),
     "reordered_lstm": (
-        lambda: models.RecurrentModel((3,), num_masks=2).init(
+        lambda: models.RecurrentModel((3,), num_orders=2).init(
             KEY, jnp.zeros((1, 3)), method="log_prob"
         ),
         "network",
@@ -390,7 +390,7 @@ def test_bad_input_is_named(act, word):
 
 RECIPES = {
     "fvsbn": lambda: models.FVSBN((4,)),
-    "nade": lambda: models.NADE((4,), 3, num_masks=2),
+    "nade": lambda: models.NADE((4,), 3, num_orders=2),
     "rnade": lambda: models.RNADE((4,), 3, 2),
     "char_rnn": lambda: models.CharRNN(4, 3, 2, layers=2),
     "pixel_lstm": lambda: models.PixelLSTM((2, 2, 1), features=2),
@@ -420,7 +420,7 @@ def test_equal_models_compile_once(build):
     for _ in range(2):
         first = log_prob(build(), jax.tree.map(jnp.copy, variables), x)
         assert first.shape == (5,) and np.isfinite(first).all()
-        if build().num_masks == 1:
+        if build().num_orders == 1:
             second = of_distribution(build().apply(variables), x)
             np.testing.assert_allclose(first, second, rtol=1e-5)
-    assert len(traces) == 1 + (build().num_masks == 1)
+    assert len(traces) == 1 + (build().num_orders == 1)

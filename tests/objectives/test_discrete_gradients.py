@@ -16,7 +16,7 @@ from dgmjax import models, nn, objectives
 from dgmjax.distributions import families
 from dgmjax.distributions.relaxation import discrete_sites
 from dgmjax.errors import DgmjaxError
-from dgmjax.objectives.relaxed import discrete_kl, straight_through_sample
+from dgmjax.objectives.discrete.relaxed import discrete_kl, straight_through_sample
 from dgmjax.training import Player, gradient_learner
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -217,7 +217,7 @@ def test_models_answer_through_their_wrappers():
 def test_any_prior_serves_the_score_function():
     """An autoregressive prior over binary latents gets its gradients, too."""
     prior = models.MADE((3,), (4,))
-    model = models.discrete_vae((4,), 3, 2, (4,), prior_model=prior)
+    model = models.DiscreteVAE((4,), 3, 2, (4,), prior_model=prior)
     variables = model.init(KEY, benchmark.BATCH, KEY, method=objectives.reinforce)
 
     def loss(params):
@@ -229,7 +229,7 @@ def test_any_prior_serves_the_score_function():
 
 
 TOY = benchmark.toy(2)[0]
-NORMAL = models.dense_vae((4,), 2, (4,))
+NORMAL = models.DenseVAE((4,), 2, (4,))
 
 
 def initialised(model, objective):
@@ -258,9 +258,9 @@ def initialised(model, objective):
             initialised(models.WithBaseline(TOY, nn.MLP((2,), (3,))), objectives.reinforce),
             "network",
         ),
-        (lambda: models.discrete_vae((4,), 0, 2, (4,)), "latent"),
-        (lambda: models.discrete_vae((4,), 3, 1, (4,)), "levels"),
-        (lambda: models.discrete_vae((4,), 3, 2, ()), "hidden"),
+        (lambda: models.DiscreteVAE((4,), 0, 2, (4,)), "latent"),
+        (lambda: models.DiscreteVAE((4,), 3, 1, (4,)), "levels"),
+        (lambda: models.DiscreteVAE((4,), 3, 2, ()), "hidden"),
         (
             lambda: discrete_kl(
                 families.Bernoulli()(jnp.zeros((3, 1))), families.OneHotCategorical(3)(jnp.zeros(3))

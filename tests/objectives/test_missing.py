@@ -13,7 +13,7 @@ import scipy.stats
 from dgmjax import data, evaluation, models, objectives
 from dgmjax.distributions import Factorised, families
 from dgmjax.errors import DataError, DgmjaxError
-from dgmjax.objectives.missing import (
+from dgmjax.objectives.variational.missing import (
     ObservedPart,
     ObservedSites,
     importance_samples,
@@ -124,7 +124,7 @@ def test_everything_observed_is_iwae():
 
 
 def test_missing_values_are_never_read():
-    vae = models.dense_vae((4,), 2, (8,), observation=families.StudentT())
+    vae = models.DenseVAE((4,), 2, (8,), observation=families.StudentT())
     bound = partial(objectives.miwae, num_samples=3)
     variables = jax.jit(partial(vae.init, method=bound))(KEY, BATCH, KEY)
     loss = lambda v, x: vae.apply(v, {**BATCH, "x": x}, KEY, method=bound)[0].sum()
@@ -157,7 +157,7 @@ def test_the_bound_trains_a_vae_through_fit():
     rows = np.random.default_rng(1).multivariate_normal(LOC, COVARIANCE, 256).astype(np.float32)
     dataset = data.Dataset("rows", {"train": {"x": rows}}, {})
     arrays = data.remove_entries(dataset, data.AtRandom(0.3)).splits["train"]
-    vae = models.dense_vae((4,), 2, (16,), observation=families.Normal())
+    vae = models.DenseVAE((4,), 2, (16,), observation=families.Normal())
     player = Player(partial(objectives.miwae, num_samples=5), optax.adam(1e-2))
     learner = gradient_learner(vae, {"model": player})
     result = fit(
@@ -323,7 +323,7 @@ def test_a_likelihood_without_sites_is_refused():
 
 
 def test_a_mask_that_is_not_zero_or_one_is_refused_before_training():
-    vae = models.dense_vae((4,), 2, (8,), observation=families.Normal())
+    vae = models.DenseVAE((4,), 2, (8,), observation=families.Normal())
     learner = gradient_learner(vae, {"model": Player(objectives.miwae, optax.sgd(0.1))})
     for mask, words in ((2 * OBSERVED, "must be 0 or 1"), (OBSERVED[:, :3], "shape of `x`")):
         with pytest.raises(DataError, match=f"^`observed` {words}|^`observed` must have the"):

@@ -144,7 +144,7 @@ def test_likelihood_counts_the_transforms():
 
 
 def test_sampled_ordering_averages_to_the_mean_over_masks():
-    made = models.MADE((4,), (8,), num_masks=2)
+    made = models.MADE((4,), (8,), num_orders=2)
     x = jnp.asarray(np.random.default_rng(1).integers(0, 2, (6, 4)), jnp.float32)
     variables = perturbed(made.init(KEY, x, method="log_prob"), scale=1.0)
     each = jnp.stack([made.apply(variables, None, m).log_prob(x) for m in range(2)])

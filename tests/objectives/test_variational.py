@@ -16,8 +16,8 @@ import scipy.stats
 from dgmjax import models, objectives
 from dgmjax.distributions import Ancestral, Categorical, FullNormal, Mixture
 from dgmjax.errors import DataError, DgmjaxError
-from dgmjax.objectives.aggregate import F_DIVERGENCES, aggregate_divergence
 from dgmjax.objectives.mmd import gram, mmd
+from dgmjax.objectives.variational.aggregate import F_DIVERGENCES, aggregate_divergence
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 1)), jnp.float32)
 BATCH, KEY = {"x": X}, jax.random.key(0)
@@ -479,7 +479,7 @@ def test_total_correlation_needs_a_posterior_of_independent_dimensions():
 
 
 def test_importance_bound_makes_the_parameters_of_a_mixture_prior():
-    vae = models.dense_vae((1,), 2, (4,), prior_model=models.NormalMixture(2, 3))
+    vae = models.DenseVAE((1,), 2, (4,), prior_model=models.NormalMixture(2, 3))
     bound = partial(objectives.importance_bound, num_samples=4, chunk=2)
     variables = jax.eval_shape(lambda: vae.init(KEY, BATCH, KEY, method=bound))
     assert "prior_model" in variables["params"]
@@ -487,7 +487,7 @@ def test_importance_bound_makes_the_parameters_of_a_mixture_prior():
 
 def test_vamp_prior_of_the_data_is_the_aggregated_posterior():
     """Pseudo-inputs at the data: the mixture is q(z), and the mean KL the mutual information."""
-    vae = models.dense_vae((1,), 1, (4,), prior_model=models.VampPrior((1,), 8, (-4.0, 4.0), 0.0))
+    vae = models.DenseVAE((1,), 1, (4,), prior_model=models.VampPrior((1,), 8, (-4.0, 4.0), 0.0))
     variables = vae.init(KEY, BATCH, KEY, method=objectives.elbo)
     share = (np.asarray(X) + 4.0) / 8.0
     variables["params"]["prior_model"]["pseudo_inputs"] = jnp.asarray(np.log(share / (1 - share)))

@@ -20,7 +20,8 @@ import numpy as np
 import optax
 
 from dgmjax import data, models, objectives
-from dgmjax.training import Player, RunFolder, checkpoint, fit, gradient_learner, steps
+from dgmjax.runs import RunFolder, checkpoints
+from dgmjax.training import Player, fit, gradient_learner, steps
 
 
 def die_at(moment: str, count: int) -> None:
@@ -42,9 +43,9 @@ def die_at(moment: str, count: int) -> None:
     if moment == "step":
         steps.ResidentSteps.run = dies(steps.ResidentSteps.run, before=False)
     elif moment == "saving":
-        checkpoint.Checkpoints.save = dies(checkpoint.Checkpoints.save, before=False)
+        checkpoints.Checkpoints.save = dies(checkpoints.Checkpoints.save, before=False)
     elif moment == "sealing":
-        checkpoint.Checkpoints._seal = dies(checkpoint.Checkpoints._seal, before=True)
+        checkpoints.Checkpoints._seal = dies(checkpoints.Checkpoints._seal, before=True)
 
 
 def size_of_encoder(state):
@@ -55,7 +56,7 @@ def size_of_encoder(state):
 def main(folder: str, moment: str, count: int) -> None:
     """Trains, or goes on training, the run in `folder`."""
     x = np.random.default_rng(0).integers(0, 17, (64, 8, 8, 1)).astype(np.uint8)
-    vae = models.dense_vae((8, 8, 1), latent=4, hidden=(32,))
+    vae = models.DenseVAE((8, 8, 1), latent=4, hidden=(32,))
     learner = gradient_learner(
         vae, {"model": Player(objectives.elbo, optax.adam(1e-2))}, ema_decay=0.9
     )

@@ -14,7 +14,7 @@ from dgmjax.training import Player, fit, gradient_learner
 from dgmjax.training.checks import check_training_data
 
 GREY = np.arange(64, dtype=np.uint8).reshape(4, 4, 4, 1)
-VAE = models.dense_vae((4, 4, 1), latent=2, hidden=(4,))
+VAE = models.DenseVAE((4, 4, 1), latent=2, hidden=(4,))
 
 
 def train(x, transform=None, module=VAE):
@@ -70,9 +70,9 @@ def codes(*shape):
 
 IMAGES = codes(300, 4, 4, 1).astype(np.float32)
 CLASSES, LAST = np.arange(300) % 3, np.arange(300) == 299
-MULTIMODAL = models.image_and_label((4, 4, 1), 3, 2, (4,))
-CONDITIONAL = models.dense_cvae((4, 4, 1), 2, (4,), num_classes=3)
-BY_CONTEXT = models.dense_cvae((4, 4, 1), 2, (4,))
+MULTIMODAL = models.ImageLabelVAE((4, 4, 1), 3, 2, (4,))
+CONDITIONAL = models.DenseCVAE((4, 4, 1), 2, (4,), num_classes=3)
+BY_CONTEXT = models.DenseCVAE((4, 4, 1), 2, (4,))
 CLASS_DENSITY = models.ClassConditional(models.MADE((4,), (8,), context_features=3), 3)
 GIVEN_CONTEXT = models.MADE((4,), (8,), context_features=3)
 PADDED = {"x": codes(300, 3, 2), "length": np.arange(300) % 3 + 1}
@@ -107,7 +107,7 @@ READING_MORE = {
         {"x": ROWS["x"], "context": np.eye(3)[CLASSES]},
     ),
     "missing": (
-        models.dense_vae((4,), 2, (4,)),
+        models.DenseVAE((4,), 2, (4,)),
         objectives.miwae,
         {"x": ROWS["x"], "observed": codes(300, 4)},
     ),

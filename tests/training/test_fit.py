@@ -11,8 +11,10 @@ import optax
 import pytest
 
 from dgmjax import data, models, objectives
+from dgmjax.devices import make_mesh
 from dgmjax.errors import DgmjaxError, TrainingDiverged
-from dgmjax.training import Player, RunFolder, fit, gradient_learner, make_mesh
+from dgmjax.runs import RunFolder
+from dgmjax.training import Player, fit, gradient_learner
 from dgmjax.training.progress import Progress
 
 X = np.random.default_rng(0).integers(0, 17, (64, 4, 2, 1)).astype(np.uint8)
@@ -29,7 +31,7 @@ OPTIONS = {
 
 @pytest.fixture(scope="module")
 def learner():
-    vae = models.dense_vae((4, 2, 1), latent=2, hidden=(8,))
+    vae = models.DenseVAE((4, 2, 1), latent=2, hidden=(8,))
     return gradient_learner(vae, {"model": Player(objectives.elbo, optax.adam(1e-2))})
 
 
@@ -154,7 +156,7 @@ def test_non_finite_steps_are_skipped_counted_and_end_the_run():
         loss, metrics = objectives.elbo(model, batch, key)
         return loss + jnp.log(batch["good"] * 1.0) * loss, metrics
 
-    vae = models.dense_vae((4, 2, 1), latent=2, hidden=(8,))
+    vae = models.DenseVAE((4, 2, 1), latent=2, hidden=(8,))
     learner = gradient_learner(vae, {"model": Player(poisoned, optax.adam(1e-2))})
     good = np.ones(64)
     good[:1] = 0
@@ -174,7 +176,7 @@ def poisoned_learner(*names):
         return loss + jnp.log(batch["good"].min()), {**metrics, "constant": jnp.float32(3.0)}
 
     whole = lambda model, batch, key: (batch["good"], {"constant": jnp.float32(2.0)})
-    vae = models.dense_vae((4, 2, 1), latent=2, hidden=(8,))
+    vae = models.DenseVAE((4, 2, 1), latent=2, hidden=(8,))
     acts = {"gone": poisoned, "stays": whole}
     return gradient_learner(vae, {name: Player(acts[name], optax.sgd(0.0)) for name in names})
 
@@ -260,7 +262,7 @@ def test_progress_line():
 
 def test_parameters_may_be_divided_over_devices(tmp_path):
     """data=2,fsdp=4 trains like one device; a run moves between meshes by its checkpoints."""
-    vae = models.dense_vae((4, 2, 1), latent=2, hidden=(64, 64))
+    vae = models.DenseVAE((4, 2, 1), latent=2, hidden=(64, 64))
     learner = gradient_learner(vae, {"model": Player(objectives.elbo, optax.adam(1e-2))})
     one = fit(learner, TRAIN, **OPTIONS)
     mesh = make_mesh(2, fsdp=4)
@@ -282,7 +284,7 @@ def test_parameters_may_be_divided_over_devices(tmp_path):
 def test_rules_divide_arrays_by_their_paths():
     from jax.sharding import PartitionSpec
 
-    from dgmjax.training.mesh import StateLayout
+    from dgmjax.devices.mesh import StateLayout
 
     rules = (("decoder/.*kernel", PartitionSpec(None, "fsdp")), ("embedding", PartitionSpec()))
     layout = StateLayout(make_mesh(2, fsdp=4), rules)

@@ -9,9 +9,11 @@ import optax
 import pytest
 
 from dgmjax import data, models, nn, objectives
+from dgmjax.devices import make_mesh
 from dgmjax.errors import DgmjaxError
 from dgmjax.models.flows import layers
-from dgmjax.training import Player, RunFolder, fit, gradient_learner, make_mesh
+from dgmjax.runs import RunFolder
+from dgmjax.training import Player, fit, gradient_learner
 from dgmjax.training.gradients import (
     Microbatches,
     Precision,
@@ -32,7 +34,7 @@ def learner_of(module, objective):
 
 # name -> learner, data, transform: one model of each family
 FAMILIES = {
-    "vae": (learner_of(models.dense_vae((4, 2, 1), 2, (8,)), objectives.elbo), X, BINARISE),
+    "vae": (learner_of(models.DenseVAE((4, 2, 1), 2, (8,)), objectives.elbo), X, BINARISE),
     "made": (learner_of(models.MADE((4, 2, 1), (8,)), NLL), X, BINARISE),
     "maf": (learner_of(models.MAF(2, 2, (8,)), NLL), POINTS, data.Identity()),
     "gan": (

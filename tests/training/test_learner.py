@@ -123,7 +123,7 @@ def test_accumulation_comes_from_optax():
 
 LEARNERS = {
     "vae": gradient_learner(
-        models.dense_vae((4,), 2, (8,)), {"model": Player(objectives.elbo, adam(1e-2, 10))}
+        models.DenseVAE((4,), 2, (8,)), {"model": Player(objectives.elbo, adam(1e-2, 10))}
     ),
     "made": gradient_learner(
         models.MADE((4,), (8,)),

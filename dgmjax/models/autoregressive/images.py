@@ -9,16 +9,28 @@ import flax.linen as nn
 from dgmjax.distributions.families import Bernoulli, DiscretisedLogisticMixture, Family
 from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.models.autoregressive.model import AutoregressiveModel
-from dgmjax.nn.attention import Positions
-from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual, dropout_layers
+from dgmjax.nn.autoregressive.attention import Positions
+from dgmjax.nn.autoregressive.causal import (
+    CausalNetwork,
+    Chain,
+    Pointwise,
+    Residual,
+    dropout_layers,
+)
+from dgmjax.nn.autoregressive.masked_conv import RasterConv, masked_convolution
+from dgmjax.nn.autoregressive.pixel_lstm import (
+    DiagonalBiLSTM as DiagonalBiLSTMLayer,
+    RowLSTM as RowLSTMLayer,
+)
+from dgmjax.nn.autoregressive.pixelcnn_streams import (
+    GatedBlock,
+    GatedResidualBlock,
+    RowConv,
+    TwoStreams,
+)
 from dgmjax.nn.conditioning import AddContext
 from dgmjax.nn.dropout import require_rate
 from dgmjax.nn.embeddings import scaled
-from dgmjax.nn.masked_conv import RasterConv, masked_convolution
-from dgmjax.nn.pixel_lstm import DiagonalBiLSTM as DiagonalBiLSTMLayer
-from dgmjax.nn.pixel_lstm import RowLSTM as RowLSTMLayer
-from dgmjax.nn.stream_blocks import GatedBlock, GatedResidualBlock
-from dgmjax.nn.two_streams import RowConv, TwoStreams
 from dgmjax.types import Activation
 
 BERNOULLI = Bernoulli()

@@ -8,7 +8,7 @@ from dgmjax.distributions.autoregressive import Method
 from dgmjax.distributions.families import Bernoulli, Family
 from dgmjax.errors import as_sizes
 from dgmjax.models.autoregressive.model import AutoregressiveModel, as_ordering
-from dgmjax.nn.masked_mlp import MaskedMLP
+from dgmjax.nn.autoregressive.masked_mlp import MaskedMLP
 from dgmjax.types import Activation
 
 
@@ -16,13 +16,13 @@ def MADE(
     event_shape: tuple[int, ...],
     hidden: tuple[int, ...] = (500,),
     family: Family = Bernoulli(),  # noqa: B008 (frozen)
-    num_masks: int = 1,
+    num_orders: int = 1,
     ordering: str | tuple[int, ...] = "natural",
     direct: bool = False,
     residual: bool = False,
     activation: Activation = nn.relu,
     context_features: int = 0,
-    mask_seed: int = 0,
+    order_seed: int = 0,
     sampling: Method = "incremental",
 ) -> AutoregressiveModel:
     """p(x) = prod_t p(x_o(t) | x_o(<t)) with one masked MLP for all conditionals.
@@ -31,11 +31,11 @@ def MADE(
       event_shape: shape of x; sites are its elements in raster order.
       hidden: units of each hidden layer.
       family: distribution of a site given its parameters.
-      num_masks: orderings in the ensemble, each with its own connectivity; see
+      num_orders: orderings in the ensemble, each with its own connectivity; see
         `AutoregressiveModel`.
-      ordering: "natural", "random" or a permutation, for mask 0.
+      ordering: "natural", "random" or a permutation, for order 0.
       direct, residual, activation: see `nn.MaskedMLP`.
-      mask_seed: seed of the random orderings and connectivities.
+      order_seed: seed of the random orderings and connectivities.
 
     Source: Germain, Gregor, Murray & Larochelle, "MADE", 2015, equations 8-13 and section 4.
     """
@@ -56,7 +56,7 @@ def MADE(
         context_features=context_features,
         sampling=sampling,
         flatten=True,
-        num_masks=num_masks,
+        num_orders=num_orders,
         ordering=as_ordering(ordering),
-        mask_seed=mask_seed,
+        order_seed=order_seed,
     )

@@ -13,7 +13,7 @@ from dgmjax.distributions.autoregressive import Autoregressive, Method
 from dgmjax.distributions.families import Bernoulli, Family
 from dgmjax.errors import require, require_sizes
 from dgmjax.models.base import DensityModel
-from dgmjax.nn.autoregressive import bind_network
+from dgmjax.nn.autoregressive.binding import bind_network
 from dgmjax.types import Array, Key
 
 
@@ -38,13 +38,13 @@ class AutoregressiveModel(DensityModel):
     `log_prob` costs one parallel pass; sampling D incremental steps that together cost about one
     (see `distributions.Autoregressive` for the other methods, temperature and completion).
 
-    With `num_masks` > 1 the model is order-agnostic: mask m has an ordering o of its own (and,
-    in a masked MLP, its own random connectivity). Training draws one mask a step
+    With `num_orders` > 1 the model is order-agnostic: order m has a permutation of the sites of its
+    own (and, in a masked MLP, its own random connectivity). Training draws one order a step
     (`objectives.sampled_ordering`); `log_prob` is that of the ensemble,
-    log (1/M) sum_m p_m(x), which is a density again. A mask is a re-indexing of the parameters:
+    log (1/M) sum_m p_m(x), which is a density again. An order is a re-indexing of the parameters:
     the network always runs in natural order, over kernels whose rows and columns are gathered.
 
-    Besides the protocol (`dgmjax.nn.autoregressive`) a network may offer
+    Besides the protocol (`dgmjax.nn.autoregressive.binding`) a network may offer
 
     - `start_at_marginals(family, x[N, *event])`: sets its output bias such that the conditionals
       start at the marginals of the data (a pixel whose inputs never vary, at the border of an
@@ -59,10 +59,10 @@ class AutoregressiveModel(DensityModel):
       context_features: length of the context vector, 0 for none.
       sampling: method of sampling, "incremental", "naive" or "jacobi".
       flatten: the network reads and returns the sites as one axis, `[..., D]`.
-      num_masks: orderings in the ensemble.
-      ordering: "natural", "random", or a permutation of the sites, for mask 0; further masks are
+      num_orders: orderings in the ensemble.
+      ordering: "natural", "random", or a permutation of the sites, for order 0; further orders are
         always random.
-      mask_seed: seed of the random orderings and connectivities.
+      order_seed: seed of the random orderings and connectivities.
 
     Sources: Germain, Gregor, Murray & Larochelle, "MADE", 2015, section 4 (masks); Uria, Murray
     & Larochelle, "A Deep and Tractable Density Estimator", 2014, section 4 (ensembles).
@@ -74,12 +74,12 @@ class AutoregressiveModel(DensityModel):
     context_features: int = 0
     sampling: Method = "incremental"
     flatten: bool = False
-    num_masks: int = 1
+    num_orders: int = 1
     ordering: str | tuple[int, ...] = "natural"
-    mask_seed: int = 0
+    order_seed: int = 0
 
     def setup(self):
-        require_sizes(event_shape=tuple(self.event_shape), num_masks=self.num_masks)
+        require_sizes(event_shape=tuple(self.event_shape), num_orders=self.num_orders)
         none_or_more = self.context_features >= 0
         require(none_or_more, "context_features", "must be at least 0", self.context_features)
         known = vars(self.network).get("event_shape")  # `getattr` would create its parameters
@@ -115,21 +115,21 @@ class AutoregressiveModel(DensityModel):
 
     @property
     def _reorders(self) -> bool:
-        return self.num_masks > 1 or self.ordering != "natural"
+        return self.num_orders > 1 or self.ordering != "natural"
 
-    def __call__(self, context: Array | None = None, mask: Array | int = 0) -> Autoregressive:
-        """The distribution of mask `mask` (of the ensemble, see `log_prob`)."""
+    def __call__(self, context: Array | None = None, order: Array | int = 0) -> Autoregressive:
+        """The distribution of order `order` (of the ensemble, see `log_prob`)."""
         context = self._checked(context)
-        if not isinstance(mask, jax.core.Tracer):
-            whole = np.ndim(mask) == 0 and np.asarray(mask).dtype.kind in "iu"
-            within = whole and bool(0 <= mask < self.num_masks)
-            require(within, "mask", f"must be one of 0 .. {self.num_masks - 1}", mask)
+        if not isinstance(order, jax.core.Tracer):
+            whole = np.ndim(order) == 0 and np.asarray(order).dtype.kind in "iu"
+            within = whole and bool(0 <= order < self.num_orders)
+            require(within, "order", f"must be one of 0 .. {self.num_orders - 1}", order)
         if self.is_initializing() and not self.has_variable("params", "network"):
             self._initialise(None, context)
         network = bind_network(self.network)
         ordering = None
         if self._reorders:
-            permutations = [jnp.asarray(table)[mask] for table in self._tables()]
+            permutations = [jnp.asarray(table)[order] for table in self._tables()]
             ordering = permutations[0]
             params = network.module.reindexed(network.variables["params"], permutations)
             network = type(network)(network.module, {**network.variables, "params": params})
@@ -144,11 +144,11 @@ class AutoregressiveModel(DensityModel):
         )
 
     def _tables(self) -> list[np.ndarray]:
-        """Of each layer, input first: `[num_masks, units]` permutations."""
-        generator = np.random.default_rng(self.mask_seed)
+        """Of each layer, input first: `[num_orders, units]` permutations."""
+        generator = np.random.default_rng(self.order_seed)
         tables = []
         for layer, units in enumerate(self.network.permuted_sizes):
-            rows = [generator.permutation(units) for _ in range(self.num_masks)]
+            rows = [generator.permutation(units) for _ in range(self.num_orders)]
             if layer == 0 and self.ordering != "random":
                 natural = isinstance(self.ordering, str)
                 rows[0] = np.arange(units) if natural else np.asarray(self.ordering)
@@ -164,11 +164,11 @@ class AutoregressiveModel(DensityModel):
             self.network.start_at_marginals(self.family, x.reshape(-1, *shape))
 
     def log_prob(
-        self, x: Array, context: Array | None = None, mask: Array | int | None = None
+        self, x: Array, context: Array | None = None, order: Array | int | None = None
     ) -> Array:
-        """log p(x) in nats; over several masks log (1/M) sum_m p_m(x), one pass each.
+        """log p(x) in nats; over several orders log (1/M) sum_m p_m(x), one pass each.
 
-        With `mask`, that of one mask. Initialised through this method, the output starts at the
+        With `order`, that of one order. Initialised through this method, the output starts at the
         marginals of the batch where the network offers that.
         """
         x, context = jnp.asarray(x), self._checked(context)
@@ -176,10 +176,12 @@ class AutoregressiveModel(DensityModel):
             self._check_batches(x.shape, context.shape)
         if self.is_initializing() and not self.has_variable("params", "network"):
             self._initialise(x, context)
-        if mask is not None or self.num_masks == 1:
-            return self(context, 0 if mask is None else mask).log_prob(x)
-        each = jax.lax.map(lambda mask: self(context, mask).log_prob(x), jnp.arange(self.num_masks))
-        return jax.nn.logsumexp(each, axis=0) - jnp.log(self.num_masks)
+        if order is not None or self.num_orders == 1:
+            return self(context, 0 if order is None else order).log_prob(x)
+        each = jax.lax.map(
+            lambda order: self(context, order).log_prob(x), jnp.arange(self.num_orders)
+        )
+        return jax.nn.logsumexp(each, axis=0) - jnp.log(self.num_orders)
 
     def _checked(self, context: Any) -> Array | None:
         given = (0,) if context is None else jnp.shape(context)[-1:]
@@ -196,11 +198,11 @@ class AutoregressiveModel(DensityModel):
         equal = all(1 in (m, n) or m == n for m, n in zip(batch[::-1], context[-2::-1]))
         require(equal, "context", f"must be for the examples of `x`, {batch}", f"shape {context}")
 
-    def _any_mask(self, key: Key) -> tuple[Key, Array | int]:
-        if self.num_masks == 1:
+    def _any_order(self, key: Key) -> tuple[Key, Array | int]:
+        if self.num_orders == 1:
             return key, 0
-        mask_key, key = jax.random.split(key)
-        return key, jax.random.randint(mask_key, (), 0, self.num_masks)
+        order_key, key = jax.random.split(key)
+        return key, jax.random.randint(order_key, (), 0, self.num_orders)
 
     def sample(
         self,
@@ -209,9 +211,9 @@ class AutoregressiveModel(DensityModel):
         context: Array | None = None,
         temperature: Array | float = 1.0,
     ) -> Array:
-        """Samples of x, of a mask drawn uniformly (one for the whole call)."""
-        key, mask = self._any_mask(key)
-        distribution = self(context, mask)
+        """Samples of x, of an order drawn uniformly (one for the whole call)."""
+        key, order = self._any_order(key)
+        distribution = self(context, order)
         return distribution.sample(seed=key, sample_shape=sample_shape, temperature=temperature)
 
     def complete(
@@ -225,8 +227,8 @@ class AutoregressiveModel(DensityModel):
     ) -> Array:
         """Samples in which the sites of `mask` keep their values in `observed`.
 
-        See `distributions.Autoregressive.complete`; of a model with several masks one ordering,
+        See `distributions.Autoregressive.complete`; of a model with several orders one,
         drawn uniformly, decides what comes before what.
         """
-        key, which = self._any_mask(key)
+        key, which = self._any_order(key)
         return self(context, which).complete(key, observed, mask, sample_shape, temperature)

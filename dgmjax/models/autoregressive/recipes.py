@@ -14,13 +14,19 @@ from dgmjax.distributions.families import Bernoulli, Categorical, Family, Mixtur
 from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.models.autoregressive.made import MADE
 from dgmjax.models.autoregressive.model import AutoregressiveModel, as_ordering
-from dgmjax.nn.attention import Positions, Start, transformer_block
-from dgmjax.nn.causal import CausalNetwork, Chain, Pointwise, Residual, dropout_layers
-from dgmjax.nn.causal_conv import CausalConv
+from dgmjax.nn.autoregressive.attention import Positions, Start, transformer_block
+from dgmjax.nn.autoregressive.causal import (
+    CausalNetwork,
+    Chain,
+    Pointwise,
+    Residual,
+    dropout_layers,
+)
+from dgmjax.nn.autoregressive.causal_conv import CausalConv
+from dgmjax.nn.autoregressive.gated import WaveNetStack
+from dgmjax.nn.autoregressive.nade import NADENetwork
 from dgmjax.nn.conditioning import AddContext
 from dgmjax.nn.embeddings import Table, scaled
-from dgmjax.nn.gated import WaveNetStack
-from dgmjax.nn.nade import NADENetwork
 from dgmjax.nn.recurrent import Recurrent
 from dgmjax.types import Activation
 
@@ -58,15 +64,15 @@ def NADE(
 ) -> AutoregressiveModel:
     """One hidden layer whose weights all conditionals share.
 
-    With `num_masks` > 1, trained by `objectives.sampled_ordering`, an ensemble over as many
+    With `num_orders` > 1, trained by `objectives.sampled_ordering`, an ensemble over as many
     orderings of the sites (EoNADE; Uria, Murray & Larochelle, "A Deep and Tractable Density
     Estimator", 2014, section 4).
 
     Args:
       hidden: units of the hidden layer.
       activation, rescale: see `nn.NADENetwork`.
-      ordering: "natural", "random" or a permutation, for mask 0.
-      options: of `AutoregressiveModel`: `num_masks`, `sampling`, ...
+      ordering: "natural", "random" or a permutation, for order 0.
+      options: of `AutoregressiveModel`: `num_orders`, `sampling`, ...
 
     Source: Larochelle & Murray, "The Neural Autoregressive Distribution Estimator", 2011.
     """

@@ -72,7 +72,7 @@ class Dequantised(nn.Module):
         return jnp.clip(jnp.floor(self.levels * x), 0, self.levels - 1)
 
 
-def variational_dequantisation(
+def VariationalDequantisation(
     density: nn.Module,
     event_shape: Shape,
     levels: int = 256,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import flax.linen as nn
 
-from dgmjax.bijectors.splits import Split, channel, checkerboard
+from dgmjax.bijectors.partitions import Split, channel, checkerboard
 from dgmjax.bijectors.squeeze import Squeeze
 from dgmjax.bijectors.transformers import Affine, Transformer
 from dgmjax.errors import as_sizes, require

@@ -11,11 +11,11 @@ from distrax import Bijector
 from dgmjax.bijectors.coupling import Coupling
 from dgmjax.bijectors.inverse import Inverse
 from dgmjax.bijectors.masked_autoregressive import MaskedAutoregressive
-from dgmjax.bijectors.splits import as_partition
+from dgmjax.bijectors.partitions import as_partition
 from dgmjax.bijectors.transformers import Affine, Transformer
 from dgmjax.errors import require
-from dgmjax.nn.autoregressive import bind_network
-from dgmjax.nn.masked_mlp import MaskedMLP
+from dgmjax.nn.autoregressive.binding import bind_network
+from dgmjax.nn.autoregressive.masked_mlp import MaskedMLP
 from dgmjax.nn.mlp import MLP
 from dgmjax.types import Activation, Array
 
@@ -81,7 +81,7 @@ class CouplingLayer(nn.Module):
 
     Attributes:
       event_shape: shape of the event.
-      split: which entries are transformed, see `dgmjax.bijectors.splits`; hashable.
+      split: which entries are transformed, see `dgmjax.bijectors.partitions`; hashable.
       transformer: family of the elementwise bijector.
       conditioner: template of the network, `nn.MLP(hidden, ())` or `nn.ConvResNet((), ...)`: its
         `output` is set here, its output starts at zero, and so the layer as the identity.

@@ -10,8 +10,8 @@ from typing import Any
 
 import flax.linen as nn
 
-from dgmjax.bijectors.families import PlanarFamily, RadialFamily, SylvesterFamily
-from dgmjax.bijectors.splits import alternating, halves
+from dgmjax.bijectors.amortised import PlanarFamily, RadialFamily, SylvesterFamily
+from dgmjax.bijectors.partitions import alternating, halves
 from dgmjax.bijectors.transformers import Affine, RationalQuadraticSpline, Shift, Transformer
 from dgmjax.distributions.families import MixtureOfNormals
 from dgmjax.errors import as_sizes, require, require_sizes

@@ -10,10 +10,10 @@ from dgmjax.distributions.families import Categorical
 from dgmjax.errors import require
 from dgmjax.models.autoregressive.images import GatedPixelCNN
 from dgmjax.models.autoregressive.model import AutoregressiveModel
-from dgmjax.nn.causal import Chain, Pointwise, Residual
+from dgmjax.nn.autoregressive.causal import Chain, Pointwise, Residual
+from dgmjax.nn.autoregressive.masked_conv import masked_convolution
 from dgmjax.nn.conditioning import AddContext, join_context
 from dgmjax.nn.embeddings import Table
-from dgmjax.nn.masked_conv import masked_convolution
 from dgmjax.nn.rescale import Upscale
 from dgmjax.types import Array, Key
 

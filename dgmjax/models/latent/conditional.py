@@ -162,7 +162,7 @@ class GivenContext:
         return self.likelihood(self.posterior(x).sample(seed=key)).mean()
 
 
-def dense_cvae(
+def DenseCVAE(
     event_shape: Sequence[int],
     latent: int,
     hidden: Sequence[int],
@@ -180,7 +180,7 @@ def dense_cvae(
       conditional_prior: learn p(z | y), a normal linear in y; N(0, I) otherwise.
 
     >>> import jax.numpy as jnp
-    >>> cvae = dense_cvae((4,), 2, (8,), num_classes=3)
+    >>> cvae = DenseCVAE((4,), 2, (8,), num_classes=3)
     >>> batch = {"x": jnp.zeros((3, 4)), "label": jnp.arange(3)}
     >>> variables = cvae.init(jax.random.key(0), batch,
     ...     method=lambda model, batch: model.given(batch).reconstruct(batch["x"],

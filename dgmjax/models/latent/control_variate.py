@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.conditioner import Conditioner
 from dgmjax.errors import require
 from dgmjax.models.latent.wrapper import Wrapper
-from dgmjax.nn.autoregressive import bind_network
+from dgmjax.nn.autoregressive.binding import bind_network
 from dgmjax.types import Array
 
 

@@ -37,7 +37,7 @@ class FactorisedPrior(DensityModel):
         return distrax.Independent(self.family(params), len(self.sites))
 
 
-def discrete_vae(
+def DiscreteVAE(
     event_shape: Sequence[int],
     latent: int,
     levels: int,
@@ -66,7 +66,7 @@ def discrete_vae(
       learned_prior: whether their probabilities are learned; uniform otherwise.
 
     >>> import jax, jax.numpy as jnp
-    >>> vae = discrete_vae((4,), latent=3, levels=5, hidden=(8,))
+    >>> vae = DiscreteVAE((4,), latent=3, levels=5, hidden=(8,))
     >>> x = jnp.zeros((2, 4))
     >>> variables = vae.init(jax.random.key(0), x, jax.random.key(1), method="reconstruct")
     >>> vae.apply(variables, x, method="posterior").event_shape

@@ -17,7 +17,7 @@ from dgmjax.distributions.normal_product import product_of_normals
 from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.models.base import StandardNormal
 from dgmjax.models.latent.base import LatentVariableModel, start_at_marginals
-from dgmjax.nn.autoregressive import bind_network
+from dgmjax.nn.autoregressive.binding import bind_network
 from dgmjax.nn.mlp import MLP
 from dgmjax.types import Activation, Array
 
@@ -166,7 +166,7 @@ class HierarchicalVAE(LatentVariableModel):
         return factorised(self.observation, params, self.event_ndims)
 
 
-def hierarchical_vae(
+def DenseHierarchicalVAE(
     event_shape: Sequence[int],
     latents: Sequence[int],
     hidden: Sequence[Sequence[int]],
@@ -183,7 +183,7 @@ def hierarchical_vae(
       hidden: for each layer the hidden units of the encoder that leads to it; the decoder from
         it has them in reverse.
 
-    >>> vae = hierarchical_vae((4,), latents=(3, 2), hidden=((8,), (5,)), inference="ladder")
+    >>> vae = DenseHierarchicalVAE((4,), latents=(3, 2), hidden=((8,), (5,)), inference="ladder")
     >>> x = jax.numpy.zeros((6, 4))
     >>> variables = vae.init(jax.random.key(0), x, jax.random.key(1), method="reconstruct")
     >>> vae.apply(variables, x, method="posterior").event_shape
@@ -225,11 +225,13 @@ def hierarchical_vae(
     )
 
 
-def two_layer_vae(
+def TwoLayerVAE(
     event_shape: Sequence[int], *, inference: Inference = "bottom_up"
 ) -> HierarchicalVAE:
     """The model of two stochastic layers of Burda et al. 2016, section 5: 100 and 50 dimensions.
 
     x, 200, 200 tanh units, z_1 of 100; 100, 100 tanh units, z_2 of 50; and back.
     """
-    return hierarchical_vae(event_shape, (100, 50), ((200, 200), (100, 100)), inference=inference)
+    return DenseHierarchicalVAE(
+        event_shape, (100, 50), ((200, 200), (100, 100)), inference=inference
+    )

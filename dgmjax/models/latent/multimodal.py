@@ -177,7 +177,7 @@ class MultimodalVAE(nn.Module):
         return self.modality("x").likelihood(z).mean()
 
 
-def image_and_label(
+def ImageLabelVAE(
     event_shape: Sequence[int],
     num_classes: int,
     latent: int,
@@ -189,7 +189,7 @@ def image_and_label(
 ) -> MultimodalVAE:
     """A VAE of images "x" and classes "label", of MLPs.
 
-    >>> model = image_and_label((2, 2, 1), 3, latent=2, hidden=(8,))
+    >>> model = ImageLabelVAE((2, 2, 1), 3, latent=2, hidden=(8,))
     >>> batch = {"x": jnp.zeros((5, 2, 2, 1)), "label": jnp.zeros(5, int)}
     >>> variables = model.init(jax.random.key(0), batch,
     ...                        method=lambda model, batch: model.given(batch) and None)

@@ -14,7 +14,7 @@ from dgmjax.nn.mlp import MLP
 from dgmjax.types import Activation
 
 
-def skip_vae(
+def SkipVAE(
     event_shape: Sequence[int],
     latent: int,
     hidden: Sequence[int],
@@ -40,7 +40,7 @@ def skip_vae(
     )
 
 
-def conv_vae(
+def ConvVAE(
     event_shape: Sequence[int],
     latent: int,
     *,
@@ -71,7 +71,7 @@ def conv_vae(
     )
 
 
-def pixel_vae(
+def PixelVAE(
     event_shape: Sequence[int],
     latent: int,
     *,
@@ -126,7 +126,7 @@ def pixel_vae(
     )
 
 
-def delta_vae(
+def DeltaVAE(
     event_shape: Sequence[int],
     latent: tuple[int, int],
     *,
@@ -134,18 +134,18 @@ def delta_vae(
     fastest: float = 0.2,
     **options,
 ) -> VAE:
-    """A `pixel_vae` whose latents are a sequence, `latent` = (length, features), AR(1) a priori.
+    """A `PixelVAE` whose latents are a sequence, `latent` = (length, features), AR(1) a priori.
 
     No independent posterior equals the prior: the rate stays above `AR1Prior`'s committed rate.
 
     Args:
-      options: of `pixel_vae`.
+      options: of `PixelVAE`.
 
     Source: Razavi, van den Oord, Poole & Vinyals, "Preventing Posterior Collapse with delta-VAEs",
     2019, section 2.
     """
     prior = AR1Prior(*latent, slowest, fastest)
-    vae = pixel_vae(event_shape, latent[1], prior_model=prior, **options)
+    vae = PixelVAE(event_shape, latent[1], prior_model=prior, **options)
     return vae.clone(
         latent=latent,
         encoder=vae.encoder.clone(output=(*latent, 2)),

@@ -97,7 +97,7 @@ class VAE(LatentVariableModel):
         return self.likelihood(z).sample(seed=key)
 
 
-def dense_vae(
+def DenseVAE(
     event_shape: Sequence[int],
     latent: int,
     hidden: Sequence[int],
@@ -109,7 +109,7 @@ def dense_vae(
 ) -> VAE:
     """A VAE whose encoder and decoder are MLPs with the same hidden layers in opposite order.
 
-    `dense_vae((28, 28, 1), 50, (200, 200))` is the one-layer model of Burda, Grosse &
+    `DenseVAE((28, 28, 1), 50, (200, 200))` is the one-layer model of Burda, Grosse &
     Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5. With a `posterior_model`,
     the encoder ends at its last hidden layer, which is the posterior's context.
     """

@@ -1,0 +1,180 @@
+"""From a typed function to a parsed command line, by tyro. Imports no JAX."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+from dgmjax.devices.cluster import Processes
+from dgmjax.errors import DgmjaxError
+from dgmjax.lab.catalogue import SHARED, nearest
+from dgmjax.training.execution import Execution
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What `dgmjax train` was asked for.
+
+    Attributes:
+      experiment: its name; the file's name, with `.py`, for a file of the user's own.
+      function: the experiment function.
+      arguments: its arguments, without the shared ones.
+      seed: of the run.
+      tiny: whether to shrink the experiment to seconds.
+      steps: stop after this many steps; None for the experiment's own number.
+      execution: devices, precision, what happens in case of a fault.
+      processes: the other processes, if any.
+      run_dir: the run's folder, or None for one under `runs`.
+      data_dir: the folder of data sets, or None for the default.
+    """
+
+    experiment: str
+    function: Callable[..., Any]
+    arguments: dict[str, Any]
+    seed: int
+    tiny: bool
+    steps: int | None
+    execution: Execution
+    processes: Processes
+    run_dir: Path | None
+    data_dir: str | None
+
+
+def _explanations(function: Callable[..., Any]) -> tuple[dict[str, str], str]:
+    """The help text of each argument, and the experiment's description."""
+    import docstring_parser
+
+    parsed = docstring_parser.parse(
+        inspect.getdoc(function) or "", docstring_parser.DocstringStyle.GOOGLE
+    )
+    texts = {entry.arg_name: " ".join((entry.description or "").split()) for entry in parsed.params}
+    module = inspect.getmodule(function)
+    description = inspect.getdoc(module) if module else None
+    return texts, description or parsed.description or ""
+
+
+def _options_of(options: type) -> list[tuple[str, Any, Any, str]]:
+    """Name, type, default and help text of each field of a dataclass."""
+    texts, _ = _explanations(options)
+    types = get_type_hints(options)
+    return [
+        (field.name, types[field.name], field.default, texts[field.name])
+        for field in dataclasses.fields(options)
+    ]
+
+
+_SHARED_OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
+    ("tiny", bool, False, "shrink the experiment to seconds, to see that it runs"),
+    ("seed", int, 0, "seed of parameters, batches and noise"),
+    ("steps", int | None, None, "number of training steps, in place of the experiment's own"),
+    ("run_dir", Path | None, None, "folder of this run, in place of one under runs/"),
+    ("data_dir", str | None, None, "folder of data sets, in place of $DGMJAX_DATA"),
+    *_options_of(Execution),
+    *_options_of(Processes),
+)
+
+
+def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str]) -> TrainRequest:
+    """Parses what follows `dgmjax train EXPERIMENT`.
+
+    The options are the function's keyword arguments, explained by the `Args:` of its docstring,
+    and the shared ones. A function that declares `steps` decides what it means and its default.
+    """
+    help_texts, description = _explanations(function)
+    types = get_type_hints(function)
+    own = {
+        parameter.name: (types[parameter.name], parameter.default)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name not in SHARED
+    }
+    fields = [
+        (name, kind, default, help_texts.get(name, "")) for name, (kind, default) in own.items()
+    ]
+    fields += [option for option in _SHARED_OPTIONS if option[0] not in own]
+    parsed = _parse_fields(fields, f"train {name}", description, arguments)
+    values = {option: getattr(parsed, option) for option, *_ in fields}
+    for option, least in (("seed", 0), ("steps", 1)):
+        given = values[option]
+        if given is not None and given < least:
+            raise DgmjaxError(f"`--{option}` must be at least {least}; got {given}.")
+    shared = {option: values[option] for option in ("seed", "tiny", "run_dir", "data_dir")}
+    for group, kind in (("execution", Execution), ("processes", Processes)):
+        # An experiment's own option of the same name takes the place of a shared one.
+        names = [field.name for field in dataclasses.fields(kind) if field.name not in own]
+        shared[group] = kind(**{option: values[option] for option in names})
+    return TrainRequest(
+        experiment=Path(name).name if name.endswith(".py") else name,
+        function=function,
+        arguments={option: values[option] for option in own},
+        steps=None if "steps" in own else values["steps"],
+        **shared,
+    )
+
+
+def parse(function: Callable[..., None], command: str, arguments: Sequence[str]) -> None:
+    """Calls `function` with what the command line says.
+
+    Each parameter is annotated `Annotated[type, help text]`; those without a default are
+    positional.
+    """
+    import tyro
+
+    fields = []
+    types = get_type_hints(function, include_extras=True)
+    for parameter in inspect.signature(function).parameters.values():
+        kind, text = get_args(types[parameter.name])
+        if parameter.default is parameter.empty:
+            positional: Any = tyro.conf.Positional
+            kind = positional[kind]
+        fields.append((parameter.name, kind, parameter.default, text))
+    parsed = _parse_fields(fields, command, function.__doc__ or "", arguments)
+    function(**{name: getattr(parsed, name) for name, *_ in fields})
+
+
+def _parse_fields(
+    fields: Sequence[tuple[str, Any, Any, str]],
+    command: str,
+    description: str,
+    arguments: Sequence[str],
+) -> Any:
+    """A dataclass object of `(name, type, default, help text)` fields, read from `arguments`."""
+    import tyro
+
+    specification: list[tuple[str, Any, Any]] = []
+    for name, kind, default, text in fields:
+        explained = tyro.conf.arg(help=text, metavar=_metavar(name, kind, default))
+        annotation: Any = Annotated[kind, explained]  # type: ignore[valid-type]
+        field = (
+            dataclasses.field()
+            if default is inspect.Parameter.empty
+            else dataclasses.field(default=default)
+        )
+        specification.append((name, annotation, field))
+    options: Any = dataclasses.make_dataclass("Options", specification, frozen=True)
+    parsed, unknown = tyro.cli(
+        options,
+        prog=f"dgmjax {command}",
+        description=description,
+        args=list(arguments),
+        return_unknown_args=True,
+    )
+    if unknown:
+        option = unknown[0].partition("=")[0]
+        known = [f"--{name.replace('_', '-')}" for name, *_ in fields]
+        guess = nearest(option.replace("_", "-"), known) if option.startswith("-") else ""
+        raise DgmjaxError(
+            f"`dgmjax {command}` has no argument `{option}`. {guess}`dgmjax {command} --help` "
+            "shows them all."
+        )
+    return parsed
+
+
+def _metavar(name: str, kind: Any, default: Any) -> str | None:
+    """What stands for the value in the help text; None for tyro's own choice."""
+    if default is inspect.Parameter.empty:
+        return name.upper()
+    kinds = [entry for entry in get_args(kind) if entry is not type(None)]
+    optional = type(None) in get_args(kind) and len(kinds) == 1 and isinstance(kinds[0], type)
+    return kinds[0].__name__.upper() if optional else None

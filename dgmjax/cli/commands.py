@@ -1,0 +1,240 @@
+"""The command line: `dgmjax list | train | evaluate | sample | report`.
+
+Help and errors of usage import no JAX. Each command ends in one `_dispatch_...` function, which
+is where the work begins. Exit codes: 0 done, 2 something given was wrong, 130 interrupted.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from dgmjax.cli.arguments import TrainRequest, parse, parse_train
+from dgmjax.errors import DgmjaxError, HardwareFault, NotConverged, TrainingDiverged
+from dgmjax.lab import catalogue
+
+if TYPE_CHECKING:
+    from dgmjax.runs.folder import RunFolder
+
+USAGE = """\
+usage: dgmjax COMMAND [arguments]
+
+  list                 the experiments, each with the number it must reach
+  train EXPERIMENT     train one, or resume it; EXPERIMENT is a name or a .py file of your own
+  evaluate RUN         measure a trained run again and write its results.json
+  sample RUN           draw samples from a trained run
+  report RUN           write the run's report.html
+
+RUN is the run folder that `train` prints. `dgmjax COMMAND --help` says more; `--traceback`
+(or DGMJAX_TRACEBACK=1) shows where an error comes from."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    traceback = "--traceback" in arguments or bool(os.environ.get("DGMJAX_TRACEBACK"))
+    arguments = [argument for argument in arguments if argument != "--traceback"]
+    try:
+        _command(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (DgmjaxError, HardwareFault, TrainingDiverged, NotConverged) as problem:
+        if traceback:
+            raise
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _command(arguments: list[str]) -> None:
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        print(USAGE)
+    elif name == "--version":
+        from dgmjax import __version__
+
+        print(f"dgmjax {__version__}")
+    elif name in _COMMANDS:
+        _COMMANDS[name](arguments[1:])
+    else:
+        guess = catalogue.nearest(name, list(_COMMANDS))
+        raise DgmjaxError(f"There is no command `{name}`. {guess}`dgmjax --help` shows them all.")
+
+
+def _list(arguments: list[str]) -> None:
+    def list_experiments() -> None:
+        """The experiments, each with the first line of its file: the number it must reach."""
+
+    parse(list_experiments, "list", arguments)
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("experiment", "what it is and must reach", box=None, pad_edge=False)
+    for entry in catalogue.catalogue():
+        table.add_row(entry.name, entry.summary)
+    Console().print(table)
+
+
+def _train(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        names = "\n".join(f"  {entry.name}" for entry in catalogue.catalogue())
+        print(
+            "usage: dgmjax train EXPERIMENT [options]\n\n"
+            "Trains an experiment, or resumes it where the same command left off.\n"
+            "`dgmjax train EXPERIMENT --help` shows its options, their units and defaults.\n\n"
+            f"EXPERIMENT is the path of a .py file of your own, or one of\n{names}"
+        )
+        return
+    name = arguments[0]
+    if name.startswith("-"):
+        raise DgmjaxError(f"The experiment comes first: `dgmjax train EXPERIMENT {name} ...`.")
+    function = catalogue.load_experiment(name)
+    _dispatch_train(parse_train(function, name, arguments[1:]))
+
+
+def _evaluate(arguments: list[str]) -> None:
+    def evaluate(
+        run: Annotated[Path, "the run folder"],
+        *,
+        data_dir: Annotated[str | None, "folder of data sets, in place of $DGMJAX_DATA"] = None,
+        experiment: Annotated[str | None, "the .py file, if the run is of one"] = None,
+    ) -> None:
+        """Measures a trained run again and writes its results.json."""
+        _dispatch_evaluate(run, data_dir, experiment)
+
+    parse(evaluate, "evaluate", arguments)
+
+
+def _sample(arguments: list[str]) -> None:
+    def sample(
+        run: Annotated[Path, "the run folder"],
+        *,
+        num: Annotated[int, "number of samples"] = 64,
+        out: Annotated[Path | None, "file: .png, .txt (text), .npy or .npz"] = None,
+        seed: Annotated[int, "seed of the draws"] = 0,
+        data_dir: Annotated[str | None, "folder of data sets, in place of $DGMJAX_DATA"] = None,
+        experiment: Annotated[str | None, "the .py file, if the run is of one"] = None,
+    ) -> None:
+        """Draws samples from a trained run."""
+        _dispatch_sample(run, num, out, seed, data_dir, experiment)
+
+    parse(sample, "sample", arguments)
+
+
+def _report(arguments: list[str]) -> None:
+    def report(
+        run: Annotated[Path, "the run folder"],
+        *,
+        draw: Annotated[bool, "draw the figures again, from the trained parameters"] = False,
+        data_dir: Annotated[str | None, "folder of data sets, in place of $DGMJAX_DATA"] = None,
+        experiment: Annotated[str | None, "the .py file, if the run is of one"] = None,
+    ) -> None:
+        """Writes the run's report.html: arguments, curves, figures and results in one file."""
+        _dispatch_report(run, draw, data_dir, experiment)
+
+    parse(report, "report", arguments)
+
+
+_COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "list": _list,
+    "train": _train,
+    "evaluate": _evaluate,
+    "sample": _sample,
+    "report": _report,
+}
+
+
+def _dispatch_train(request: TrainRequest) -> None:
+    _prepare()
+    from dgmjax.devices import processes
+
+    with processes.session(**vars(request.processes)):
+        _train_here(request)
+
+
+def _train_here(request: TrainRequest) -> None:
+    """Trains in this process, with the others if there are any."""
+    from dgmjax.devices import processes
+    from dgmjax.lab import runner
+    from dgmjax.runs.report import write_report
+
+    data_dir = request.data_dir and str(Path(request.data_dir).absolute())
+    shared: dict[str, Any] = {"seed": request.seed, "tiny": request.tiny, "data_dir": data_dir}
+    experiment = catalogue.build(request.function, request.arguments, **shared)
+    with processes.main_first("run folder"):
+        run = _run_folder(request, data_dir)
+    processes.require_same("arguments", int(run.identity[:7], 16), "Start all with one command.")
+    with run, run.lock() if processes.is_main() else contextlib.nullcontext():
+        runner.train(
+            experiment, run, seed=request.seed, steps=request.steps, execution=request.execution
+        )
+    if processes.is_main():
+        print(f"run     {run.path}\nreport  {write_report(run)}")
+
+
+def _run_folder(request: TrainRequest, data_dir: str | None) -> "RunFolder":
+    """The run's folder, new or found again."""
+    from dgmjax.runs.folder import RunFolder
+
+    return RunFolder.create(
+        "runs",
+        request.experiment,
+        request.arguments,
+        request.seed,
+        tiny=request.tiny,
+        defaults=catalogue.own_defaults(request.function),
+        options={"data_dir": data_dir, "steps": request.steps},
+        run_dir=request.run_dir,
+    )
+
+
+def _dispatch_evaluate(run: Path, data_dir: str | None, experiment: str | None) -> None:
+    _prepare()
+    from dgmjax.lab import runner
+    from dgmjax.runs.diagnostics import remarks
+    from dgmjax.runs.folder import RunFolder
+
+    loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)
+    records = runner.evaluate(loaded)
+    RunFolder(run).write_records(records)
+    for line in (*(record.summary() for record in records), *remarks(records)):
+        print(line)
+
+
+def _dispatch_sample(
+    run: Path, num: int, out: Path | None, seed: int, data_dir: str | None, experiment: str | None
+) -> None:
+    _prepare()
+    from dgmjax.lab import runner
+
+    loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)
+    print(runner.sample(loaded, num=num, out=out, seed=seed))
+
+
+def _dispatch_report(run: Path, draw: bool, data_dir: str | None, experiment: str | None) -> None:
+    from dgmjax.runs.folder import RunFolder
+    from dgmjax.runs.report import write_report
+
+    folder = RunFolder(run)
+    if draw:
+        _prepare()
+        from dgmjax.lab import runner
+
+        loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)
+        for name in loaded.experiment.figures:
+            runner.draw_figure(loaded, folder, name)
+    print(write_report(folder))
+
+
+def _prepare() -> Any:
+    """What must happen before JAX is imported."""
+    from dgmjax.devices.environment import configure
+
+    return configure()

@@ -1,0 +1,1 @@
+"""Readers of files, archives and folders that are not trusted."""

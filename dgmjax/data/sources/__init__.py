@@ -1,0 +1,1 @@
+"""Data sets: loaders, and the registry that names them."""

@@ -1,0 +1,148 @@
+"""Sets of images, raw: uint8 NHWC, grey values unscaled, binary ones 0/1."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from dgmjax.data.dataset import Arrays, Dataset, describe, set_apart, split_rows
+from dgmjax.data.reading.cache import cached
+from dgmjax.data.reading.files import damaged, read_idx, read_npz
+from dgmjax.data.reading.folders import find
+from dgmjax.data.sources.tfds import load_tfds
+from dgmjax.errors import DataError, require
+
+
+def known_mean(what: str, x: np.ndarray, expected: float, scale: float = 255.0) -> None:
+    """Refuses data whose mean is not the known one: mislabelled copies of MNIST exist."""
+    mean = float(x.mean(dtype=np.float64)) / scale
+    require(
+        abs(mean - expected) < 1e-4,
+        what,
+        f"must have mean {expected}",
+        f"{mean:.4f}",
+        "These files hold something else under that name; prepare or download them again.",
+        DataError,
+    )
+
+
+def load_digits(
+    name: str, folder: Path, *, splits: Mapping[str, float] | None = None, split_seed: int = 0
+) -> Dataset:
+    """Scikit-learn's 1797 digits, 8x8, grey values 0..16 (17 levels); needs no files."""
+    arrays = cached("digits", {"version": 1}, _digits)  # importing scikit-learn costs 2 s
+    parts = split_rows(arrays, splits, split_seed)
+    facts = {"source": "scikit-learn load_digits", "version": "UCI optdigits, test", "levels": 17}
+    return Dataset(name, parts, describe(parts, **facts, splits=f"random, seed {split_seed}"))
+
+
+def _digits() -> dict[str, np.ndarray]:
+    from sklearn.datasets import load_digits as sklearn_digits
+
+    digits = sklearn_digits()
+    x = digits.images.astype(np.uint8)[..., None]
+    return {"x": x, "label": digits.target.astype(np.int32)}
+
+
+def load_mnist(
+    name: str, folder: Path, *, validation: int = 10_000, split_seed: int = 0
+) -> Dataset:
+    """MNIST 28x28; `validation` of the 60,000 training rows, chosen by `split_seed`, set apart."""
+    means = {"train": 0.1307, "test": 0.1325}
+
+    def check(split: str, x: np.ndarray) -> None:
+        known_mean(f"mnist {split}", x, means[split])
+
+    data = load_tfds(
+        "mnist:3.0.1", folder, validation=validation, split_seed=split_seed, check=check
+    )
+    return replace(data, name=name, info={**data.info, "levels": 256})
+
+
+def load_binarized_mnist(name: str, folder: Path) -> Dataset:
+    """Static binarised MNIST, 50,000/10,000/10,000, 0/1 (Salakhutdinov and Murray, 2008)."""
+    means = {"train": 0.1306, "validation": 0.1311, "test": 0.1325}
+
+    def check(split: str, x: np.ndarray) -> None:
+        known_mean(f"binarized_mnist {split}", x, means[split], scale=1.0)
+
+    data = load_tfds("binarized_mnist:1.0.0", folder, check=check)
+    return replace(data, name=name, info={**data.info, "levels": 2})
+
+
+def load_fashion_mnist(
+    name: str, folder: Path, *, validation: int = 10_000, split_seed: int = 0
+) -> Dataset:
+    """Fashion-MNIST from its four IDX files (Xiao, Rasul, Vollgraf, 2017), 28x28 grey."""
+    remedy = "Put the four *-ubyte.gz files of Fashion-MNIST there."
+    splits: dict[str, Arrays] = {}
+    for split, prefix in {"train": "train", "test": "t10k"}.items():
+        x = read_idx(find(folder, f"fashion_mnist/{prefix}-images-idx3-ubyte.gz", remedy))
+        label = read_idx(find(folder, f"fashion_mnist/{prefix}-labels-idx1-ubyte.gz", remedy))
+        splits[split] = {"x": x[..., None], "label": label.astype(np.int32)}
+    known_mean("fashion_mnist train", splits["train"]["x"], 0.2860)
+    counts = np.bincount(splits["train"]["label"]).tolist()
+    equal = counts == [6000] * 10
+    require(equal, "fashion_mnist", "must have 6000 images a class", counts, "", DataError)
+    splits, made = set_apart(splits, validation, split_seed)
+    facts = {"source": "Fashion-MNIST, IDX", "version": "2017", "levels": 256, "splits": made}
+    return Dataset(name, splits, describe(splits, **facts))
+
+
+def load_omniglot(
+    name: str, folder: Path, *, validation: int = 1_280, split_seed: int = 0
+) -> Dataset:
+    """Omniglot 28x28, one bit, ink = 1; train is the background set, test the evaluation set.
+
+    Not the split of Burda et al. (2016): bounds are not comparable with published ones. `label`
+    is the character, `alphabet` its alphabet.
+    """
+    path = find(folder, "omniglot28/omniglot28.npz", "Put omniglot28.npz there.")
+    raw = read_npz(path)
+    wanted = ("images_packed", "char_id", "alphabet", "is_background")
+    if any(key not in raw for key in wanted):
+        raise damaged(path, f"it holds {list(raw)}, not {wanted}")
+    x = np.unpackbits(raw["images_packed"], axis=1, count=784).reshape(-1, 28, 28, 1)
+    arrays = {"x": x, "label": raw["char_id"], "alphabet": raw["alphabet"]}
+    chosen = {"train": raw["is_background"], "test": ~raw["is_background"]}
+    splits: dict[str, Arrays] = {
+        split: {
+            key: array[rows] if key == "x" else array[rows].astype(np.int32)
+            for key, array in arrays.items()
+        }
+        for split, rows in chosen.items()
+    }
+    splits, made = set_apart(splits, validation, split_seed)
+    facts = {"source": "Omniglot 28x28", "version": "1 bit", "levels": 2, "splits": made}
+    return Dataset(name, splits, describe(splits, **facts))
+
+
+def load_cifar10_5k(
+    name: str, folder: Path, *, validation: int = 500, split_seed: int = 0
+) -> Dataset:
+    """Exact pixels of CIFAR-10's train images 0..3999 and test images 0..999, 32x32x3."""
+    remedy = "Put cifar10_batch_{0,1,2,3,50}.png and cifar10_labels.npz there."
+    home = "cifar10_lossless5k"
+    labels = read_npz(find(folder, f"{home}/cifar10_labels.npz", remedy))
+    files = [find(folder, f"{home}/cifar10_batch_{i}.png", remedy) for i in (0, 1, 2, 3, 50)]
+    x = np.concatenate([_rows_of_pixels(path) for path in files])
+    train = {"x": x[:4000], "label": labels["train_labels"][:4000].astype(np.int32)}
+    test = {"x": x[4000:], "label": labels["test_labels_first1000"].astype(np.int32)}
+    splits, made = set_apart({"train": train, "test": test}, validation, split_seed)
+    facts = {"source": "CIFAR-10, first 4000 + 1000", "version": "lossless", "levels": 256}
+    return Dataset(name, splits, describe(splits, **facts, splits=made))
+
+
+def _rows_of_pixels(path: Path) -> np.ndarray:
+    """A picture whose 1000 rows are each the 1024 RGB pixels of one image."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise damaged(path, error) from error
+    shape = (1000, 1024, 3)
+    require(pixels.shape == shape, "name", f"must have shape {shape}", pixels.shape, "", DataError)
+    return pixels.reshape(1000, 32, 32, 3)

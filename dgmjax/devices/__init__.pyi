@@ -1,0 +1,3 @@
+from .mesh import (
+    make_mesh as make_mesh,
+)

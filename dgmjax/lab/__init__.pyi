@@ -1,0 +1,33 @@
+from . import (
+    catalogue as catalogue,
+    figures as figures,
+    latent_figures as latent_figures,
+    runner as runner,
+)
+from .experiment import (
+    Estimator as Estimator,
+    Experiment as Experiment,
+)
+from .measures import (
+    averaged as averaged,
+    clustering as clustering,
+    clusters as clusters,
+    codes as codes,
+    disentanglement as disentanglement,
+    imputation_mse as imputation_mse,
+    imputation_mse_of as imputation_mse_of,
+    imputed as imputed,
+    independent_pixels as independent_pixels,
+    latent_units as latent_units,
+    probe_accuracy as probe_accuracy,
+)
+from .pretraining import (
+    clustered_start as clustered_start,
+    fitted_mixture as fitted_mixture,
+)
+from .runner import (
+    load_run as load_run,
+)
+from .trained import (
+    Trained as Trained,
+)

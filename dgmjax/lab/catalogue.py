@@ -1,0 +1,194 @@
+"""The experiments: listed without importing them, loaded by name or from a user's file.
+
+An experiment is a function of the same name as its file. Its keyword arguments, all with
+defaults, are the command line and are kept in the run folder; with them it is built again. Three
+names are shared by all experiments and are passed only to a function that declares them:
+`seed`, `tiny` (shrink to seconds) and `data_dir`. Importing this file imports no JAX.
+"""
+
+import ast
+import contextlib
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dgmjax.errors import DgmjaxError, require, require_sizes
+
+SHARED = ("seed", "tiny", "data_dir")
+PACKAGE = "dgmjax.experiments"
+"""The folder `experiments/` of the repository under its installed name, which no package of the
+user's can hide."""
+
+SIZES = ("epochs", "steps", "batch_size")
+ExperimentFunction = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of the catalogue: its name, the first line of its docstring, and its family."""
+
+    name: str
+    summary: str
+    family: str
+
+
+def catalogue() -> list[Entry]:
+    """The experiments that come with dgmjax, by name. Reads their files, runs none."""
+    entries = []
+    for file in _files():
+        try:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+        except (SyntaxError, UnicodeDecodeError):
+            continue
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and node.name == file.stem:
+                text = ast.get_docstring(tree) or ast.get_docstring(node) or ""
+                entries.append(Entry(file.stem, text.partition("\n")[0], file.parent.name))
+    return entries
+
+
+def load_experiment(name: str) -> ExperimentFunction:
+    """The function of the experiment `name`, or of the Python file whose path `name` is.
+
+    Raises:
+      DgmjaxError: there is none (the message names the nearest), or its file does not import.
+    """
+    if name.endswith(".py"):
+        return _function(_import_file(Path(name)), Path(name).stem)
+    families = {entry.name: entry.family for entry in catalogue()}
+    if name not in families:
+        raise DgmjaxError(
+            f"There is no experiment `{name}`. {nearest(name, list(families))}`dgmjax list` "
+            "shows them all; a file of your own is given by its path, ending in `.py`."
+        )
+    with _import_errors(name):
+        return _function(importlib.import_module(f"{PACKAGE}.{families[name]}.{name}"), name)
+
+
+def experiment_of(name: str, file: str | None = None) -> ExperimentFunction:
+    """The function of the experiment that a run folder names.
+
+    A run of a user's file names it as `mine.py`. That file is never looked for: to open a folder
+    must not run code that the folder chose. `file` is the path that the user gives now.
+    """
+    if not name.endswith(".py"):
+        return load_experiment(name)
+    require(
+        file is not None and Path(file).name == name,
+        "experiment",
+        f"must be the path of `{name}`, whose run this is",
+        repr(file),
+        f"Add `--experiment path/to/{name}`.",
+    )
+    return load_experiment(str(file))
+
+
+def own_defaults(function: ExperimentFunction) -> dict[str, Any]:
+    """The function's arguments, without the `SHARED` ones, and their defaults."""
+    parameters = inspect.signature(function).parameters
+    return {name: entry.default for name, entry in parameters.items() if name not in SHARED}
+
+
+def build(function: ExperimentFunction, arguments: Mapping[str, Any], **shared: Any) -> Any:
+    """`function(**arguments)`, with those of the `SHARED` arguments that it declares.
+
+    Raises `DgmjaxError` where one of `SIZES` is below 1, before the function divides by it.
+    """
+    declared = inspect.signature(function).parameters
+    unknown = sorted(set(arguments) - set(declared))
+    require(
+        not unknown,
+        "arguments",
+        f"must be among those of the experiment {function.__name__}: {sorted(declared)}",
+        unknown,
+        "The experiment changed since the run was made; train it again.",
+    )
+    require_sizes(**{name: n for name in SIZES if (n := arguments.get(name)) is not None})
+    extra = {name: value for name, value in shared.items() if name in declared}
+    return function(**arguments, **extra)
+
+
+def nearest(given: str, known: Sequence[str]) -> str:
+    """A question that ends in a space, for the entry of `known` that is most like `given`.
+
+    >>> nearest("vae_mnits", ["maf_moons", "vae_mnist"])
+    'Did you mean `vae_mnist`? '
+    >>> nearest("zzz", ["maf_moons", "vae_mnist"])
+    ''
+    """
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    return f"Did you mean `{near[0]}`? " if near else ""
+
+
+def _folder() -> Path:
+    """The folder of the experiments, found without importing them."""
+    specification = importlib.util.find_spec(PACKAGE)
+    places = specification.submodule_search_locations if specification else None
+    if not places:
+        raise DgmjaxError(
+            f"The experiments (`{PACKAGE}`) are absent. Install dgmjax: `pip install -e .` in a "
+            "checkout."
+        )
+    return Path(next(iter(places)))
+
+
+def _files() -> list[Path]:
+    """Every file that may hold an experiment, by name; those in `shared` hold none."""
+    files = (file for file in _folder().glob("*/*.py") if file.parent.name != "shared")
+    return sorted(files, key=lambda file: file.stem)
+
+
+def _import_file(path: Path) -> ModuleType:
+    require(path.is_file(), "experiment", "must be an existing file", path)
+    require(path.stem.isidentifier(), "experiment", "must have the name of a function", path.name)
+    if path.resolve() in [file.resolve() for file in _files()]:  # ours, with relative imports
+        with _import_errors(str(path)):
+            return importlib.import_module(f"{PACKAGE}.{path.resolve().parent.name}.{path.stem}")
+    specification = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
+    if specification is None or specification.loader is None:
+        raise DgmjaxError(f"{path} is not a Python file.")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # so that it can import its neighbours
+    with _import_errors(str(path)):
+        specification.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def _import_errors(name: str) -> Iterator[None]:
+    """Names the file in whatever goes wrong while it is imported."""
+    try:
+        yield
+    except DgmjaxError:
+        raise
+    except Exception as problem:
+        raise DgmjaxError(
+            f"The experiment {name} cannot be imported: {type(problem).__name__}: {problem}. "
+            "`--traceback` shows where."
+        ) from problem
+
+
+def _function(module: ModuleType, name: str) -> ExperimentFunction:
+    function: Any = getattr(module, name, None)
+    require(
+        inspect.isfunction(function),
+        "experiment",
+        f"must have a function `{name}`, like its file",
+        module.__file__,
+    )
+    for parameter in inspect.signature(function).parameters.values():
+        keyword = parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        sound = keyword and parameter.default is not parameter.empty
+        sound = sound and parameter.annotation is not parameter.empty
+        rule = f"must have a type and a default in the experiment `{name}`"
+        require(sound, parameter.name, rule, f"`{parameter}`")
+    return function

@@ -1,0 +1,268 @@
+"""What the commands do: train an experiment, measure it, load it again, draw samples."""
+
+import io
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from dgmjax.data.text import vocabulary
+from dgmjax.devices import processes
+from dgmjax.devices.mesh import make_mesh, replicated
+from dgmjax.errors import CheckpointError, require
+from dgmjax.files import make_private_folder, write_atomically
+from dgmjax.lab import catalogue
+from dgmjax.lab.experiment import Experiment
+from dgmjax.lab.trained import Trained, transformed
+from dgmjax.runs.checkpoints import Checkpoints
+from dgmjax.runs.diagnostics import remarks
+from dgmjax.runs.folder import RunFolder
+from dgmjax.runs.record import Record
+from dgmjax.runs.versions import device_description, package_versions
+from dgmjax.training.execution import Execution
+from dgmjax.training.fit import fit
+from dgmjax.training.learner import Learner, State
+from dgmjax.types import Key
+
+
+def train(
+    experiment: Experiment,
+    run: RunFolder,
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    execution: Execution | None = None,
+    quiet: bool = False,
+) -> Trained:
+    """Trains (or resumes) an experiment in a run folder, then measures it and draws its figures.
+
+    Of several processes each trains and measures its share; process 0 writes records and figures.
+
+    Raises:
+      KeyboardInterrupt: training was interrupted; everything is saved.
+    """
+    experiment.check()
+    execution = execution or Execution()
+    mesh = execution.make_mesh()
+    learner = experiment.learner().with_gradients(execution.gradients(mesh))
+    steps = steps or experiment.steps
+    quiet = quiet or not processes.is_main()
+    shell = partial(Trained, experiment, learner, seed=seed, folder=run)
+
+    def preview(state: State, step: int) -> None:
+        for name in experiment.previews:
+            draw_figure(shell(state, step=step), run, name)
+
+    result = fit(
+        learner,
+        experiment.dataset.splits["train"],
+        key=jax.random.key(seed),
+        steps=steps,
+        batch_size=experiment.batch_size,
+        transform=experiment.transform,
+        mesh=mesh,
+        log_every=min(experiment.log_every, steps),
+        evaluate_every=experiment.evaluate_every,
+        checkpoint_every=execution.checkpoint_every,
+        background_saves=execution.background_saves,
+        keep_every=execution.keep_every,
+        on_disk_error=execution.on_disk_error,
+        rewinds=execution.rewinds,
+        replay_every=execution.replay_check,
+        start=_start(experiment, seed),
+        validate=_validation(experiment, shell),
+        patience=experiment.patience,
+        on_evaluation=preview if experiment.previews else None,
+        run=run,
+        quiet=quiet,
+    )
+    if result.interrupted:
+        raise KeyboardInterrupt
+    state = processes.to_host(result.state) if processes.part()[1] > 1 else result.state
+    trained = shell(state, step=result.best_step, seconds=result.seconds)
+    started = time.perf_counter()
+    records = evaluate(trained)
+    if processes.is_main():
+        with processes.alone():
+            run.write_records(records)
+            for name in experiment.figures:
+                draw_figure(trained, run, name)
+    if not quiet:
+        for line in (*(record.summary() for record in records), *remarks(records)):
+            print(line)
+        print(
+            f"trained {result.seconds:.1f} s (compiled in {result.compile_seconds:.1f} s), "
+            f"evaluated in {time.perf_counter() - started:.1f} s"
+        )
+    return trained
+
+
+def _start(experiment: Experiment, seed: int) -> Callable | None:
+    """`parameters -> parameters` of the run, or None."""
+    start = experiment.start
+    if start is None:
+        return None
+    return lambda params: start(experiment, params, jax.random.key(seed))
+
+
+def _validation(experiment: Experiment, shell: Callable) -> Callable | None:
+    """`state -> metrics` averaged over the validation split, or None."""
+    objective = experiment.validation
+    if objective is None:
+        return None
+    arrays = transformed(experiment, "validation")
+
+    def validate(state: State) -> dict[str, float]:
+        values = shell(state).per_example(objective, arrays, experiment.evaluation_batch_size)
+        return {name: float(value.mean()) for name, value in values.items() if value.ndim == 1}
+
+    return validate
+
+
+def draw_figure(trained: Trained, run: RunFolder, name: str) -> Path:
+    """Draws one figure of the experiment into the run folder."""
+    from dgmjax.plotting import save
+
+    path = run.figures / f"{name}.png"
+    save(trained.experiment.figures[name](trained), path)
+    return path
+
+
+def evaluate(trained: Trained) -> list[Record]:
+    """Every estimator of the experiment, as records."""
+    experiment = trained.experiment
+    # In miniature the data are others than the published number's, unless their law is known.
+    tiny = trained.folder is not None and trained.folder.tiny
+    elsewhere = tiny and experiment.dataset.entropy is None
+    records = []
+    for estimator in experiment.estimators:
+        measured = estimator.measure(trained, trained.arrays(estimator.split))
+        records.append(
+            Record(
+                experiment=trained.folder.experiment if trained.folder else experiment.model,
+                model=estimator.model or experiment.model,
+                dataset=experiment.dataset.name,
+                binarisation=experiment.binarisation,
+                split=estimator.split,
+                num_examples=measured.num_examples,
+                metric=estimator.metric,
+                estimator=estimator.estimator,
+                value=measured.value,
+                standard_error=measured.standard_error,
+                unit=estimator.unit,
+                published=None if elsewhere else estimator.published,
+                seed=trained.seed,
+                step=trained.step,
+                device=device_description(),
+                versions=package_versions(),
+                seconds=round(trained.seconds, 1),
+                arguments=trained.folder.changed if trained.folder else None,
+            )
+        )
+    return records
+
+
+def load_run(
+    path: str | Path, *, data_dir: str | None = None, experiment: str | None = None
+) -> Trained:
+    """The trained model of a run folder: `load_run("runs/vae_mnist/seed0").model`.
+
+    The experiment is built again from the stored arguments by its name in the catalogue; nothing
+    that is stored is executed.
+
+    Args:
+      path: run folder.
+      data_dir: where the data are now; the stored folder where None.
+      experiment: path of the experiment's file, for a run of a file of the user's own.
+
+    Raises:
+      RunError: no run folder, or one of another version.
+      CheckpointError: no valid checkpoint.
+    """
+    folder = RunFolder(path)
+    function = catalogue.experiment_of(folder.experiment, experiment)
+    built = catalogue.build(
+        function,
+        folder.arguments,
+        seed=folder.seed,
+        tiny=folder.tiny,
+        data_dir=data_dir or folder.options.get("data_dir"),
+    )
+    learner = built.learner()
+    state, host, step = _restore(built, learner, folder)
+    return Trained(
+        built,
+        learner,
+        state,
+        seed=folder.seed,
+        step=step,
+        seconds=host.get("seconds", 0.0),
+        folder=folder,
+    )
+
+
+def _restore(experiment: Experiment, learner: Learner, folder: RunFolder):
+    """The best checkpoint where the experiment selects, else the newest."""
+    raw = experiment.dataset.splits["train"]
+    batch = {name: array[: experiment.batch_size] for name, array in raw.items()}
+
+    def initial(key: Key) -> State:
+        return learner.init(key, experiment.transform(batch, key))
+
+    sharding = replicated(make_mesh(1))
+    template = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding),
+        jax.eval_shape(initial, jax.random.key(0)),
+    )
+    name = "latest" if experiment.validation is None else "best"
+    checkpoints = Checkpoints(folder.checkpoints / name, identity=folder.identity, read_only=True)
+    try:
+        restored = checkpoints.restore(template, prefix="" if name == "best" else "state")
+    finally:
+        checkpoints.close()
+    require(
+        restored is not None,
+        "run",
+        "must have a checkpoint",
+        folder.path,
+        "Train it first: `dgmjax train` with the same arguments.",
+        CheckpointError,
+    )
+    return restored
+
+
+def sample(trained: Trained, *, num: int = 64, out: Path | None = None, seed: int = 0) -> Path:
+    """Writes `num` samples and returns the file.
+
+    A `.png` is a picture (images, or points of the plane), a `.txt` is text, one sample after
+    another between lines of dashes, for models of characters; `.npy` and `.npz` hold the array
+    `x` in the units of the raw data. Without `out`, `samples.npy` goes to the run folder.
+    """
+    require(num >= 1, "num", "must be at least 1", num)
+    folder = Path() if trained.folder is None else trained.folder.path
+    path = folder / "samples.npy" if out is None else Path(out)
+    suffixes = (".png", ".txt", ".npy", ".npz")
+    require(path.suffix in suffixes, "out", f"must end in one of {suffixes}", str(path))
+    symbols = vocabulary(trained.experiment.dataset) if path.suffix == ".txt" else None
+    make_private_folder(path.parent)
+    x = trained.sample(num, seed)
+    if path.suffix == ".png":
+        from dgmjax.lab import figures
+        from dgmjax.plotting import save
+
+        save(figures.picture(trained, x), path)
+        return path
+    if symbols is not None:
+        rule = f"\n{'-' * 60}\n"
+        write_atomically(path, rule.join(symbols.decode(row) for row in x) + "\n")
+        return path
+    content = io.BytesIO()
+    if path.suffix == ".npy":
+        np.save(content, x, allow_pickle=False)
+    else:
+        np.savez_compressed(content, x=x)
+    write_atomically(path, content.getvalue())
+    return path

@@ -1,0 +1,109 @@
+"""A trained model with its data: what figures, estimators and users work with."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache, partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from dgmjax.data.transforms import apply_once
+from dgmjax.devices import processes
+from dgmjax.evaluation.averages import per_example
+from dgmjax.lab.experiment import Experiment
+from dgmjax.runs.folder import RunFolder
+from dgmjax.training.learner import Learner, State
+from dgmjax.types import Key, Objective
+
+EVALUATION_SEED = 20160101
+"""Seed of the one fixed draw of binarisation or noise that every evaluation uses."""
+
+
+def transformed(experiment: Experiment, split: str) -> dict[str, np.ndarray]:
+    """The arrays of a split as the model sees them, with one fixed draw of any noise."""
+    transform = experiment.evaluation_transform or experiment.transform
+    return apply_once(transform, experiment.dataset.splits[split], EVALUATION_SEED)
+
+
+class Trained:
+    """A model with its parameters and its data: what figures, estimators and users work with.
+
+    Attributes:
+      experiment: what was trained.
+      learner: its learner.
+      state: the parameters (the best by validation where there is one).
+      folder: the run folder, or None.
+      seed: of the run.
+      step: training step of the parameters.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        learner: Learner,
+        state: State,
+        *,
+        seed: int = 0,
+        step: int = 0,
+        seconds: float = 0.0,
+        folder: RunFolder | None = None,
+    ):
+        self.experiment, self.learner, self.state = experiment, learner, state
+        self.seed, self.step, self.seconds, self.folder = seed, step, seconds, folder
+        self._arrays: dict[str, dict[str, np.ndarray]] = {}
+
+    @cached_property
+    def model(self) -> Any:
+        """The bound module: `trained.model.log_prob(x)`, `trained.model.sample(key, (64,))`."""
+        return self.learner.bind(self.state)
+
+    def arrays(self, split: str) -> dict[str, np.ndarray]:
+        """The transformed arrays of a split, with one fixed draw of any noise."""
+        if split not in self._arrays:
+            self._arrays[split] = transformed(self.experiment, split)
+        return self._arrays[split]
+
+    def call(self, method: Callable | str, *arguments: Any) -> Any:
+        """`method` of the module (or a function of the bound model), compiled."""
+        variables = self.learner.variables(self.state)
+        return _call(self.experiment.module, method, variables, *arguments)
+
+    def per_example(
+        self, objective: Objective, arrays: Mapping[str, np.ndarray], batch_size: int
+    ) -> dict[str, np.ndarray]:
+        """Loss and metrics of `objective` for every example of the arrays."""
+        evaluate = partial(_evaluate, self.experiment.module, objective)
+        variables = self.learner.variables(self.state)
+        key = jax.random.key(EVALUATION_SEED)
+        mine = per_example(
+            lambda b, k: evaluate(variables, b, k),
+            arrays,
+            batch_size,
+            key,
+            part=processes.part(),
+        )
+        return processes.total(mine)
+
+    def sample(self, num: int, seed: int = 0) -> np.ndarray:
+        """`num` samples, in the units of the raw data where the transform can be undone."""
+        key = jax.random.key(seed)
+        x = self.call(_sampler(num), key)
+        transform = self.experiment.evaluation_transform or self.experiment.transform
+        return np.asarray(transform.inverse(x))
+
+
+@lru_cache
+def _sampler(num: int) -> Callable:
+    """The same function for the same number, so that it compiles once."""
+    return lambda model, key: model.sample(key, (num,))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _call(module: nn.Module, method, variables, *arguments):
+    return module.apply(variables, *arguments, method=method)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _evaluate(module: nn.Module, objective, variables, batch, key: Key):
+    return module.apply(variables, batch, key, method=objective)

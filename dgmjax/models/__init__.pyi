@@ -1,0 +1,145 @@
+from .adversarial.gan import (
+    GAN as GAN,
+)
+from .autoregressive.images import (
+    DiagonalBiLSTM as DiagonalBiLSTM,
+    GatedPixelCNN as GatedPixelCNN,
+    PixelCNN as PixelCNN,
+    PixelCNNPlusPlus as PixelCNNPlusPlus,
+    RowLSTM as RowLSTM,
+)
+from .autoregressive.made import (
+    MADE as MADE,
+)
+from .autoregressive.model import (
+    AutoregressiveModel as AutoregressiveModel,
+)
+from .autoregressive.recipes import (
+    FVSBN as FVSBN,
+    NADE as NADE,
+    RNADE as RNADE,
+    CharRNN as CharRNN,
+    PixelLSTM as PixelLSTM,
+    RecurrentModel as RecurrentModel,
+    Transformer as Transformer,
+    WaveNet as WaveNet,
+)
+from .base import (
+    DensityModel as DensityModel,
+    DiagonalNormal as DiagonalNormal,
+    ParametricDensity as ParametricDensity,
+    StandardNormal as StandardNormal,
+)
+from .class_conditional import (
+    ClassConditional as ClassConditional,
+)
+from .classical.gaussian_mixture import (
+    GaussianMixture as GaussianMixture,
+)
+from .classical.linear_gaussian import (
+    PPCA as PPCA,
+    FactorAnalysis as FactorAnalysis,
+    LinearGaussian as LinearGaussian,
+    ppca_maximum_likelihood as ppca_maximum_likelihood,
+)
+from .classical.poisson import (
+    PoissonPPCA as PoissonPPCA,
+)
+from .flows.dequantised import (
+    Dequantised as Dequantised,
+    VariationalDequantisation as VariationalDequantisation,
+)
+from .flows.flow import (
+    Flow as Flow,
+)
+from .flows.image_recipes import (
+    Glow as Glow,
+    RealNVPImages as RealNVPImages,
+)
+from .flows.layers import (
+    Composed as Composed,
+    Fixed as Fixed,
+    MultiScaleLayer as MultiScaleLayer,
+    Repeated as Repeated,
+    Reverse as Reverse,
+)
+from .flows.linear_layers import (
+    ActNormLayer as ActNormLayer,
+    BatchNormLayer as BatchNormLayer,
+    LinearLayer as LinearLayer,
+)
+from .flows.network_layers import (
+    CouplingLayer as CouplingLayer,
+    Elementwise as Elementwise,
+    MaskedAutoregressiveLayer as MaskedAutoregressiveLayer,
+    ParametricLayer as ParametricLayer,
+)
+from .flows.recipes import (
+    IAF as IAF,
+    MAF as MAF,
+    NICE as NICE,
+    MAFMixture as MAFMixture,
+    NeuralSplineFlow as NeuralSplineFlow,
+    PlanarFlow as PlanarFlow,
+    RadialFlow as RadialFlow,
+    RealNVP as RealNVP,
+    SylvesterFlow as SylvesterFlow,
+)
+from .latent.base import (
+    LatentVariableModel as LatentVariableModel,
+)
+from .latent.baseline import (
+    WithBaseline as WithBaseline,
+)
+from .latent.code_prior import (
+    CodePrior as CodePrior,
+)
+from .latent.conditional import (
+    ConditionalVAE as ConditionalVAE,
+    DenseCVAE as DenseCVAE,
+)
+from .latent.control_variate import (
+    WithControlVariate as WithControlVariate,
+)
+from .latent.densities import (
+    AR1Prior as AR1Prior,
+    FullCovarianceNormal as FullCovarianceNormal,
+    NormalMixture as NormalMixture,
+    VampPrior as VampPrior,
+)
+from .latent.discrete import (
+    DiscreteVAE as DiscreteVAE,
+    FactorisedPrior as FactorisedPrior,
+)
+from .latent.draw import (
+    DRAW as DRAW,
+)
+from .latent.hierarchical import (
+    DenseHierarchicalVAE as DenseHierarchicalVAE,
+    HierarchicalVAE as HierarchicalVAE,
+    TwoLayerVAE as TwoLayerVAE,
+)
+from .latent.multimodal import (
+    ImageLabelVAE as ImageLabelVAE,
+    Modality as Modality,
+    MultimodalVAE as MultimodalVAE,
+)
+from .latent.recipes import (
+    ConvVAE as ConvVAE,
+    DeltaVAE as DeltaVAE,
+    PixelVAE as PixelVAE,
+    SkipVAE as SkipVAE,
+)
+from .latent.vae import (
+    VAE as VAE,
+    DenseVAE as DenseVAE,
+)
+from .latent.vq_vae import (
+    VQVAE as VQVAE,
+    VQVAE2 as VQVAE2,
+    HierarchicalVQVAE as HierarchicalVQVAE,
+    Level as Level,
+)
+from .latent.vrnn import (
+    VRNN as VRNN,
+)

@@ -1,0 +1,90 @@
+from .autoregressive.attention import (
+    CausalAttention as CausalAttention,
+    Positions as Positions,
+    Start as Start,
+    rotary as rotary,
+    transformer_block as transformer_block,
+)
+from .autoregressive.binding import (
+    AutoregressiveNetwork as AutoregressiveNetwork,
+    bind_network as bind_network,
+)
+from .autoregressive.causal import (
+    CausalLayer as CausalLayer,
+    CausalNetwork as CausalNetwork,
+    Chain as Chain,
+    Compound as Compound,
+    Pointwise as Pointwise,
+    Residual as Residual,
+)
+from .autoregressive.causal_conv import (
+    CausalConv as CausalConv,
+)
+from .autoregressive.gated import (
+    WaveNetStack as WaveNetStack,
+    gate as gate,
+)
+from .autoregressive.masked_conv import (
+    RasterConv as RasterConv,
+    masked_convolution as masked_convolution,
+)
+from .autoregressive.masked_mlp import (
+    MaskedMLP as MaskedMLP,
+    hidden_degrees as hidden_degrees,
+)
+from .autoregressive.nade import (
+    NADENetwork as NADENetwork,
+)
+from .autoregressive.pixel_lstm import (
+    DiagonalBiLSTM as DiagonalBiLSTM,
+    RowLSTM as RowLSTM,
+)
+from .autoregressive.pixelcnn_streams import (
+    GatedBlock as GatedBlock,
+    GatedResidualBlock as GatedResidualBlock,
+    RowConv as RowConv,
+    TwoStreams as TwoStreams,
+)
+from .conditioning import (
+    AddContext as AddContext,
+    join_context as join_context,
+)
+from .conv_resnet import (
+    ConvResNet as ConvResNet,
+)
+from .convolution import (
+    Conv as Conv,
+)
+from .dense import (
+    Dense as Dense,
+)
+from .embeddings import (
+    OneHot as OneHot,
+    Real as Real,
+    Table as Table,
+    centred as centred,
+)
+from .gaussian_window import (
+    Window as Window,
+    WindowHead as WindowHead,
+    gaussian_filters as gaussian_filters,
+)
+from .mlp import (
+    MLP as MLP,
+)
+from .quantiser import (
+    Quantised as Quantised,
+    VectorQuantiser as VectorQuantiser,
+    perplexity as perplexity,
+)
+from .recurrent import (
+    Recurrent as Recurrent,
+)
+from .rescale import (
+    Downscale as Downscale,
+    Upscale as Upscale,
+)
+from .steps import (
+    BoundSteps as BoundSteps,
+    bind_steps as bind_steps,
+)

@@ -1,0 +1,1 @@
+"""Networks that run over all sites in parallel, or one site at a time."""

@@ -1,0 +1,189 @@
+"""Causal self-attention with a cache of keys and values, and how it knows where a site is.
+
+"Attention Is All You Need" (Vaswani et al., 2017), sections 3.2 and 3.5; "RoFormer: Enhanced
+Transformer with Rotary Position Embedding" (Su et al., 2021), section 3.2.
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.linen.dtypes import canonicalize_dtype
+
+from dgmjax.errors import require, require_sizes
+from dgmjax.nn.autoregressive.causal import Chain, Pointwise, Residual, dropout_layers
+from dgmjax.nn.dense import Dense
+from dgmjax.types import Array, PyTree
+
+
+class Positions(nn.Module):
+    """h_t + P_t with a learned vector P_t for each site t, as a causal layer: `[..., *sites, C]`.
+
+    Attributes:
+      sites: (T,), for sequences of at most T, or (H, W), ... for images.
+      features: C.
+    """
+
+    sites: tuple[int, ...]
+    features: int
+
+    def setup(self):
+        shape = (*self.sites, self.features)
+        self.table = self.param("table", nn.initializers.normal(0.02), shape)
+
+    def __call__(self, h: Array, context: Array | None = None) -> Array:
+        if len(self.sites) == 1:
+            _check_length(h, self.sites[0])
+            return h + self.table[: h.shape[-2]]
+        ends = (*self.sites, self.features)
+        fits = h.shape[max(h.ndim - len(ends), 0) :] == ends
+        require(fits, "h", f"must end in {ends}", f"shape {h.shape}")
+        return h + self.table
+
+    def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
+        return ()
+
+    def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
+        return carry, h + self.table.reshape(-1, self.features)[index]
+
+
+class Start(nn.Module):
+    """h_0 + v with a learned vector v at the first site, as a causal layer: `[..., T, C]`.
+
+    The first site of a network has read nothing, and may be zero. There the slope of a
+    normalisation is 1 / sqrt(epsilon), a thousand, in every block anew, and gradients overflow.
+    """
+
+    features: int
+
+    def setup(self):
+        init = nn.initializers.normal(1.0 / math.sqrt(self.features))
+        self.vector = self.param("vector", init, (self.features,))
+
+    def __call__(self, h: Array, context: Array | None = None) -> Array:
+        return h.at[..., 0, :].add(self.vector.astype(h.dtype))
+
+    def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
+        return ()
+
+    def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
+        return carry, h + jnp.where(index == 0, self.vector.astype(h.dtype), 0.0)
+
+
+def rotary(x: Array, sites: Array, base: float = 10_000.0) -> Array:
+    """Turns pairs of entries of x_t by angles that grow with t: `[..., T, heads, D]`.
+
+    The pair (x_i, x_{i + D/2}) turns by t base^(-2i/D), for i < D/2, so that the inner product of
+    a rotated q_t and a rotated k_s depends on the vectors and on t - s only (Su et al. 2021,
+    equations 14 to 16, with the pairs half of the vector apart).
+
+    Args:
+      x: queries or keys; D is even.
+      sites: `[T]`, the numbers t.
+      base: the slowest pair takes 2 pi base sites or a little less for a turn.
+
+    >>> rotary(jnp.array([[[1.0, 0.0]]]), jnp.array([jnp.pi / 2])).round(3).tolist()
+    [[[-0.0, 1.0]]]
+    """
+    half = x.shape[-1] // 2
+    angles = sites[:, None, None] * base ** (-jnp.arange(half) / half)
+    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    first, second = x[..., :half], x[..., half:]
+    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return turned.astype(x.dtype)
+
+
+class CausalAttention(nn.Module):
+    """Multi-head attention in which site t looks at the sites s <= t: `[..., T, C]`.
+
+    softmax(q_t . k_s / sqrt(C / heads))_{s <= t} v_s for each head, then a linear map. `step`
+    keeps the keys and values of `length` sites: its cost grows with t as a pass's does with T.
+    Queries and keys are turned by `rotary`, so that each head can look a number of sites back;
+    without, h has to say where its sites are (`Positions`).
+
+    Attributes:
+      features: C, a multiple of `heads`, and of twice that with `rotary`.
+      heads: number of heads.
+      length: largest T.
+      rotary: whether queries and keys are turned by where they are.
+      dtype: of the computation; that of the parameters where None.
+    """
+
+    features: int
+    heads: int
+    length: int
+    rotary: bool = True
+    dtype: jnp.dtype | None = None
+
+    def setup(self):
+        require_sizes(heads=self.heads, length=self.length)
+        fold = 2 if self.rotary else 1
+        rule = f"must be a multiple of {'twice ' if self.rotary else ''}`heads`, {self.heads}"
+        require(self.features % (fold * self.heads) == 0, "features", rule, self.features)
+        self.read = Dense(3 * self.features)
+        self.write = Dense(self.features)
+
+    @property
+    def _dtype(self) -> Any:
+        """Of queries, keys and values."""
+        return canonicalize_dtype(self.read.variables["params"]["kernel"], dtype=self.dtype)
+
+    def _projections(self, h: Array, sites: Array) -> tuple[Array, Array, Array]:
+        """Queries, keys and values `[N, T, heads, C / heads]` of `sites` `[T]`."""
+        parts = self.read(h).astype(self._dtype)
+        parts = parts.reshape(*h.shape[:-1], 3, self.heads, self.features // self.heads)
+        query, key, value = (parts[..., i, :, :] for i in range(3))
+        if self.rotary:
+            query, key = rotary(query, sites), rotary(key, sites)
+        return query, key, value
+
+    def __call__(self, h: Array, context: Array | None = None) -> Array:
+        _check_length(h, self.length)
+        flat = h.reshape(math.prod(h.shape[:-2]), *h.shape[-2:])
+        out = jax.nn.dot_product_attention(
+            *self._projections(flat, jnp.arange(flat.shape[1])), is_causal=True
+        )
+        return self.write(out.reshape(*flat.shape[:-1], self.features)).reshape(h.shape)
+
+    def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
+        shape = (math.prod(batch_shape), self.length, self.heads, self.features // self.heads)
+        return {name: jnp.zeros(shape, self._dtype) for name in ("keys", "values")}
+
+    def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
+        flat = h.reshape(-1, h.shape[-1])[:, None]
+        query, key, value = self._projections(flat, jnp.asarray(index)[None])
+        update = jax.lax.dynamic_update_slice_in_dim
+        keys = update(carry["keys"], key, index, axis=1)
+        values = update(carry["values"], value, index, axis=1)
+        seen = (jnp.arange(self.length) <= index)[None, None, None]
+        out = jax.nn.dot_product_attention(query, keys, values, mask=seen)
+        out = self.write(out.reshape(len(flat), self.features))
+        return {"keys": keys, "values": values}, out.reshape(h.shape)
+
+
+def transformer_block(
+    features: int,
+    heads: int,
+    length: int,
+    widening: int = 4,
+    dropout: float = 0.0,
+    rotary: bool = True,
+) -> Chain:
+    """h + attention(norm(h)), then h + MLP(norm(h)): normalisation comes first in both.
+
+    With `dropout`, what each adds is thinned in training.
+
+    "On Layer Normalization in the Transformer Architecture" (Xiong et al., 2020), Figure 1b.
+    """
+    noise = dropout_layers(dropout)
+    attention = (Pointwise(nn.LayerNorm()), CausalAttention(features, heads, length, rotary))
+    wide, narrow = Dense(widening * features), Dense(features)
+    mlp = (Pointwise(nn.LayerNorm()), Pointwise(wide), Pointwise(nn.gelu), Pointwise(narrow))
+    return Chain((Residual(Chain((*attention, *noise))), Residual(Chain((*mlp, *noise)))))
+
+
+def _check_length(h: Array, length: int) -> None:
+    fits = h.ndim >= 2 and h.shape[-2] <= length
+    require(fits, "h", f"must be sequences [..., T, C] with T <= {length}", f"shape {h.shape}")

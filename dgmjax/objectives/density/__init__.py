@@ -1,0 +1,1 @@
+"""Objectives of models with an exact density."""

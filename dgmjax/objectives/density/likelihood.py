@@ -1,0 +1,44 @@
+"""Exact negative log-likelihood."""
+
+import jax
+import jax.numpy as jnp
+
+from dgmjax.types import Array, Batch, Key, Metrics
+
+
+def original_units(batch: Batch) -> Array | float:
+    """What to add to log p(x) to get the log-density of the data before the transforms."""
+    return batch.get("log_det", 0.0)
+
+
+def negative_log_likelihood(model, batch: Batch, key: Key | None = None) -> tuple[Array, Metrics]:
+    """-log p(x) - log_det, in nats per example.
+
+    Args:
+      model: anything with `log_prob(x)`, or `log_prob(x, context)` where the batch holds a
+        `context`.
+      batch: `x`, and where the data were transformed `log_det` (see `dgmjax.types.Batch`).
+
+    Returns:
+      loss `[B]` and the metric `nll_nats` (the same).
+    """
+    del key
+    context = (batch["context"],) if "context" in batch else ()
+    nll = -(model.log_prob(batch["x"], *context) + original_units(batch))
+    return nll, {"nll_nats": nll}
+
+
+def sampled_ordering(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
+    """-log p_m(x) for one order m drawn uniformly for the whole batch.
+
+    In expectation the order- and connectivity-agnostic loss of MADE (Germain et al. 2015,
+    section 4.2); an upper bound on the ensemble's negative log-likelihood by Jensen.
+
+    Args:
+      model: with `num_orders` and `log_prob(x, order=m)`, the log-density of order m, or
+        `log_prob(x, context, order=m)` where the batch holds a `context`.
+    """
+    order = jax.random.randint(key, (), 0, model.num_orders)
+    context = (batch["context"],) if "context" in batch else ()
+    nll = -(model.log_prob(batch["x"], *context, order=order) + original_units(batch))
+    return nll, {"nll_one_order": nll, "order": jnp.float32(order)}

@@ -1,0 +1,38 @@
+"""Exact likelihood of padded sequences: what comes after the end does not count."""
+
+import jax.numpy as jnp
+
+from dgmjax.distributions.base import sum_event
+from dgmjax.errors import DataError, require
+from dgmjax.objectives.variational.elbo import check_batch
+from dgmjax.types import Array, Batch, Key, Metrics
+
+
+def padded_sequence_nll(model, batch: Batch, key: Key | None = None) -> tuple[Array, Metrics]:
+    """-sum_{t < length} log p(x_t | x_<t, y), in nats per sequence.
+
+    The conditionals up to the end do not read the padding, so this is the exact likelihood of
+    the sequence, given its length.
+
+    Args:
+      model: `model(context)` returns a `distributions.Autoregressive` over `[T]`, and
+        `model.context(label)` the context of a class (`models.ClassConditional`).
+      batch: `x[B, T]`, `length[B]` and `label[B]`.
+
+    Returns:
+      loss `[B]`, and as metrics `nll_nats` (the same) and `nats_per_site`, whose average over a
+      batch is that over its sequences, not over their sites.
+    """
+    del key
+    check_batch(batch)
+    for name in ("length", "label"):
+        require(name in batch, "batch", f"must hold `{name}`", sorted(batch), "", DataError)
+    x, length = batch["x"], batch["length"]
+    context = model.context(batch["label"])
+    if model.is_initializing():  # starts at the marginals
+        nll = -model.log_prob(x, context)
+    else:
+        distribution = model(context)
+        per_site = distribution.family(distribution.params(x)).log_prob(x)
+        nll = -sum_event(jnp.where(jnp.arange(x.shape[-1]) < length[:, None], per_site, 0.0), 1)
+    return nll, {"nll_nats": nll, "nats_per_site": nll / jnp.maximum(length, 1)}

@@ -1,0 +1,1 @@
+"""Gradients of objectives with discrete latents, and vector quantisation."""

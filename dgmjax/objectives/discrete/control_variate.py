@@ -1,0 +1,93 @@
+"""REBAR and RELAX: unbiased gradients of discrete latents by way of their relaxation."""
+
+import jax
+import jax.numpy as jnp
+
+from dgmjax.distributions.base import sum_event
+from dgmjax.distributions.relaxation import discrete_sites
+from dgmjax.errors import require
+from dgmjax.objectives.density.likelihood import original_units
+from dgmjax.objectives.discrete.score_function import with_gradient
+from dgmjax.objectives.variational.elbo import check_batch
+from dgmjax.objectives.variational.importance import log_joint as joint
+from dgmjax.types import Array, Batch, Key, Metrics, PyTree
+
+stop = jax.lax.stop_gradient
+
+
+def relax(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
+    """-ELBO with an unbiased gradient whose control variate learns to lower its variance.
+
+    With f(z) = log p(x, z) - log q(z | x), z = harden(zeta), zeta the posterior's logits a plus
+    noise, and zeta' drawn again given z, from the same noise, the gradient for a is
+
+        g = (f(z) - c(zeta')) d log q(z | x) + d c(zeta) - d c(zeta')        d = d / da
+
+    where c(zeta) = eta (f(soften(zeta, T)) + r(soften(zeta, T))). g goes on to the parameters of
+    the posterior; log p(x, z) is differentiated as it is for the others. T, eta and r's network
+    descend the gradient of sum |g|^2 with respect to them: as g is unbiased, of its variance.
+    REBAR has r = 0, RELAX a network.
+
+    Args:
+      model: see `models.WithControlVariate`: `control_variate(x, z)` returns a pytree with
+        `temperature`, `scale` and `residual(x, z)`. Its posterior has independent Bernoulli or
+        one-hot categorical latents, and `log_joint` takes relaxed ones.
+
+    Returns:
+      loss `[B]`; metrics `elbo` and `gradient_square` (sum of g^2 over the logits) `[B]`,
+      `temperature` and `scale` of the control variate.
+
+    Sources: Tucker et al., "REBAR", 2017, equations 4 and 5 and section 3.1; Grathwohl et al.,
+    "Backpropagation through the Void", 2018, equations 7 and 8.
+    """
+    rule = "must have a control variate; wrap it in `models.WithControlVariate`"
+    require(hasattr(model, "control_variate"), "model", rule, type(model).__name__)
+    check_batch(batch)
+    x = batch["x"]
+    relaxation, sites, ndims = discrete_sites(model.posterior(x))
+    held = stop(sites.logits)
+    zeta = relaxation.perturb(key, held, ())
+    noise = zeta - held  # the same for every value of the logits
+    z = relaxation.harden(zeta)
+    control = model.control_variate(x, z)
+    log_joint = joint(model, x, z) + original_units(batch)
+
+    def log_q(logits: Array, z: Array) -> Array:
+        return sum_event(type(sites)(logits).log_prob(z), ndims)
+
+    def control_of(control, logits: Array, zeta: Array) -> Array:
+        soft = relaxation.soften(zeta, control.temperature)
+        f = joint(model, x, soft) + original_units(batch) - log_q(logits, soft)
+        return control.scale * (f + control.residual(x, soft))
+
+    score = jax.grad(lambda logits: log_q(logits, z).sum())(held)
+    signal = stop(log_joint) - log_q(held, z)
+
+    def gradient(control) -> Array:
+        """g, of the logits' shape."""
+
+        def difference(logits: Array) -> tuple[Array, Array]:
+            free = control_of(control, logits, logits + noise)
+            again = control_of(control, logits, relaxation.again(logits, zeta))
+            return (free - again).sum(), again
+
+        path, again = jax.grad(difference, has_aux=True)(held)
+        left = (signal - again).reshape(-1, *[1] * (score.ndim - 1))
+        return left * score + path
+
+    g, pull = jax.vjp(gradient, control)
+    (slope,) = pull(2.0 * g)  # of sum g^2
+    moved = sum_event(stop(g) * sites.logits, g.ndim - 1) + log_joint
+    square = sum_event(jnp.square(g), g.ndim - 1)
+    loss = with_gradient(-signal, _dot(stop(slope), control) / len(x) - moved)
+    metrics = {
+        "elbo": signal,
+        "gradient_square": square,
+        "temperature": control.temperature,
+        "scale": control.scale,
+    }
+    return loss, metrics
+
+
+def _dot(a: PyTree, b: PyTree) -> Array:
+    return sum((jnp.vdot(x, y) for x, y in zip(*map(jax.tree.leaves, (a, b)))), jnp.zeros(()))

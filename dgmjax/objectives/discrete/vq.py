@@ -1,0 +1,50 @@
+"""The objective of models whose latents are codes."""
+
+from dgmjax.errors import require
+from dgmjax.nn.quantiser import perplexity
+from dgmjax.objectives.density.likelihood import original_units
+from dgmjax.objectives.schedules import Scheduled, scheduled_weight
+from dgmjax.objectives.variational.elbo import check_batch
+from dgmjax.types import Array, Batch, Key, Metrics
+
+
+def vq_vae(model, batch: Batch, key: Key, *, beta: Scheduled = 0.25) -> tuple[Array, Metrics]:
+    """-log p(x | e) + beta |z - sg(e)|^2 + |sg(z) - e|^2, in nats per example.
+
+    z is what the encoder says and e its nearest code; squares are summed over features, positions
+    and levels. The gradient of the first term passes through e to z as it is. The last term moves
+    codebooks that are parameters, and is 0 for those that follow averages.
+
+    With the code's length this is a bound: -log p(x) <= -log p(x | e) - log p(e), where
+    p(e) is uniform (`model.code_nats`) or a learned prior.
+
+    Args:
+      model: `quantise(x, key)` returns a `nn.Quantised` for each level, and `likelihood(codes)`
+        p(x | e).
+      beta: weight of the commitment, at least 0, or a schedule.
+
+    Returns:
+      loss `[B]`; metrics `log_likelihood` and `commitment` `[B]`, and `perplexity_<level>`, the
+      effective number of codes in the batch: between 1 and K.
+
+    Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
+    equation 3.
+    """
+    sound = callable(beta) or not isinstance(beta, int | float) or beta >= 0
+    require(sound, "beta", "must be at least 0", beta)
+    rule = "must have codes (`quantise`), as `models.VQVAE` has"
+    require(hasattr(model, "quantise"), "model", rule, type(model).__name__)
+    check_batch(batch)
+    x = batch["x"]
+    levels = model.quantise(x, key)
+    log_likelihood = model.likelihood(tuple(level.codes for level in levels)).log_prob(x)
+    log_likelihood = log_likelihood + original_units(batch)
+    commitment = sum((_per_example(level.commitment) for level in levels), 0.0)
+    codebook = sum((_per_example(level.codebook) for level in levels), 0.0)
+    metrics = {"log_likelihood": log_likelihood, "commitment": commitment}
+    metrics |= {f"perplexity_{i}": perplexity(level.usage) for i, level in enumerate(levels)}
+    return scheduled_weight(beta, batch) * commitment + codebook - log_likelihood, metrics
+
+
+def _per_example(values: Array) -> Array:
+    return values.reshape(values.shape[0], -1).sum(-1)

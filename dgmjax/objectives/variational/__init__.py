@@ -1,0 +1,1 @@
+"""Bounds on the likelihood of latent-variable models."""

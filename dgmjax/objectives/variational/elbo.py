@@ -1,0 +1,133 @@
+"""The evidence lower bound."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from dgmjax.errors import DataError, require, require_sizes
+from dgmjax.objectives.density.likelihood import original_units
+from dgmjax.objectives.schedules import Scheduled, scheduled_weight
+from dgmjax.objectives.variational.divergences import (
+    KL,
+    kl_divergence,
+    kl_of_samples,
+    masked_batch_mean,
+)
+from dgmjax.objectives.variational.posterior_samples import posterior_samples
+from dgmjax.types import Array, Batch, Key, Metrics
+
+__all__ = ["KL", "elbo", "given", "kl_divergence"]
+
+Per = Literal["dimension", "latent", "total"]
+
+
+def given(model, batch: Batch):
+    """The latent-variable model of this batch.
+
+    A model that reads more of a batch than `x` (a class, a second modality, earlier frames) has
+    `given(batch)`, which returns an object with `prior()`, `posterior(x)` and `likelihood(z)`,
+    or `log_joint(x, z)`.
+
+    Raises:
+      DgmjaxError: the model has no posterior.
+      DataError: see `check_batch`.
+    """
+    check_batch(batch)
+    found = model.given(batch) if hasattr(model, "given") else model
+    rule = "must be a latent-variable model, with `prior()`, `posterior(x)` and `likelihood(z)`"
+    require(hasattr(found, "posterior"), "model", rule, type(model).__name__)
+    return found
+
+
+def check_batch(batch: Batch) -> None:
+    """Raises `DataError` unless a batch holds examples `x`, and a `mask` for each of them."""
+    kind = type(batch).__name__
+    require(isinstance(batch, Mapping), "batch", "must be a dict of arrays", kind, "", DataError)
+    require("x" in batch, "batch", "must hold `x`", sorted(batch), "", DataError)
+    shape = jnp.shape(batch["x"])
+    some = bool(shape) and shape[0] >= 1
+    require(some, "x", "must hold examples", f"shape {shape}", "", DataError)
+    mask = jnp.shape(batch["mask"]) if "mask" in batch else shape[:1]
+    rule = f"must have a number for each of the {shape[0]} examples of `x`"
+    require(mask == shape[:1], "mask", rule, f"shape {mask}", "", DataError)
+
+
+def elbo(
+    model,
+    batch: Batch,
+    key: Key,
+    *,
+    beta: Scheduled = 1.0,
+    num_samples: int = 1,
+    kl: KL = "auto",
+    free_bits: float = 0.0,
+    free_bits_per: Per = "dimension",
+) -> tuple[Array, Metrics]:
+    """-(E_q[log p(x | z)] - beta KL(q(z | x) || p(z))), in nats per example.
+
+    With free bits lambda, the divergence of each group j of latents counts as
+    max(lambda, mean over the batch of KL_j): below lambda nats a group costs nothing more, and
+    has no gradient.
+
+    Args:
+      model: with `prior()`, `posterior(x)` and `likelihood(z)`.
+      beta: weight of the KL term, a number or a schedule of the training step (warm-up); 1 is the
+        bound on log p(x). The metric `elbo` always has weight 1 and no free bits, so that
+        training and validation mean the same.
+      num_samples: posterior samples the expectation averages over, at least 1.
+      kl: closed form, samples, or whichever there is.
+      free_bits: lambda, in nats, at least 0.
+      free_bits_per: what a group is: a dimension, a named latent of a hierarchy, or all together.
+
+    Returns:
+      loss `[B]`; metrics `elbo`, `log_likelihood`, `kl`, each `[B]`, and in a hierarchy
+      `kl_{name}` of each latent.
+
+    Source: Kingma & Welling 2014, equation 3; beta: Higgins et al., "beta-VAE", 2017, equation 4;
+    free bits: Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow",
+    2016, equation 15; warm-up: Bowman et al., "Generating Sentences from a Continuous Space", 2016.
+    """
+    require_sizes(num_samples=num_samples)
+    finite = 0 <= free_bits < math.inf
+    require(finite, "free_bits", "must be finite and not negative", free_bits)
+    groups = ("dimension", "latent", "total")
+    require(free_bits_per in groups, "free_bits_per", f"must be one of {groups}", free_bits_per)
+    model = given(model, batch)
+    q, p = model.posterior(batch["x"]), model.prior()
+    samples = posterior_samples(q, key, num_samples)
+    # One sample loses its axis: networks over [1, B] cost more to differentiate than over [B].
+    one = num_samples == 1 and samples.weight is None
+    latent = jax.tree.map(lambda leaf: leaf[0], samples.z) if one else samples.z
+    log_likelihood = model.likelihood(latent).log_prob(batch["x"])
+    log_likelihood = log_likelihood if one else samples.mean(log_likelihood)
+    log_likelihood = log_likelihood + original_units(batch)
+    apart = free_bits > 0 and free_bits_per == "dimension"
+    terms = kl_of_samples(q, p, samples, kl, dimensions=apart)
+    summed = {name: _sum_dimensions(term) if apart else term for name, term in terms.items()}
+    divergence = sum(summed.values(), jnp.zeros(()))
+    metrics = {
+        "elbo": log_likelihood - divergence,
+        "log_likelihood": log_likelihood,
+        "kl": divergence,
+    }
+    if len(terms) > 1:
+        metrics |= {f"kl_{name}": term for name, term in summed.items()}
+    cost = divergence
+    if free_bits > 0:
+        counted = {"total": divergence} if free_bits_per == "total" else terms
+        costs = [_at_least(free_bits, term, batch.get("mask")) for term in counted.values()]
+        cost = sum(costs, jnp.zeros(()))
+    return scheduled_weight(beta, batch) * cost - log_likelihood, metrics
+
+
+def _sum_dimensions(term: Array) -> Array:
+    return term.reshape(len(term), -1).sum(-1)
+
+
+def _at_least(floor: float, term: Array, mask: Array | None) -> Array:
+    """max(floor, batch mean) of each group of `term[B, *groups]`, `[B]`, with the same mean."""
+    above = masked_batch_mean(term, mask) > floor
+    return _sum_dimensions(jnp.where(above, term, floor))

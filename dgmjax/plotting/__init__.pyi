@@ -1,0 +1,39 @@
+from . import (
+    codes as codes,
+    flows as flows,
+)
+from .canvas import (
+    new_figure as new_figure,
+    save as save,
+    to_png as to_png,
+)
+from .completed import (
+    completions as completions,
+    text as text,
+)
+from .flows import (
+    deformation as deformation,
+)
+from .images import (
+    image_grid as image_grid,
+    latent_manifold as latent_manifold,
+    reconstructions as reconstructions,
+    traversals as traversals,
+)
+from .imputed import (
+    imputations as imputations,
+)
+from .learning_curves import (
+    curves as curves,
+)
+from .plane import (
+    density as density,
+    density_table as density_table,
+    scatter as scatter,
+)
+from .rates import (
+    kl_bars as kl_bars,
+)
+from .variances import (
+    gradient_variances as gradient_variances,
+)

@@ -1,0 +1,102 @@
+"""`config.json` of a run folder: what was asked for, and on what it ran."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dgmjax.errors import RunError, require
+from dgmjax.runs import strict_json
+from dgmjax.runs.versions import device_description, git_commit, package_versions
+
+FORMAT = 1
+"""The version of a run folder's layout; a folder of a larger one is refused."""
+
+_FIELDS = {
+    "experiment": str,
+    "arguments": dict,
+    "seed": int,
+    "tiny": bool,
+    "options": dict,
+    "versions": dict,
+    "device": str,
+}
+
+
+def new_configuration(asked: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """What `config.json` of a new run holds."""
+    return {
+        "format": FORMAT,
+        **asked,
+        "options": plain(options),
+        "versions": package_versions(),
+        "device": device_description(),
+        "git_commit": git_commit(),
+    }
+
+
+def read_configuration(path: Path) -> dict[str, Any]:
+    """`config.json` of the run folder `path`, checked. Raises `RunError`."""
+    require(
+        (path / "config.json").is_file(),
+        "run",
+        "must be a run folder, which has a `config.json`",
+        path,
+        "`dgmjax train EXPERIMENT` makes one and prints its path.",
+        RunError,
+    )
+    config = strict_json.read(path / "config.json")
+    version = config.get("format") if isinstance(config, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise RunError(
+            f"{path} was written by a newer dgmjax (format {version}; this one knows {FORMAT}). "
+            "Upgrade dgmjax to read it."
+        )
+    known = isinstance(version, int) and all(
+        type(config.get(name)) is kind for name, kind in _FIELDS.items()
+    )
+    known = known and config["seed"] >= 0
+    known = known and config["experiment"].removesuffix(".py").isidentifier()
+    require(known, "run", "must be a run folder of dgmjax", path, "", RunError)
+    return config
+
+
+def check_same(path: Path, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raises `RunError` with the differences between the run `there` and the one `asked` for."""
+    pairs = [(name, there[name], asked[name]) for name in ("experiment", "seed", "tiny")]
+    if there["experiment"] == asked["experiment"]:
+        old, new = there["arguments"], asked["arguments"]
+        names = sorted(old.keys() | new.keys())
+        pairs += [(name, old.get(name, "absent"), new.get(name, "absent")) for name in names]
+    differences = [f"{name} was {old!r}, now {new!r}" for name, old, new in pairs if old != new]
+    if differences:
+        raise RunError(
+            f"{path} holds another run: {'; '.join(differences)}. Give the same arguments to "
+            "resume it, or another `--run-dir` for a new run; nothing has been changed."
+        )
+
+
+def check_unused(path: Path) -> None:
+    """Raises `RunError` if `path` is a file, or a folder in which something already lies."""
+    if not path.exists():
+        return
+    used = not path.is_dir() or any(
+        not entry.name.startswith(".config.json.") for entry in path.iterdir()
+    )
+    require(
+        not used,
+        "run_dir",
+        "must be a run folder, an empty folder or a new name",
+        path,
+        "Nothing has been changed.",
+        RunError,
+    )
+
+
+def plain(value: Any) -> Any:
+    """`value` as it comes back from JSON. Raises `RunError` for what JSON cannot hold."""
+    try:
+        return strict_json.loads(strict_json.dumps(value))
+    except TypeError as problem:
+        raise RunError(
+            f"`arguments` must be numbers, texts, booleans, None and tuples of these: {problem}."
+        ) from problem

@@ -1,0 +1,234 @@
+"""The run folder: where one training run keeps its arguments, metrics, checkpoints and results.
+
+    runs/<experiment>/<run>/
+      config.json      what was asked for, and on what it ran
+      metrics.jsonl    a line a log step
+      events/          the same for TensorBoard
+      checkpoints/
+      results.json     a list of records
+      figures/*.png
+      report.html
+
+A folder belongs to one experiment, one set of arguments and one seed: the same command finds it
+again and resumes. Importing this file imports no JAX.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dgmjax.errors import RunError, require
+from dgmjax.files import make_private_folder, write_atomically
+from dgmjax.runs import strict_json
+from dgmjax.runs.configuration import (
+    check_same,
+    check_unused,
+    new_configuration,
+    plain,
+    read_configuration,
+)
+from dgmjax.runs.metrics import MetricsFile
+from dgmjax.runs.record import Published, Record, read_records
+
+__all__ = ["Published", "Record", "RunFolder", "run_name"]
+
+
+def run_name(
+    arguments: Mapping[str, Any], defaults: Mapping[str, Any], seed: int, tiny: bool = False
+) -> str:
+    """`seed<N>`, `-tiny`, and eight hexadecimal digits of the arguments that are not the default.
+
+    >>> run_name({"latent": 20}, {"latent": 20}, seed=3)
+    'seed3'
+    >>> run_name({"latent": 30}, {"latent": 20}, seed=3)
+    'seed3-170959ea'
+    """
+    changed = changed_arguments(arguments, defaults)
+    digest = hashlib.sha256(strict_json.dumps(changed).encode()).hexdigest()[:8]
+    return f"seed{seed}" + ("-tiny" if tiny else "") + (f"-{digest}" if changed else "")
+
+
+def changed_arguments(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are not the default, as JSON, by name."""
+    given, usual = plain(arguments), plain(defaults)
+    absent = object()
+    return {name: given[name] for name in sorted(given) if given[name] != usual.get(name, absent)}
+
+
+class RunFolder:
+    """An existing run folder; `RunFolder.create` makes one.
+
+    Attributes:
+      path: the folder.
+      config: what `config.json` holds.
+
+    Raises:
+      RunError: there is no run at `path`, or a newer dgmjax wrote it.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self.config = read_configuration(self.path)
+        self._metrics = MetricsFile(self.path / "metrics.jsonl", self.path / "events")
+
+    @classmethod
+    def create(
+        cls,
+        root: str | os.PathLike,
+        experiment: str,
+        arguments: Mapping[str, Any],
+        seed: int,
+        *,
+        tiny: bool = False,
+        defaults: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        run_dir: str | os.PathLike | None = None,
+    ) -> "RunFolder":
+        """Makes the folder `root/<experiment>/<run_name>`, or opens it if the same run made it.
+
+        Args:
+          root: the folder of all runs, usually `runs`.
+          experiment: the experiment's name; the file's, with `.py`, for one of the user's own.
+          arguments: its arguments, with which it can be built again.
+          seed: of the run.
+          tiny: whether this is the experiment in miniature.
+          defaults: the arguments' defaults, left out of the run's name.
+          options: what else is worth keeping; not compared when the run is resumed.
+          run_dir: the run's folder itself, in place of one under `root`.
+
+        Raises:
+          RunError: the folder belongs to something else, or cannot be written. Nothing in it has
+            been touched.
+        """
+        named = experiment.removesuffix(".py").isidentifier()
+        require(named, "experiment", "must be a name", repr(experiment), error=RunError)
+        counted = isinstance(seed, int) and seed >= 0
+        require(counted, "seed", "must be an integer of at least 0", seed, error=RunError)
+        asked = {"experiment": experiment, "arguments": plain(arguments), "seed": seed}
+        asked["tiny"] = tiny
+        name = run_name(arguments, defaults or {}, seed, tiny)
+        path = Path(run_dir or Path(root) / experiment / name)
+        if (path / "config.json").exists():
+            run = cls(path)
+            check_same(path, run.config, asked)
+            return run
+        check_unused(path)
+        changed = changed_arguments(arguments, defaults or {})
+        config = new_configuration(asked, {**(options or {}), "changed": changed})
+        make_private_folder(path)
+        write_atomically(path / "config.json", strict_json.dumps(config, indent=2) + "\n")
+        return cls(path)
+
+    @property
+    def experiment(self) -> str:
+        return self.config["experiment"]
+
+    @property
+    def seed(self) -> int:
+        return self.config["seed"]
+
+    @property
+    def tiny(self) -> bool:
+        return self.config["tiny"]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was kept beside the arguments, such as the data folder."""
+        return self.config["options"]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The experiment's arguments; sequences are tuples."""
+        return {name: _tuples(value) for name, value in self.config["arguments"].items()}
+
+    @property
+    def changed(self) -> dict[str, Any] | None:
+        """What was asked for beside the defaults, `tiny` and a number of steps among it.
+
+        None in a folder that an older version made.
+        """
+        changed = self.options.get("changed")
+        if changed is None:
+            return None
+        asked = {"steps": self.options.get("steps"), "tiny": self.tiny or None}
+        return {**changed, **{name: value for name, value in asked.items() if value is not None}}
+
+    @property
+    def identity(self) -> str:
+        """A digest of what the run is of: experiment, arguments, seed."""
+        asked = {name: self.config[name] for name in ("experiment", "arguments", "seed", "tiny")}
+        return hashlib.sha256(strict_json.dumps(asked).encode()).hexdigest()
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints, created when first asked for."""
+        return make_private_folder(self.path / "checkpoints")
+
+    @property
+    def figures(self) -> Path:
+        """The folder of `*.png`, created when first asked for."""
+        return make_private_folder(self.path / "figures")
+
+    def write_metrics(self, step: int, **values: Any) -> None:
+        """Appends a line to `metrics.jsonl` and the TensorBoard events; values are scalars."""
+        self._metrics.write(step, values)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl`, each with its `step`."""
+        return self._metrics.read()
+
+    def truncate_metrics(self, step: int) -> None:
+        """Removes the metrics of steps after `step`, from which the run is being resumed."""
+        self._metrics.truncate(step)
+
+    def write_records(self, records: Sequence[Record]) -> None:
+        """Replaces `results.json`."""
+        entries = [record.to_json() for record in records]
+        write_atomically(self.path / "results.json", strict_json.dumps(entries, indent=2) + "\n")
+
+    def read_records(self) -> list[Record]:
+        """The records of `results.json`, or [] before there are any."""
+        path = self.path / "results.json"
+        return read_records(path) if path.exists() else []
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the run for this process while it trains; it is let go even by a kill.
+
+        Raises:
+          RunError: another process holds it.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        with open(self.path / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"Another process is training in {self.path}. Wait for it, or choose another "
+                    "folder with `--run-dir` or another `--seed`."
+                ) from None
+            yield
+
+    def close(self) -> None:
+        """Closes the TensorBoard events; writing opens them again."""
+        self._metrics.close()
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value

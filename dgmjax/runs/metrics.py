@@ -1,0 +1,140 @@
+"""The metrics of a run: a file of JSON lines, and the same as TensorBoard events."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from dgmjax.errors import RunError, require
+from dgmjax.files import make_private_folder
+from dgmjax.runs import strict_json
+
+
+class MetricsFile:
+    """`metrics.jsonl`: one line `{"step": ..., name: value, ...}` a log step.
+
+    A process that is killed while it writes leaves half a line. Readers skip it, and the next
+    writer removes it. `truncate(step)` removes what a run wrote after the step from which it is
+    resumed, so that the file becomes that of an uninterrupted run.
+
+    Args:
+      path: the file; it need not exist.
+      events: the folder for TensorBoard events, or None for none.
+    """
+
+    def __init__(self, path: Path, events: Path | None = None):
+        self._path = path
+        self._events_folder = events
+        self._whole = False  # whether the file is known to end with a whole line
+        self._events: Any = None
+        self._purge_step: int | None = None
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """Appends a line; each value is a number or an array of one."""
+        require(
+            isinstance(step, int) and step >= 0,
+            "step",
+            "must be a Python integer of at least 0",
+            repr(step),
+            error=RunError,
+        )
+        numbers = {name: _number(name, value) for name, value in values.items()}
+        line = strict_json.dumps({"step": step, **numbers}) + "\n"
+        try:
+            if not self._whole:
+                lines = self._lines()
+                self._cut(lines[-1][0] if lines else 0)
+            self._whole = False
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(line.encode())
+            self._whole = True
+        except OSError as problem:
+            raise RunError(_unwritable(self._path, problem)) from problem
+        self._write_events(step, numbers)
+
+    def read(self) -> list[dict[str, Any]]:
+        """Every whole line, in the order written; [] where nothing has been written."""
+        return [entry for _, entry in self._lines()]
+
+    def truncate(self, step: int) -> None:
+        """Removes every line whose step is larger than `step`, and TensorBoard events alike."""
+        self.close()
+        end = 0
+        for position, entry in self._lines():
+            if entry["step"] > step:
+                break
+            end = position
+        self._cut(end)
+        self._purge_step = step + 1
+
+    def close(self) -> None:
+        """Closes the TensorBoard events; a later `write` begins a new file of them."""
+        if self._events is not None:
+            self._events.close()
+        self._events = None
+
+    def _lines(self) -> list[tuple[int, dict[str, Any]]]:
+        """`(position of the line's end, entry)` for every whole line."""
+        if not self._path.exists():
+            return []
+        try:
+            rows = self._path.read_bytes().split(b"\n")
+        except OSError as problem:
+            raise RunError(f"{self._path} cannot be read: {problem.strerror}.") from problem
+        lines, position = [], 0
+        for number, row in enumerate(rows[:-1]):
+            position += len(row) + 1
+            try:
+                entry = strict_json.loads(row.decode())
+                sound = isinstance(entry, dict) and type(entry.get("step")) is int
+                sound = sound and all(type(value) in (int, float, bool) for value in entry.values())
+            except (ValueError, RecursionError):
+                sound = False
+            if sound:
+                lines.append((position, entry))
+            elif any(rows[number + 1 :]):
+                raise RunError(
+                    f"Line {number + 1} of {self._path} is damaged. Remove that line, or the "
+                    "file, to go on."
+                )
+        return lines
+
+    def _cut(self, end: int) -> None:
+        """Shortens the file to `end` bytes."""
+        try:
+            if self._path.exists() and self._path.stat().st_size != end:
+                os.truncate(self._path, end)
+        except OSError as problem:
+            raise RunError(_unwritable(self._path, problem)) from problem
+
+    def _write_events(self, step: int, numbers: dict[str, float]) -> None:
+        if self._events_folder is None:
+            return
+        if self._events is None:
+            from tensorboardX import SummaryWriter
+
+            purge = {} if self._purge_step is None else {"purge_step": self._purge_step}
+            folder = make_private_folder(self._events_folder)
+            self._events = SummaryWriter(str(folder), flush_secs=10, **purge)
+            self._purge_step = None
+        for name, value in numbers.items():
+            if math.isfinite(value):  # the writer warns about others, through the root logger
+                self._events.add_scalar(name, value, step)
+
+
+def _number(name: str, value: Any) -> float:
+    require(name != "step", name, "is taken by the step itself", value, error=RunError)
+    size = getattr(value, "size", 1)
+    require(size == 1, name, "must be one number", f"{size} of them", "Average first.", RunError)
+    number = value.item() if hasattr(value, "item") else value
+    sound = isinstance(number, int | float)
+    require(sound, name, "must be a number", repr(value), error=RunError)
+    return number
+
+
+def _unwritable(path: Path, problem: OSError) -> str:
+    return (
+        f"{path} cannot be written: {problem.strerror}. Free some space or check the folder's "
+        "permissions, then give the same command to resume."
+    )

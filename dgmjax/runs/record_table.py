@@ -1,0 +1,127 @@
+"""Records as rows of text: the one table that the report and the results show."""
+
+import dataclasses
+import math
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dgmjax.runs.record import Record
+
+COLUMNS = (
+    "experiment",
+    "model",
+    "arguments",
+    "data",
+    "metric",
+    "value",
+    "published",
+    "source",
+    "device",
+    "time",
+)
+
+
+def row(record: Record) -> tuple[str, ...]:
+    """The cells of `COLUMNS` for one record, as plain text."""
+    published = record.published
+    return (
+        record.experiment,
+        record.model,
+        as_flags(record.arguments),
+        describe_data(record),
+        f"{record.metric} ({record.unit}; {record.estimator})",
+        record.formatted_value(),
+        f"{published.value:g}" if published else "-",
+        published.source if published else "-",
+        record.device,
+        format_duration(record.seconds),
+    )
+
+
+def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
+    """One row for each record, or for each group of runs that measured the same thing.
+
+    Records agree in experiment, model, data, split, metric, estimator, device and arguments; what
+    differs is the seed, or an argument that is one ("order_seed"). A baseline or a reference, which
+    the arguments do not train, may differ in any. Their value is the mean over the runs, and its
+    error the standard deviation over the runs / sqrt(their number); its arguments are those that
+    they have in common.
+    """
+    groups: dict[tuple, list[Record]] = {}
+    for record in records:
+        key = (record.experiment, record.model, describe_data(record), record.metric)
+        others = (record.estimator, record.device, _settings(record))
+        groups.setdefault((*key, *others), []).append(record)
+    return [row(group[0]) if len(group) == 1 else _row_of_runs(group) for group in groups.values()]
+
+
+def _settings(record: Record) -> str:
+    """The arguments by which runs are told apart, seeds left out."""
+    if record.model.endswith(("(baseline)", "(reference)")):
+        return ""
+    arguments = record.arguments
+    if arguments is None:
+        return as_flags(None)
+    return as_flags({name: arguments[name] for name in sorted(arguments) if "seed" not in name})
+
+
+def _row_of_runs(group: list[Record]) -> tuple[str, ...]:
+    values = [record.value for record in group]
+    num, mean = len(values), sum(values) / len(values)
+    error = math.sqrt(sum((v - mean) ** 2 for v in values) / (num - 1) / num)
+    seconds = sum(record.seconds for record in group) / num
+    whole = dataclasses.replace(
+        group[0], value=mean, standard_error=error, seconds=seconds, arguments=_common(group)
+    )
+    cells = dict(zip(COLUMNS, row(whole), strict=True))
+    return tuple((cells | {"value": f"{cells['value']} ({num} runs)"}).values())
+
+
+def _common(group: list[Record]) -> dict[str, Any] | None:
+    """The arguments that all runs have, or None where one does not say."""
+    each = [record.arguments for record in group]
+    noted = [arguments for arguments in each if arguments is not None]
+    if len(noted) < len(each):
+        return None
+    same = lambda name, value: all(name in a and a[name] == value for a in noted)
+    return {name: value for name, value in noted[0].items() if same(name, value)}
+
+
+def as_flags(arguments: Mapping[str, Any] | None) -> str:
+    """What follows `dgmjax train EXPERIMENT`.
+
+    >>> as_flags({"epochs": 40, "batch_norm": False, "hidden": [100, 100]})
+    '--epochs 40 --no-batch-norm --hidden 100 100'
+    >>> as_flags({}), as_flags(None)
+    ('-', 'not noted')
+    """
+    if not arguments:
+        return "not noted" if arguments is None else "-"
+    return " ".join(_as_flag(name.replace("_", "-"), value) for name, value in arguments.items())
+
+
+def _as_flag(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    values = value if isinstance(value, list | tuple) else [value]
+    return " ".join([f"--{name}", *(shlex.quote(str(value)) for value in values)])
+
+
+def describe_data(record: Record) -> str:
+    """The data set, what was done to it, and the part that was measured."""
+    binarised = f", {record.binarisation} binarisation" if record.binarisation else ""
+    return f"{record.dataset}{binarised}, {record.split} ({record.num_examples})"
+
+
+def format_duration(seconds: float) -> str:
+    """
+    >>> format_duration(42), format_duration(90), format_duration(7380)
+    ('42 s', '1 min 30 s', '2 h 3 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,18 @@
+from .em import (
+    em_learner as em_learner,
+)
+from .fit import (
+    FitResult as FitResult,
+    fit as fit,
+)
+from .learner import (
+    GradientLearner as GradientLearner,
+    Learner as Learner,
+    Player as Player,
+    State as State,
+    gradient_learner as gradient_learner,
+)
+from .optimisers import (
+    adam as adam,
+    sgd as sgd,
+)

@@ -1,0 +1,78 @@
+"""Disentanglement on sprites of known factors: beta-VAE, beta-TCVAE and InfoVAE, by MIG.
+
+    dgmjax train disentangling_sprites --objective beta_tc --epochs 60
+    dgmjax train disentangling_sprites --objective elbo --epochs 60
+
+The sprites (shape, scale, rotation, x, y; 32x32 pixels) ship with the package. There is no
+published number on this set. The two commands, 3 minutes each on a CPU core that others shared: a
+mutual information gap of 0.16 with the weight 6 on the total correlation and 0.04 with the ELBO, a
+beta-VAE score of 0.78 and 0.73, at 52.5 and 43.9 nats (L_64).
+Sources: Higgins et al., "beta-VAE", 2017; Chen, Li, Grosse & Duvenaud, "Isolating Sources of
+Disentanglement in VAEs", 2018; Zhao, Song & Ermon, "InfoVAE", 2019.
+"""
+
+from functools import partial
+from typing import Literal
+
+from dgmjax import data, lab, models, objectives
+
+from ..shared import common
+
+
+def disentangling_sprites(
+    *,
+    objective: Literal["elbo", "beta", "beta_tc", "infovae"] = "beta_tc",
+    weight: float = 6.0,
+    latent: int = 10,
+    channels: int = 16,
+    learning_rate: float = 1e-3,
+    epochs: int = 20,
+    batch_size: int = 64,
+    tiny: bool = False,
+) -> lab.Experiment:
+    """A convolutional VAE with Bernoulli pixels.
+
+    Args:
+      objective: the ELBO; with a weight on its KL; on the total correlation; or InfoVAE by MMD.
+      weight: of that term.
+      latent: dimensions of z.
+      channels: of the convolutions.
+      learning_rate: peak of the cosine schedule of Adam.
+      epochs: passes over the sprites.
+      batch_size: images a step.
+      tiny: a few steps of a small model on few and small sprites.
+    """
+    if tiny:
+        dataset = data.load("sprites", antialias=False, size=16, sizes=(3, 2, 3, 4, 4))
+        channels, epochs = 4, 1
+    else:
+        dataset = data.load("sprites", antialias=False)
+    size = len(dataset.splits["train"]["x"])
+    loss = {
+        "elbo": objectives.elbo,
+        "beta": partial(objectives.elbo, beta=weight),
+        "beta_tc": partial(objectives.beta_tc, num_examples=size, beta=weight),
+        "infovae": partial(objectives.infovae, alpha=0.0, weight=weight),
+    }[objective]
+    row = lab.Estimator
+    vae = models.ConvVAE(dataset.event_shape, latent, channels=channels)
+    return common.latent_experiment(
+        model=f"VAE {latent}, {objective}" + ("" if objective == "elbo" else f" ({weight:g})"),
+        module=vae,
+        loss=loss,
+        dataset=dataset,
+        transform=data.Binarise("static"),
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        estimators=(
+            row("mig", "posterior means, 20 bins", lab.disentanglement("mig"), unit="fraction"),
+            row(
+                "beta_vae_score",
+                "linear classifier of differences",
+                lab.disentanglement("beta_vae_score"),
+                unit="fraction",
+            ),
+            *common.latent_estimators(vae, dataset, samples=8 if tiny else 64),
+        ),
+    )

@@ -1,0 +1,124 @@
+"""What the experiments on densities of the plane share: the flows, and how they are trained."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import flax.linen as nn
+
+from dgmjax import bijectors, data, lab, models, objectives, plotting, runs, training
+from dgmjax.errors import require_sizes
+
+from . import common
+
+Name = Literal[
+    "planar",
+    "radial",
+    "sylvester_orthogonal",
+    "sylvester_householder",
+    "sylvester_triangular",
+    "nice",
+    "realnvp",
+    "maf",
+    "iaf",
+    "maf_mixture",
+    "spline_coupling",
+    "maf_spline",
+]
+HIDDEN = (64, 64)
+
+
+@dataclass(frozen=True)
+class PlaneFlow:
+    """A row of `FLOWS`.
+
+    Attributes:
+      label: its name in the records, with a place for the number of layers.
+      layers: how many it has where nothing else is said.
+      make: from the number of layers and the hidden units of their networks, where they have any.
+    """
+
+    label: str
+    layers: int
+    make: Callable[[int, tuple[int, ...]], nn.Module]
+
+    def module(self, layers: int | None = None, hidden: tuple[int, ...] = HIDDEN) -> nn.Module:
+        """The flow over points `[..., 2]`."""
+        return self.make(self.layers if layers is None else layers, hidden)
+
+
+def sylvester(kind, **options):
+    """A stack of Sylvester flows, which have no networks."""
+    return lambda layers, hidden: models.SylvesterFlow(2, layers, kind, **options)
+
+
+FLOWS: dict[str, PlaneFlow] = {
+    "planar": PlaneFlow("planar flow ({})", 16, lambda layers, _: models.PlanarFlow(2, layers)),
+    "radial": PlaneFlow("radial flow ({})", 16, lambda layers, _: models.RadialFlow(2, layers)),
+    "sylvester_orthogonal": PlaneFlow(
+        "orthogonal Sylvester flow ({})", 8, sylvester("orthogonal", num_columns=2)
+    ),
+    "sylvester_householder": PlaneFlow(
+        "Householder Sylvester flow ({})", 8, sylvester("householder", num_reflections=2)
+    ),
+    "sylvester_triangular": PlaneFlow("triangular Sylvester flow ({})", 8, sylvester("triangular")),
+    "nice": PlaneFlow("NICE ({})", 6, lambda layers, hidden: models.NICE(2, layers, hidden)),
+    "realnvp": PlaneFlow(
+        "RealNVP ({})", 8, lambda layers, hidden: models.RealNVP(2, layers, hidden)
+    ),
+    "maf": PlaneFlow("MAF ({}), affine", 6, lambda layers, hidden: models.MAF(2, layers, hidden)),
+    "iaf": PlaneFlow("IAF ({})", 6, lambda layers, hidden: models.IAF(2, layers, hidden)),
+    "maf_mixture": PlaneFlow(
+        "MAF MoG ({})", 3, lambda layers, hidden: models.MAFMixture(2, layers, hidden)
+    ),
+    "spline_coupling": PlaneFlow(
+        "RQ-NSF coupling ({})",
+        6,
+        lambda layers, hidden: models.NeuralSplineFlow(2, layers, hidden, num_bins=16, bound=4.0),
+    ),
+    "maf_spline": PlaneFlow(
+        "MAF ({}), spline",
+        4,
+        lambda layers, hidden: models.MAF(
+            2, layers, hidden, transformer=bijectors.RationalQuadraticSpline(16, bound=4.0)
+        ),
+    ),
+}
+
+
+def density_experiment(
+    flow: Name,
+    dataset: str,
+    *,
+    layers: int | None,
+    hidden: tuple[int, ...],
+    learning_rate: float,
+    steps: int,
+    batch_size: int,
+    num_train: int,
+    tiny: bool,
+) -> lab.Experiment:
+    """Maximum likelihood on points of the plane; the published value is the true entropy."""
+    require_sizes(num_train=num_train)
+    row = FLOWS[flow]
+    points = data.load(dataset, n_train=num_train, n_validation=10_000, n_test=10_000)
+    published = None
+    if points.entropy is not None:
+        published = runs.Published(points.entropy, "entropy of the known density")
+    steps = min(steps, 3000) if tiny else steps
+    nll = objectives.negative_log_likelihood
+    return lab.Experiment(
+        model=row.label.format(row.layers if layers is None else layers),
+        module=row.module(layers, hidden),
+        players={"model": training.Player(nll, training.adam(learning_rate, steps, clip=5.0))},
+        dataset=points,
+        transform=data.Standardise.fit(points.splits["train"]["x"]),
+        steps=steps,
+        batch_size=batch_size,
+        validation=nll,
+        evaluate_every=max(1, steps // 20),
+        evaluation_batch_size=1000,
+        estimators=(common.exact_likelihood(published, batch_size=1000),),
+        figures={**common.plane_figures(), "layers": plotting.flows.grid_through_layers},
+        previews=("density",),
+    )

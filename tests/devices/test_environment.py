@@ -1,0 +1,97 @@
+"""The environment that every entry point sets, and the compile cache that only its user writes."""
+
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from dgmjax.devices import environment
+from dgmjax.errors import RunError
+
+NAMES = (
+    *environment.DEFAULTS,
+    "JAX_COMPILATION_CACHE_DIR",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES",
+)
+
+PROGRAM = """
+import os, sys
+if sys.argv[1] == "after":
+    import jax
+from dgmjax.devices.environment import configure
+folder = configure()
+assert ("jax" in sys.modules) == (sys.argv[1] == "after")
+import jax
+print(folder, jax.config.jax_compilation_cache_dir,
+      int(jax.config.jax_persistent_cache_min_compile_time_secs),
+      jax.config.jax_persistent_cache_min_entry_size_bytes,
+      os.environ["PJRT_NPROC"], os.environ["OPENBLAS_NUM_THREADS"])
+jax.jit(lambda x: x + 1)(1.0)
+print(len(os.listdir(folder)) > 0)
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_configure_points_jax_at_a_private_cache(tmp_path, when):
+    cache = tmp_path / "a" / "cache"
+    variables = {name: value for name, value in os.environ.items() if name not in NAMES}
+    variables |= {"DGMJAX_CACHE": str(cache), "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, when],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert done.stdout.split() == [str(cache), str(cache), "0", "-1", "32", "2", "True"]
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+
+
+def test_default_place_off_and_the_users_own_choice(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("DGMJAX_CACHE", raising=False)
+    if sys.platform == "linux":
+        assert environment.compile_cache() == tmp_path / "dgmjax" / "compiled"
+    monkeypatch.setenv("DGMJAX_CACHE", "off")
+    assert environment.compile_cache() is None
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "own"))
+    assert environment.configure() == tmp_path / "own"
+    assert not (tmp_path / "own").exists()
+
+
+def test_refuses_a_cache_that_others_can_write_to(tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("DGMJAX_CACHE", str(cache))
+    assert environment.compile_cache() == cache
+    for mode in (0o770, 0o707):
+        cache.chmod(mode)
+        with pytest.raises(RunError, match=r"writable by others.*chmod 700.*DGMJAX_CACHE"):
+            environment.compile_cache()
+    cache.chmod(0o755)
+    assert environment.compile_cache() == cache
+    tmp_path.chmod(0o777)
+    with pytest.raises(RunError, match="can be replaced by others"):
+        environment.compile_cache()
+    tmp_path.chmod(0o1777)  # as /tmp: others cannot rename what is not theirs
+    assert environment.compile_cache() == cache
+
+
+def test_refuses_a_link_and_another_users_folder(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(RunError, match="symbolic link"):
+        environment.check_private(tmp_path / "link")
+    monkeypatch.setattr(os, "getuid", lambda: os.stat(tmp_path).st_uid + 1)
+    with pytest.raises(RunError, match="another user"):
+        environment.check_private(tmp_path / "real")
+
+
+def test_no_folder_can_be_made(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DGMJAX_CACHE", str(tmp_path / "file" / "cache"))
+    assert environment.compile_cache() is None
+    assert "no compile cache" in capsys.readouterr().err

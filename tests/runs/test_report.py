@@ -1,0 +1,153 @@
+"""The report: one page that needs nothing else and shows text as text."""
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from dgmjax.errors import RunError
+from dgmjax.plotting import image_grid, save
+from dgmjax.runs.diagnostics import remarks
+from dgmjax.runs.folder import RunFolder
+from dgmjax.runs.record import Published, Record
+from dgmjax.runs.record_table import COLUMNS, format_duration, rows
+from dgmjax.runs.report import write_report
+
+NASTY = "<script>alert(\"1\")</script> & 'x' | y"
+
+
+class Page(HTMLParser):
+    """Collects the tags, the pictures and the visible text, and checks that tags balance."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.sources, self.words, self.open = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.sources += [value for name, value in attributes if name in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture
+def run(tmp_path):
+    arguments = {"latent": 20, "name": NASTY}
+    with RunFolder.create(tmp_path, "vae_mnist", arguments, 3, tiny=True) as run:
+        yield run
+
+
+def test_a_run_without_results_has_a_report(run):
+    page = Page(write_report(run).read_text())
+    assert any("not been evaluated" in word for word in page.words)
+    assert "img" not in page.tags
+
+
+def test_report_holds_everything_and_needs_nothing(run):
+    for step in range(20):
+        run.write_metrics(step, **{"train/loss": 1 / (step + 1), "kl": float("nan")})
+    save(image_grid(np.random.default_rng(0).uniform(size=(4, 8, 8))), run.figures / "samples.png")
+    (run.figures / "not_a_picture.png").write_text("<b>")
+    run.write_records(
+        [
+            Record(
+                experiment="vae_mnist",
+                model=NASTY,
+                dataset="mnist",
+                binarisation="dynamic",
+                split="test",
+                num_examples=10_000,
+                metric="nll_bound_k5000",
+                estimator="importance-weighted",
+                value=87.654,
+                standard_error=0.231,
+                unit="nats",
+                published=Published(86.76, "Burda et al. 2016, table 1"),
+                seed=3,
+                step=100,
+                device="cpu x 1",
+                versions={},
+                seconds=7380.0,
+            )
+        ]
+    )
+    path = write_report(run)
+    text = path.read_text()
+    page = Page(text)
+    words = "\n".join(page.words)
+    expected = ("87.65 ± 0.23", "86.76", "Burda et al. 2016, table 1", "cpu x 1", "2 h 3 min")
+    for piece in (*expected, NASTY, "mnist, dynamic binarisation, test (10000)", "latent", "jax "):
+        assert piece in words, piece
+    assert page.tags.count("img") == 2  # the figure and the curves
+    for source in page.sources:
+        kind, _, data = source.partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(data).startswith(b"\x89PNG")
+    assert not re.search(r"<script|https?://|url\(|@import", text)
+    assert path == run.path / "report.html"
+
+
+def test_damaged_metrics_leave_the_old_report(run):
+    before = write_report(run).read_text()
+    (run.path / "metrics.jsonl").write_text('{"step": 1}\nx\n{"step": 2}\n')
+    with pytest.raises(RunError, match="Line 2"):
+        write_report(run)
+    assert (run.path / "report.html").read_text() == before
+
+
+def test_runs_of_the_same_thing_are_one_row():
+    """Mean 2, standard deviation 1 over three runs: an error of 1 / sqrt(3)."""
+    several = [record("nll_nats", value) for value in (1.0, 2.0, 3.0)]
+    found = rows([several[0], record("kl_nats", 25.0), *several[1:]])
+    values = [row[COLUMNS.index("value")] for row in found]
+    assert values == ["2.00 ± 0.58 (3 runs)", "25"]
+
+
+def test_durations():
+    assert [format_duration(s) for s in (0.123, 59.6, 60, 3599.9)] == [
+        "0.12 s",
+        "1 min 0 s",
+        "1 min 0 s",
+        "1 h 0 min",
+    ]
+
+
+def record(metric, value, unit="nats"):
+    return Record(
+        experiment="vae_mnist",
+        model="VAE",
+        dataset="mnist",
+        binarisation="dynamic",
+        split="test",
+        num_examples=100,
+        metric=metric,
+        estimator="averaged",
+        value=value,
+        standard_error=None,
+        unit=unit,
+        published=None,
+        seed=0,
+        step=1,
+        device="cpu x 1",
+        versions={},
+        seconds=1.0,
+    )
+
+
+def test_a_collapsed_latent_space_is_remarked_upon(run):
+    assert remarks([record("kl_nats", 25.0), record("active_units", 16.0, "count")]) == []
+    dead = record("active_units", 0.0, "count")
+    (remark,) = remarks([record("kl_nats", 0.01), dead])
+    assert "collapsed" in remark and "free_bits" in remark and "0.01 nats" in remark
+    run.write_records([dead])
+    assert "no dimension of z is active" in write_report(run).read_text()
