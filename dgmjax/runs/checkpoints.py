@@ -21,9 +21,9 @@ from typing import Any, Literal
 
 import orbax.checkpoint as ocp
 
+from dgmjax.devices import processes
 from dgmjax.errors import CheckpointError, require
 from dgmjax.files import make_private_folder
-from dgmjax.devices import processes
 from dgmjax.runs import manifest
 from dgmjax.runs.checkpoint_arrays import (
     first_line,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from dgmjax.files import write_atomically
 from dgmjax.runs import record_table, strict_json
-from dgmjax.runs.record import Record
 from dgmjax.runs.diagnostics import remarks
 from dgmjax.runs.folder import RunFolder
+from dgmjax.runs.record import Record
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
