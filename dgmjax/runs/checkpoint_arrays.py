@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 from dgmjax.errors import CheckpointError, RunError, require
 from dgmjax.files import write_atomically
 from dgmjax.runs import strict_json
+from dgmjax.runs.migrations import FORMAT, saved_name
 from dgmjax.types import PyTree
 
 DESCRIPTION = "host.json"
@@ -29,7 +30,7 @@ def flatten(tree: PyTree) -> dict[str, Any]:
 
 def write_description(folder: Path, arrays: Mapping[str, Any], host: Mapping[str, Any]) -> None:
     """Writes the values of the host, and the shape and dtype of each array."""
-    described = {"host": dict(host), "arrays": _describe(arrays)}
+    described = {"format": FORMAT, "host": dict(host), "arrays": _describe(arrays)}
     text = strict_json.dumps(described, indent=1)
     write_atomically(folder / DESCRIPTION, text, CheckpointError)
 
@@ -45,8 +46,9 @@ def read_step(folder: Path, template: PyTree, prefix: str = "") -> tuple[PyTree,
     Raises:
       CheckpointError: other arrays than the template's, or files that Orbax cannot read.
     """
+    version, host, saved = _read_description(folder)
     flat = flatten({prefix: template} if prefix else template)
-    host, saved = _read_description(folder)
+    flat = {saved_name(name, version): leaf for name, leaf in flat.items()}
     if prefix:
         saved = {name: a for name, a in saved.items() if name.startswith(f"{prefix}.")}
     _check_same_arrays(folder, saved, _describe(flat))
@@ -82,11 +84,13 @@ def _not_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
 
 
-def _read_description(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def _read_description(folder: Path) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """The format, the values of the host, and shape and dtype of every array."""
     try:
         described = strict_json.read(folder / DESCRIPTION)
-        return dict(described["host"]), dict(described["arrays"])
-    except (RunError, KeyError, TypeError, ValueError) as problem:
+        version = int(described.get("format", 1))  # the first format did not say
+        return version, dict(described["host"]), dict(described["arrays"])
+    except (RunError, AttributeError, KeyError, TypeError, ValueError) as problem:
         raise CheckpointError(f"{folder / DESCRIPTION} cannot be used: {problem}.") from problem
 
 

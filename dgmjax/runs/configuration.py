@@ -1,15 +1,15 @@
 """`config.json` of a run folder: what was asked for, and on what it ran."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dgmjax.errors import RunError, require
 from dgmjax.runs import strict_json
+from dgmjax.runs.migrations import FORMAT, migrated
 from dgmjax.runs.versions import device_description, git_commit, package_versions
-
-FORMAT = 1
-"""The version of a run folder's layout; a folder of a larger one is refused."""
 
 _FIELDS = {
     "experiment": str,
@@ -23,10 +23,15 @@ _FIELDS = {
 
 
 def new_configuration(asked: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What `config.json` of a new run holds."""
+    """What `config.json` of a new run holds.
+
+    Its `identity` is that of the arguments as they are named today, so that checkpoints still
+    belong to the run when a later version renames one.
+    """
     return {
         "format": FORMAT,
         **asked,
+        "identity": identity_of(asked),
         "options": plain(options),
         "versions": package_versions(),
         "device": device_description(),
@@ -35,7 +40,11 @@ def new_configuration(asked: Mapping[str, Any], options: Mapping[str, Any]) -> d
 
 
 def read_configuration(path: Path) -> dict[str, Any]:
-    """`config.json` of the run folder `path`, checked. Raises `RunError`."""
+    """`config.json` of the run folder `path`, checked, in the present format.
+
+    Raises:
+      RunError: no run folder, a damaged one, or one of a later format.
+    """
     require(
         (path / "config.json").is_file(),
         "run",
@@ -51,20 +60,37 @@ def read_configuration(path: Path) -> dict[str, Any]:
             f"{path} was written by a newer dgmjax (format {version}; this one knows {FORMAT}). "
             "Upgrade dgmjax to read it."
         )
-    known = isinstance(version, int) and all(
-        type(config.get(name)) is kind for name, kind in _FIELDS.items()
+    known = (
+        type(version) is int
+        and version >= 1
+        and all(type(config.get(name)) is kind for name, kind in _FIELDS.items())
     )
-    known = known and config["seed"] >= 0
+    known = known and config["seed"] >= 0 and type(config.get("identity", "")) is str
     known = known and config["experiment"].removesuffix(".py").isidentifier()
     require(known, "run", "must be a run folder of dgmjax", path, "", RunError)
-    return config
+    return migrated({"identity": identity_of(config), **config})
 
 
-def check_same(path: Path, there: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Raises `RunError` with the differences between the run `there` and the one `asked` for."""
+def identity_of(config: Mapping[str, Any]) -> str:
+    """A digest of what a run is of: experiment, arguments, seed."""
+    asked = {name: config[name] for name in ("experiment", "arguments", "seed", "tiny")}
+    return hashlib.sha256(strict_json.dumps(asked).encode()).hexdigest()
+
+
+def check_same(
+    path: Path,
+    there: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Raises `RunError` with the differences between the run `there` and the one `asked` for.
+
+    An argument that the experiment did not have when the run was made had its default.
+    """
     pairs = [(name, there[name], asked[name]) for name in ("experiment", "seed", "tiny")]
     if there["experiment"] == asked["experiment"]:
-        old, new = there["arguments"], asked["arguments"]
+        new = asked["arguments"]
+        old = {**{n: v for n, v in defaults.items() if n in new}, **there["arguments"]}
         names = sorted(old.keys() | new.keys())
         pairs += [(name, old.get(name, "absent"), new.get(name, "absent")) for name in names]
     differences = [f"{name} was {old!r}, now {new!r}" for name, old, new in pairs if old != new]

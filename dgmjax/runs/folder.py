@@ -113,7 +113,7 @@ class RunFolder:
         path = Path(run_dir or Path(root) / experiment / name)
         if (path / "config.json").exists():
             run = cls(path)
-            check_same(path, run.config, asked)
+            check_same(path, run.config, asked, plain(defaults or {}))
             return run
         check_unused(path)
         changed = changed_arguments(arguments, defaults or {})
@@ -158,9 +158,8 @@ class RunFolder:
 
     @property
     def identity(self) -> str:
-        """A digest of what the run is of: experiment, arguments, seed."""
-        asked = {name: self.config[name] for name in ("experiment", "arguments", "seed", "tiny")}
-        return hashlib.sha256(strict_json.dumps(asked).encode()).hexdigest()
+        """A digest of what the run is of, as its arguments were named when it was made."""
+        return self.config["identity"]
 
     @property
     def checkpoints(self) -> Path:

@@ -15,6 +15,7 @@ import pytest
 from dgmjax.errors import RunError
 from dgmjax.runs import strict_json
 from dgmjax.runs.folder import RunFolder, run_name
+from dgmjax.runs.migrations import FORMAT
 from dgmjax.runs.record import Record
 
 ARGUMENTS = {"latent": 20, "hidden": (200, 200), "clip": float("inf"), "name": None}
@@ -52,7 +53,7 @@ def test_config_holds_what_was_asked_and_where_it_ran(tmp_path):
     assert run.arguments == ARGUMENTS and run.experiment == "vae" and run.seed == 0
     assert run.options == {"data_dir": "somewhere", "changed": {}} and run.tiny is False
     assert {"python", "dgmjax", "jax", "flax"} <= run.config["versions"].keys()
-    assert run.config["device"] == "cpu x 8" and run.config["format"] == 1
+    assert run.config["device"] == "cpu x 8" and run.config["format"] == FORMAT
     assert "git_commit" in run.config
     for folder in (run.path, run.path.parent, run.checkpoints, run.figures):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -100,7 +101,7 @@ def test_refuses_a_newer_format_a_damaged_or_foreign_config(tmp_path):
     run = make(tmp_path)
     config = run.path / "config.json"
     for text, words in [
-        (strict_json.dumps(run.config | {"format": 2}), "newer dgmjax"),
+        (strict_json.dumps(run.config | {"format": FORMAT + 1}), "newer dgmjax"),
         (config.read_text()[:40], "damaged"),
         ("[" * 100_000, "damaged"),
         ('{"format": 1}', "must be a run folder of dgmjax"),
