@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dgmjax import cli
+from dgmjax.cli import commands
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -16,7 +16,7 @@ def test_a_block_of_python_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if "load_run" in code:
         run = ["--run-dir", "runs/vae_digits/seed0"]
-        assert cli.main(["train", "vae_digits", "--tiny", *run]) == 0
+        assert commands.main(["train", "vae_digits", "--tiny", *run]) == 0
     exec(compile(code, str(README), "exec"), {})
 
 

@@ -68,8 +68,7 @@ def load_experiment(name: str) -> ExperimentFunction:
             f"There is no experiment `{name}`. {nearest(name, list(families))}`dgmjax list` "
             "shows them all; a file of your own is given by its path, ending in `.py`."
         )
-    with _import_errors(name):
-        return _function(importlib.import_module(f"{PACKAGE}.{families[name]}.{name}"), name)
+    return _function(_import_ours(families[name], name), name)
 
 
 def experiment_of(name: str, file: str | None = None) -> ExperimentFunction:
@@ -145,12 +144,16 @@ def _files() -> list[Path]:
     return sorted(files, key=lambda file: file.stem)
 
 
+def _import_ours(family: str, name: str) -> ModuleType:
+    with _import_errors(name):
+        return importlib.import_module(f"{PACKAGE}.{family}.{name}")
+
+
 def _import_file(path: Path) -> ModuleType:
     require(path.is_file(), "experiment", "must be an existing file", path)
     require(path.stem.isidentifier(), "experiment", "must have the name of a function", path.name)
     if path.resolve() in [file.resolve() for file in _files()]:  # ours, with relative imports
-        with _import_errors(str(path)):
-            return importlib.import_module(f"{PACKAGE}.{path.resolve().parent.name}.{path.stem}")
+        return _import_ours(path.resolve().parent.name, path.stem)
     specification = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)
     if specification is None or specification.loader is None:
         raise DgmjaxError(f"{path} is not a Python file.")

@@ -42,7 +42,7 @@ def breast_cancer() -> Dataset:
 
 def miwae_breast_cancer(
     *,
-    order_seed: int = 0,
+    mask_seed: int = 0,
     missing: float = 0.5,
     latent: int = 10,
     hidden: tuple[int, ...] = (128, 128),
@@ -56,7 +56,7 @@ def miwae_breast_cancer(
     """A VAE with Student-t columns, trained on the observed entries by the MIWAE bound.
 
     Args:
-      order_seed: which entries are missing.
+      mask_seed: which entries are missing.
       missing: share of the entries that are removed.
       latent: dimensions of z.
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
@@ -67,7 +67,7 @@ def miwae_breast_cancer(
       batch_size: rows a step.
       tiny: a few steps of a small model.
     """
-    dataset = data.remove_entries(breast_cancer(), data.AtRandom(missing), order_seed)
+    dataset = data.remove_entries(breast_cancer(), data.AtRandom(missing), mask_seed)
     if tiny:
         hidden, latent, num_samples, epochs = (16,), 3, 5, 2
     steps = common.epochs_to_steps(dataset, epochs, batch_size)

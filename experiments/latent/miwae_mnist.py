@@ -25,7 +25,7 @@ from ..shared import common
 def miwae_mnist(
     *,
     missing: Literal["random", "block"] = "random",
-    order_seed: int = 0,
+    mask_seed: int = 0,
     latent: int = 50,
     hidden: tuple[int, ...] = (500, 500),
     num_samples: int = 20,
@@ -39,7 +39,7 @@ def miwae_mnist(
 
     Args:
       missing: which pixels: half of all, or one square of half the side in each image.
-      order_seed: of the missing pixels.
+      mask_seed: of the missing pixels.
       latent: dimensions of z.
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
       num_samples: K of the bound in training.
@@ -52,7 +52,7 @@ def miwae_mnist(
     dataset = _binary(*common.static_mnist(data_dir, tiny))
     side = dataset.event_shape[0]
     pattern = data.AtRandom(0.5) if missing == "random" else data.Blocks(side // 2)
-    dataset = data.remove_entries(dataset, pattern, order_seed)
+    dataset = data.remove_entries(dataset, pattern, mask_seed)
     samples = 1000
     if tiny:
         hidden, latent, num_samples, epochs, samples = (16,), 4, 3, 2, 50

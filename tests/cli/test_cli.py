@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dgmjax import cli, lab
+from dgmjax.cli import commands as cli
 from dgmjax.errors import DataError, DgmjaxError, TrainingDiverged
 from dgmjax.lab import catalogue
 from dgmjax.runs.folder import RunFolder
@@ -64,12 +64,13 @@ def toy(tmp_path, monkeypatch):
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A catalogue of two experiments in place of dgmjax's own."""
-    folder = tmp_path / "experiments"
-    folder.mkdir()
-    (folder / "toy.py").write_text(textwrap.dedent(TOY))
-    (folder / "maf_moons.py").write_text('def maf_moons():\n    """Moons: 0.3 nats."""\n')
-    (folder / "common.py").write_text("raise RuntimeError('a listing runs no code')\n")
-    (folder / "broken.py").write_text("def broken(:\n")
+    folder = tmp_path / "package"
+    for family in ("toys", "flows", "shared"):
+        (folder / family).mkdir(parents=True)
+    (folder / "toys" / "toy.py").write_text(textwrap.dedent(TOY))
+    (folder / "flows" / "maf_moons.py").write_text('def maf_moons():\n    """Moons: 0.3 nats."""\n')
+    (folder / "shared" / "common.py").write_text("raise RuntimeError('a listing runs no code')\n")
+    (folder / "toys" / "broken.py").write_text("def broken(:\n")
     monkeypatch.setattr(catalogue, "_folder", lambda: folder)
     return folder
 
@@ -237,13 +238,13 @@ def test_ctrl_c_ends_with_130(toy, monkeypatch, capsys):
 @pytest.fixture
 def training(monkeypatch):
     """A stand-in for `dgmjax.lab.runner` that notes its calls."""
-    import dgmjax.training
+    import dgmjax.lab.runner
 
     module = types.ModuleType("dgmjax.lab.runner")
     module.calls = []
     module.train = lambda experiment, run, **options: module.calls.append((experiment, options))
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(dgmjax.training, "runner", module, raising=False)
+    monkeypatch.setattr(dgmjax.lab, "runner", module, raising=False)
     return module
 
 
@@ -269,7 +270,7 @@ def test_report_draws_the_figures_again_where_asked(toy, training, capsys):
     assert run(capsys, "train", toy, "--run-dir", "here")[0] == 0
     figures = dict.fromkeys(("samples", "means"))
     loaded = types.SimpleNamespace(experiment=types.SimpleNamespace(figures=figures))
-    lab.load_run = lambda path, **options: training.calls.append(options) or loaded
+    training.load_run = lambda path, **options: training.calls.append(options) or loaded
     drawn = []
     training.draw_figure = lambda trained, folder, name: drawn.append((trained, folder.path, name))
     code, out, _ = run(capsys, "report", "here", "--draw", "--data-dir", "there")
@@ -284,7 +285,7 @@ def test_evaluate_writes_the_records_again(toy, training, capsys):
     fields |= {"binarisation": None, "num_examples": 10, "metric": "nll_nats", "value": 1.5}
     fields |= {"standard_error": None, "unit": "nats", "published": None, "seed": 0, "step": 5}
     record = Record(**fields, device="cpu x 1", versions={}, seconds=1.0)
-    lab.load_run = lambda path, **options: training.calls.append((path, options))
+    training.load_run = lambda path, **options: training.calls.append((path, options))
     training.evaluate = lambda loaded: [record]
     code, out, _ = run(capsys, "evaluate", "here", "--data-dir", "there", "--experiment", toy)
     assert code == 0 and out == "x: nll_nats on x x, x: 1.5 nats (n = 10)\n"
@@ -293,7 +294,7 @@ def test_evaluate_writes_the_records_again(toy, training, capsys):
 
 
 def test_sample_passes_on_what_it_was_given(toy, training, capsys):
-    lab.load_run = lambda path, **options: (path, options)
+    training.load_run = lambda path, **options: (path, options)
     training.sample = lambda loaded, **options: (loaded, options)
     assert run(capsys, "sample", "here")[0] == 0
     _, out, _ = run(capsys, "sample", "here", "--num", 5, "--out", "x.npz", "--seed", 3)

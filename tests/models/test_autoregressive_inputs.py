@@ -70,7 +70,7 @@ def test_an_ensemble_over_orderings_is_trained_with_a_context():
     noise = np.random.default_rng(1)
     variables = jax.tree.map(lambda a: a + noise.normal(size=a.shape), variables)
     loss, metrics = CONTEXTUAL.apply(variables, batch, KEY, method=objectives.sampled_ordering)
-    mask = int(metrics["mask"])
+    mask = int(metrics["order"])
     own = CONTEXTUAL.apply(variables, X, batch["context"], method="log_prob", order=mask)
     np.testing.assert_allclose(loss, -own, rtol=1e-6)
 

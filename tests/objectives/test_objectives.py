@@ -152,9 +152,9 @@ def test_sampled_ordering_averages_to_the_mean_over_masks():
         made.apply(variables, {"x": x}, jax.random.key(i), method=objectives.sampled_ordering)
         for i in range(8)
     ]
-    assert {int(m["mask"]) for _, m in values} == {0, 1}
+    assert {int(m["order"]) for _, m in values} == {0, 1}
     for loss, metrics in values:
-        np.testing.assert_allclose(-loss, each[int(metrics["mask"])], rtol=1e-5)
+        np.testing.assert_allclose(-loss, each[int(metrics["order"])], rtol=1e-5)
     exact = made.apply(variables, x, method="log_prob")
     assert (exact >= each.mean(0) - 1e-5).all()
 

@@ -44,7 +44,7 @@ def test_arguments_are_kept_and_an_old_record_has_none():
 
 
 def test_a_row_of_runs_shows_the_arguments_that_they_share():
-    runs = [record(seed=seed, arguments={"epochs": 3, "order_seed": seed}) for seed in (0, 1)]
+    runs = [record(seed=seed, arguments={"epochs": 3, "mask_seed": seed}) for seed in (0, 1)]
     column = record_table.COLUMNS.index("arguments")
     found = lambda records: [row[column] for row in record_table.rows(records)]
     assert found(runs) == ["--epochs 3"]
