@@ -53,7 +53,7 @@ def test_tiny(name, tmp_path):
 def test_every_choice_of_an_argument_builds(name):
     function = catalogue.load_experiment(name)
     defaults = catalogue.own_defaults(function)
-    hints = get_type_hints(function)
+    hints = {one.name: get_type_hints(one.owner)[one.name] for one in catalogue.options(function)}
     for argument in defaults:
         for choice in get_args(hints[argument]) if get_origin(hints[argument]) is Literal else ():
             given = defaults | {argument: choice}

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 from dgmjax.devices.cluster import Processes
 from dgmjax.errors import DgmjaxError
-from dgmjax.lab.catalogue import SHARED, nearest
+from dgmjax.lab.catalogue import SHARED, nearest, options
 from dgmjax.training.execution import Execution
 
 
@@ -43,13 +43,16 @@ class TrainRequest:
 
 
 def _explanations(function: Callable[..., Any]) -> tuple[dict[str, str], str]:
-    """The help text of each argument, and the experiment's description."""
+    """The help text of each argument (of a class, those of its bases too), and the description."""
     import docstring_parser
 
-    parsed = docstring_parser.parse(
-        inspect.getdoc(function) or "", docstring_parser.DocstringStyle.GOOGLE
-    )
-    texts = {entry.arg_name: " ".join((entry.description or "").split()) for entry in parsed.params}
+    texts: dict[str, str] = {}
+    bases = inspect.getmro(function)[-2::-1] if isinstance(function, type) else (function,)
+    for owner in bases:
+        parsed = docstring_parser.parse(
+            inspect.getdoc(owner) or "", docstring_parser.DocstringStyle.GOOGLE
+        )
+        texts |= {one.arg_name: " ".join((one.description or "").split()) for one in parsed.params}
     module = inspect.getmodule(function)
     description = inspect.getdoc(module) if module else None
     return texts, description or parsed.description or ""
@@ -79,19 +82,17 @@ _SHARED_OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
 def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str]) -> TrainRequest:
     """Parses what follows `dgmjax train EXPERIMENT`.
 
-    The options are the function's keyword arguments, explained by the `Args:` of its docstring,
-    and the shared ones. A function that declares `steps` decides what it means and its default.
+    The options are the experiment's arguments (`lab.catalogue.options`), explained by the `Args:`
+    of its docstring and the `Attributes:` of its option groups, and the shared ones. A function
+    that declares `steps` decides what it means and its default.
     """
-    help_texts, description = _explanations(function)
-    types = get_type_hints(function)
-    own = {
-        parameter.name: (types[parameter.name], parameter.default)
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.name not in SHARED
-    }
+    _, description = _explanations(function)
     fields = [
-        (name, kind, default, help_texts.get(name, "")) for name, (kind, default) in own.items()
+        (option, get_type_hints(owner)[option], default, _explanations(owner)[0].get(option, ""))
+        for option, default, owner in options(function)
+        if option not in SHARED
     ]
+    own = [option for option, *_ in fields]
     fields += [option for option in _SHARED_OPTIONS if option[0] not in own]
     parsed = _parse_fields(fields, f"train {name}", description, arguments)
     values = {option: getattr(parsed, option) for option, *_ in fields}

@@ -1,13 +1,15 @@
 """The experiments: listed without importing them, loaded by name or from a user's file.
 
 An experiment is a function of the same name as its file. Its keyword arguments, all with
-defaults, are the command line and are kept in the run folder; with them it is built again. Three
-names are shared by all experiments and are passed only to a function that declares them:
-`seed`, `tiny` (shrink to seconds) and `data_dir`. Importing this file imports no JAX.
+defaults, are the command line and are kept in the run folder; with them it is built again. A
+dataclass object as a default is a group of arguments. Three names are passed only to a function
+that declares them: `seed`, `tiny` (shrink to seconds) and `data_dir`. Importing this file imports
+no JAX.
 """
 
 import ast
 import contextlib
+import dataclasses
 import difflib
 import importlib
 import importlib.util
@@ -17,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from dgmjax.errors import DgmjaxError, require, require_sizes
 
@@ -89,18 +91,48 @@ def experiment_of(name: str, file: str | None = None) -> ExperimentFunction:
     return load_experiment(str(file))
 
 
+class Option(NamedTuple):
+    """An argument of an experiment: name, default, and the function or dataclass that has it."""
+
+    name: str
+    default: Any
+    owner: Any
+
+
+def options(function: ExperimentFunction) -> list[Option]:
+    """The arguments of an experiment, those of its option groups among them.
+
+    A parameter whose default is a dataclass object is a group: its fields are arguments, too, and
+    the object holds their defaults. A parameter of the function's own takes the place of a field of
+    the same name.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    groups = [p.default for p in parameters if dataclasses.is_dataclass(p.default)]
+    own = [Option(p.name, p.default, function) for p in parameters if p.default not in groups]
+    taken = {option.name for option in own}
+    fields = [
+        Option(field.name, getattr(group, field.name), type(group))
+        for group in groups
+        for field in dataclasses.fields(group)
+        if field.name not in taken
+    ]
+    return own + fields
+
+
 def own_defaults(function: ExperimentFunction) -> dict[str, Any]:
-    """The function's arguments, without the `SHARED` ones, and their defaults."""
-    parameters = inspect.signature(function).parameters
-    return {name: entry.default for name, entry in parameters.items() if name not in SHARED}
+    """The experiment's arguments, without the `SHARED` ones, and their defaults."""
+    return {name: default for name, default, _ in options(function) if name not in SHARED}
 
 
 def build(function: ExperimentFunction, arguments: Mapping[str, Any], **shared: Any) -> Any:
     """`function(**arguments)`, with those of the `SHARED` arguments that it declares.
 
-    Raises `DgmjaxError` where one of `SIZES` is below 1, before the function divides by it.
+    The arguments of option groups are put back into them; what is not given has its default.
+
+    Raises:
+      DgmjaxError: arguments that the experiment does not have, or one of `SIZES` below 1.
     """
-    declared = inspect.signature(function).parameters
+    declared = {option.name: option for option in options(function)}
     unknown = sorted(set(arguments) - set(declared))
     require(
         not unknown,
@@ -110,8 +142,14 @@ def build(function: ExperimentFunction, arguments: Mapping[str, Any], **shared: 
         "The experiment changed since the run was made; train it again.",
     )
     require_sizes(**{name: n for name in SIZES if (n := arguments.get(name)) is not None})
-    extra = {name: value for name, value in shared.items() if name in declared}
-    return function(**arguments, **extra)
+    given = {**arguments, **{name: value for name, value in shared.items() if name in declared}}
+    called = {n: value for n, value in given.items() if declared[n].owner is function}
+    for parameter in inspect.signature(function).parameters.values():
+        group = parameter.default
+        if dataclasses.is_dataclass(group) and not isinstance(group, type):
+            fields = {n: value for n, value in given.items() if declared[n].owner is type(group)}
+            called[parameter.name] = dataclasses.replace(group, **fields)
+    return function(**called)
 
 
 def nearest(given: str, known: Sequence[str]) -> str:

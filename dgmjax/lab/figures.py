@@ -110,7 +110,7 @@ def _completed(each: int):
 
 def imputations(trained: Any, num: int = 10, each: int = 4, chunks: int = 40) -> "Figure":
     """Test images with missing pixels, completed: E[x | observed], draws of it, and the truth."""
-    from dgmjax.lab.imputation_measures import imputed
+    from dgmjax.lab.measures import imputed
 
     arrays = {name: array[:num] for name, array in trained.arrays("test").items()}
     found = imputed(trained, arrays, num_samples=50 * chunks, num_imputations=each, chunk=50)

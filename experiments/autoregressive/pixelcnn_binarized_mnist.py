@@ -3,22 +3,21 @@
     dgmjax train pixelcnn_binarized_mnist --data-dir DATA
     dgmjax train pixelcnn_binarized_mnist --network diagonal_bilstm --data-dir DATA
 
-On one CPU core that another training and tests shared: PixelCNN 83.52 nats in 57 minutes, gated
-PixelCNN 83.35 in 75, Row LSTM 82.79 in 62, and one layer of Diagonal BiLSTM, of the size published,
-81.92 in 44, 1.2 above the paper. All have a learned vector for each pixel (`positions`), which the
-papers do not: without it PixelCNN stopped at 84.7, with 84.3 on the training split.
-AdamW with a cosine schedule; the best epoch is chosen on the validation split.
-Sources: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016, Table 4
-(PixelCNN 81.30, Row LSTM 80.54, Diagonal BiLSTM of one layer 80.75); van den Oord et al.,
-"Conditional Image Generation with PixelCNN Decoders", 2016 (gated; no number on this binarisation).
+All networks have a learned vector for each pixel (`positions`), which the papers do not have. AdamW
+with a cosine schedule; the best epoch is chosen on the validation split.
+Sources: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016, Table 4,
+https://arxiv.org/abs/1601.06759 (PixelCNN 81.30, Row LSTM 80.54, Diagonal BiLSTM of one layer
+80.75); van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016,
+https://arxiv.org/abs/1606.05328 (gated; no number on this binarisation).
 """
 
 from typing import Literal
 
-from dgmjax import lab, models, runs, training
+from dgmjax import lab, models, runs
 from dgmjax.errors import require
 
 from ..shared import common, completion
+from ..shared.options import Shared, epochs_to_steps
 
 Network = Literal["pixelcnn", "gated", "row_lstm", "diagonal_bilstm"]
 RECIPES = {
@@ -48,14 +47,10 @@ def pixelcnn_binarized_mnist(
     blocks: int | None = None,
     kernel_size: int | None = None,
     positions: bool = True,
-    learning_rate: float = 2e-3,
     weight_decay: float = 1e-4,
     dropout: float = 0.0,
-    ema_decay: float | None = 0.999,
     epochs: int | None = None,
-    batch_size: int = 8,
-    tiny: bool = False,
-    data_dir: str | None = None,
+    shared: Shared = Shared(learning_rate=2e-3, ema_decay=0.999, batch_size=8),
 ) -> lab.Experiment:
     """Masked convolutions or recurrent layers over 784 binary pixels in raster order.
 
@@ -71,14 +66,9 @@ def pixelcnn_binarized_mnist(
       kernel_size: of the convolutions of blocks, odd. With blocks it decides how much of the image
         above a pixel is seen: 3 + blocks (kernel_size // 2) rows.
       positions: a learned vector for each pixel, which the papers do not have.
-      learning_rate: peak of the cosine schedule of AdamW.
       weight_decay: of AdamW.
       dropout: rate, in the blocks of convolutions.
-      ema_decay: of the averaged parameters that are evaluated; None for those of the last step.
       epochs: passes over the 50,000 training images.
-      batch_size: images a step.
-      tiny: a few steps of a small model on scikit-learn's digits.
-      data_dir: folder of data sets.
     """
     recurrent = network in ("row_lstm", "diagonal_bilstm")
     for name, value in {"kernel_size": kernel_size, "dropout": dropout or None}.items():
@@ -86,32 +76,31 @@ def pixelcnn_binarized_mnist(
     used = common.filled(
         DEFAULTS[network], features=features, blocks=blocks, kernel_size=kernel_size, epochs=epochs
     )
-    dataset, transform = common.static_mnist(data_dir, tiny)
-    if tiny:
+    dataset, transform = common.mnist(shared, "static")
+    if shared.tiny:
         small = {"features": 4, "blocks": 1, "kernel_size": 3, "epochs": 2}
         used = {name: small[name] for name in used}
     layers = {"layers" if recurrent else "blocks": used["blocks"]}
     convolutions = {} if recurrent else {"kernel_size": used["kernel_size"], "dropout": dropout}
-    steps = common.epochs_to_steps(dataset, used["epochs"], batch_size)
+    steps = epochs_to_steps(dataset, used["epochs"], shared.batch_size)
     published = PUBLISHED.get(network)
     return completion.image_density(
+        shared,
         model=f"{network.replace('_', ' ')}, {used['blocks']} x {used['features']} features"
         + (", positions" if positions else ""),
         module=RECIPES[network](
             dataset.event_shape,
             features=used["features"],
             head_features=2 * used["features"],
-            first_kernel=3 if tiny else 7,
+            first_kernel=3 if shared.tiny else 7,
             positions=positions,
             **layers,
             **convolutions,
         ),
-        optimiser=training.adam(learning_rate, steps, weight_decay=weight_decay),
+        adam={"weight_decay": weight_decay},
         dataset=dataset,
         transform=transform,
         steps=steps,
-        batch_size=batch_size,
         published=published and runs.Published(*published),
-        ema_decay=ema_decay,
         evaluation_batch_size=100,
     )

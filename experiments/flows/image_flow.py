@@ -3,23 +3,23 @@
     dgmjax train image_flow --flow glow --dataset mnist --data-dir DATA
     dgmjax train image_flow --flow realnvp --dataset cifar10_5k --data-dir DATA
 
-Grey values are dequantised by uniform noise and mapped by a logit with alpha 0.05. The defaults
-are for a GPU; on two CPU cores use `--depth 4 --channels 32 --epochs 3` for Glow, and
-`--depth 1 --channels 16 --epochs 3` for RealNVP. `cifar10_5k` has a twelfth of the training
-images, so that the published number is out of reach: a run shows that the model trains without a
-NaN, that bits/dim fall, and what it draws. On MNIST, in two epochs on a core that others shared,
-Glow of that size reaches 2.38 (2.5 minutes) and RealNVP 2.07 (6 minutes): digits between digits,
-but samples are still blobs.
-Sources: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018 (its
-figure for MNIST is the one usually quoted, and is not in the paper's table); Dinh, Sohl-Dickstein
-& Bengio, "Density estimation using Real NVP", 2016, Table 1.
+Grey values are dequantised by uniform noise and mapped by a logit with alpha 0.05. The defaults are
+for a GPU; on two CPU cores use `--depth 4 --channels 32 --epochs 3` for Glow and `--depth 1
+--channels 16 --epochs 3` for RealNVP. `cifar10_5k` has a twelfth of the training images, which puts
+the published number out of reach.
+Sources: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
+https://arxiv.org/abs/1807.03039 (its figure for MNIST is the one usually quoted, and is not in the
+paper's table); Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2016, Table 1,
+https://arxiv.org/abs/1605.08803.
 """
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
-from dgmjax import data, lab, models, objectives, plotting, runs, training
+from dgmjax import data, lab, models, objectives, plotting, runs
 
 from ..shared import common
+from ..shared.options import Epochs
 
 Flow = Literal["glow", "realnvp"]
 Images = Literal["mnist", "fashion_mnist", "cifar10_5k"]
@@ -39,12 +39,9 @@ def image_flow(
     levels: int = 2,
     depth: int | None = None,
     channels: int | None = None,
-    learning_rate: float = 1e-3,
-    epochs: int = 50,
-    batch_size: int | None = None,
     rematerialise: bool = False,
-    tiny: bool = False,
-    data_dir: str | None = None,
+    batch_size: int | None = None,
+    shared: Epochs = Epochs(learning_rate=1e-3, ema_decay=0.999, epochs=50),
 ) -> lab.Experiment:
     """A multi-scale flow over images: 1x1 convolutions and couplings, or couplings alone.
 
@@ -55,24 +52,21 @@ def image_flow(
       depth: steps of a level of Glow (16 where not given), or residual blocks of RealNVP's
         conditioners (8, as published for 32x32).
       channels: of the conditioners' hidden layers; 256, or 64 for RealNVP, where not given.
-      learning_rate: peak of the cosine schedule of Adam.
-      epochs: passes over the training images.
       batch_size: images a step; 128, or 64 for `cifar10_5k`, where not given.
       rematerialise: recompute the steps of Glow in the backward pass, to save memory.
-      tiny: a few steps of a small model on scikit-learn's digits.
-      data_dir: folder of data sets.
     """
     glow = flow == "glow"
-    if tiny:
+    if shared.tiny:
         images, grey = data.load("digits"), 17
-        levels, depth, channels, epochs = 1, int(glow), 4, 1
+        levels, depth, channels, shared = 1, int(glow), 4, replace(shared, epochs=1)
     else:
-        options = {"validation": 400} if dataset == "cifar10_5k" else {}
-        images, grey = data.load(dataset, data_dir=data_dir, **options), 256
+        options: dict[str, Any] = {"validation": 400} if dataset == "cifar10_5k" else {}
+        images, grey = data.load(dataset, data_dir=shared.data_dir, **options), 256
     depth = (16 if glow else 8) if depth is None else depth
     channels = (256 if glow else 64) if channels is None else channels
     usual = 64 if dataset == "cifar10_5k" else 128
-    size = usual if batch_size is None else batch_size
+    shared = replace(shared, batch_size=usual if batch_size is None else batch_size)
+    size = shared.batch_size
     shape = images.event_shape
     if glow:
         name = f"Glow L={levels} K={depth}, {channels} channels"
@@ -81,20 +75,18 @@ def image_flow(
     else:
         name = f"RealNVP, {levels} scales, {depth} blocks of {channels} channels"
         module = models.RealNVPImages(shape, levels, channels=channels, blocks=depth)
-    steps = common.epochs_to_steps(images, epochs, size)
     nll = objectives.negative_log_likelihood
-    return lab.Experiment(
+    return common.experiment(
+        shared,
         model=name,
         module=module,
-        players={"model": training.Player(nll, training.adam(learning_rate, steps, clip=50.0))},
+        loss=nll,
+        adam={"clip": 50.0},
         dataset=images,
         transform=data.Compose((data.Dequantise(grey), data.Logit(0.05))),
-        steps=steps,
-        batch_size=size,
         validation=nll,
-        evaluate_every=max(10, steps // 25),
+        evaluations=25,
         evaluation_batch_size=size,
-        log_every=max(1, steps // 500),
         estimators=(
             lab.Estimator(
                 "bits_per_dim",
@@ -110,5 +102,4 @@ def image_flow(
             "interpolations": plotting.flows.interpolations,
         },
         previews=("samples",),
-        ema_decay=0.999,
     )

@@ -4,24 +4,22 @@
 
 `--model` is one of gaussian, made, realnvp, maf, maf_mog, made_mog, nsf and nsf_ar. Published
 negative log-likelihoods in logit space: Gaussian 1366.9, MADE 1380.8, RealNVP(5) 1323.2, MAF(5)
-1300.5, MAF MoG(5) 1100.3. Images are dequantised by uniform noise and mapped by a logit with
-alpha 1e-6; 10,000 of the 60,000 training images are held out, and select the parameters. The
-published optimiser is Adam with batches of 100 and early stopping after 30 epochs. Networks see
-logits that an affine map of each entry standardises; it starts from a batch and is learned.
-On a CPU core that others shared, `--model made --learning-rate 1e-3 --epochs 15` reached 1291.8 in
-nine minutes (1518 without that map), and `--model maf --learning-rate 1e-3 --epochs 10` 1233.3 in
-28: both are below the published values, while the Gaussian in closed form, 1364.4, agrees.
-Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation",
-2017, Table 2.
+1300.5, MAF MoG(5) 1100.3. Images are dequantised by uniform noise and mapped by a logit with alpha
+1e-6. 10,000 of the 60,000 training images are held out and select the parameters. The published
+optimiser is Adam with batches of 100 and early stopping after 30 epochs. Networks see logits
+standardised by an affine map of each entry, which is initialised from a batch and learned.
+Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017,
+Table 2, https://arxiv.org/abs/1705.07057.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dgmjax import data, lab, objectives, runs, training
+from dgmjax import data, lab, objectives, runs
 
 from ..shared import common, densities
+from ..shared.options import Epochs
 
 SOURCE = "Papamakarios, Pavlakou & Murray 2017, Table 2"
 PUBLISHED = {
@@ -60,13 +58,9 @@ def maf_mnist_logit(
     model: densities.Name = "maf",
     layers: int = 5,
     hidden: tuple[int, ...] = (1024,),
-    learning_rate: float = 1e-4,
     weight_decay: float = 1e-6,
-    epochs: int = 50,
-    batch_size: int = 100,
     patience: int = 30,
-    tiny: bool = False,
-    data_dir: str | None = None,
+    shared: Epochs = Epochs(learning_rate=1e-4, epochs=50, batch_size=100),
 ) -> lab.Experiment:
     """A density of 784 logits of dequantised grey values.
 
@@ -74,22 +68,15 @@ def maf_mnist_logit(
       model: which density.
       layers: of the flow, where it is one.
       hidden: units of each network's hidden layers.
-      learning_rate: peak of the cosine schedule of Adam.
       weight_decay: of Adam (decoupled).
-      epochs: passes over the 50,000 training images.
-      batch_size: images a step.
       patience: epochs without a better validation before training stops.
-      tiny: a few steps of a small model on scikit-learn's digits.
-      data_dir: folder of data sets.
     """
-    if tiny:
+    if shared.tiny:
         dataset, levels = data.load("digits"), 17
-        layers, hidden, epochs, batch_size = 2, (16,), 1, 100
+        layers, hidden, shared = 2, (16,), replace(shared, epochs=1, batch_size=100)
     else:
-        dataset, levels = data.load("mnist", data_dir=data_dir), 256
+        dataset, levels = data.load("mnist", data_dir=shared.data_dir), 256
     features = int(np.prod(dataset.event_shape))
-    steps = common.epochs_to_steps(dataset, epochs, batch_size)
-    optimiser = training.adam(learning_rate, steps, weight_decay=weight_decay, clip=100.0)
     transform = data.Compose(
         (data.Dequantise(levels), data.Logit(1e-6), Flatten(dataset.event_shape))
     )
@@ -98,14 +85,14 @@ def maf_mnist_logit(
         published = runs.Published(PUBLISHED[model], SOURCE)
     nll = objectives.negative_log_likelihood
     density = densities.density_model(model, features, layers=layers, hidden=hidden)
-    return lab.Experiment(
+    return common.experiment(
+        shared,
         model=f"{densities.label(model, layers)}, logit space",
         module=density if model == "gaussian" else densities.standardised(density, features),
-        players={"model": training.Player(logit_space_nll, optimiser)},
+        loss=logit_space_nll,
+        adam={"weight_decay": weight_decay, "clip": 100.0},
         dataset=dataset,
         transform=transform,
-        steps=steps,
-        batch_size=batch_size,
         validation=logit_space_nll,
         patience=patience,
         estimators=(

@@ -3,13 +3,13 @@
     dgmjax train plane_density --flow planar --dataset rings
     dgmjax train plane_density --flow sylvester_triangular --dataset spirals
 
-Two CPU cores: one or two minutes. `python -m benchmarks.flow_gallery` holds every flow against
-every set.
+`python -m benchmarks.flow_gallery` trains every flow on every set.
 """
 
 from dgmjax import lab
 
 from ..shared import plane
+from ..shared.options import Shared
 
 
 def plane_density(
@@ -18,11 +18,9 @@ def plane_density(
     dataset: str = "rings",
     layers: int | None = None,
     hidden: tuple[int, ...] = plane.HIDDEN,
-    learning_rate: float = 2e-3,
     steps: int = 10_000,
-    batch_size: int = 256,
     num_train: int = 50_000,
-    tiny: bool = False,
+    shared: Shared = Shared(learning_rate=2e-3, batch_size=256),
 ) -> lab.Experiment:
     """A flow on a synthetic set.
 
@@ -31,20 +29,15 @@ def plane_density(
       dataset: name of a synthetic set, such as moons, rings, spirals or pinwheel.
       layers: of the flow; the table's number where not given.
       hidden: units of each layer's network.
-      learning_rate: peak of the cosine schedule of Adam.
       steps: training steps.
-      batch_size: points a step.
       num_train: training points.
-      tiny: fewer steps.
     """
     return plane.density_experiment(
+        shared,
         flow,
         dataset,
         layers=layers,
         hidden=hidden,
-        learning_rate=learning_rate,
         steps=steps,
-        batch_size=batch_size,
         num_train=num_train,
-        tiny=tiny,
     )

@@ -2,44 +2,39 @@
 
     dgmjax train realnvp_moons
 
-Two CPU cores: about a minute. The two moons are half circles with Gaussian noise of 0.1, whose
-entropy is known by quadrature.
+The two moons are half circles with Gaussian noise of 0.1, whose entropy is known by quadrature.
+Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2016,
+https://arxiv.org/abs/1605.08803 (the model).
 """
 
 from dgmjax import lab
 
 from ..shared import plane
+from ..shared.options import Shared
 
 
 def realnvp_moons(
     *,
     layers: int = 12,
     hidden: tuple[int, ...] = plane.HIDDEN,
-    learning_rate: float = 2e-3,
     steps: int = 10_000,
-    batch_size: int = 256,
     num_train: int = 50_000,
-    tiny: bool = False,
+    shared: Shared = Shared(learning_rate=2e-3, batch_size=256),
 ) -> lab.Experiment:
     """Affine couplings over alternating entries.
 
     Args:
       layers: coupling layers, the two entries taking turns.
       hidden: units of each layer's network.
-      learning_rate: peak of the cosine schedule of Adam.
       steps: training steps.
-      batch_size: points a step.
       num_train: training points.
-      tiny: fewer steps.
     """
     return plane.density_experiment(
+        shared,
         "realnvp",
         "moons",
         layers=layers,
         hidden=hidden,
-        learning_rate=learning_rate,
         steps=steps,
-        batch_size=batch_size,
         num_train=num_train,
-        tiny=tiny,
     )

@@ -2,21 +2,19 @@
 
     dgmjax train uci_density --table power-plant --model maf --data-dir DATA
 
-Tables: power-plant, protein-tertiary-structure, letter, energy, concrete, winequality-white and
-all others that `dgmjax.data` reads (`uci/...`); models as in `maf_mnist_logit`. The tables of the
-published comparisons (POWER, GAS, ...) are others, so there is no published number: the rows are
-held against each other and against the closed-form Gaussian of each record. In the mean of three
-seeds the order holds on power-plant, protein-tertiary-structure, letter, phoneme, winequality-white
-and, with MAF of `--no-batch-norm`, mammography; its columns have heavy tails, and with batch
-normalisation MAF fails it (which its test split showed, so that this row is no blind choice). On
-cal.housing MAF and both spline flows lie within half a nat.
+Tables: power-plant, protein-tertiary-structure, letter, energy, concrete, winequality-white and all
+others that `dgmjax.data` reads (`uci/...`); models as in `maf_mnist_logit`. The published
+comparisons use other tables (POWER, GAS, ...), so there is no published number: the models are held
+against each other and against the Gaussian in closed form. The columns of mammography have heavy
+tails, for which batch normalisation is a poor choice (`--no-batch-norm`); that was seen on its test
+split.
 
 Columns are recorded to a finite resolution (power-plant: two decimals; letter: integers), and a
-density could grow without bound on their few values. So each column is dequantised: uniform noise
-as wide as the smallest gap between its values is added, then columns are standardised. Numbers
-are nats in the units of the table.
+density could grow without bound on their few values. Each column is therefore dequantised by
+uniform noise as wide as the smallest gap between its values, and then standardised. Numbers are
+nats in the units of the table.
 Source of the protocol: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density
-Estimation", 2017, section 4.2.
+Estimation", 2017, section 4.2, https://arxiv.org/abs/1705.07057.
 """
 
 from dataclasses import dataclass
@@ -25,9 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax import data, lab, objectives, training
+from dgmjax import data, lab, objectives
 
 from ..shared import common, densities
+from ..shared.options import Shared
 
 
 @dataclass(frozen=True)
@@ -61,11 +60,8 @@ def uci_density(
     hidden: tuple[int, ...] = (100, 100),
     batch_norm: bool = True,
     log_scale_bound: float = 2.0,
-    learning_rate: float = 1e-3,
     steps: int = 20_000,
-    batch_size: int = 256,
-    tiny: bool = False,
-    data_dir: str | None = None,
+    shared: Shared = Shared(learning_rate=1e-3, batch_size=256),
 ) -> lab.Experiment:
     """A density of the rows of a table, split 80/10/10 at random.
 
@@ -78,22 +74,19 @@ def uci_density(
         tails, the variance of a batch is far from that of the data, and no normalisation is better.
       log_scale_bound: largest log-scale of a layer of RealNVP or MAF. With 5 one of three runs on
         protein-tertiary-structure gave 1e11 nats for a single outlying row of the test split.
-      learning_rate: peak of the cosine schedule of Adam.
       steps: training steps.
-      batch_size: rows a step.
-      tiny: a few steps of a small model on the banana, a table of two columns.
-      data_dir: folder of data sets.
     """
-    if tiny:
+    if shared.tiny:
         dataset = data.load("banana", n_train=1000, n_validation=200, n_test=200)
         layers, hidden, steps = 2, (8,), 50
     else:
-        dataset = data.load(f"uci/{table}", data_dir=data_dir)
+        dataset = data.load(f"uci/{table}", data_dir=shared.data_dir)
     train = dataset.splits["train"]["x"]
     transform = data.Compose((Jitter.fit(train), data.Standardise.fit(train)))
     nll = objectives.negative_log_likelihood
     features = dataset.event_shape[0]
-    return lab.Experiment(
+    return common.experiment(
+        shared,
         model=f"{densities.label(model, layers)}{'' if batch_norm else ', no batch norm'}",
         module=densities.density_model(
             model,
@@ -103,13 +96,13 @@ def uci_density(
             batch_norm=batch_norm,
             log_scale_bound=log_scale_bound,
         ),
-        players={"model": training.Player(nll, training.adam(learning_rate, steps, clip=5.0))},
+        loss=nll,
+        adam={"clip": 5.0},
         dataset=dataset,
         transform=transform,
         steps=steps,
-        batch_size=batch_size,
         validation=nll,
-        evaluate_every=max(10, steps // 40),
+        evaluations=40,
         evaluation_batch_size=1000,
         patience=10,
         estimators=(

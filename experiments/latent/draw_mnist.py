@@ -3,18 +3,14 @@
     dgmjax train draw_mnist --data-dir DATA
     dgmjax train draw_mnist --no-attention --num-steps 10 --hidden 200 --latent 20 --epochs 30
 
-The published size, 64 steps of two LSTMs of 256 units, is for a GPU. The second command took 35
-minutes on a CPU core that others shared and reached an ELBO of 92.15. The plain VAE of
-`vae_posteriors_mnist --posterior diagonal` is at 97.4 after 40 epochs (2 minutes) and at 94.3 after
-220 (10 minutes; both with `--no-marginal-start`; 94.6 after 220 without); in 35 minutes, 500 of 740
-epochs, it fitted the training images to 88.8 and the validation images no better than 97.2.
-Attention with ten steps of 128 units was at 128.5 after ten epochs, for ten small windows cannot
-draw a digit. The ELBO of the test split is what the paper reports; `canvas` is its figure of the
-drawing over time.
+The published size, 64 steps of two LSTMs of 256 units, needs a GPU; the second command fits a CPU.
+Attention needs many steps: ten small windows cannot draw a digit. The paper reports the ELBO of the
+test split, and its figure of the drawing over time is `canvas`.
 Source: Gregor, Danihelka, Graves, Rezende & Wierstra, "DRAW: A Recurrent Neural Network For Image
-Generation", 2015, Tables 2 and 3.
+Generation", 2015, Tables 2 and 3, https://arxiv.org/abs/1502.04623.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import jax
@@ -24,6 +20,7 @@ from dgmjax import lab, models, objectives, runs
 from dgmjax.plotting import image_grid
 
 from ..shared import common
+from ..shared.options import Epochs
 
 
 def draw_mnist(
@@ -34,11 +31,7 @@ def draw_mnist(
     hidden: int = 256,
     read_size: int = 2,
     write_size: int = 5,
-    learning_rate: float = 1e-3,
-    epochs: int = 100,
-    batch_size: int = 100,
-    tiny: bool = False,
-    data_dir: str | None = None,
+    shared: Epochs = Epochs(learning_rate=1e-3, epochs=100, batch_size=100),
 ) -> lab.Experiment:
     """A recurrent VAE that draws on a canvas.
 
@@ -47,28 +40,22 @@ def draw_mnist(
       latent: dimensions of z of a step.
       num_steps: T, steps of drawing.
       hidden: units of each LSTM.
-      read_size, write_size: sides of the windows.
-      learning_rate: peak of the cosine schedule of Adam.
-      epochs: passes over the 50,000 training images.
-      batch_size: images a step.
-      tiny: a few steps of a small model on scikit-learn's digits.
-      data_dir: folder of data sets.
+      read_size: side of the window that is read.
+      write_size: side of the window that is written.
     """
-    dataset, transform = common.static_mnist(data_dir, tiny)
-    if tiny:
-        latent, num_steps, hidden, epochs = 4, 3, 16, 2
+    dataset, transform = common.mnist(shared, "static")
+    if shared.tiny:
+        latent, num_steps, hidden, shared = 4, 3, 16, replace(shared, epochs=2)
     window = (read_size, write_size) if attention else None
     published = runs.Published(80.97, "Gregor et al. 2015, a bound") if attention else None
     return common.latent_experiment(
+        shared,
         model=f"DRAW {num_steps} x {latent}, {hidden} units" + (", attention" if window else ""),
         module=models.DRAW(dataset.event_shape, latent, num_steps, hidden, window),
         loss=objectives.elbo,
         dataset=dataset,
         transform=transform,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        clip=10.0,
+        adam={"clip": 10.0},
         validation=objectives.elbo,
         estimators=(
             lab.Estimator(

@@ -1,20 +1,17 @@
 """IWAE 200-200-50 on dynamic MNIST: L_5000 85.54 nats with k = 5 (Burda et al. 2016).
 
     dgmjax train iwae_mnist --num-samples 5 --data-dir DATA
+    dgmjax train iwae_mnist --num-samples 50 --binarisation static --eps 1e-8 --data-dir DATA
+    dgmjax train iwae_mnist --bound elbo --num-samples 5 --data-dir DATA
 
-Two CPU cores: 27 minutes for 350 epochs with k = 5 and a cosine schedule, which reach 86.89, and 7
-minutes of evaluation. The published schedule is `--epochs 3280 --schedule burda --batch-size 20`. k
-= 1 is the VAE. Static binarisation, on one core that others shared, all with `--eps 1e-8`: k = 1
-91.22 (100 epochs, 4 minutes), k = 5 91.24 (60 epochs, 6 minutes), k = 50 92.62 (16 epochs in
-batches of 20, 45 minutes, of which a core by itself needs 16); dynamic, k = 50: 93.68 (8 epochs in
-batches of 20, 22 minutes). The bound of 50 samples needs far more epochs than that to pay. 86.89
-is with `--no-marginal-start`.
-With `--bound elbo` it is the VAE with k samples, static: k = 5 95.13 (25 epochs, 4 minutes), k = 50
-94.19 (12 epochs in batches of 20, 13 minutes); dynamic: k = 5 90.84 (60 epochs, 14 minutes),
-k = 50 95.61 (8 epochs in batches of 20, 9 minutes).
-Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, Tables 1 and 3.
+k = 1 is the VAE, and `--bound elbo` the VAE with k samples. The published schedule is `--epochs
+3280 --schedule burda --batch-size 20`. A bound of 50 samples pays only after far more epochs than
+one of a single sample.
+Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, Tables 1 and 3,
+https://arxiv.org/abs/1509.00519.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -23,6 +20,7 @@ from dgmjax.errors import require
 
 from ..shared import common
 from ..shared.common import Bound
+from ..shared.options import Epochs
 
 SOURCE = "Burda, Grosse & Salakhutdinov 2016"
 PUBLISHED: dict[tuple[str, str], dict[int, tuple]] = {
@@ -42,13 +40,8 @@ def iwae_mnist(
     latent: int = 50,
     hidden: tuple[int, ...] = (200, 200),
     marginal_start: bool = True,
-    learning_rate: float = 1e-3,
-    schedule: str = "cosine",
     eps: float = 1e-4,
-    epochs: int = 350,
-    batch_size: int = 100,
-    tiny: bool = False,
-    data_dir: str | None = None,
+    shared: Epochs = Epochs(learning_rate=1e-3, epochs=350, batch_size=100),
 ) -> lab.Experiment:
     """The model of `vae_mnist`, trained by a bound of `num_samples` posterior samples.
 
@@ -61,21 +54,15 @@ def iwae_mnist(
       latent: dimensions of z.
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
       marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
-      learning_rate: peak of the schedule of Adam.
-      schedule: "cosine", "constant", or "burda", the published one.
       eps: of Adam; 1e-4 is the published one.
-      epochs: passes over the training images.
-      batch_size: images a step.
-      tiny: a few steps of a small model on scikit-learn's digits.
-      data_dir: folder of data sets.
     """
     static = binarisation == "static"
     if static:
-        dataset, transform = common.static_mnist(data_dir, tiny)
+        dataset, transform = common.mnist(shared, "static")
     else:
-        dataset, transform = common.dynamic_mnist(data_dir, tiny)
-    if tiny:
-        hidden, latent, epochs = (16,), 4, 2
+        dataset, transform = common.mnist(shared, "dynamic")
+    if shared.tiny:
+        hidden, latent, shared = (16,), 4, replace(shared, epochs=2)
     name = "IWAE" if bound == "iwae" else "VAE"
     row = f"{SOURCE}, Table {3 if static else 1}, {name}, k = {num_samples}"
     nll, units = (
@@ -90,16 +77,15 @@ def iwae_mnist(
     vae = models.DenseVAE(dataset.event_shape, latent, hidden)
     vae = vae.clone(marginal_start=marginal_start)
     return common.latent_experiment(
-        model=f"{name} k={num_samples} {'-'.join(map(str, (*hidden, latent)))}",
+        shared,
+        model=f"{name} k={num_samples} {common.sizes(*hidden, latent)}",
         module=vae,
         loss=loss,
         dataset=dataset,
         transform=transform,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        schedule=schedule,
-        eps=eps,
+        adam={"eps": eps},
         validation=loss if static else None,
-        estimators=common.latent_estimators(vae, dataset, nll, units, samples=50 if tiny else 5000),
+        estimators=common.latent_estimators(
+            vae, dataset, nll, units, samples=common.evaluation_samples(shared)
+        ),
     )

@@ -4,18 +4,18 @@
     dgmjax train multimodal_mnist --experts mixture --data-dir DATA
     dgmjax train multimodal_mnist --experts product --data-dir DATA
 
-With `--epochs 10 --warm-up 3 --no-marginal-start`, 24 minutes on a core that three trainings
-shared: the digit from the image 0.983, the image from the digit 0.972. With `--experts product` and
-the same budget 0.269 and 0.165: image and digit end in different coordinates of z. Held against:
-for the digit from the image, chance and logistic regression on pixels (printed beside it); for the
-image from the digit, that regression's accuracy on generated images beside real ones. The papers
-print other quantities.
-Sources: Wu & Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised Learning", 2018
-(product, with the sub-sampled objective); Shi, Siddharth, Paige & Torr, "Variational
-Mixture-of-Experts Autoencoders for Multi-Modal Deep Generative Models", 2019 (mixture); Sutter,
-Daunhawer & Vogt, "Generalized Multimodal ELBO", 2021 (mixture of products).
+The digit from the image is held against logistic regression on pixels, and images from the digit
+against real ones, both recognised by that regression. The papers print other quantities. A product
+of experts may code image and digit in different coordinates of z, from which neither predicts the
+other.
+Sources: Wu & Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised Learning", 2018,
+https://arxiv.org/abs/1802.05335 (product, with the sub-sampled objective); Shi, Siddharth, Paige &
+Torr, "Variational Mixture-of-Experts Autoencoders for Multi-Modal Deep Generative Models", 2019,
+https://arxiv.org/abs/1911.03393 (mixture); Sutter, Daunhawer & Vogt, "Generalized Multimodal ELBO",
+2021, https://arxiv.org/abs/2105.02470 (mixture of products).
 """
 
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Literal
 
@@ -26,6 +26,7 @@ from dgmjax import evaluation, lab, models, objectives
 from dgmjax.data.batches import evaluation_batches
 
 from ..shared import common, labels
+from ..shared.options import Epochs
 
 
 def multimodal_mnist(
@@ -36,11 +37,7 @@ def multimodal_mnist(
     label_weight: float = 50.0,
     warm_up: int = 20,
     marginal_start: bool = True,
-    learning_rate: float = 1e-3,
-    epochs: int = 100,
-    batch_size: int = 100,
-    tiny: bool = False,
-    data_dir: str | None = None,
+    shared: Epochs = Epochs(learning_rate=1e-3, epochs=100, batch_size=100),
 ) -> lab.Experiment:
     """A VAE of images and digits whose posterior does with either of them.
 
@@ -52,15 +49,10 @@ def multimodal_mnist(
       label_weight: of the digit's log-likelihood in the loss (50 in the paper on MVAE).
       warm_up: epochs in which the weight of the KL divergence rises from 0 to 1.
       marginal_start: the decoders' outputs start at the marginals of the data, see `models.VAE`.
-      learning_rate: peak of the cosine schedule of Adam.
-      epochs: passes over the training images.
-      batch_size: images a step.
-      tiny: a few steps of a small model on scikit-learn's digits.
-      data_dir: folder of data sets.
     """
-    dataset, transform = common.dynamic_mnist(data_dir, tiny)
-    if tiny:
-        hidden, latent, epochs, warm_up = (16,), 4, 2, 1
+    dataset, transform = common.mnist(shared, "dynamic")
+    if shared.tiny:
+        hidden, latent, shared, warm_up = (16,), 4, replace(shared, epochs=2), 1
     weights = {"label": label_weight}
     combined: Literal["product", "mixture"] = "mixture" if experts == "mixture" else "product"
     loss = partial(
@@ -71,17 +63,15 @@ def multimodal_mnist(
     )
     vae = models.ImageLabelVAE(dataset.event_shape, 10, latent, hidden, experts=combined)
     return common.latent_experiment(
-        model=f"{experts.replace('_', ' ')} of experts {'-'.join(map(str, (*hidden, latent)))}",
+        shared,
+        model=f"{experts.replace('_', ' ')} of experts {common.sizes(*hidden, latent)}",
         module=vae.clone(marginal_start=marginal_start),
-        loss=common.warmed_up(loss, dataset, warm_up, batch_size),
+        loss=common.warmed_up(loss, dataset, warm_up, shared.batch_size),
         dataset=dataset,
         transform=transform,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
         estimators=(
             common.importance_estimator(
-                50 if tiny else 1000, "of log p(image, digit), ", "joint_nll_bound"
+                50 if shared.tiny else 1000, "of log p(image, digit), ", "joint_nll_bound"
             ),
             lab.Estimator(
                 "label_from_image",
@@ -89,7 +79,7 @@ def multimodal_mnist(
                 label_from_image,
                 unit="fraction",
             ),
-            *labels.recognised(images_of, each=5 if tiny else 100),
+            *labels.recognised(images_of, each=5 if shared.tiny else 100),
         ),
         figures={"classes": labels.class_grid(mean_images_of)},
         previews=("classes",),

@@ -3,19 +3,20 @@
     dgmjax train vae_priors_mnist --components 100 --epochs 160 --data-dir DATA
     dgmjax train vae_priors_mnist --prior standard --epochs 160 --data-dir DATA
 
-One encoder and decoder (two layers of 300 units), 40 latents, and the prior named (what a mixture's
-components are good for as clusters, `vae_clusters_mnist` measures). The published models are gated
-networks trained for 2000 epochs. On one CPU core that others shared the two commands reached 86.54
-nats in 28 minutes (100 pseudo-inputs) and 89.15 in 24: 2.6 nats apart, 3.0 published. With 500
-pseudo-inputs a step costs three times as much again, nearly all of it to encode them.
-Source: Tomczak & Welling, "VAE with a VampPrior", 2018, Table 1 (static MNIST, one layer).
+One encoder and decoder with two layers of 300 units, 40 latents, and the prior named. The published
+models are gated networks trained for 2000 epochs. `vae_clusters_mnist` measures the components of a
+mixture as clusters. Most of a step with 500 pseudo-inputs goes into encoding them.
+Source: Tomczak & Welling, "VAE with a VampPrior", 2018, Table 1 (static MNIST, one layer),
+https://arxiv.org/abs/1705.07120.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 from dgmjax import lab, models, objectives, runs
 
 from ..shared import common
+from ..shared.options import Epochs
 
 Prior = Literal["standard", "full", "mixture", "vamp", "flow", "autoregressive"]
 PUBLISHED = {"standard": 88.56, "vamp": 85.57}
@@ -42,11 +43,7 @@ def vae_priors_mnist(
     hidden: tuple[int, ...] = (300, 300),
     warm_up: int = 10,
     marginal_start: bool = True,
-    learning_rate: float = 1e-3,
-    epochs: int = 100,
-    batch_size: int = 100,
-    tiny: bool = False,
-    data_dir: str | None = None,
+    shared: Epochs = Epochs(learning_rate=1e-3, epochs=100, batch_size=100),
 ) -> lab.Experiment:
     """A VAE with the prior named, selected by its ELBO on the validation split.
 
@@ -57,34 +54,27 @@ def vae_priors_mnist(
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
       warm_up: epochs in which the weight of the KL divergence rises from 0 to 1.
       marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
-      learning_rate: peak of the cosine schedule of Adam.
-      epochs: passes over the 50,000 training images.
-      batch_size: images a step.
-      tiny: a few steps of a small model on scikit-learn's digits.
-      data_dir: folder of data sets.
     """
-    dataset, transform = common.static_mnist(data_dir, tiny)
-    if tiny:
-        hidden, latent, components, epochs, warm_up = (16,), 4, 5, 2, 1
+    dataset, transform = common.mnist(shared, "static")
+    if shared.tiny:
+        hidden, latent, components, shared, warm_up = (16,), 4, 5, replace(shared, epochs=2), 1
     model = prior_model(prior, dataset.event_shape, latent, components)
     published = PUBLISHED.get(prior)
     sized = f" ({components})" if prior in ("mixture", "vamp") else ""
     vae = models.DenseVAE(dataset.event_shape, latent, hidden, prior_model=model)
     vae = vae.clone(marginal_start=marginal_start)
     return common.latent_experiment(
-        model=f"VAE {'-'.join(map(str, (*hidden, latent)))}, {prior}{sized} prior",
+        shared,
+        model=f"VAE {common.sizes(*hidden, latent)}, {prior}{sized} prior",
         module=vae,
-        loss=common.warmed_up(objectives.elbo, dataset, warm_up, batch_size),
+        loss=common.warmed_up(objectives.elbo, dataset, warm_up, shared.batch_size),
         dataset=dataset,
         transform=transform,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
         validation=objectives.elbo,
         estimators=common.latent_estimators(
             vae,
             dataset,
             published and runs.Published(published, SOURCE),
-            samples=50 if tiny else 5000,
+            samples=common.evaluation_samples(shared),
         ),
     )

@@ -3,26 +3,26 @@
     dgmjax train vq_vae_mnist --data-dir DATA
     dgmjax train vq_prior_mnist --autoencoder runs/vq_vae_mnist/seed0 --data-dir DATA
 
-Data: the indices of the images of the other run, encoded once. One CPU core, shared: 5 minutes,
-143.7 nats for an image's 49 codes, where independent ones cost 178.5 and uniform ones 203.8. The
-bound of the image, -log p(x | e) - log p(e), is 177.9, far above the VAEs on this binarisation:
-codes of 7x7 sites say more of an image than it has. There is no published number.
+Data: the indices of the images under the other run, encoded once. The bound of the image is
+-log p(x | e) - log p(e). There is no published number: independent and uniform codes stand beside.
 Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
-section 3.3; Razavi, van den Oord & Vinyals, "Generating Diverse High-Fidelity Images with
-VQ-VAE-2", 2019, section 3.2.
+section 3.3, https://arxiv.org/abs/1711.00937; Razavi, van den Oord & Vinyals, "Generating Diverse
+High-Fidelity Images with VQ-VAE-2", 2019, section 3.2, https://arxiv.org/abs/1906.00446.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import jax
 import numpy as np
 
-from dgmjax import data, evaluation, lab, models, objectives, plotting, training
+from dgmjax import data, evaluation, lab, models, objectives, plotting
 from dgmjax.data.dataset import describe
 from dgmjax.errors import RunError, require
 from dgmjax.lab.trained import transformed
 
 from ..shared import common
+from ..shared.options import Epochs
 from .vq_vae_mnist import vq_vae_mnist
 
 
@@ -31,12 +31,8 @@ def vq_prior_mnist(
     autoencoder: str | None = None,
     features: int = 32,
     blocks: int = 5,
-    learning_rate: float = 1e-3,
     weight_decay: float = 1e-4,
-    epochs: int = 8,
-    batch_size: int = 128,
-    tiny: bool = False,
-    data_dir: str | None = None,
+    shared: Epochs = Epochs(learning_rate=1e-3, epochs=8, batch_size=128),
 ) -> lab.Experiment:
     """The prior of a trained `vq_vae_mnist`, of one or two levels.
 
@@ -44,18 +40,12 @@ def vq_prior_mnist(
       autoencoder: run folder of the VQ-VAE.
       features: of each stack of the gated PixelCNN.
       blocks: its layers.
-      learning_rate: peak of the cosine schedule of AdamW.
       weight_decay: of AdamW.
-      epochs: passes over the codes of the training images.
-      batch_size: images a step.
-      tiny: a few steps of a small model, over the codes of an untrained VQ-VAE of the digits
-        where none is named.
-      data_dir: folder of data sets.
     """
-    trained = first_stage(autoencoder, tiny, data_dir)
+    trained = first_stage(autoencoder, shared)
     module = trained.experiment.module
-    if tiny:
-        features, blocks, epochs = 4, 1, 2
+    if shared.tiny:
+        features, blocks, shared = 4, 1, replace(shared, epochs=2)
     prior = models.CodePrior(
         module.index_shapes,
         tuple(level.num_codes for level in module.levels),
@@ -63,20 +53,14 @@ def vq_prior_mnist(
         blocks=blocks,
     )
     dataset = code_dataset(trained, prior)
-    steps = common.epochs_to_steps(dataset, epochs, batch_size)
     nll = objectives.negative_log_likelihood
-    return lab.Experiment(
+    return common.experiment(
+        shared,
         model=f"gated PixelCNN over the codes of {trained.experiment.model}",
         module=prior,
-        players={
-            "model": training.Player(
-                nll, training.adam(learning_rate, steps, weight_decay=weight_decay)
-            )
-        },
+        loss=nll,
+        adam={"weight_decay": weight_decay},
         dataset=dataset,
-        steps=steps,
-        batch_size=batch_size,
-        log_every=max(1, steps // 500),
         estimators=(
             lab.Estimator("nll_bound_k1", "reconstruction and code", partial(bound, trained)),
             lab.Estimator("code_nats", "exact", lab.averaged(nll, 100)),
@@ -92,17 +76,17 @@ def vq_prior_mnist(
     )
 
 
-def first_stage(autoencoder, tiny, data_dir):
+def first_stage(autoencoder, shared):
     """The trained VQ-VAE; in miniature, an untrained one where none is named."""
     if autoencoder is None:
         remedy = "Train `vq_vae_mnist`, and name its run folder: `--autoencoder runs/...`."
-        require(tiny, "autoencoder", "must be the run folder of a VQ-VAE", "none", remedy)
-        experiment = vq_vae_mnist(tiny=True)
+        require(shared.tiny, "autoencoder", "must be the run folder of a VQ-VAE", "none", remedy)
+        experiment = lab.catalogue.build(vq_vae_mnist, {}, tiny=True)
         learner = experiment.learner()
         arrays = transformed(experiment, "train")
         state = jax.jit(learner.init)(jax.random.key(0), {"x": arrays["x"][:128]})
         return lab.Trained(experiment, learner, state)
-    trained = lab.load_run(autoencoder, data_dir=data_dir)
+    trained = lab.load_run(autoencoder, data_dir=shared.data_dir)
     coded = hasattr(trained.experiment.module, "index_shapes")
     rule = "must be the run folder of a VQ-VAE"
     require(coded, "autoencoder", rule, f"one of {trained.experiment.model}", error=RunError)

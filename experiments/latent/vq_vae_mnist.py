@@ -1,26 +1,29 @@
 """VQ-VAE on dynamic MNIST: codes, their perplexity, and reconstructions (van den Oord et al. 2017).
 
     dgmjax train vq_vae_mnist --data-dir DATA
-    dgmjax train vq_vae_mnist --levels 2 --data-dir DATA          # VQ-VAE-2
+    dgmjax train vq_vae_mnist --levels 2 --data-dir DATA
     dgmjax train vq_prior_mnist --autoencoder runs/vq_vae_mnist/seed0 --data-dir DATA
 
-One CPU core, shared: 7 minutes, 54 of 64 codes in use (perplexity), reconstructions of 34 nats.
-There is no published number on this binarisation: the bound -log p(x | e) - log p(e) with a
-uniform prior p(e) stands beside independent pixels; the second stage, `vq_prior_mnist`, learns
-p(e): 144 nats in place of 204.
-Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017;
-Razavi, van den Oord & Vinyals, "Generating Diverse High-Fidelity Images with VQ-VAE-2", 2019.
+The second command is VQ-VAE-2; the third is the second stage, which learns p(e). There is no
+published number on this binarisation: the bound -log p(x | e) - log p(e) with a uniform prior p(e)
+stands beside independent pixels.
+Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
+https://arxiv.org/abs/1711.00937; Razavi, van den Oord & Vinyals, "Generating Diverse High-Fidelity
+Images with VQ-VAE-2", 2019, https://arxiv.org/abs/1906.00446.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
+import jax.numpy as jnp
 import numpy as np
 
-from dgmjax import evaluation, lab, models, nn, objectives, plotting, training
+from dgmjax import evaluation, lab, models, nn, objectives, plotting
 from dgmjax.errors import require
 
 from ..shared import common
+from ..shared.options import Epochs
 
 
 def vq_vae_mnist(
@@ -32,11 +35,7 @@ def vq_vae_mnist(
     blocks: int = 2,
     beta: float = 0.25,
     learning: Literal["ema", "gradient"] = "ema",
-    learning_rate: float = 1e-3,
-    epochs: int = 8,
-    batch_size: int = 128,
-    tiny: bool = False,
-    data_dir: str | None = None,
+    shared: Epochs = Epochs(learning_rate=1e-3, epochs=8, batch_size=128),
 ) -> lab.Experiment:
     """Codes of 7x7 sites (with two levels of 14x14 and 7x7) and a Bernoulli decoder.
 
@@ -48,33 +47,24 @@ def vq_vae_mnist(
       blocks: residual blocks of each network.
       beta: weight of the commitment.
       learning: codebooks follow averages ("ema") or gradients.
-      learning_rate: peak of the cosine schedule of Adam.
-      epochs: passes over the 60,000 training images.
-      batch_size: images a step.
-      tiny: a few steps of a small model on scikit-learn's digits.
-      data_dir: folder of data sets.
     """
     require(levels in (1, 2), "levels", "must be 1 or 2", levels)
-    dataset, transform = common.dynamic_mnist(data_dir, tiny)
-    if tiny:
-        num_codes, features, channels, blocks, epochs = 16, 4, 8, 1, 2
-    steps = common.epochs_to_steps(dataset, epochs, batch_size)
+    dataset, transform = common.mnist(shared, "dynamic")
+    if shared.tiny:
+        num_codes, features, channels, blocks, shared = 16, 4, 8, 1, replace(shared, epochs=2)
     options = {"channels": channels, "blocks": blocks, "learning": learning}
     if levels == 1:
-        factor = 2 if tiny else 4
+        factor = 2 if shared.tiny else 4
         module = models.VQVAE(dataset.event_shape, num_codes, features, factor, **options)
     else:
         module = models.VQVAE2(dataset.event_shape, num_codes, features, (2, 2), **options)
-    objective = partial(objectives.vq_vae, beta=beta)
-    return lab.Experiment(
+    return common.experiment(
+        shared,
         model=f"VQ-VAE{'-2' if levels == 2 else ''}, {num_codes} codes",
         module=module,
-        players={"model": training.Player(objective, training.adam(learning_rate, steps))},
+        loss=partial(objectives.vq_vae, beta=beta),
         dataset=dataset,
         transform=transform,
-        steps=steps,
-        batch_size=batch_size,
-        log_every=max(1, steps // 500),
         estimators=(
             lab.Estimator("nll_bound_k1", "uniform prior of the codes", bound),
             lab.Estimator(
@@ -118,7 +108,7 @@ def code_perplexity(level):
     def measure(trained, arrays):
         indices = evaluation.encoded(lambda x: trained.call("encode", x), arrays)[level]
         counts = evaluation.code_counts(indices, trained.experiment.module.levels[level].num_codes)
-        return evaluation.Measurement(float(nn.perplexity(counts)), None, len(indices))
+        return evaluation.Measurement(float(nn.perplexity(jnp.asarray(counts))), None, len(indices))
 
     return measure
 

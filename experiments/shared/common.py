@@ -1,4 +1,4 @@
-"""What several experiments share: data sets with their transforms, and groups of estimators."""
+"""Parts that experiments share: data sets with their transforms, and groups of estimators."""
 
 import math
 from functools import lru_cache, partial
@@ -9,32 +9,28 @@ import numpy as np
 import optax
 
 from dgmjax import data, evaluation, lab, objectives, training
-from dgmjax.errors import require, require_sizes
+from dgmjax.errors import DgmjaxError
+from dgmjax.types import Objective
+
+from .options import Epochs, Shared, epochs_to_steps
 
 Bound = Literal["elbo", "iwae"]
+Binarisation = Literal["dynamic", "static"]
 
 
-def dynamic_mnist(data_dir, tiny, validation=0):
-    """MNIST, binarised by a fresh draw each time; scikit-learn's digits where `tiny`."""
-    if tiny:
-        return data.load("digits"), data.Binarise("dynamic", levels=17)
-    return data.load("mnist", data_dir=data_dir, validation=validation), data.Binarise("dynamic")
+def mnist(shared: Shared, binarisation: Binarisation):
+    """Binarised MNIST and its transform; scikit-learn's digits in miniature.
 
-
-def static_mnist(data_dir, tiny):
-    """The fixed binarisation of MNIST; scikit-learn's digits, thresholded, where `tiny`."""
-    if tiny:
-        return data.load("digits"), data.Binarise("threshold", levels=17)
-    return data.load("binarized_mnist", data_dir=data_dir), data.Binarise("static")
-
-
-def epochs_to_steps(dataset, epochs, batch_size):
-    """Steps of so many passes over the training split, whose last part of a batch is left out."""
-    require_sizes(epochs=epochs, batch_size=batch_size)
-    num = len(dataset.splits["train"]["x"])
-    rule = f"must be at most {num}, the examples of the training split"
-    require(batch_size <= num, "batch_size", rule, batch_size)
-    return epochs * (num // batch_size)
+    "dynamic": all 60,000 training images, drawn afresh at each step; thresholded digits stand for
+    the fixed draw of "static" (50,000/10,000/10,000).
+    """
+    if shared.tiny:
+        fresh = binarisation == "dynamic"
+        return data.load("digits"), data.Binarise("dynamic" if fresh else "threshold", levels=17)
+    if binarisation == "dynamic":
+        mnist = data.load("mnist", data_dir=shared.data_dir, validation=0)
+        return mnist, data.Binarise("dynamic")
+    return data.load("binarized_mnist", data_dir=shared.data_dir), data.Binarise("static")
 
 
 def filled(defaults, **given):
@@ -46,64 +42,81 @@ def filled(defaults, **given):
     return {**defaults, **{name: value for name, value in given.items() if value is not None}}
 
 
-def latent_experiment(
+def sizes(*numbers):
+    """Sizes of a model as its name shows them.
+
+    >>> sizes(200, 200, 50)
+    '200-200-50'
+    """
+    return "-".join(map(str, numbers))
+
+
+def experiment(
+    shared: Shared,
     *,
-    model,
-    module,
     loss,
     dataset,
-    transform,
-    epochs,
-    batch_size,
-    estimators,
-    learning_rate,
-    schedule="cosine",
-    eps=1e-8,
-    clip=None,
-    validation=None,
-    figures=None,
-    previews=("means",),
-    evaluations=20,
+    steps: int | None = None,
+    optimiser=None,
+    adam=None,
+    evaluations: int | None = None,
     **options,
 ):
-    """A latent-variable model trained by one loss: what such experiments have in common.
+    """One module trained by one loss, logged 500 times.
 
-    It logs 500 times. `figures` are drawn besides those of `vae_figures`; `options` are further
-    fields of `Experiment`.
+    Args:
+      steps: of training; those of `shared.epochs` where None.
+      optimiser: `shared.adam` with the arguments `adam` where None.
+      evaluations: how many there are; one an epoch where None.
+      options: further fields of `lab.Experiment`.
     """
-    steps = epochs_to_steps(dataset, epochs, batch_size)
-    optimiser = training.adam(learning_rate, steps, schedule=schedule, eps=eps, clip=clip)
+    if steps is None:
+        assert isinstance(shared, Epochs)
+        steps = shared.steps(dataset)
+    optimiser = optimiser or shared.adam(steps, **(adam or {}))
+    if evaluations is not None:
+        options["evaluate_every"] = max(1, steps // evaluations)
     return lab.Experiment(
-        model=model,
-        module=module,
         players={"model": training.Player(loss, optimiser)},
         dataset=dataset,
-        transform=transform,
         steps=steps,
-        batch_size=batch_size,
-        validation=validation,
-        evaluate_every=max(1, steps // evaluations),
-        log_every=max(1, steps // 500),
-        estimators=estimators,
+        batch_size=shared.batch_size,
+        ema_decay=shared.ema_decay,
+        **{"log_every": max(1, steps // 500), **options},
+    )
+
+
+def latent_experiment(shared: Epochs, *, module, dataset, figures=None, **options):
+    """A latent-variable model trained by one loss, with every figure that it supports.
+
+    `options` are those of `experiment`; `figures` are drawn besides.
+    """
+    return experiment(
+        shared,
+        module=module,
+        dataset=dataset,
         figures={**vae_figures(module, dataset), **(figures or {})},
-        previews=previews,
-        **options,
+        **{"previews": ("means",), "evaluations": 20, **options},
     )
 
 
 def bound_of_samples(bound: Bound, num_samples: int):
     """The ELBO or the IWAE bound, of so many posterior samples."""
-    return partial(
-        {"elbo": objectives.elbo, "iwae": objectives.iwae}[bound], num_samples=num_samples
-    )
+    bounds: dict[Bound, Objective] = {"elbo": objectives.elbo, "iwae": objectives.iwae}
+    return partial(bounds[bound], num_samples=num_samples)
 
 
 def warmed_up(objective, dataset, epochs, batch_size):
-    """The objective with a weight of the KL that rises from 0 to 1 over so many passes."""
+    """The objective with a weight of the KL term that rises from 0 to 1 over `epochs` epochs."""
     if epochs == 0:
         return objective
     steps = epochs_to_steps(dataset, epochs, batch_size)
     return partial(objective, beta=optax.linear_schedule(0.0, 1.0, steps))
+
+
+def evaluation_samples(shared: Shared, samples: int = 5000) -> int:
+    """K of a reported bound; few in miniature."""
+    return 50 if shared.tiny else samples
 
 
 def exact_likelihood(published=None, batch_size=500):
@@ -117,7 +130,7 @@ def exact_likelihood(published=None, batch_size=500):
 
 
 def importance_estimator(samples, of="", metric="nll_bound", published=None, chunk=50):
-    """-L_K of the test split; `of` says which likelihood it bounds, where it is not that of x."""
+    """-L_K of the test split; `of` names the likelihood that it bounds where that is not p(x)."""
     chunk = math.gcd(samples, chunk)
     bound = partial(objectives.importance_bound, num_samples=samples, chunk=chunk)
     return lab.Estimator(
@@ -137,14 +150,15 @@ def latent_estimators(
     published_elbo=None,
     chunk=50,
 ):
-    """L_K, the ELBO, its rate and distortion, and of the test split's codes what they tell.
+    """L_K, the ELBO, its rate and distortion, and the active units and information of the codes.
 
-    The information of index and code only where the posterior is a product over dimensions: of a
-    flow, N^2 densities are not cheap.
+    The mutual information of image and code is measured only where the posterior is a product over
+    dimensions: N^2 densities of a flow are not cheap.
     """
     latent = evaluation.latent_structure(module, tuple(dataset.event_shape))
-    rule = "must have a prior and a posterior that need x alone"
-    require(latent is not None, "module", rule, type(module).__name__)
+    if latent is None:
+        rule = "must have a prior and a posterior that need x alone"
+        raise DgmjaxError(f"`module` {rule}; got {type(module).__name__}.")
     return (
         importance_estimator(samples, published=published, chunk=chunk),
         lab.Estimator(
@@ -160,10 +174,7 @@ SAMPLED_RATE = "log q(z | x) - log p(z) at samples, averaged"
 
 
 def rate_and_distortion(rate="analytic, averaged", batch_size=500):
-    """A point of the rate-distortion plane, whose sum is the negative ELBO of that batch size.
-
-    `rate` says how the KL divergence is measured.
-    """
+    """Rate and distortion, whose sum is the negative ELBO; `rate` says how the KL is measured."""
     return (
         lab.Estimator("kl_nats", rate, lab.averaged(objectives.elbo, batch_size, metric="kl")),
         lab.Estimator(
@@ -177,7 +188,7 @@ def rate_and_distortion(rate="analytic, averaged", batch_size=500):
 def active_units(
     closed_mean=True, metric="active_units", mean=evaluation.posterior_mean, published=None
 ):
-    """Active units of the test split; `mean(model, x)` says of which codes."""
+    """Active units of the codes `mean(model, x)` of the test split."""
     each = "" if closed_mean else f" (averages of {evaluation.MEAN_SAMPLES} samples)"
     return lab.Estimator(
         metric,
@@ -214,7 +225,7 @@ def _information(chunk):
 
 
 def baseline():
-    """Independent Bernoulli pixels, exact: what a model must beat."""
+    """Independent Bernoulli pixels, exact: the baseline that a model must beat."""
     return lab.Estimator(
         "nll_nats",
         "exact",
@@ -224,7 +235,7 @@ def baseline():
 
 
 def vae_figures(module, dataset):
-    """Every figure of a latent-variable model that this one and its data support."""
+    """Every figure of a latent-variable model that this model and its data support."""
     return lab.latent_figures.supported(module, dataset)
 
 

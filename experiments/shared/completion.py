@@ -1,51 +1,40 @@
-"""What experiments on autoregressive image models share: completions of the lower half."""
+"""Parts of experiments on autoregressive image models: completions of the lower half."""
 
 import numpy as np
 
-from dgmjax import evaluation, lab, objectives, training
+from dgmjax import evaluation, lab, objectives
 
 from . import common
 
 
 def image_density(
+    shared,
     *,
-    model,
-    module,
-    optimiser,
-    dataset,
-    transform,
-    steps,
-    batch_size,
     published=None,
     loss=objectives.negative_log_likelihood,
     completes=True,
-    ema_decay=None,
     evaluation_batch_size=500,
+    **options,
 ):
-    """An exact density of images: what experiments on autoregressive models have in common.
+    """An autoregressive density of images, whose best epoch is chosen by its validation likelihood.
 
-    The best epoch is chosen by the exact likelihood of the validation split. `completes` adds
-    completions of lower halves, which a model with several orderings does not draw.
+    `completes` adds completions of lower halves, which a model with several orderings does not
+    draw; `options` are those of `common.experiment`.
     """
     estimators = [common.exact_likelihood(published, evaluation_batch_size), common.baseline()]
     if completes:
         estimators.insert(1, gain(evaluation_batch_size))
     recipes = lab.figures
     plain = {"samples": recipes.samples, "data": recipes.data}
-    return lab.Experiment(
-        model=model,
-        module=module,
-        players={"model": training.Player(loss, optimiser)},
-        dataset=dataset,
-        transform=transform,
-        steps=steps,
-        batch_size=batch_size,
-        ema_decay=ema_decay,
+    return common.experiment(
+        shared,
+        loss=loss,
         validation=objectives.negative_log_likelihood,
         estimators=tuple(estimators),
         figures=figures() if completes else plain,
         previews=("samples",),
         evaluation_batch_size=evaluation_batch_size,
+        **options,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the experiments on tables and on logit space share: the models, and the Gaussian."""
+"""Parts of experiments on tables and in logit space: the models, and the Gaussian baseline."""
 
 from collections.abc import Mapping
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What experiments on images and their classes share: a classifier of real images."""
+"""Parts of experiments on images and their classes: a classifier of real images."""
 
 import functools
 

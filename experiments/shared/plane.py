@@ -1,4 +1,4 @@
-"""What the experiments on densities of the plane share: the flows, and how they are trained."""
+"""Parts of experiments on densities of the plane: the flows, and how they are trained."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,10 +6,11 @@ from typing import Literal
 
 import flax.linen as nn
 
-from dgmjax import bijectors, data, lab, models, objectives, plotting, runs, training
+from dgmjax import bijectors, data, lab, models, objectives, plotting, runs
 from dgmjax.errors import require_sizes
 
 from . import common
+from .options import Shared
 
 Name = Literal[
     "planar",
@@ -87,16 +88,14 @@ FLOWS: dict[str, PlaneFlow] = {
 
 
 def density_experiment(
+    shared: Shared,
     flow: Name,
     dataset: str,
     *,
     layers: int | None,
     hidden: tuple[int, ...],
-    learning_rate: float,
     steps: int,
-    batch_size: int,
     num_train: int,
-    tiny: bool,
 ) -> lab.Experiment:
     """Maximum likelihood on points of the plane; the published value is the true entropy."""
     require_sizes(num_train=num_train)
@@ -105,18 +104,18 @@ def density_experiment(
     published = None
     if points.entropy is not None:
         published = runs.Published(points.entropy, "entropy of the known density")
-    steps = min(steps, 3000) if tiny else steps
     nll = objectives.negative_log_likelihood
-    return lab.Experiment(
+    return common.experiment(
+        shared,
         model=row.label.format(row.layers if layers is None else layers),
         module=row.module(layers, hidden),
-        players={"model": training.Player(nll, training.adam(learning_rate, steps, clip=5.0))},
+        loss=nll,
+        adam={"clip": 5.0},
         dataset=points,
         transform=data.Standardise.fit(points.splits["train"]["x"]),
-        steps=steps,
-        batch_size=batch_size,
+        steps=min(steps, 3000) if shared.tiny else steps,
         validation=nll,
-        evaluate_every=max(1, steps // 20),
+        evaluations=20,
         evaluation_batch_size=1000,
         estimators=(common.exact_likelihood(published, batch_size=1000),),
         figures={**common.plane_figures(), "layers": plotting.flows.grid_through_layers},

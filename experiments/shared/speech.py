@@ -1,4 +1,4 @@
-"""What an experiment on spoken digits needs: a classifier of real takes, and sound files."""
+"""Parts of experiments on spoken digits: a classifier of real takes, and sound files."""
 
 import functools
 

@@ -70,7 +70,7 @@ def test_an_earlier_run_resumes_under_the_names_of_today(folders, tmp_path):
     experiment = catalogue.build(function, arguments, seed=0, tiny=True, data_dir=None)
     trained = runner.train(experiment, run, seed=0, steps=6, quiet=True)
     assert trained.step == 6
-    assert {line["step"] for line in run.read_metrics()} == {4, 6}
+    assert {4, 6} <= {line["step"] for line in run.read_metrics()}
     changed = {**arguments, "num_orders": 3}
     with pytest.raises(RunError, match="num_orders was 2, now 3"):
         RunFolder.create("runs", run.experiment, changed, 0, tiny=True, run_dir=run.path)

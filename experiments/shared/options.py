@@ -1,0 +1,58 @@
+"""Option groups: arguments that many experiments have, each with the experiment's own defaults."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import optax
+
+from dgmjax import data, training
+from dgmjax.errors import require, require_sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """Options of the optimiser and of the data.
+
+    Attributes:
+      learning_rate: peak of the schedule
+      schedule: "cosine", "constant", or "burda" (eight stages of falling rates)
+      ema_decay: decay of the averaged parameters that are evaluated; none are averaged if left out
+      batch_size: examples a step
+      tiny: shrink the experiment to seconds, on small built-in data
+      data_dir: folder of data sets
+    """
+
+    learning_rate: float = 1e-3
+    schedule: Literal["cosine", "constant", "burda"] = "cosine"
+    ema_decay: float | None = None
+    batch_size: int = 100
+    tiny: bool = False
+    data_dir: str | None = None
+
+    def adam(self, steps: int, **options) -> optax.GradientTransformation:
+        """Adam with this rate and schedule; `options` are those of `training.adam`."""
+        return training.adam(self.learning_rate, steps, schedule=self.schedule, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epochs(Shared):
+    """`Shared`, and a length in passes over the training data.
+
+    Attributes:
+      epochs: passes over the training data
+    """
+
+    epochs: int = 100
+
+    def steps(self, dataset: data.Dataset) -> int:
+        """Training steps of all epochs."""
+        return epochs_to_steps(dataset, self.epochs, self.batch_size)
+
+
+def epochs_to_steps(dataset: data.Dataset, epochs: int, batch_size: int) -> int:
+    """Steps of so many passes over the training split; an incomplete last batch is left out."""
+    require_sizes(epochs=epochs, batch_size=batch_size)
+    num = len(dataset.splits["train"]["x"])
+    rule = f"must be at most {num}, the examples of the training split"
+    require(batch_size <= num, "batch_size", rule, batch_size)
+    return epochs * (num // batch_size)
