@@ -52,7 +52,9 @@ def _explanations(function: Callable[..., Any]) -> tuple[dict[str, str], str]:
         parsed = docstring_parser.parse(
             inspect.getdoc(owner) or "", docstring_parser.DocstringStyle.GOOGLE
         )
-        texts |= {one.arg_name: " ".join((one.description or "").split()) for one in parsed.params}
+        for entry in parsed.params:
+            text = " ".join((entry.description or "").split())
+            texts |= dict.fromkeys(entry.arg_name.split(", "), text)
     module = inspect.getmodule(function)
     description = inspect.getdoc(module) if module else None
     return texts, description or parsed.description or ""
