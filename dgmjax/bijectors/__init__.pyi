@@ -17,6 +17,9 @@ from .base import (
 from .batch_norm import (
     BatchNorm as BatchNorm,
 )
+from .block import (
+    Block as Block,
+)
 from .composition import (
     Composition as Composition,
     compose as compose,
@@ -90,6 +93,9 @@ from .sylvester import (
     householder_columns as householder_columns,
     orthonormal_columns as orthonormal_columns,
     permutation_columns as permutation_columns,
+)
+from .to_numpyro import (
+    to_numpyro as to_numpyro,
 )
 from .transformers import (
     Affine as Affine,

@@ -3,9 +3,8 @@
 import math
 
 import jax.numpy as jnp
-from distrax import Bijector
 
-from dgmjax.bijectors.base import as_float, require_finite
+from dgmjax.bijectors.base import Bijector, as_float, require_finite
 from dgmjax.errors import DataError, require
 from dgmjax.types import Array
 

@@ -1,9 +1,8 @@
 """Elementwise shift and scale."""
 
 import jax.numpy as jnp
-from distrax import Bijector
 
-from dgmjax.bijectors.base import as_float, require_finite
+from dgmjax.bijectors.base import Bijector, as_float, require_finite
 from dgmjax.types import Array
 
 

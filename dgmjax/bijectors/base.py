@@ -8,18 +8,20 @@ Conventions, for all of `dgmjax.bijectors`:
   leading dimensions.
 * Inputs are promoted to at least float32, and so are parameters: a log-determinant is never
   summed in bfloat16.
-* A bijector is a pytree. Its arrays are leaves; numbers, strings and `StaticArray`s are part of
-  the tree's structure, so that equal bijectors, newly built, compile once.
+* A bijector is a pytree (`dgmjax.bijectors.pytrees`). Its arrays are leaves; numbers, strings and
+  `StaticArray`s are part of the tree's structure, so that equal bijectors, newly built, compile
+  once.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from distrax import Bijector
 
+from dgmjax.bijectors.pytrees import Pytree
 from dgmjax.errors import DataError, DgmjaxError, require
 from dgmjax.types import Array, PyTree
 
@@ -35,6 +37,14 @@ __all__ = [
     "require_inside",
     "sum_last",
 ]
+
+
+class Bijector(Pytree, distrax.Bijector):
+    """Base class of every bijector here: distrax's, as a complete pytree with keys.
+
+    A subclass stores arrays and other bijectors, and everything else as static fields that compare
+    by value; it defines `forward_and_log_det` and, usually, `inverse_and_log_det`.
+    """
 
 
 class StaticArray:

@@ -1,10 +1,9 @@
 """Batch normalisation as a layer of a flow, with given statistics."""
 
 import jax.numpy as jnp
-from distrax import Bijector
 
 from dgmjax.bijectors.actnorm import ActNorm
-from dgmjax.bijectors.base import as_float, is_concrete
+from dgmjax.bijectors.base import Bijector, as_float, is_concrete
 from dgmjax.bijectors.composition import compose
 from dgmjax.errors import require
 from dgmjax.types import Array

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+import distrax
 import jax.numpy as jnp
-from distrax import Bijector
 
-from dgmjax.bijectors.base import as_float, check_ndims, sum_last
+from dgmjax.bijectors.base import Bijector, as_float, check_ndims, sum_last
 from dgmjax.bijectors.rematerialisation import rematerialised
 from dgmjax.errors import require
 from dgmjax.types import Array
@@ -23,7 +23,7 @@ class Composition(Bijector):
         require(len(bijectors) > 0, "bijectors", "must hold at least one bijector", "none")
         for position, bijector in enumerate(bijectors):
             require(
-                isinstance(bijector, Bijector),
+                isinstance(bijector, distrax.Bijector),
                 f"bijectors[{position}]",
                 "must be a distrax.Bijector",
                 type(bijector).__name__,
@@ -77,11 +77,11 @@ class Composition(Bijector):
         return y, total
 
 
-def _forward(bijector: Bijector, x: Array) -> tuple[Array, Array]:
+def _forward(bijector: distrax.Bijector, x: Array) -> tuple[Array, Array]:
     return bijector.forward_and_log_det(x)
 
 
-def _inverse(bijector: Bijector, y: Array) -> tuple[Array, Array]:
+def _inverse(bijector: distrax.Bijector, y: Array) -> tuple[Array, Array]:
     return bijector.inverse_and_log_det(y)
 
 
@@ -91,7 +91,7 @@ def _reduce(log_det: Array, batch: tuple[int, ...], ndims: int) -> Array:
     return sum_last(jnp.broadcast_to(log_det, shape), ndims)
 
 
-def compose(*bijectors: Bijector) -> Composition:
+def compose(*bijectors: distrax.Bijector) -> Composition:
     """`compose(first, ..., last).forward` applies `first` first (unlike `distrax.Chain`).
 
     >>> import distrax

@@ -1,8 +1,8 @@
 """Invertible 1x1 convolutions: one linear map of the channels, at every position."""
 
-from distrax import Bijector
+import distrax
 
-from dgmjax.bijectors.base import as_float, check_ndims, sum_last
+from dgmjax.bijectors.base import Bijector, as_float, check_ndims, sum_last
 from dgmjax.errors import require
 from dgmjax.types import Array
 
@@ -18,9 +18,10 @@ class Invertible1x1Convolution(Bijector):
     Section 3.2.
     """
 
-    def __init__(self, linear: Bijector) -> None:
+    def __init__(self, linear: distrax.Bijector) -> None:
         require(
-            isinstance(linear, Bijector) and linear.event_ndims_in == linear.event_ndims_out == 1,
+            isinstance(linear, distrax.Bijector)
+            and linear.event_ndims_in == linear.event_ndims_out == 1,
             "linear",
             "must be a bijector of vectors (event_ndims 1), such as `Linear` or `LU`",
             type(linear).__name__,

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from distrax import Bijector
-
 from dgmjax.bijectors.base import (
+    Bijector,
     as_float,
     broadcast_context,
     check_event,

@@ -5,9 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from distrax import Bijector
 
-from dgmjax.bijectors.base import as_float, require_inside
+from dgmjax.bijectors.base import Bijector, as_float, require_inside
 from dgmjax.errors import require
 from dgmjax.types import Array
 

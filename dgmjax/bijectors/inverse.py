@@ -1,7 +1,8 @@
 """A bijector the other way round."""
 
-from distrax import Bijector
+import distrax
 
+from dgmjax.bijectors.base import Bijector
 from dgmjax.errors import require
 from dgmjax.types import Array
 
@@ -13,9 +14,9 @@ class Inverse(Bijector):
     2016, Eq. 9-10, for that use.
     """
 
-    def __init__(self, bijector: Bijector) -> None:
+    def __init__(self, bijector: distrax.Bijector) -> None:
         require(
-            isinstance(bijector, Bijector),
+            isinstance(bijector, distrax.Bijector),
             "bijector",
             "must be a distrax.Bijector",
             type(bijector).__name__,

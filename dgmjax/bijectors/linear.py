@@ -5,9 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from distrax import Bijector
 
 from dgmjax.bijectors.base import (
+    Bijector,
     as_float,
     check_event,
     is_concrete,

@@ -2,9 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-from distrax import Bijector
 
-from dgmjax.bijectors.base import as_float, require_finite
+from dgmjax.bijectors.base import Bijector, as_float, require_finite
 from dgmjax.bijectors.solver import check_converged, solve_increasing
 from dgmjax.errors import require
 from dgmjax.types import Array

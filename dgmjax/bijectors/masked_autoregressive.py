@@ -4,9 +4,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from distrax import Bijector
 
 from dgmjax.bijectors.base import (
+    Bijector,
     as_float,
     broadcast_context,
     check_ndims,

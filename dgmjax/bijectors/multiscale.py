@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from distrax import Bijector
 
-from dgmjax.bijectors.base import as_float, check_event
+from dgmjax.bijectors.base import Bijector, as_float, check_event
 from dgmjax.errors import require
 from dgmjax.types import Array
 

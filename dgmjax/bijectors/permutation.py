@@ -4,9 +4,8 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from distrax import Bijector
 
-from dgmjax.bijectors.base import StaticArray, as_float, check_event, is_concrete
+from dgmjax.bijectors.base import Bijector, StaticArray, as_float, check_event, is_concrete
 from dgmjax.errors import require
 from dgmjax.types import Array
 

@@ -2,9 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-from distrax import Bijector
 
-from dgmjax.bijectors.base import as_float, check_event, require_finite
+from dgmjax.bijectors.base import Bijector, as_float, check_event, require_finite
 from dgmjax.bijectors.planar import softplus_offset
 from dgmjax.errors import require
 from dgmjax.types import Array

@@ -2,11 +2,11 @@
 
 from typing import Any, Literal
 
+import distrax
 import jax
 import jax.numpy as jnp
-from distrax import Bijector
 
-from dgmjax.bijectors.base import as_float, check_ndims
+from dgmjax.bijectors.base import Bijector, as_float, check_ndims
 from dgmjax.bijectors.rematerialisation import rematerialised, scanning
 from dgmjax.errors import require
 from dgmjax.types import Array
@@ -32,13 +32,14 @@ class Repeat(Bijector):
 
     def __init__(
         self,
-        stacked: Bijector,
+        stacked: distrax.Bijector,
         num_layers: int,
         unroll: bool | Literal["auto"] = "auto",
         rematerialise: bool = False,
     ) -> None:
         require(
-            isinstance(stacked, Bijector) and stacked.event_ndims_in == stacked.event_ndims_out,
+            isinstance(stacked, distrax.Bijector)
+            and stacked.event_ndims_in == stacked.event_ndims_out,
             "stacked",
             "must be a bijector whose input and output have the same rank",
             type(stacked).__name__,

@@ -6,9 +6,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from distrax import Bijector
 
-from dgmjax.bijectors.base import as_float, require_finite
+from dgmjax.bijectors.base import Bijector, as_float, require_finite
 from dgmjax.bijectors.rematerialisation import recomputed_in_scans
 from dgmjax.errors import require
 from dgmjax.types import Array

@@ -1,9 +1,8 @@
 """Space to channels, and back."""
 
 import jax.numpy as jnp
-from distrax import Bijector
 
-from dgmjax.bijectors.base import as_float, check_ndims
+from dgmjax.bijectors.base import Bijector, as_float, check_ndims
 from dgmjax.errors import require
 from dgmjax.types import Array
 

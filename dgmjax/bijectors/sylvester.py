@@ -5,10 +5,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from distrax import Bijector
 from jax.lax.linalg import triangular_solve
 
-from dgmjax.bijectors.base import as_float, check_event, is_concrete, require_finite
+from dgmjax.bijectors.base import Bijector, as_float, check_event, is_concrete, require_finite
 from dgmjax.bijectors.planar import solve_planar
 from dgmjax.bijectors.solver import check_converged
 from dgmjax.errors import require

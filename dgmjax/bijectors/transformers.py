@@ -9,10 +9,9 @@ import dataclasses
 from typing import Literal, Protocol
 
 import jax.numpy as jnp
-from distrax import Bijector
 
 from dgmjax.bijectors.affine import ElementwiseAffine
-from dgmjax.bijectors.base import as_float
+from dgmjax.bijectors.base import Bijector, as_float
 from dgmjax.bijectors.logistic_mixture import ElementwiseLogisticMixture
 from dgmjax.bijectors.spline import TAILS, ElementwiseSpline, num_spline_params
 from dgmjax.errors import require

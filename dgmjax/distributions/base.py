@@ -1,6 +1,6 @@
 """What every distribution of this package shares: one place that reads distrax's contract.
 
-A `distrax.Distribution` is a pytree whose array attributes are leaves. distrax draws `n`
+A distribution is a complete pytree (`dgmjax.bijectors.pytrees`). distrax draws `n`
 samples through `_sample_n(key, n)`; ours draw any `sample_shape` in one call (`draw`), which
 saves a reshape or a vmap, and lets events be pytrees.
 """
@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.bijectors.pytrees import Pytree
 from dgmjax.errors import require
 from dgmjax.types import Array, Key, PyTree
 
 
-class Distribution(distrax.Distribution):
+class Distribution(Pytree, distrax.Distribution):
     """A distribution whose subclasses write `log_prob`, `draw`, `event_shape`, `batch_shape`."""
 
     def draw(self, key: Key, sample_shape: tuple[int, ...]) -> PyTree:

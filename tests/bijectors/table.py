@@ -6,7 +6,6 @@ A row makes a bijector from a key and the standard deviation of its parameters.
 import dataclasses
 from collections.abc import Callable
 
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,7 +72,7 @@ def autoregressive(transformer, size=4, method="incremental", context=False, inv
 def elementwise(transformer, size=4):
     def make(key, scale):
         inner = transformer(normal(key, size, transformer.num_params, scale=scale))
-        return distrax.Block(inner, 1)
+        return bj.Block(inner, 1)
 
     return make
 
@@ -131,7 +130,7 @@ BOUNDS = (-3.0, 3.0, float(np.nextafter(np.float32(3), np.float32(4))), -3.5, 3.
 
 ROWS = {
     "affine": Row(
-        lambda key, scale: distrax.Block(
+        lambda key, scale: bj.Block(
             bj.ElementwiseAffine(
                 normal(key, 4, scale=scale), normal(jax.random.fold_in(key, 1), 4, scale=scale)
             ),
@@ -195,9 +194,9 @@ ROWS = {
     ),
     "squeeze": Row(lambda key, scale: bj.Squeeze(2), (1, 2, 8), data_shape=(2, 4, 2)),
     "multiscale": Row(multiscale, (32,), data_shape=IMAGE),
-    "sigmoid": Row(lambda key, scale: distrax.Block(bj.Sigmoid(), 1), (4,), "unit"),
-    "sigmoid_margin": Row(lambda key, scale: distrax.Block(bj.Sigmoid(0.05), 1), (4,), "unit"),
-    "softplus": Row(lambda key, scale: distrax.Block(bj.Softplus(), 1), (4,), "positive"),
+    "sigmoid": Row(lambda key, scale: bj.Block(bj.Sigmoid(), 1), (4,), "unit"),
+    "sigmoid_margin": Row(lambda key, scale: bj.Block(bj.Sigmoid(0.05), 1), (4,), "unit"),
+    "softplus": Row(lambda key, scale: bj.Block(bj.Softplus(), 1), (4,), "positive"),
     "repeat_unrolled": Row(repeated, (4,)),
     "repeat_scan": Row(lambda key, scale: repeated(key, scale, False, 3, True), (4,)),
     "compose": Row(composed, (4,)),

@@ -44,7 +44,7 @@ CASES = {
     ),
     "network without step": (
         lambda: bj.MaskedAutoregressive(Callable(), bj.Affine()),
-        r"`network` must have `init_carry` and `step`.*scan",
+        r"`network` must have `init_carry` and `step`.*naive",
     ),
     "unknown method": (
         lambda: bj.MaskedAutoregressive(MADE, bj.Affine(), forward_method="newton"),

@@ -8,13 +8,13 @@ others also have `observe`; everything else gets it from the function of that na
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
-import distrax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from distrax import Bijector
 
 from dgmjax.bijectors.base import as_float
+from dgmjax.bijectors.block import Block
 from dgmjax.bijectors.composition import compose
 from dgmjax.bijectors.multiscale import MultiScale
 from dgmjax.bijectors.permutation import Permutation
@@ -71,7 +71,7 @@ class Fixed(nn.Module):
     def __call__(self, context: Array | None = None) -> Bijector:
         bijector = self.make(*self.arguments)
         extra = (self.event_ndims or 0) - bijector.event_ndims_in
-        return distrax.Block(bijector, extra) if extra > 0 else bijector
+        return Block(bijector, extra) if extra > 0 else bijector
 
 
 class Reverse(nn.Module):

@@ -3,11 +3,11 @@
 import math
 from typing import Any
 
-import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 from distrax import Bijector
 
+from dgmjax.bijectors.block import Block
 from dgmjax.bijectors.coupling import Coupling
 from dgmjax.bijectors.inverse import Inverse
 from dgmjax.bijectors.masked_autoregressive import MaskedAutoregressive
@@ -169,7 +169,7 @@ class Elementwise:
 
     def __call__(self, params: Array) -> Bijector:
         shape = (*params.shape[:-1], *self.event_shape, self.transformer.num_params)
-        return distrax.Block(self.transformer(params.reshape(shape)), len(self.event_shape))
+        return Block(self.transformer(params.reshape(shape)), len(self.event_shape))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Elementwise) and self._key() == other._key()
