@@ -6,6 +6,9 @@ from typing import Any
 import jax
 
 Array = jax.Array
+ArrayLike = jax.typing.ArrayLike
+"""What a user may give for an array: a JAX or NumPy array, or a number."""
+
 Key = jax.Array
 """A typed PRNG key, as `jax.random.key` makes it."""
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.base import Bijector, as_float, require_finite
 from dgmjax.errors import DataError, require
-from dgmjax.types import Array
+from dgmjax.types import Array, ArrayLike
 
 
 class ActNorm(Bijector):
@@ -24,7 +24,7 @@ class ActNorm(Bijector):
     Section 3.1.
     """
 
-    def __init__(self, shift: Array, log_scale: Array, event_ndims: int = 1) -> None:
+    def __init__(self, shift: ArrayLike, log_scale: ArrayLike, event_ndims: int = 1) -> None:
         self.shift, self.log_scale = as_float(shift), as_float(log_scale)
         require(
             self.shift.ndim >= 1 and self.shift.shape == self.log_scale.shape,

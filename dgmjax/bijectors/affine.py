@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import Bijector, as_float, require_finite
-from dgmjax.types import Array
+from dgmjax.types import Array, ArrayLike
 
 
 class ElementwiseAffine(Bijector):
@@ -17,7 +17,7 @@ class ElementwiseAffine(Bijector):
       log_scale: likewise; `None` for no scaling (additive: volume-preserving).
     """
 
-    def __init__(self, shift: Array, log_scale: Array | None = None) -> None:
+    def __init__(self, shift: ArrayLike, log_scale: ArrayLike | None = None) -> None:
         super().__init__(event_ndims_in=0, is_constant_jacobian=True)
         require_finite("shift", shift)
         require_finite("log_scale", log_scale)

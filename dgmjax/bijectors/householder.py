@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.base import as_float, require_finite
 from dgmjax.bijectors.linear import LinearBijector
 from dgmjax.errors import require
-from dgmjax.types import Array
+from dgmjax.types import Array, ArrayLike
 
 
 class Householder(LinearBijector):
@@ -20,7 +20,7 @@ class Householder(LinearBijector):
     Eq. 8.
     """
 
-    def __init__(self, vectors: Array) -> None:
+    def __init__(self, vectors: ArrayLike) -> None:
         self.vectors = as_float(vectors)
         require(
             self.vectors.ndim >= 2 and self.vectors.shape[-1] > 0,

@@ -14,7 +14,7 @@ from dgmjax.bijectors.base import (
     require_finite,
 )
 from dgmjax.errors import require
-from dgmjax.types import Array
+from dgmjax.types import Array, ArrayLike
 
 HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -112,7 +112,7 @@ class Linear(LinearBijector):
     Raises `DgmjaxError` if W is concrete and singular.
     """
 
-    def __init__(self, matrix: Array) -> None:
+    def __init__(self, matrix: ArrayLike) -> None:
         self.matrix = as_square("matrix", matrix)
         super().__init__(self.matrix.shape[-1])
         if is_concrete(self.matrix):

@@ -16,7 +16,7 @@ from dgmjax.bijectors.linear import (
 )
 from dgmjax.bijectors.permutation import Permutation
 from dgmjax.errors import require
-from dgmjax.types import Array
+from dgmjax.types import Array, ArrayLike
 
 
 class LU(LinearBijector):
@@ -36,7 +36,7 @@ class LU(LinearBijector):
     Eq. 10-11.
     """
 
-    def __init__(self, matrix: Array, permutation: Any = None, signs: Any = None) -> None:
+    def __init__(self, matrix: ArrayLike, permutation: Any = None, signs: Any = None) -> None:
         self.matrix = as_square("matrix", matrix)
         super().__init__(self.matrix.shape[-1])
         size = self.features

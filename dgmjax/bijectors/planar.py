@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.base import Bijector, as_float, check_event, require_finite
 from dgmjax.bijectors.solver import check_converged, solve_increasing
 from dgmjax.errors import require
-from dgmjax.types import Array
+from dgmjax.types import Array, ArrayLike
 
 
 def softplus_offset(floor: float) -> float:
@@ -37,7 +37,7 @@ class Planar(Bijector):
     and Appendix A.1.
     """
 
-    def __init__(self, u: Array, w: Array, b: Array, slope_floor: float = 1e-2) -> None:
+    def __init__(self, u: ArrayLike, w: ArrayLike, b: ArrayLike, slope_floor: float = 1e-2) -> None:
         self.u, self.w, self.b = as_float(u), as_float(w), as_float(b)
         require(
             self.u.ndim >= 1 and self.w.ndim >= 1 and self.u.shape[-1] == self.w.shape[-1],

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.bijectors.linear import LinearBijector, apply_matrix, as_square, solve_triangular
-from dgmjax.types import Array
+from dgmjax.types import Array, ArrayLike
 
 
 class Triangular(LinearBijector):
@@ -16,7 +16,7 @@ class Triangular(LinearBijector):
       lower: lower or upper triangular.
     """
 
-    def __init__(self, matrix: Array, lower: bool = True) -> None:
+    def __init__(self, matrix: ArrayLike, lower: bool = True) -> None:
         self.matrix = as_square("matrix", matrix)
         super().__init__(self.matrix.shape[-1])
         self.lower = bool(lower)

@@ -34,7 +34,12 @@ def picture(trained: Any, x: np.ndarray) -> "Figure":
         DataError,
     )
     name = f"Samples: {trained.experiment.model}"
-    return scatter(x, reference=trained.arrays("test")["x"][:2000], title=name)
+    return scatter(x, reference=_raw_points(trained)[:2000], title=name)
+
+
+def _raw_points(trained: Any) -> np.ndarray:
+    """Test points in the units of the data, which are those of `trained.sample`."""
+    return np.asarray(trained.experiment.dataset.splits["test"]["x"])
 
 
 def samples(trained: Any, num: int = 64) -> "Figure":
@@ -75,14 +80,30 @@ def reconstructions(trained: Any, num: int = 16) -> "Figure":
 
 
 def density(trained: Any) -> "Figure":
-    """log p(x) over the plane, in the units of the data, with test points on it."""
-    points = np.asarray(trained.arrays("test")["x"])
+    """p(x) over the plane, in the units of the data, with test points on it."""
+    points = _raw_points(trained)
     low, high = points.min(0), points.max(0)
     margin = 0.25 * (high - low)
     limits = tuple(np.stack([low - margin, high + margin], 1).ravel().tolist())
-    log_prob = lambda grid: np.asarray(trained.call("log_prob", np.float32(grid)))
-    title = f"Density: {trained.experiment.model}"
+    experiment = trained.experiment
+    method = _log_density(experiment.evaluation_transform or experiment.transform)
+    log_prob = lambda grid: np.asarray(trained.call(method, np.float32(grid)))
+    title = f"Density: {experiment.model}"
     return density_figure(log_prob, limits, samples=points[:500], title=title)
+
+
+@lru_cache
+def _log_density(transform: Any):
+    """log p of points in the units of the data: the transform's log-determinant is counted."""
+    import jax
+
+    from dgmjax.objectives import negative_log_likelihood
+
+    def log_density(model, x):
+        batch = transform({"x": x}, jax.random.key(FIGURE_SEED))
+        return -negative_log_likelihood(model, batch)[0]
+
+    return log_density
 
 
 def completions(trained: Any, num: int = 10, each: int = 5) -> "Figure":

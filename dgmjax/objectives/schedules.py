@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 
 from dgmjax.errors import require
 from dgmjax.types import Array, Batch
 
-Scheduled = float | Array | Callable[[Array], Array]
+Scheduled = float | Array | Callable[[Any], Any]
 """A number, or a function of the training step: any optax schedule."""
 
 END = 2**30
