@@ -22,7 +22,7 @@ def test_tiny(name, tmp_path):
     shared = {"seed": 0, "tiny": True, "data_dir": None}
     experiment = catalogue.build(function, arguments, **shared)
     run = RunFolder.create(tmp_path, name, arguments, 0, tiny=True, options={"data_dir": None})
-    trained = runner.train(experiment, run, seed=0, steps=STEPS, quiet=True)
+    trained = runner.train(experiment, run, seed=0, steps=STEPS)
     records = run.read_records()
     assert records and all(np.isfinite(record.value) for record in records)
     assert {record.experiment for record in records} == {name}

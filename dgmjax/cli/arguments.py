@@ -61,13 +61,19 @@ def _explanations(function: Callable[..., Any]) -> tuple[dict[str, str], str]:
 
 
 def _options_of(options: type) -> list[tuple[str, Any, Any, str]]:
-    """Name, type, default and help text of each field of a dataclass."""
+    """Name, type, default and help text of each field that the command line reads."""
     texts, _ = _explanations(options)
     types = get_type_hints(options)
     return [
-        (field.name, types[field.name], field.default, texts[field.name])
-        for field in dataclasses.fields(options)
+        (field.name, field.metadata.get("type", types[field.name]), field.default, text)
+        for field in _command_line_fields(options)
+        if (text := texts[field.name])
     ]
+
+
+def _command_line_fields(options: type) -> list[dataclasses.Field]:
+    fields = dataclasses.fields(options)
+    return [field for field in fields if field.metadata.get("command_line", True)]
 
 
 _SHARED_OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
@@ -105,7 +111,7 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
     shared = {option: values[option] for option in ("seed", "tiny", "run_dir", "data_dir")}
     for group, kind in (("execution", Execution), ("processes", Processes)):
         # An experiment's own option of the same name takes the place of a shared one.
-        names = [field.name for field in dataclasses.fields(kind) if field.name not in own]
+        names = [field.name for field in _command_line_fields(kind) if field.name not in own]
         shared[group] = kind(**{option: values[option] for option in names})
     return TrainRequest(
         experiment=Path(name).name if name.endswith(".py") else name,

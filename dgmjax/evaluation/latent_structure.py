@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import distrax
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from dgmjax.distributions.mixture import Mixture
+from dgmjax.training.learner import abstractly
 
 
 class LatentStructure(NamedTuple):
@@ -45,17 +45,8 @@ def latent_structure(module: nn.Module, event_shape: tuple[int, ...]) -> LatentS
     """
     if hasattr(module, "given") or not (hasattr(module, "prior") and hasattr(module, "posterior")):
         return None
-    found = []
-
-    def look(model, x):
-        found.append(_read(model.posterior(x), model.prior()))
-
-    def create():
-        x = jnp.zeros((1, *event_shape))
-        return module.init(jax.random.key(0), x, method=look)
-
-    jax.eval_shape(create)
-    return found[0]
+    x = jnp.zeros((1, *event_shape))
+    return abstractly(module, lambda model, x: _read(model.posterior(x), model.prior()), x)
 
 
 def _read(q, p) -> LatentStructure:

@@ -3,6 +3,7 @@
 import io
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from dgmjax.runs.diagnostics import remarks
 from dgmjax.runs.folder import RunFolder
 from dgmjax.runs.record import Record
 from dgmjax.runs.versions import device_description, package_versions
-from dgmjax.training.execution import Execution
+from dgmjax.training.execution import Execution, Validation
 from dgmjax.training.fit import fit
 from dgmjax.training.learner import Learner, State
 from dgmjax.types import Key
@@ -35,7 +36,6 @@ def train(
     seed: int = 0,
     steps: int | None = None,
     execution: Execution | None = None,
-    quiet: bool = False,
 ) -> Trained:
     """Trains (or resumes) an experiment in a run folder, then measures it and draws its figures.
 
@@ -46,10 +46,8 @@ def train(
     """
     experiment.check()
     execution = execution or Execution()
-    mesh = execution.make_mesh()
-    learner = experiment.learner().with_gradients(execution.gradients(mesh))
+    learner = experiment.learner()
     steps = steps or experiment.steps
-    quiet = quiet or not processes.is_main()
     shell = partial(Trained, experiment, learner, seed=seed, folder=run)
 
     def preview(state: State, step: int) -> None:
@@ -63,21 +61,15 @@ def train(
         steps=steps,
         batch_size=experiment.batch_size,
         transform=experiment.transform,
-        mesh=mesh,
-        log_every=min(experiment.log_every, steps),
-        evaluate_every=experiment.evaluate_every,
-        checkpoint_every=execution.checkpoint_every,
-        background_saves=execution.background_saves,
-        keep_every=execution.keep_every,
-        on_disk_error=execution.on_disk_error,
-        rewinds=execution.rewinds,
-        replay_every=execution.replay_check,
-        start=_start(experiment, seed),
-        validate=_validation(experiment, shell),
-        patience=experiment.patience,
-        on_evaluation=preview if experiment.previews else None,
         run=run,
-        quiet=quiet,
+        execution=replace(execution, log_every=min(experiment.log_every, steps)),
+        validation=Validation(
+            _validation(experiment, shell),
+            every=experiment.evaluate_every,
+            patience=experiment.patience,
+            on_evaluation=preview if experiment.previews else None,
+        ),
+        start=_start(experiment, seed),
     )
     if result.interrupted:
         raise KeyboardInterrupt
@@ -90,7 +82,7 @@ def train(
             run.write_records(records)
             for name in experiment.figures:
                 draw_figure(trained, run, name)
-    if not quiet:
+    if not execution.quiet and processes.is_main():
         for line in (*(record.summary() for record in records), *remarks(records)):
             print(line)
         print(

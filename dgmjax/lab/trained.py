@@ -1,10 +1,9 @@
 """A trained model with its data: what figures, estimators and users work with."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 
@@ -14,7 +13,7 @@ from dgmjax.evaluation.averages import per_example
 from dgmjax.lab.experiment import Experiment
 from dgmjax.runs.folder import RunFolder
 from dgmjax.training.learner import Learner, State
-from dgmjax.types import Key, Objective
+from dgmjax.types import Objective
 
 EVALUATION_SEED = 20160101
 """Seed of the one fixed draw of binarisation or noise that every evaluation uses."""
@@ -66,18 +65,16 @@ class Trained:
 
     def call(self, method: Callable | str, *arguments: Any) -> Any:
         """`method` of the module (or a function of the bound model), compiled."""
-        variables = self.learner.variables(self.state)
-        return _call(self.experiment.module, method, variables, *arguments)
+        return self.learner.call(self.learner.variables(self.state), method, *arguments)
 
     def per_example(
         self, objective: Objective, arrays: Mapping[str, np.ndarray], batch_size: int
     ) -> dict[str, np.ndarray]:
         """Loss and metrics of `objective` for every example of the arrays."""
-        evaluate = partial(_evaluate, self.experiment.module, objective)
-        variables = self.learner.variables(self.state)
-        key = jax.random.key(EVALUATION_SEED)
+        learner, key = self.learner, jax.random.key(EVALUATION_SEED)
+        variables = learner.variables(self.state)
         mine = per_example(
-            lambda b, k: evaluate(variables, b, k),
+            lambda b, k: learner.call(variables, objective, b, k),
             arrays,
             batch_size,
             key,
@@ -97,13 +94,3 @@ class Trained:
 def _sampler(num: int) -> Callable:
     """The same function for the same number, so that it compiles once."""
     return lambda model, key: model.sample(key, (num,))
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _call(module: nn.Module, method, variables, *arguments):
-    return module.apply(variables, *arguments, method=method)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _evaluate(module: nn.Module, objective, variables, batch, key: Key):
-    return module.apply(variables, batch, key, method=objective)

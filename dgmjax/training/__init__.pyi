@@ -1,6 +1,10 @@
 from .em import (
     em_learner as em_learner,
 )
+from .execution import (
+    Execution as Execution,
+    Validation as Validation,
+)
 from .fit import (
     FitResult as FitResult,
     fit as fit,

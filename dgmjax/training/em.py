@@ -1,6 +1,8 @@
 """The learner of models that are trained by expectation maximisation in closed form."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +10,9 @@ import jax.numpy as jnp
 from dgmjax.bijectors.base import as_float
 from dgmjax.errors import require
 from dgmjax.models.classical.base import EMModel
+from dgmjax.training.averages import masked_mean
 from dgmjax.training.gradients import Gradients, WholeBatch
-from dgmjax.training.learner import State, masked_mean
+from dgmjax.training.learner import State, call
 from dgmjax.types import Array, Batch, Key, Metrics, PyTree
 
 
@@ -23,6 +26,7 @@ class EMLearner:
         rule = "must have `em_start` and `em_step` (see `models.classical.base.EMModel`)"
         require(whole, "module", rule, type(module).__name__)
         self.module = module
+        self.gradients: Gradients = WholeBatch()
 
     def with_gradients(self, gradients: Gradients) -> "EMLearner":
         """Itself: EM takes no gradients, so other ways to take them are refused."""
@@ -69,8 +73,12 @@ class EMLearner:
         return self.module.bind(self.variables(state))
 
     def variables(self, state: State) -> dict[str, PyTree]:
-        """Variables for `module.apply`."""
+        """The parameters."""
         return {"params": state.params}
+
+    def call(self, variables: PyTree, method: Callable | str, *arguments: Any) -> Any:
+        """`method` of the model, or a function of the bound model, compiled."""
+        return call(self.module, method, variables, *arguments)
 
 
 def em_learner(module: EMModel) -> EMLearner:

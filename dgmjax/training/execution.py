@@ -1,22 +1,40 @@
-"""How a run is carried out, apart from what it computes. Importing this file imports no JAX."""
+"""Execution of a run, apart from what it computes. Importing this file imports no JAX."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from dgmjax.errors import require
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
+    from dgmjax.devices.mesh import Rules
     from dgmjax.training.gradients import Gradients
+else:
+    Mesh = Rules = Any  # for `typing.get_type_hints` without JAX
 
 NUM_SHARDS = 8
 """Virtual shards of a deterministic run."""
 
+IN_CODE: Mapping[str, Any] = {"command_line": False}
+COUNTS = (
+    "accumulate",
+    "checkpoint_every",
+    "keep",
+    "keep_every",
+    "log_every",
+    "max_skipped",
+    "replay_every",
+)
+
 
 @dataclass(frozen=True)
 class Execution:
-    """Devices, precision, memory and what happens in case of a fault.
+    """Devices, precision, memory, logs, checkpoints and the treatment of faults.
+
+    Each field is an option of the command line under its own name, unless its metadata say
+    `command_line=False`; metadata `type` is the type that the command line reads.
 
     Attributes:
       mesh: devices that share each batch, data=4, or also the parameters, data=4,fsdp=2; one
@@ -33,10 +51,17 @@ class Execution:
       on_disk_error: what a full or read-only disk does to training
       rewinds: how often training may go back to a checkpoint, leaving out the batches since,
         after 20 steps in a row that were not finite
-      replay_check: run one step in so many twice and compare the bits, to find faulty hardware
+      replay_every: run one step in so many twice and compare the bits, to find faulty hardware
+      fsdp_rules: division of arrays over `fsdp`, see `devices.mesh.StateLayout`
+      stream: batches come from the host (True) or from data that stay on the device (False); None
+        streams data above `training.fit.RESIDENT_BYTES`
+      log_every: steps between logged metrics, which are means over these steps
+      keep: checkpoints kept, besides the best
+      max_skipped: non-finite steps in a row until training goes back or stops
+      quiet: no progress line
     """
 
-    mesh: str | None = None
+    mesh: str | Mesh | None = field(default=None, metadata={"type": str | None})
     deterministic: bool = False
     accumulate: int = 1
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -46,12 +71,17 @@ class Execution:
     keep_every: int | None = None
     on_disk_error: Literal["stop", "continue"] = "stop"
     rewinds: int = 0
-    replay_check: int | None = None
+    replay_every: int | None = None
+    fsdp_rules: Rules = field(default=(), metadata=IN_CODE)
+    stream: bool | None = field(default=None, metadata=IN_CODE)
+    log_every: int = field(default=100, metadata=IN_CODE)
+    keep: int = field(default=2, metadata=IN_CODE)
+    max_skipped: int = field(default=20, metadata=IN_CODE)
+    quiet: bool = field(default=True, metadata=IN_CODE)
 
     def __post_init__(self):
-        require(self.accumulate >= 1, "accumulate", "must be at least 1", self.accumulate)
         require(self.rewinds >= 0, "rewinds", "must be at least 0", self.rewinds)
-        for name in ("checkpoint_every", "keep_every", "replay_check"):
+        for name in COUNTS:
             value = getattr(self, name)
             require(value is None or value >= 1, name, "must be at least 1", value)
         require(
@@ -67,11 +97,19 @@ class Execution:
 
         if self.mesh is None:
             return mesh.default_mesh()
+        if not isinstance(self.mesh, str):
+            return self.mesh
         sizes = mesh.parse_mesh(self.mesh)
         return mesh.make_mesh(sizes.get("data", 1), sizes.get("fsdp", 1))
 
+    @property
+    def chooses_gradients(self) -> bool:
+        """Whether an option says how gradients are taken; otherwise the learner decides."""
+        names = ("deterministic", "accumulate", "compute_dtype", "remat")
+        return any(getattr(self, name) != getattr(type(self), name) for name in names)
+
     def gradients(self, mesh: "Mesh") -> "Gradients":
-        """The way gradients are taken."""
+        """The strategy that takes the gradients."""
         from dgmjax.training import gradients as ways
 
         taken: Gradients = ways.WholeBatch()
@@ -84,3 +122,27 @@ class Execution:
         return (
             ways.Precision(taken, self.compute_dtype) if self.compute_dtype != "float32" else taken
         )
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Evaluation during training: the choice of the best parameters, the early end, figures.
+
+    Attributes:
+      validate: `state -> metrics` on the validation split; without it nothing is selected.
+      every: steps between evaluations; an epoch where None.
+      select: name of the metric to minimise.
+      patience: evaluations in a row without improvement after which training stops.
+      on_evaluation: `(state, step) -> None`, called by process 0 at each evaluation (figures).
+    """
+
+    validate: Callable[[Any], Mapping[str, float]] | None = None
+    every: int | None = None
+    select: str = "loss"
+    patience: int | None = None
+    on_evaluation: Callable[[Any, int], None] | None = None
+
+    def __post_init__(self):
+        for name in ("every", "patience"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, "must be at least 1", value)

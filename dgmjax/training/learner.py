@@ -1,8 +1,9 @@
 """Learners: pairs of pure functions `(init, step)` that turn objectives into train steps."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import flax
@@ -10,8 +11,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dgmjax.errors import require
+from dgmjax.training.averages import WEIGHT, averages
 from dgmjax.training.gradients import Gradients, WholeBatch
 from dgmjax.types import Array, Batch, Key, Metrics, Objective, PyTree
 
@@ -42,20 +45,25 @@ class State:
 
 
 class Learner(Protocol):
-    """A pair of pure functions; `step` is jitted, sharded and scanned by `fit`.
+    """A pair of pure functions, of which `fit` compiles, shards and scans `step`. Hashable.
 
-    `batches_per_step` batches make one step: where it exceeds 1, the leaves of `batch` have it
-    as their leading axis.
+    Attributes:
+      module: the model without parameters; `contracts.data_rules` says what data it covers.
+      batches_per_step: batches that make one step; where it exceeds 1, the leaves of `batch` have
+        it as their leading axis.
+      gradients: the strategy that takes gradients (see `training.gradients`).
     """
 
+    module: Any
     batches_per_step: int
+    gradients: Gradients
 
     def init(self, key: Key, batch: Batch) -> State:
         """The state before the first step; `batch` is one batch (for data-dependent layers)."""
         ...
 
     def step(self, state: State, batch: Batch) -> tuple[State, Metrics]:
-        """The state after a step, and scalar metrics, among them `loss`."""
+        """The state after a step, and scalar metrics: `loss`, or `<player>/loss` of several."""
         ...
 
     def bind(self, state: State) -> Any:
@@ -63,7 +71,11 @@ class Learner(Protocol):
         ...
 
     def variables(self, state: State) -> PyTree:
-        """Variables for `module.apply`."""
+        """The arrays that `bind` and `call` give to the model."""
+        ...
+
+    def call(self, variables: PyTree, method: Callable | str, *arguments: Any) -> Any:
+        """`method` of the model, or a function of the bound model, compiled."""
         ...
 
     def with_gradients(self, gradients: Gradients) -> "Learner":
@@ -78,7 +90,8 @@ class Player:
     Attributes:
       objective: `(model, batch, key) -> (loss[B], metrics)`.
       optimiser: an optax transformation (schedules, clipping and accumulation come from optax).
-      params: names of the top-level parameter groups that it moves; None for all.
+      params: names of the parameter groups that it moves, or of parts of them, such as
+        `posterior/encoder`; None for all. The others are frozen.
       steps: updates it makes in one step, each on a batch of its own.
     """
 
@@ -89,14 +102,6 @@ class Player:
 
     def __post_init__(self):
         require(self.steps >= 1, "steps", "must be at least 1", self.steps)
-
-
-def masked_mean(values: Array, mask: Array | None) -> Array:
-    """Mean over the examples, padding (`mask` 0) left out; scalars pass through."""
-    values = jnp.asarray(values)
-    if values.ndim == 0 or mask is None:
-        return values.mean()
-    return (values * mask).sum() / mask.sum()
 
 
 def ema_decay_at(step: Array | int, ema_decay: float) -> Array:
@@ -153,12 +158,13 @@ class GradientLearner:
         collections = {name: tree for name, tree in variables.items() if name != "params"}
         params = variables.get("params", {})
         for name, player in self.players.items():
-            missing = set(player.params or ()) - set(params)
+            missing = [path for path in player.params or () if not _select(params, (path,))]
             require(
                 not missing,
                 f"players[{name!r}].params",
                 f"must be among the module's parameter groups {sorted(params)}",
                 sorted(missing),
+                "A path such as `posterior/encoder` names a part of a group.",
             )
         return State(
             step=jnp.zeros((), jnp.int32),
@@ -185,9 +191,6 @@ class GradientLearner:
             prefix = f"{name}/" if len(self.players) > 1 else ""
             metrics |= {prefix + metric: value for metric, value in player_metrics.items()}
             finite &= ok
-        if len(self.players) > 1:
-            losses = [metrics[f"{name}/loss"] for name in self.players]
-            metrics["loss"] = jnp.stack(losses).sum()
         ema = state.ema
         if self.ema_decay is not None:
             decay = ema_decay_at(state.step, self.ema_decay)
@@ -222,22 +225,21 @@ class GradientLearner:
 
         def loss_fn(params, fixed, batch, key):
             others, collections, step = fixed
-            (loss, metrics), collections = self.module.apply(
-                {"params": {**others, **params}, **collections},
+            result, collections = self.module.apply(
+                {"params": _merged(others, params), **collections},
                 {**batch, "step": step},
                 key,
                 method=player.objective,
                 mutable=list(collections),
                 rngs={"dropout": jax.random.fold_in(key, 0)},
             )
-            _check_per_example(name, loss, batch)
-            mask = batch.get("mask")
-            metrics = {k: masked_mean(v, mask) for k, v in metrics.items()}
-            return masked_mean(loss, mask), (metrics, collections)
+            loss, metrics = averages(result, batch, name)
+            return loss, (metrics, collections)
 
         fixed = (state.params, state.collections, state.step)
         value, grads = self.gradients(loss_fn, params, fixed, batch, key)
         loss, (metrics, collections) = value
+        metrics = {name: value for name, value in metrics.items() if name != WEIGHT}
         norm = optax.tree.norm(grads)
         ok = jnp.isfinite(loss) & jnp.isfinite(norm)
 
@@ -252,7 +254,7 @@ class GradientLearner:
         params, moments = jax.lax.cond(ok, moved, kept, grads, params, state.optimisers[name])
         new = dataclasses.replace(
             state,
-            params={**state.params, **params},
+            params=_merged(state.params, params),
             optimisers={**state.optimisers, name: moments},
             collections=_where(ok, {**state.collections, **collections}, state.collections),
         )
@@ -262,9 +264,38 @@ class GradientLearner:
         return self.module.bind(self.variables(state))
 
     def variables(self, state: State) -> dict[str, PyTree]:
-        """Variables for `module.apply`: averaged parameters where an average is kept."""
+        """Parameters, averaged where an average is kept, and collections."""
         params = state.params if state.ema is None else state.ema
         return {"params": params, **state.collections}
+
+    def call(self, variables: PyTree, method: Callable | str, *arguments: Any) -> Any:
+        return call(self.module, method, variables, *arguments)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def call(module: nn.Module, method: Callable | str, variables: PyTree, *arguments: Any) -> Any:
+    """`method(*arguments)` of the bound module; equal modules and methods compile once."""
+    return module.apply(variables, *arguments, method=method)
+
+
+def abstractly(module: nn.Module, function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function(model, *arguments)` with shapes in place of numbers (`jax.eval_shape`).
+
+    Nothing is computed and no parameters are needed. Arrays inside of the result, be it a
+    distribution or any other object, are tracers that know their shape and dtype.
+
+    >>> from dgmjax import models
+    >>> vae = models.DenseVAE((4,), latent=2, hidden=(8,))
+    >>> abstractly(vae, lambda model, x: model.posterior(x).batch_shape, jnp.zeros((3, 4)))
+    (3,)
+    """
+    found = []
+
+    def look(model, *arguments):
+        found.append(function(model, *arguments))
+
+    jax.eval_shape(partial(module.init, method=look), jax.random.key(0), *arguments)
+    return found[0]
 
 
 def gradient_learner(
@@ -272,14 +303,15 @@ def gradient_learner(
 ) -> GradientLearner:
     """The usual learner: players, each with an objective and an optimiser, on one module.
 
-    >>> import optax
-    >>> from dgmjax import models, objectives
-    >>> vae = models.DenseVAE((4,), latent=2, hidden=(8,))
-    >>> learner = gradient_learner(vae, {"model": Player(objectives.elbo, optax.adam(1e-3))})
-    >>> state = learner.init(jax.random.key(0), {"x": jnp.zeros((3, 4))})
-    >>> state, metrics = learner.step(state, {"x": jnp.zeros((3, 4))})
-    >>> int(state.step), sorted(metrics)
-    (1, ['elbo', 'gradient_norm', 'kl', 'log_likelihood', 'loss'])
+        >>> import optax
+    from flax.traverse_util import flatten_dict, unflatten_dict
+        >>> from dgmjax import models, objectives
+        >>> vae = models.DenseVAE((4,), latent=2, hidden=(8,))
+        >>> learner = gradient_learner(vae, {"model": Player(objectives.elbo, optax.adam(1e-3))})
+        >>> state = learner.init(jax.random.key(0), {"x": jnp.zeros((3, 4))})
+        >>> state, metrics = learner.step(state, {"x": jnp.zeros((3, 4))})
+        >>> int(state.step), sorted(metrics)
+        (1, ['elbo', 'gradient_norm', 'kl', 'log_likelihood', 'loss'])
     """
     return GradientLearner(module, players, ema_decay)
 
@@ -289,13 +321,20 @@ def _where(condition: Array, new: PyTree, old: PyTree) -> PyTree:
 
 
 def _select(params: Mapping[str, PyTree], names: Sequence[str] | None) -> dict[str, PyTree]:
-    return dict(params) if names is None else {name: params[name] for name in names}
+    """The parts of the parameters at these paths, in dicts as deep as the whole."""
+    if names is None:
+        return dict(params)
+    paths = [tuple(name.split("/")) for name in names]
+    flat = flatten_dict(params).items()
+    kept = {key: leaf for key, leaf in flat if any(key[: len(path)] == path for path in paths)}
+    return unflatten_dict(kept)
 
 
-def _check_per_example(name: str, loss: Array, batch: Batch) -> None:
-    require(
-        jnp.shape(loss) == jnp.shape(batch["x"])[:1],
-        f"players[{name!r}].objective",
-        f"must return one loss per example, shape {jnp.shape(batch['x'])[:1]}",
-        f"shape {jnp.shape(loss)}",
-    )
+def _merged(params: Mapping[str, PyTree], part: Mapping[str, PyTree]) -> dict[str, PyTree]:
+    """The parameters with a part of them, as `_select` takes it, replaced."""
+    return {
+        name: _merged(old, part[name])
+        if isinstance(old, Mapping) and isinstance(part.get(name), Mapping)
+        else part.get(name, old)
+        for name, old in params.items()
+    }

@@ -12,6 +12,7 @@ import numpy as np
 
 from dgmjax.devices import processes
 from dgmjax.errors import TrainingDiverged, require
+from dgmjax.training.execution import Execution, Validation
 from dgmjax.training.interrupt import Interruption
 from dgmjax.training.learner import Learner, State
 from dgmjax.training.progress import Progress
@@ -63,6 +64,17 @@ class Schedule:
     checkpoint_every: int | None
     replay_every: int | None
 
+    @classmethod
+    def of(cls, steps: int, execution: Execution, validation: Validation, epoch: int) -> "Schedule":
+        """The schedule of a run whose epochs have so many steps."""
+        return cls(
+            steps,
+            execution.log_every,
+            validation.every or epoch,
+            execution.checkpoint_every,
+            execution.replay_every,
+        )
+
     def __post_init__(self):
         for name, value in vars(self).items():
             require(value is None or value >= 1, name, "must be at least 1", value)
@@ -106,19 +118,18 @@ class Loop:
     learner: Learner
     runner: ResidentSteps | StreamedSteps
     schedule: Schedule
+    execution: Execution
+    validation: Validation
     store: Store
-    validate: Callable | None
-    select: str
-    patience: int | None
-    on_evaluation: Callable | None
-    max_skipped: int
-    rewinds: int
-    replay: Replay | None
     progress: Progress
     begin: Callable[[State], State] | None
     host: Progression = field(default_factory=Progression)
     step: int = 0
     saved: LastSave = field(default_factory=LastSave)
+
+    def __post_init__(self):
+        every = self.execution.replay_every
+        self.replay = None if every is None else Replay(every)
 
     def start(self, init_key: Key) -> None:
         """The state to begin with: new, or that of the newest valid checkpoint."""
@@ -179,7 +190,7 @@ class Loop:
             seconds = time.perf_counter() - started
             if compiled:
                 self.host.seconds += seconds
-                self.progress.update(self.step, taken, seconds, self._last_loss())
+                self.progress.update(self.step, taken, seconds, self._last_losses())
                 # Calls of about a second: long enough to cost nothing, short enough to stop.
                 wished = max(1, min(4 * chunk, int(taken / max(seconds, 1e-6))))
                 chunk = processes.agree(wished)
@@ -214,8 +225,10 @@ class Loop:
         self.step += taken
         return taken
 
-    def _last_loss(self) -> float | None:
-        return self.store.history[-1].get("loss") if self.store.history else None
+    def _last_losses(self) -> dict[str, float]:
+        """The loss of each player, by the name of its metric."""
+        last = self.store.history[-1] if self.store.history else {}
+        return {k: v for k, v in last.items() if k.endswith("loss") and "validation" not in k}
 
     def _log(self) -> None:
         sums, skipped = jax.device_get((self.tree["sums"], self.tree["state"].skipped))
@@ -233,10 +246,10 @@ class Loop:
     def _rewind_or_stop(self) -> bool:
         """Whether training went back, since too many steps in a row were not finite."""
         in_row = int(self.tree["state"].skipped_in_row)
-        if in_row < self.max_skipped:
+        if in_row < self.execution.max_skipped:
             return False
         bad = f"The loss or its gradient was not finite in the last {in_row} steps (until step "
-        if self.host.rewinds >= self.rewinds:
+        if self.host.rewinds >= self.execution.rewinds:
             raise TrainingDiverged(
                 f"{bad}{self.step}), so training stopped; those steps changed nothing. Lower the "
                 "learning rate, clip the gradient, or look at the data."
@@ -261,27 +274,29 @@ class Loop:
 
     def _evaluate(self) -> bool:
         """Validates and remembers the best; True where patience is at its end."""
-        if self.validate is None and self.on_evaluation is None:
+        validation = self.validation
+        if validation.validate is None and validation.on_evaluation is None:
             return False
         state = self.tree["state"]
         local = processes.to_host(state) if processes.part()[1] > 1 else state
-        if self.validate is not None:
-            metrics = {name: float(v) for name, v in self.validate(local).items()}
+        if validation.validate is not None:
+            metrics = {name: float(v) for name, v in validation.validate(local).items()}
             self._select(metrics)
-        if self.on_evaluation is not None and processes.is_main():
+        if validation.on_evaluation is not None and processes.is_main():
             with processes.alone():
-                self.on_evaluation(local, self.step)
+                validation.on_evaluation(local, self.step)
         return self._exhausted()
 
     def _select(self, metrics: dict[str, float]) -> None:
         """Saves the state if it is the best so far."""
+        select = self.validation.select
         require(
-            self.select in metrics,
+            select in metrics,
             "select",
             f"must name a validation metric, one of {sorted(metrics)}",
-            repr(self.select),
+            repr(select),
         )
-        value = metrics[self.select]
+        value = metrics[select]
         if value < self.host.best_value:
             self.host.best_value, self.host.best_step = value, self.step
             self.host.stale_evaluations = 0
@@ -291,12 +306,13 @@ class Loop:
             self.host.stale_evaluations += 1
         self.store.write(self.step, {f"validation/{name}": v for name, v in metrics.items()})
         self.progress.message(
-            f"step {self.step}: validation {self.select} {value:.4f}"
+            f"step {self.step}: validation {select} {value:.4f}"
             f" (best {self.host.best_value:.4f} at step {self.host.best_step})"
         )
 
     def _exhausted(self) -> bool:
-        return self.patience is not None and self.host.stale_evaluations >= self.patience
+        patience = self.validation.patience
+        return patience is not None and self.host.stale_evaluations >= patience
 
     def _checkpoint_is_due(self, evaluating: bool) -> bool:
         """At the interval that was asked for, or at an evaluation, seldom enough to cost little."""

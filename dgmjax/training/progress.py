@@ -1,7 +1,9 @@
 """The progress line: one line that is rewritten on a terminal, a line now and then elsewhere."""
 
+import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import TextIO
 
 
@@ -35,7 +37,9 @@ class Progress:
         self._last = -float("inf")
         self._open_line = False
 
-    def update(self, step: int, steps: int, seconds: float, loss: float | None) -> None:
+    def update(
+        self, step: int, steps: int, seconds: float, losses: Mapping[str, float] | None = None
+    ) -> None:
         """After `steps` more steps in `seconds` (compilation left out)."""
         self._steps += steps
         self.seconds += seconds
@@ -46,12 +50,14 @@ class Progress:
             return
         self._last = now
         left = (self.total - step) * self.examples_per_step / max(self.rate, 1e-9)
-        shown = "" if loss is None else f"  loss {loss:.4f}"
-        self._write(
-            f"step {step}/{self.total}{shown}  {self.rate:,.0f} examples/s"
-            f"  compiled in {self.compile_seconds:.1f} s  {_duration(left)} left",
-            stays=not terminal,
-        )
+        parts = [
+            f"step {step}/{self.total}",
+            *(f"{name} {loss:.4f}" for name, loss in (losses or {}).items()),
+            f"{self.rate:,.0f} examples/s",
+            f"compiled in {self.compile_seconds:.1f} s",
+            f"{_duration(left)} left",
+        ]
+        self._write(_fitted(parts, _columns(self.stream)), stays=not terminal)
 
     def message(self, text: str) -> None:
         """A line of its own."""
@@ -70,6 +76,28 @@ class Progress:
         self.stream.write(start + text + ("\n" if stays else ""))
         self.stream.flush()
         self._open_line = not stays
+
+
+def _columns(stream: TextIO) -> int | None:
+    """Width of the terminal; None where the stream is none, or does not know."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _fitted(parts: list[str], columns: int | None) -> str:
+    """The parts in a line; of a narrow terminal those that fit, so that the line never wraps.
+
+    >>> _fitted(["step 5/9", "loss 1.0000", "2,000 examples/s", "0:02 left"], 33)
+    'step 5/9  loss 1.0000  0:02 left'
+    """
+    parts, removable = list(parts), len(parts) - 2
+    while columns is not None and len("  ".join(parts)) >= columns and removable >= 1:
+        del parts[removable]
+        removable -= 1
+    line = "  ".join(parts)
+    return line if columns is None else line[: columns - 1]
 
 
 def _duration(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from dgmjax.devices import processes
 from dgmjax.errors import CheckpointError
 from dgmjax.runs.checkpoints import Checkpoints
 from dgmjax.runs.folder import RunFolder
+from dgmjax.training.execution import Execution
 from dgmjax.types import PyTree
 
 Restored = tuple[PyTree, dict[str, Any], int]
@@ -27,17 +28,9 @@ class Store:
         self._best: tuple[PyTree, int] | None = None
 
     @staticmethod
-    def of(
-        run: RunFolder | None,
-        keep: int,
-        keep_every: int | None,
-        on_disk_error: Literal["stop", "continue"],
-        background: bool,
-    ) -> "Store":
-        """In `run`, or in memory where there is none; see `fit`."""
-        if run is None:
-            return Store()
-        return RunStore(run, keep, keep_every, on_disk_error, background)
+    def of(run: RunFolder | None, execution: Execution) -> "Store":
+        """In `run`, or in memory where there is none."""
+        return Store() if run is None else RunStore(run, execution)
 
     def open(self) -> None:
         """Before training."""
@@ -80,30 +73,22 @@ class Store:
 class RunStore(Store):
     """A `Store` in a run folder: process 0 writes metrics, all write their part of checkpoints."""
 
-    def __init__(
-        self,
-        run: RunFolder,
-        keep: int,
-        keep_every: int | None,
-        on_disk_error: Literal["stop", "continue"],
-        background: bool = False,
-    ):
+    def __init__(self, run: RunFolder, execution: Execution):
         super().__init__()
-        self.run, self._background = run, background
-        self._options: dict[str, Any] = {
-            "identity": run.identity,
-            "on_disk_error": on_disk_error,
-        }
-        self._keep, self._keep_every = keep, keep_every
+        self.run, self._execution = run, execution
         self._checkpoints: dict[str, Checkpoints] = {}
 
     def open(self) -> None:
-        folder = Path(self.run.checkpoints)
+        folder, execution = Path(self.run.checkpoints), self._execution
+        options: dict[str, Any] = {
+            "identity": self.run.identity,
+            "on_disk_error": execution.on_disk_error,
+        }
         self._checkpoints = {
             "latest": Checkpoints(
-                folder / "latest", self._keep, keep_every=self._keep_every, **self._options
+                folder / "latest", execution.keep, keep_every=execution.keep_every, **options
             ),
-            "best": Checkpoints(folder / "best", 2, **self._options),
+            "best": Checkpoints(folder / "best", 2, **options),
         }
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
@@ -123,7 +108,7 @@ class RunStore(Store):
         self._one_at_a_time()
         best = self._checkpoints["best"]
         self._checkpoints["latest"].save(step, tree, host, after=best)
-        if not self._background:
+        if not self._execution.background_saves:
             self.wait()
 
     def save_best(self, step: int, state: PyTree, host: Mapping[str, Any]) -> None:

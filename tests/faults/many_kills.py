@@ -27,7 +27,7 @@ import orbax.checkpoint  # noqa: F401  before the fork, since it takes long
 
 from dgmjax import data, models, objectives
 from dgmjax.runs import RunFolder
-from dgmjax.training import Player, fit, gradient_learner, steps
+from dgmjax.training import Execution, Player, Validation, fit, gradient_learner, steps
 
 STEPS, INTERVAL = 12_000, 40
 DELAY = 0.03  # seconds: longer than it takes to write a checkpoint
@@ -61,10 +61,9 @@ def train(folder: Path, lives: int | None) -> str:
         steps=STEPS,
         batch_size=8,
         transform=data.Binarise("dynamic", levels=17),
-        log_every=INTERVAL,
-        evaluate_every=10 * INTERVAL,
-        checkpoint_every=INTERVAL,
         run=RunFolder.create(folder / "run", "killed", {}, 0),
+        execution=Execution(log_every=INTERVAL, checkpoint_every=INTERVAL),
+        validation=Validation(every=10 * INTERVAL),
     )
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(result.state):

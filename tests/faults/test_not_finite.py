@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from fitting import fit
 
 from dgmjax import data
 from dgmjax.devices.mesh import StateLayout, make_mesh
 from dgmjax.errors import DgmjaxError, TrainingDiverged
 from dgmjax.runs import RunFolder
-from dgmjax.training import Player, fit, gradient_learner
+from dgmjax.training import Player, gradient_learner
 from dgmjax.training.steps import _run_one, initial_state, zero_metrics
 
 ROWS, BATCH, STEPS = 64, 8, 24
@@ -47,7 +48,7 @@ def arrays(poison=()):
 def options(**changes):
     key = jax.random.key(3)
     always = {"key": key, "batch_size": BATCH, "steps": STEPS, "stream": True}
-    return always | {"log_every": 4, "evaluate_every": 4} | changes
+    return always | {"log_every": 4, "every": 4} | changes
 
 
 def keys():

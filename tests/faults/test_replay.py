@@ -6,10 +6,11 @@ import jax
 import numpy as np
 import optax
 import pytest
+from fitting import fit
 
 from dgmjax import models, objectives
 from dgmjax.errors import DgmjaxError, HardwareFault
-from dgmjax.training import Player, fit, gradient_learner
+from dgmjax.training import Player, gradient_learner
 from dgmjax.training.replay import fingerprint
 from dgmjax.training.steps import ResidentSteps
 
@@ -26,7 +27,7 @@ def learner():
 
 def train(learner, **options):
     always = {"key": jax.random.key(0), "steps": STEPS, "batch_size": 16, "log_every": 1}
-    always |= {"evaluate_every": 1, "replay_every": EVERY}
+    always |= {"every": 1, "replay_every": EVERY}
     return fit(learner, POINTS, **always | options)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.stats
+from fitting import fit
 from sklearn.mixture import GaussianMixture
 
 from dgmjax import data, models, objectives
@@ -15,7 +16,7 @@ from dgmjax.distributions import families
 from dgmjax.errors import DgmjaxError
 from dgmjax.lab import Experiment, Trained, clustered_start, codes, fitted_mixture
 from dgmjax.runs import RunFolder
-from dgmjax.training import Player, fit, gradient_learner
+from dgmjax.training import Player, gradient_learner
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
 NLL = objectives.negative_log_likelihood

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.stats
+from fitting import fit
 from scrambling import perturbed
 from sklearn.decomposition import PCA, FactorAnalysis as SklearnFactorAnalysis
 from sklearn.mixture import GaussianMixture as SklearnMixture
@@ -15,7 +16,7 @@ from sklearn.mixture import GaussianMixture as SklearnMixture
 from dgmjax import models, objectives
 from dgmjax.distributions import LowRankNormal
 from dgmjax.errors import DataError, DgmjaxError
-from dgmjax.training import Player, em_learner, fit, gradient_learner
+from dgmjax.training import Player, em_learner, gradient_learner
 from dgmjax.training.gradients import Microbatches
 
 KEY = jax.random.key(0)
@@ -94,9 +95,7 @@ def test_closed_form_ppca_is_scikit_learns_and_a_fixed_point_of_em():
 def test_em_runs_through_fit():
     x = factor_data().astype(np.float32)
     learner = em_learner(models.PPCA(6, 2))
-    result = fit(
-        learner, {"x": x}, key=KEY, steps=300, batch_size=ROWS, log_every=10, evaluate_every=100
-    )
+    result = fit(learner, {"x": x}, key=KEY, steps=300, batch_size=ROWS, log_every=10, every=100)
     values = np.array([line["log_likelihood"] for line in result.history])
     assert (np.diff(values) > -1e-4).all()
     score, covariance = linear_reference("ppca", factor_data())

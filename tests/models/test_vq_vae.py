@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from fitting import fit
 from scrambling import perturbed
 
 from dgmjax import data, models, objectives
@@ -14,7 +15,7 @@ from dgmjax.distributions import families
 from dgmjax.errors import DgmjaxError
 from dgmjax.evaluation import code_counts, encoded
 from dgmjax.runs import RunFolder
-from dgmjax.training import Player, fit, gradient_learner
+from dgmjax.training import Player, gradient_learner
 
 KEY = jax.random.key(0)
 SMALL = {"channels": 8, "blocks": 1}
@@ -95,7 +96,7 @@ def digits():
     splits = {name: data.apply_once(transform, dataset.splits[name], 0) for name in dataset.splits}
     model = models.VQVAE((8, 8, 1), 16, 4, 2, **SMALL)
     learner = gradient_learner(model, {"model": Player(objectives.vq_vae, optax.adam(3e-3))})
-    options = {"key": KEY, "batch_size": 64, "log_every": 30, "evaluate_every": 30}
+    options = {"key": KEY, "batch_size": 64, "log_every": 30, "every": 30}
     return learner, splits, options
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.stats
+from fitting import fit
 
 from dgmjax import data, evaluation, models, objectives
 from dgmjax.distributions import Factorised, families
@@ -19,7 +20,7 @@ from dgmjax.objectives.variational.missing import (
     importance_samples,
     observed_part,
 )
-from dgmjax.training import Player, fit, gradient_learner
+from dgmjax.training import Player, gradient_learner
 
 KEY = jax.random.key(0)
 W = np.array([[1.0, 0.5], [-0.7, 1.2], [0.3, -0.4], [0.8, 0.1]])

@@ -68,7 +68,7 @@ def test_an_earlier_run_resumes_under_the_names_of_today(folders, tmp_path):
     )
     assert run.arguments["num_orders"] == 2 and run.changed["num_orders"] == 2
     experiment = catalogue.build(function, arguments, seed=0, tiny=True, data_dir=None)
-    trained = runner.train(experiment, run, seed=0, steps=6, quiet=True)
+    trained = runner.train(experiment, run, seed=0, steps=6)
     assert trained.step == 6
     assert {4, 6} <= {line["step"] for line in run.read_metrics()}
     changed = {**arguments, "num_orders": 3}

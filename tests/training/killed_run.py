@@ -21,7 +21,7 @@ import optax
 
 from dgmjax import data, models, objectives
 from dgmjax.runs import RunFolder, checkpoints
-from dgmjax.training import Player, fit, gradient_learner, steps
+from dgmjax.training import Execution, Player, Validation, fit, gradient_learner, steps
 
 
 def die_at(moment: str, count: int) -> None:
@@ -68,12 +68,14 @@ def main(folder: str, moment: str, count: int) -> None:
         steps=120,
         batch_size=8,
         transform=data.Binarise("dynamic", levels=17),
-        log_every=7,
-        evaluate_every=10,
-        validate=lambda state: {
-            "loss": float(np.abs(state.params["encoder"]["Dense_0"]["kernel"]).sum())
-        },
         run=RunFolder.create(folder, "killed", {}, 0),
+        execution=Execution(log_every=7),
+        validation=Validation(
+            lambda state: {
+                "loss": float(np.abs(state.params["encoder"]["Dense_0"]["kernel"]).sum())
+            },
+            every=10,
+        ),
     )
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(result.state):

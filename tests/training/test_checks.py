@@ -6,11 +6,12 @@ import jax
 import numpy as np
 import optax
 import pytest
+from fitting import fit
 
 from dgmjax import data, models, nn, objectives
 from dgmjax.distributions import families
 from dgmjax.errors import DataError
-from dgmjax.training import Player, fit, gradient_learner
+from dgmjax.training import Player, gradient_learner
 from dgmjax.training.checks import check_training_data
 
 GREY = np.arange(64, dtype=np.uint8).reshape(4, 4, 4, 1)

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from fitting import fit
 
 from dgmjax import data, models, objectives
 from dgmjax.devices import make_mesh
 from dgmjax.errors import DgmjaxError, TrainingDiverged
 from dgmjax.runs import RunFolder
-from dgmjax.training import Player, fit, gradient_learner
+from dgmjax.training import Player, gradient_learner
 from dgmjax.training.progress import Progress
 
 X = np.random.default_rng(0).integers(0, 17, (64, 4, 2, 1)).astype(np.uint8)
@@ -25,7 +26,7 @@ OPTIONS = {
     "batch_size": 8,
     "transform": data.Binarise("dynamic", levels=17),
     "log_every": 6,
-    "evaluate_every": 8,
+    "every": 8,
 }
 
 
@@ -254,7 +255,7 @@ def test_progress_line():
     out = io.StringIO()
     progress = Progress(100, 10, stream=out, every=0.0)
     progress.compile_seconds = 1.5
-    progress.update(50, 50, 2.0, loss=3.25)
+    progress.update(50, 50, 2.0, {"loss": 3.25})
     assert out.getvalue() == (
         "step 50/100  loss 3.2500  250 examples/s  compiled in 1.5 s  0:00:02 left\n"
     )

@@ -7,13 +7,14 @@ import jax
 import numpy as np
 import optax
 import pytest
+from fitting import fit
 
 from dgmjax import data, models, nn, objectives
 from dgmjax.devices import make_mesh
 from dgmjax.errors import DgmjaxError
 from dgmjax.models.flows import layers
 from dgmjax.runs import RunFolder
-from dgmjax.training import Player, fit, gradient_learner
+from dgmjax.training import Player, gradient_learner
 from dgmjax.training.gradients import (
     Microbatches,
     Precision,
@@ -68,7 +69,7 @@ def train(name, devices, num_shards=8, steps=200, gradients=None, **options):
         transform=transform,
         mesh=mesh,
         log_every=10,
-        evaluate_every=10,
+        every=10,
         **options,
     )
 

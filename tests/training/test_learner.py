@@ -76,7 +76,8 @@ def test_players_move_their_own_parameters_their_own_number_of_times():
     np.testing.assert_allclose(new.params["a"], a, rtol=1e-5)
     np.testing.assert_allclose(new.params["b"], b, rtol=1e-5)
     assert float(new.collections["counts"]["calls"]) == 4
-    assert {"first/loss", "second/loss", "loss"} <= set(metrics)
+    assert {"first/loss", "second/loss"} <= set(metrics)
+    assert "loss" not in metrics, "the sum of the players' losses means nothing"
 
 
 def test_a_non_finite_step_changes_nothing_and_is_counted():
@@ -161,7 +162,9 @@ def test_every_family_learns_without_retracing(learner):
     before = state.params
     for _ in range(3):
         state, metrics = step(state, batch)
-    assert len(traces) == 1 and np.isfinite(float(metrics["loss"]))
+    assert len(traces) == 1
+    losses = [value for name, value in metrics.items() if name.endswith("loss")]
+    assert len(losses) == len(learner.players) and np.isfinite(losses).all()
     moved = jax.tree.map(lambda a, b: bool(jnp.abs(a - b).max() > 0), before, state.params)
     masked_out = [leaf for leaf in jax.tree.leaves(moved) if not leaf]
     assert len(masked_out) < len(jax.tree.leaves(moved)) / 2
@@ -194,12 +197,61 @@ def test_every_family_learns_without_retracing(learner):
             ),
             "players",
         ),
+        (
+            lambda: step_of(lambda m, b, k: m(b["x"]).sum(-1)),
+            "players.*must return a pair",
+        ),
+        (lambda: step_of(lambda m, b, k: (jnp.zeros(0), {})), "players.*not empty"),
+        (lambda: step_of(rollouts(7), mask=jnp.ones(4)), "players.*a metric `mask"),
+        (lambda: step_of(rollouts(7, mask=jnp.ones(6))), "players.*of the loss's shape"),
         (lambda: adam(1e-3, 10, schedule="step"), "schedule"),
     ],
 )
 def test_bad_arguments_are_named(act, word):
     with pytest.raises(DgmjaxError, match=f"^`{word}"):
         act()
+
+
+def rollouts(count, **metrics):
+    """An objective whose losses are not those of the rows: i^2 (1 + a_0) for i < count."""
+
+    def objective(model, batch, key):
+        factor = 1.0 + model(batch["x"])[0, 0]
+        return jnp.arange(count) ** 2.0 * factor, {"count": jnp.arange(1.0 * count), **metrics}
+
+    return objective
+
+
+def step_of(objective, **more):
+    learner = gradient_learner(Quadratic(), {"m": Player(objective, optax.sgd(0.1))})
+    state = gradient_learner(Quadratic(), {"m": Player(loss, optax.sgd(0.1))}).init(KEY, BATCH)
+    return learner.step(state, {**BATCH, **more})[1]
+
+
+def test_losses_may_be_of_another_size_than_the_batch():
+    factor = 1 + 1 + 2 * 1  # a = b = 1 and x = 0
+    assert float(step_of(rollouts(7))["loss"]) == pytest.approx(13 * factor)
+    own = jnp.array([1.0, 1, 1, 0, 0, 0, 0])
+    padded = step_of(rollouts(7, mask=own), mask=jnp.array([1.0, 1, 1, 0]))
+    assert float(padded["loss"]) == pytest.approx(5 / 3 * factor)
+    assert float(padded["count"]) == pytest.approx(1.0) and "mask" not in padded
+
+
+def test_parts_of_a_parameter_group_may_be_frozen():
+    vae = models.DenseVAE((4,), latent=2, hidden=(8,))
+    moved = ("encoder/Dense_0", "decoder")
+    player = Player(objectives.elbo, optax.adam(0.1), params=moved)
+    learner = gradient_learner(vae, {"model": player})
+    batch = {"x": jnp.ones((3, 4))}
+    state = learner.init(KEY, batch)
+    assert set(state.optimisers["model"][0].mu["encoder"]) == {"Dense_0"}
+    new, _ = learner.step(state, batch)
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), state.params, new.params)
+    assert all(jax.tree.leaves({**same["encoder"], "Dense_0": True}))
+    assert not same["encoder"]["Dense_0"]["bias"] and not same["decoder"]["Dense_0"]["bias"]
+    wrong = gradient_learner(vae, {"m": Player(objectives.elbo, optax.sgd(0.1), ("encoder/x",))})
+    with pytest.raises(DgmjaxError, match="encoder/x"):
+        wrong.init(KEY, batch)
 
 
 def test_published_schedule_of_burda():
