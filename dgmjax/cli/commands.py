@@ -8,7 +8,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -172,9 +171,10 @@ def _train_here(request: TrainRequest) -> None:
     with processes.main_first("run folder"):
         run = _run_folder(request, data_dir)
     processes.require_same("arguments", int(run.identity[:7], 16), "Start all with one command.")
-    execution = replace(request.execution, quiet=False)
     with run, run.lock() if processes.is_main() else contextlib.nullcontext():
-        runner.train(experiment, run, seed=request.seed, steps=request.steps, execution=execution)
+        runner.train(
+            experiment, run, seed=request.seed, steps=request.steps, execution=request.execution
+        )
     if processes.is_main():
         print(f"run     {run.path}\nreport  {write_report(run)}")
 

@@ -36,6 +36,7 @@ def train(
     seed: int = 0,
     steps: int | None = None,
     execution: Execution | None = None,
+    quiet: bool = False,
 ) -> Trained:
     """Trains (or resumes) an experiment in a run folder, then measures it and draws its figures.
 
@@ -45,7 +46,7 @@ def train(
       KeyboardInterrupt: training was interrupted; everything is saved.
     """
     experiment.check()
-    execution = execution or Execution()
+    execution = replace(execution or Execution(), quiet=quiet)
     learner = experiment.learner()
     steps = steps or experiment.steps
     shell = partial(Trained, experiment, learner, seed=seed, folder=run)
@@ -82,7 +83,7 @@ def train(
             run.write_records(records)
             for name in experiment.figures:
                 draw_figure(trained, run, name)
-    if not execution.quiet and processes.is_main():
+    if not quiet and processes.is_main():
         for line in (*(record.summary() for record in records), *remarks(records)):
             print(line)
         print(
