@@ -32,7 +32,12 @@ FLOORS = [
 ASIDE = {"data"}
 """Rooms that stand apart: they import the ground floors only."""
 
-ALLOWED_SIDEWAYS = {("training", "runs"), ("runs", "plotting"), ("plotting", "evaluation")}
+ALLOWED_SIDEWAYS = {
+    ("training", "runs"),
+    ("runs", "plotting"),
+    ("plotting", "evaluation"),
+    ("evaluation", "training"),  # `training.learner.abstractly`: only the learner calls `init`
+}
 """Imports within a floor, one way."""
 
 RECIPES = {"recipes", "image_recipes", "poisson", "code_prior"}

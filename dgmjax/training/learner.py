@@ -303,15 +303,14 @@ def gradient_learner(
 ) -> GradientLearner:
     """The usual learner: players, each with an objective and an optimiser, on one module.
 
-        >>> import optax
-    from flax.traverse_util import flatten_dict, unflatten_dict
-        >>> from dgmjax import models, objectives
-        >>> vae = models.DenseVAE((4,), latent=2, hidden=(8,))
-        >>> learner = gradient_learner(vae, {"model": Player(objectives.elbo, optax.adam(1e-3))})
-        >>> state = learner.init(jax.random.key(0), {"x": jnp.zeros((3, 4))})
-        >>> state, metrics = learner.step(state, {"x": jnp.zeros((3, 4))})
-        >>> int(state.step), sorted(metrics)
-        (1, ['elbo', 'gradient_norm', 'kl', 'log_likelihood', 'loss'])
+    >>> import optax
+    >>> from dgmjax import models, objectives
+    >>> vae = models.DenseVAE((4,), latent=2, hidden=(8,))
+    >>> learner = gradient_learner(vae, {"model": Player(objectives.elbo, optax.adam(1e-3))})
+    >>> state = learner.init(jax.random.key(0), {"x": jnp.zeros((3, 4))})
+    >>> state, metrics = learner.step(state, {"x": jnp.zeros((3, 4))})
+    >>> int(state.step), sorted(metrics)
+    (1, ['elbo', 'gradient_norm', 'kl', 'log_likelihood', 'loss'])
     """
     return GradientLearner(module, players, ema_decay)
 
