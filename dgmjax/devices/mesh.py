@@ -146,16 +146,3 @@ def _text(path) -> str:
     """The names along a path, joined by `/`."""
     names = (getattr(k, "key", getattr(k, "name", getattr(k, "idx", k))) for k in path)
     return "/".join(str(name) for name in names)
-
-
-def check_divides(mesh: Mesh, batch_size: int) -> None:
-    """Raises `DgmjaxError` unless the devices divide the batch."""
-    count = num_devices(mesh)
-    divisors = [n for n in range(1, count + 1) if batch_size % n == 0]
-    require(
-        batch_size % count == 0,
-        "mesh",
-        f"must have a number of devices that divides batch_size={batch_size}",
-        f"{count} devices",
-        f"Use --mesh data={divisors[-1]}, or a batch size that is a multiple of {count}.",
-    )

@@ -11,7 +11,7 @@ import numpy as np
 from dgmjax.data.batches import Batches
 from dgmjax.data.transform import Transform
 from dgmjax.devices import processes
-from dgmjax.devices.mesh import StateLayout, check_divides
+from dgmjax.devices.mesh import StateLayout
 from dgmjax.errors import require
 from dgmjax.runs.folder import RunFolder
 from dgmjax.training.checks import check_training_data
@@ -58,7 +58,8 @@ def fit(
       data: training arrays of equal leading length; `x` is the data.
       key: of the whole run: initialisation, order of the data, transforms and steps.
       steps: total number of steps (of the run, not of this call).
-      batch_size: examples a batch.
+      batch_size: examples a batch, of any size: where the devices do not divide it, some of them
+        compute fewer rows than others.
       transform: of a batch, `(batch, key) -> batch`, applied inside the compiled step.
       run: folder for metrics and checkpoints; nothing is written where None.
       execution: devices, gradients, logs, checkpoints, faults; the defaults where None.
@@ -88,7 +89,6 @@ def fit(
     rewinds = execution.rewinds
     require(rewinds == 0 or run is not None, "rewinds", "must be 0 without a `run`", rewinds)
     mesh = execution.make_mesh()
-    check_divides(mesh, batch_size)
     if execution.chooses_gradients:
         learner = learner.with_gradients(execution.gradients(mesh))
     learner.gradients.check(batch_size)

@@ -8,7 +8,7 @@ a `loss_fn(params, fixed, batch, key) -> (mean loss, (metrics, collections))`: w
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol
@@ -16,11 +16,13 @@ from typing import Any, Literal, Protocol
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dgmjax.bijectors.rematerialisation import rematerialising
 from dgmjax.devices.mesh import AXES, num_devices
 from dgmjax.errors import require
+from dgmjax.training.averages import WEIGHT
 from dgmjax.types import Array, Batch, Key, PyTree
 
 
@@ -54,7 +56,8 @@ class Microbatches:
     """Gradient accumulation: `count` equal parts of a batch one after another, their mean.
 
     Activations take the memory of one part. Part i uses `fold_in(key, i)`, so noise differs from
-    that of the whole batch. Integer collections are those of the last part.
+    that of the whole batch. Parts of a padded batch count by the sums of their masks. Integer
+    collections are those of the last part.
 
     Attributes:
       count: must divide the batch.
@@ -79,14 +82,16 @@ class Microbatches:
 
         def body(sums, inputs):
             index, part = inputs
-            value = grad_fn(params, fixed, part, jax.random.fold_in(key, index))
+            value = _scaled(grad_fn(params, fixed, part, jax.random.fold_in(key, index)))
             return jax.tree.map(_added, sums, value), None
 
         first = jax.tree.map(lambda a: a[0], parts)
         shapes = jax.eval_shape(grad_fn, params, fixed, first, key)
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         sums, _ = jax.lax.scan(body, zeros, (jnp.arange(self.count), parts))
-        return jax.tree.map(lambda a: a / self.count if _is_float(a) else a, sums)
+        total = _weight(sums)
+        total = self.count if total is None else total
+        return jax.tree.map(lambda a: a / total if _is_float(a) else a, sums)
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,28 @@ def _added(total: Array, value: Array) -> Array:
     return total + value if _is_float(value) else value
 
 
+def _weight(value: Any) -> Array | None:
+    """The sum of the mask of a batch, which `training.averages` puts among the metrics."""
+    (_, (metrics, _)), _ = value
+    return metrics.get(WEIGHT) if isinstance(metrics, Mapping) else None
+
+
+def _scaled(value: Any) -> Any:
+    """Means times the weight of their batch, except for the weight itself; 0 where it is 0."""
+    weight = _weight(value)
+    if weight is None:
+        return value
+
+    def scaled(mean: Array) -> Array:
+        if not _is_float(mean):
+            return mean
+        by = weight.reshape(weight.shape + (1,) * (mean.ndim - weight.ndim))
+        return jnp.where(by > 0, by * mean, 0.0)  # a part without examples may have no mean
+
+    (loss, (metrics, collections)), grads = jax.tree.map(scaled, value)
+    return (loss, ({**metrics, WEIGHT: weight}, collections)), grads
+
+
 def tree_sum(stacked: Array) -> Array:
     """Sum over the first axis (a power of two) by halving: always the same order."""
     while stacked.shape[0] > 1:
@@ -189,12 +216,17 @@ class VirtualShards:
     tree. Losses, gradients and hence everything after them are then equal bit for bit on any
     number of devices that divides the number of shards, and a run may change it in the middle.
 
-    Means over the shards, which are equal in size, of losses, metrics, floating-point collections
-    and gradients. Integer collections are those of the first shard.
+    Losses, metrics, floating-point collections and gradients are means over the shards. Where
+    the shards do not divide the batch, the last of them have a row less, and a row of padding
+    whose `mask` is 0 in its place; shards then count by the sums of their masks, so that
+    averages over the rows stay exact. Integer collections are those of the first shard.
+
+    What an objective computes over several rows (batch statistics, an aggregate posterior) it
+    computes over the rows of a shard.
 
     Attributes:
       mesh: its number of devices must divide `num_shards`.
-      num_shards: a power of two that divides the batch.
+      num_shards: a power of two.
     """
 
     mesh: Mesh
@@ -213,13 +245,7 @@ class VirtualShards:
         )
 
     def check(self, batch_size: int) -> None:
-        """Raises `DgmjaxError` unless the shards divide the batch."""
-        require(
-            batch_size % self.num_shards == 0,
-            "batch_size",
-            f"must be a multiple of the {self.num_shards} virtual shards of a deterministic run",
-            batch_size,
-        )
+        """Any size will do."""
 
     def __call__(
         self, loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key
@@ -229,11 +255,36 @@ class VirtualShards:
         def one(whole, shard, key):
             return grad_fn(*whole, shard, key)
 
+        batch = spread(batch, self.num_shards)
         stacked = map_shards(one, self.mesh, self.num_shards, (params, fixed), batch, key)
-        return jax.tree.map(self._mean, stacked)
+        weight = _weight(stacked)
+        total = self.num_shards if weight is None else tree_sum(weight)
+        mean = lambda a: tree_sum(a) / total if _is_float(a) else a[0]
+        return jax.tree.map(mean, _scaled(stacked))
 
-    def _mean(self, stacked: Array) -> Array:
-        return tree_sum(stacked) / self.num_shards if _is_float(stacked) else stacked[0]
+
+def spread(batch: Batch, num_shards: int) -> Batch:
+    """The batch with padding such that equal shards of it differ by at most one row.
+
+    A padded shard ends in a row of its own, or where it has none, in the batch's first one, with
+    `mask` 0: valid data, so that no padding makes a NaN.
+
+    >>> batch = spread({"x": jnp.arange(6)}, 4)
+    >>> batch["x"].tolist(), batch["mask"].tolist()
+    ([0, 1, 2, 3, 4, 4, 5, 5], [1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0])
+    """
+    count = len(batch["x"])
+    if count % num_shards == 0:
+        return batch
+    size = -(-count // num_shards)
+    rows, mask = [], []
+    for shard in np.array_split(np.arange(count), num_shards):
+        missing = size - len(shard)
+        rows += [*shard, *([shard[0] if len(shard) else 0] * missing)]
+        mask += [1.0] * len(shard) + [0.0] * missing
+    taken = {name: array[np.array(rows)] for name, array in batch.items() if jnp.ndim(array)}
+    given = taken.get("mask", jnp.ones(len(rows), jnp.float32))
+    return {**batch, **taken, "mask": given * jnp.asarray(mask, given.dtype)}
 
 
 def map_shards(

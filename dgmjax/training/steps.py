@@ -6,7 +6,7 @@ the same transform with the same key, so that they train on the same numbers.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,13 @@ BLOCK = 1024
 """Steps whose rows are sent to the device at once."""
 
 
+class Divided(NamedTuple):
+    """The layout of the state, and the size of a batch without padding; hashable."""
+
+    layout: StateLayout
+    batch_size: int
+
+
 def prepared(
     batch: Mapping[str, Array], transform, data_key: Key, step: Array | int
 ) -> dict[str, Array]:
@@ -30,10 +37,42 @@ def prepared(
     return transform(batch, jax.random.fold_in(data_key, step)) if transform else dict(batch)
 
 
-def _train_step(learner: Learner, transform, layout: StateLayout, state, sums, batch, data_key):
-    """One step; `sums` accumulates the metrics."""
-    sharding = batch_sharding(layout.mesh, int(learner.batches_per_step > 1))
-    batch = jax.lax.with_sharding_constraint(batch, sharding)
+def padded_rows(rows: np.ndarray, multiple: int) -> np.ndarray:
+    """Rows `[..., B]` with the first repeated at the end, up to a multiple of the devices.
+
+    >>> padded_rows(np.array([4, 7, 5]), 2)
+    array([4, 7, 5, 4])
+    """
+    missing = -rows.shape[-1] % multiple
+    return np.concatenate([rows] + [rows[..., :1]] * missing, axis=-1) if missing else rows
+
+
+class _PaddedBatches:
+    """Batches whose shares are equal on any number of devices, as `data.stream` reads them."""
+
+    def __init__(self, batches: Batches, multiple: int):
+        self._batches, self._multiple = batches, multiple
+
+    def batch(self, step: int, part: tuple[int, int]) -> dict[str, np.ndarray]:
+        """The padded batch of a step, or a share of it."""
+        index, count = part
+        rows = padded_rows(self._batches.indices(step), self._multiple)
+        share = len(rows) // count
+        rows = rows[index * share : (index + 1) * share]
+        return {name: np.asarray(array[rows]) for name, array in self._batches.arrays.items()}
+
+
+def _train_step(learner: Learner, transform, divided: Divided, state, sums, batch, data_key):
+    """One step; `sums` accumulates the metrics.
+
+    Rows that only make the devices' shares equal are cut off before anything is computed: the
+    step is that of the batch itself, whatever the number of devices, and its noise too.
+    """
+    layout, axis = divided.layout, int(learner.batches_per_step > 1)
+    rows = (slice(None),) * axis + (slice(divided.batch_size),)
+    if next(iter(batch.values())).shape[axis] != divided.batch_size:
+        batch = {name: array[rows] for name, array in batch.items()}
+    batch = jax.lax.with_sharding_constraint(batch, batch_sharding(layout.mesh, axis))
     if learner.batches_per_step == 1:
         batch = prepared(batch, transform, data_key, state.step)
     else:
@@ -45,20 +84,20 @@ def _train_step(learner: Learner, transform, layout: StateLayout, state, sums, b
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(3, 4))
-def _run_block(learner, transform, layout, state, sums, arrays, rows, start, count, data_key):
+def _run_block(learner, transform, divided, state, sums, arrays, rows, start, count, data_key):
     """`count` steps over resident arrays; `rows[start + i]` are the rows of the i-th."""
 
     def body(i, carry):
         state, sums = carry
         batch = {name: array[rows[start + i]] for name, array in arrays.items()}
-        return _train_step(learner, transform, layout, state, sums, batch, data_key)
+        return _train_step(learner, transform, divided, state, sums, batch, data_key)
 
     return jax.lax.fori_loop(0, count, body, (state, sums))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(3, 4))
-def _run_one(learner, transform, layout, state, sums, batch, data_key):
-    return _train_step(learner, transform, layout, state, sums, batch, data_key)
+def _run_one(learner, transform, divided, state, sums, batch, data_key):
+    return _train_step(learner, transform, divided, state, sums, batch, data_key)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -82,6 +121,7 @@ class ResidentSteps:
     def __init__(self, learner, transform, layout: StateLayout, batches: Batches, data_key: Key):
         self.learner, self.transform, self.layout = learner, transform, layout
         self.batches, self.data_key = batches, data_key
+        self.divided = Divided(layout, batches.batch_size)
         self.arrays = processes.global_copy(dict(batches.arrays), replicated(layout.mesh))
         self._first = -1
         self._rows: Any = None
@@ -95,7 +135,7 @@ class ResidentSteps:
         state, sums = _run_block(
             self.learner,
             self.transform,
-            self.layout,
+            self.divided,
             state,
             sums,
             self.arrays,
@@ -109,6 +149,7 @@ class ResidentSteps:
     def _block(self, first: int) -> Array:
         per_step = self.learner.batches_per_step
         rows = self.batches.indices_block(first * per_step, BLOCK * per_step)
+        rows = padded_rows(rows, self.layout.mesh.size)
         if per_step > 1:
             rows = rows.reshape(BLOCK, per_step, -1)
         return processes.global_copy(rows, batch_sharding(self.layout.mesh, rows.ndim - 1))
@@ -123,6 +164,7 @@ class StreamedSteps:
     def __init__(self, learner, transform, layout: StateLayout, batches: Batches, data_key: Key):
         self.learner, self.transform, self.layout = learner, transform, layout
         self.batches, self.data_key = batches, data_key
+        self.divided = Divided(layout, batches.batch_size)
         self._next_step = -1
         self._stream: Any = None
 
@@ -130,12 +172,13 @@ class StreamedSteps:
         """At most `count` steps from `step`, a few at a time; returns how many were run."""
         if step != self._next_step:
             first = step * self.learner.batches_per_step
-            self._stream = streamed(self.batches, first, part=processes.part())
+            source: Any = _PaddedBatches(self.batches, self.layout.mesh.size)
+            self._stream = streamed(source, first, part=processes.part())
         count = min(count, 16)
         for _ in range(count):
             batch = processes.global_batch(self._read(), self._sharding())
             state, sums = _run_one(
-                self.learner, self.transform, self.layout, state, sums, batch, self.data_key
+                self.learner, self.transform, self.divided, state, sums, batch, self.data_key
             )
         self._next_step = step + count
         return state, sums, count

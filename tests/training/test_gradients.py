@@ -65,12 +65,11 @@ def train(name, devices, num_shards=8, steps=200, gradients=None, **options):
         {"x": x},
         key=jax.random.key(0),
         steps=steps,
-        batch_size=16,
         transform=transform,
         mesh=mesh,
         log_every=10,
         every=10,
-        **options,
+        **{"batch_size": 16} | options,
     )
 
 
@@ -118,6 +117,27 @@ def test_the_gradient_is_that_of_the_whole_batch():
     )
 
 
+@pytest.mark.parametrize("batch_size", [3, 10, 17])
+def test_shards_need_not_divide_the_batch(batch_size):
+    """Equal bits on any number of devices, and the averages of the whole batch."""
+    same = {"batch_size": batch_size, "steps": 10}
+    shards = [train("maf", devices, **same) for devices in (1, 2, 8)]
+    assert len({digest(result.state) for result in shards}) == 1
+    whole = train("maf", 1, None, **same)
+    close(whole, shards[0], 1e-3, 1e-5)
+    np.testing.assert_allclose(losses(whole), losses(shards[0]), rtol=1e-5)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("name", FAMILIES)
+def test_any_batch_on_1_2_4_and_8_devices(name):
+    sizes = (1, 5, 12)
+    for size in sizes:
+        runs = [train(name, devices, steps=20, batch_size=size) for devices in (1, 2, 4, 8)]
+        assert len({digest(result.state) for result in runs}) == 1
+    print(f"{name}: batches of {sizes} equal bit for bit on 1, 2, 4 and 8 devices")
+
+
 def test_a_run_may_change_its_devices_in_mid_epoch(tmp_path):
     whole = train("vae", 1, steps=24)
     for devices, steps in ((8, 7), (2, 13), (4, 24)):
@@ -131,7 +151,6 @@ def test_a_run_may_change_its_devices_in_mid_epoch(tmp_path):
     [
         (lambda: VirtualShards(make_mesh(1), 6), "num_shards"),
         (lambda: VirtualShards(make_mesh(3), 8), "mesh"),
-        (lambda: VirtualShards(make_mesh(1), 32), "batch_size"),
         (lambda: Microbatches(0), "accumulate"),
         (lambda: Microbatches(3), "accumulate"),
     ],
