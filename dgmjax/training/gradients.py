@@ -297,7 +297,7 @@ def map_shards(
 ) -> Any:
     """`function(replicated, shard, key_of_shard)` of every virtual shard, stacked `[V, ...]`.
 
-    Each device runs its shards one after another (`lax.map`), so the compiled body is the same
+    Each device runs its shards one after another, in a loop whose compiled body is the same
     whatever the number of devices. The result is replicated.
 
     Args:
@@ -320,7 +320,27 @@ def map_shards(
             shard, index = inputs
             return function(replicated, shard, jax.random.fold_in(key, index))
 
-        return jax.lax.map(one, (shards, indices))
+        return (_loop_of_one if len(indices) == 1 else jax.lax.map)(one, (shards, indices))
 
     stacked = local(replicated, shards, jnp.arange(num_shards), key)
     return jax.lax.with_sharding_constraint(stacked, NamedSharding(mesh, whole))
+
+
+def _loop_of_one(function: Callable[[Any], Any], inputs: tuple[PyTree, Array]) -> Any:
+    """`lax.map` over a single shard, as a loop that stays one.
+
+    The compiler takes a loop of one turn apart and fuses its body with what surrounds it, which
+    rounds differently from the body of a longer loop. So this one has a length that is only known
+    when it runs, over two slots of which the second is not computed.
+    """
+    _, indices = inputs
+    slots = jax.tree.map(lambda a: jnp.concatenate([a, a]), inputs)
+    take = lambda i: jax.tree.map(lambda a: a[i], slots)
+    shapes = jax.eval_shape(function, take(0))
+    empty = jax.tree.map(lambda s: jnp.zeros((2, *s.shape), s.dtype), shapes)
+
+    def body(i, stacked):
+        return jax.tree.map(lambda a, value: a.at[i].set(value), stacked, function(take(i)))
+
+    turns = 1 + (indices[0] < 0).astype(jnp.int32)  # one, which the compiler cannot know
+    return jax.tree.map(lambda a: a[:1], jax.lax.fori_loop(0, turns, body, empty))
