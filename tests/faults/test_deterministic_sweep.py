@@ -1,0 +1,42 @@
+"""Deterministic runs of every experiment have equal bits on 1, 2 and 8 devices."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parent / "deterministic_sweep.py"
+
+EXCEPT_ON_ONE_DEVICE = {"disentangling_sprites"}
+"""Experiments whose bits are equal on 2 and 8 devices only; see `VirtualShards`."""
+
+
+def sweep(*names):
+    flags = "--xla_force_host_platform_device_count=8"
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), *names],
+        env={**os.environ, "XLA_FLAGS": flags, "PJRT_NPROC": "32"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return {name: digests for name, *digests in map(str.split, done.stdout.splitlines())}
+
+
+def test_one_shard_a_device_rounds_like_eight():
+    """A loop of one turn was taken apart by the compiler, and its body fused differently."""
+    one, two, eight = sweep("uci_density")["uci_density"]
+    assert one == two == eight
+
+
+@pytest.mark.fault
+def test_every_experiment_has_equal_bits(capsys):
+    found = sweep()
+    differ = {name for name, digests in found.items() if len(set(digests)) > 1}
+    with capsys.disabled():
+        equal = len(found) - len(differ)
+        print(f"\nequal bits on 1, 2 and 8 devices: {equal} of {len(found)}, not {sorted(differ)}")
+    assert differ <= EXCEPT_ON_ONE_DEVICE
+    assert all(found[name][1] == found[name][2] for name in differ)
