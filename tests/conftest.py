@@ -4,6 +4,8 @@ import gc
 import os
 from importlib import metadata
 
+from dgmjax.devices.environment import add_flags, compiler_flags
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("PJRT_NPROC", "32")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -20,9 +22,7 @@ flags = [
 # know this one.
 if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) < (0, 11):
     flags.append("--xla_cpu_use_fusion_emitters=false")
-for flag in flags:
-    if flag.partition("=")[0] not in os.environ.get("XLA_FLAGS", ""):
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
+add_flags([*flags, *compiler_flags()])
 
 import jax
 import pytest

@@ -6,6 +6,8 @@ Importing this file imports no JAX. Every entry point calls `configure()` first.
 import os
 import stat
 import sys
+from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 from dgmjax.errors import RunError
@@ -19,6 +21,13 @@ DEFAULTS = {
 # when there are more devices than threads. One device is better off with a thread a core: with
 # 32 a step of a VAE takes twice the CPU time.
 SEVERAL_DEVICES = {"PJRT_NPROC": "32"}
+MISCOMPILED_REDUCTIONS = (
+    (0, 11),
+    "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_REDUCE",
+)
+"""From this version of jaxlib on, the CPU compiler hands sums to a library that gets some of them
+wrong: sum(x l - exp(l)) with l = 16 tanh((W z + b) / 16) is off by tens where l is large."""
+
 CACHE_VARIABLE = "DGMJAX_CACHE"
 _CACHE_SETTINGS = {
     "jax_persistent_cache_min_compile_time_secs": 0,
@@ -43,12 +52,28 @@ def configure() -> Path | None:
     several = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     for name, value in {**DEFAULTS, **(SEVERAL_DEVICES if several else {})}.items():
         os.environ.setdefault(name, value)
+    add_flags(compiler_flags())
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
     folder = compile_cache()
     if folder is not None:
         _point_jax_at(folder)
     return folder
+
+
+def compiler_flags() -> list[str]:
+    """Flags that the installed XLA needs to give right numbers on a CPU."""
+    since, flag = MISCOMPILED_REDUCTIONS
+    version = tuple(int(part) for part in metadata.version("jaxlib").split(".")[:2])
+    return [flag] if version >= since else []
+
+
+def add_flags(flags: Iterable[str]) -> None:
+    """Adds flags to `XLA_FLAGS`; one that the user has set is left as it is."""
+    given = os.environ.get("XLA_FLAGS", "")
+    new = [flag for flag in flags if flag.partition("=")[0] not in given]
+    if new:
+        os.environ["XLA_FLAGS"] = " ".join([*given.split(), *new])
 
 
 def compile_cache() -> Path | None:

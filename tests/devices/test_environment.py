@@ -95,3 +95,29 @@ def test_no_folder_can_be_made(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DGMJAX_CACHE", str(tmp_path / "file" / "cache"))
     assert environment.compile_cache() is None
     assert "no compile cache" in capsys.readouterr().err
+
+
+def test_sums_are_compiled_right():
+    """A sum that jaxlib 0.12.0.1 gets wrong by tens of nats, unless its library is left out."""
+    import jax
+    import jax.numpy as jnp
+
+    keys = jax.random.split(jax.random.key(0), 2)
+    z, x = 2 * jax.random.normal(keys[0], (500, 4, 1)), jax.random.poisson(keys[1], 3.0, (4, 3))
+    weights, bias = jnp.array([[-1.25, 0.45, -0.37]]), jnp.array([0.87, 0.12, 0.32])
+
+    def log_prob(weights, z):
+        rate = 16 * jnp.tanh((z.reshape(-1, 1) @ weights + bias).reshape(500, 4, 3) / 16)
+        return (x * rate - jnp.exp(rate)).sum(-1)
+
+    compiled = jax.jit(log_prob)(weights, z)
+    with jax.disable_jit():
+        one_by_one = log_prob(weights, z)
+    assert jnp.abs(one_by_one).max() > 100
+    assert jnp.allclose(compiled, one_by_one, rtol=1e-4, atol=1e-2)
+
+
+def test_flags_that_the_user_set_are_left_alone(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--a=1 --b=2")
+    environment.add_flags(["--b=3", "--c=4"])
+    assert environment.os.environ["XLA_FLAGS"] == "--a=1 --b=2 --c=4"
