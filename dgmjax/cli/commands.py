@@ -6,6 +6,7 @@ is where the work begins. Exit codes: 0 done, 2 something given was wrong, 130 i
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from dgmjax.cli.arguments import TrainRequest, parse, parse_train
 from dgmjax.errors import DgmjaxError, HardwareFault, NotConverged, TrainingDiverged
 from dgmjax.lab import catalogue
+from dgmjax.training.interrupt import Stopping
 
 if TYPE_CHECKING:
     from dgmjax.runs.folder import RunFolder
@@ -31,16 +33,24 @@ RUN is the run folder that `train` prints. `dgmjax COMMAND --help` says more; `-
 (or DGMJAX_TRACEBACK=1) shows where an error comes from."""
 
 
+_stopping = Stopping()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     traceback = "--traceback" in arguments or bool(os.environ.get("DGMJAX_TRACEBACK"))
     arguments = [argument for argument in arguments if argument != "--traceback"]
     try:
-        _command(arguments)
-        sys.stdout.flush()
+        with _stopping:
+            _command(arguments)
+            sys.stdout.flush()
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        number = _stopping.received
+        by = "" if number in (None, signal.SIGINT) else f" by {number.name}"
+        print(
+            f"interrupted{by}; the same command goes on from the last checkpoint", file=sys.stderr
+        )
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -165,18 +175,34 @@ def _train_here(request: TrainRequest) -> None:
     from dgmjax.lab import runner
     from dgmjax.runs.report import write_report
 
+    _stopping.check()
+    processes.require_equal(_whole_command(request))
     data_dir = request.data_dir and str(Path(request.data_dir).absolute())
     shared: dict[str, Any] = {"seed": request.seed, "tiny": request.tiny, "data_dir": data_dir}
     experiment = catalogue.build(request.function, request.arguments, **shared)
     with processes.main_first("run folder"):
         run = _run_folder(request, data_dir)
-    processes.require_same("arguments", int(run.identity[:7], 16), "Start all with one command.")
     with run, run.lock() if processes.is_main() else contextlib.nullcontext():
         runner.train(
             experiment, run, seed=request.seed, steps=request.steps, execution=request.execution
         )
     if processes.is_main():
         print(f"run     {run.path}\nreport  {write_report(run)}")
+
+
+def _whole_command(request: TrainRequest) -> dict[str, Any]:
+    """What must be the same in every process, by the names of the options."""
+    from dgmjax.runs.versions import package_versions
+
+    return {
+        "experiment": request.experiment,
+        **request.arguments,
+        "seed": request.seed,
+        "tiny": request.tiny,
+        "steps": request.steps,
+        **vars(request.execution),
+        **package_versions(),
+    }
 
 
 def _run_folder(request: TrainRequest, data_dir: str | None) -> "RunFolder":

@@ -11,6 +11,7 @@ Importing this file imports no JAX.
 """
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,11 @@ def initialise(
         require(not given, "coordinator", "must be given, as host:port", None)
         return False
     _check(coordinator, num_processes, process_id, cluster)
+    if coordinator is not None and cluster is None:
+        from dgmjax.devices import rendezvous
+
+        start = rendezvous.require_free if process_id == 0 else rendezvous.wait_for
+        start(coordinator, start_seconds)
     import jax
 
     # JAX's own handler would swallow SIGTERM; training saves and stops by itself.
@@ -201,6 +207,36 @@ def require_same(argument: str, value: int, remedy: str = "") -> None:
     values = np.array([value]) if part()[1] == 1 else _everyone(value)
     same = bool((values == values[0]).all())
     require(same, argument, "must be the same in every process", values.tolist(), remedy)
+
+
+def require_equal(settings: Mapping[str, Any]) -> None:
+    """Raises `DgmjaxError` that names what differs unless all processes have equal settings.
+
+    Values are compared by their `repr`.
+    """
+    if part()[1] == 1:
+        return
+    own = {name: repr(value) for name, value in settings.items()}
+    everyone = [json.loads(text) for text in _texts(json.dumps(own))]
+    for name in sorted(set().union(*everyone)):
+        values = [one.get(name, "nothing") for one in everyone]
+        given = ", ".join(
+            f"{value} in process {', '.join(str(i) for i, v in enumerate(values) if v == value)}"
+            for value in dict.fromkeys(values)
+        )
+        remedy = "Start all with one command, in equal environments."
+        require(len(set(values)) == 1, name, "must be the same in every process", given, remedy)
+
+
+def _texts(text: str) -> list[str]:
+    """The texts of all processes."""
+    from jax.experimental import multihost_utils
+
+    content = np.frombuffer(text.encode(), np.uint8)
+    sizes = _everyone(content.size)
+    padded = np.pad(content, (0, int(sizes.max()) - content.size))
+    rows = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(sizes), -1)
+    return [bytes(row[:size]).decode() for row, size in zip(rows, sizes, strict=True)]
 
 
 def global_batch(

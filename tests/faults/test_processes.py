@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -35,12 +36,17 @@ def nothing_is_left_running():
 
 
 def start(folder, count, devices=1, steps=20, pause=0.0, save_every=5):
+    program = [str(PROGRAM), *map(str, (folder, steps, pause, save_every))]
+    return launch(folder, count, devices, sys.executable, *program)
+
+
+def launch(folder, count, devices, *program):
     folder.mkdir(exist_ok=True)
     command = [sys.executable, str(LAUNCHER), "-n", str(count), "--devices", str(devices)]
-    command += ["--", sys.executable, str(PROGRAM), *map(str, (folder, steps, pause, save_every))]
+    command += ["--", *program]
     clean = {k: v for k, v in os.environ.items() if not k.startswith("DGMJAX_")}
     launched = subprocess.Popen(
-        command, env=clean, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env=clean, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     STARTED.append(launched)
     return launched
@@ -72,6 +78,53 @@ def test_two_and_four_processes_equal_one(tmp_path, capsys):
     with capsys.disabled():
         print(f"\n2 and 4 processes against 1, 20 steps: largest difference {worst:.1e}")
     assert worst < 1e-6
+
+
+@pytest.mark.fault
+def test_batches_that_the_processes_do_not_divide(tmp_path, capsys):
+    """10 rows on 1, 3 and 4 devices of as many processes, resident, streamed, deterministic."""
+    found = {}
+    for count in (1, 3, 4):
+        folder = tmp_path / str(count)
+        program = (sys.executable, str(HERE / "uneven_batches.py"), str(folder))
+        code, output = finish(launch(folder, count, 1, *program))
+        assert code == 0, output
+        found[count] = [line.split() for line in (folder / "losses.txt").read_text().splitlines()]
+    first = np.array(found[1][0], float)
+    worst = max(np.abs(np.array(f[i], float) - first).max() for f in found.values() for i in (0, 1))
+    with capsys.disabled():
+        print(f"\nbatches of 10 on 3 and 4 processes: largest difference of a loss {worst:.1e}")
+    assert worst < 1e-5
+    assert found[1][2] == found[4][2], "deterministic: equal bits"
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("option", ["--steps 9", "--compute-dtype bfloat16", "--seed 1"])
+def test_processes_with_different_commands_are_refused(tmp_path, capsys, option):
+    command = f"{sys.executable} -m dgmjax train realnvp_moons --tiny"
+    shell = f'if [ "$DGMJAX_PROCESS_ID" = 1 ]; then {command} {option}; else {command}; fi'
+    started = time.perf_counter()
+    code, output = finish(launch(tmp_path / "run", 2, 1, "sh", "-c", shell))
+    name = option.split()[0].strip("-").replace("-", "_")
+    with capsys.disabled():
+        print(
+            f"\n{option} in one of two processes: refused in {time.perf_counter() - started:.1f} s"
+        )
+    assert code == 2 and f"error: `{name}` must be the same in every process" in output, output
+    assert f"{option.split()[1]}" in output and "in process 1" in output
+
+
+@pytest.mark.fault
+def test_a_port_in_use_is_named_by_process_0(tmp_path, capsys):
+    with socket.create_server(("", 0)) as server:
+        address = f"localhost:{server.getsockname()[1]}"
+        options = ["--coordinator", address, "--num-processes", "2", "--process-id", "0"]
+        command = [sys.executable, "-m", "dgmjax", "train", "realnvp_moons", "--tiny", *options]
+        started = time.perf_counter()
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    with capsys.disabled():
+        print(f"\na port in use: named after {time.perf_counter() - started:.1f} s")
+    assert done.returncode == 2 and "must name a port that is free" in done.stderr, done.stderr
 
 
 @pytest.mark.fault
