@@ -196,12 +196,12 @@ def _whole_command(request: TrainRequest) -> dict[str, Any]:
 
     return {
         "experiment": request.experiment,
-        **request.arguments,
         "seed": request.seed,
         "tiny": request.tiny,
         "steps": request.steps,
         **vars(request.execution),
         **package_versions(),
+        **request.arguments,  # an experiment's own `steps` takes the place of the shared one
     }
 
 
