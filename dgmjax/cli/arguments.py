@@ -28,6 +28,7 @@ class TrainRequest:
       processes: the other processes, if any.
       run_dir: the run's folder, or None for one under `runs`.
       data_dir: the folder of data sets, or None for the default.
+      restart: how often training may be started again after a crash.
     """
 
     experiment: str
@@ -40,6 +41,7 @@ class TrainRequest:
     processes: Processes
     run_dir: Path | None
     data_dir: str | None
+    restart: int = 0
 
 
 def _explanations(function: Callable[..., Any]) -> tuple[dict[str, str], str]:
@@ -82,6 +84,7 @@ _SHARED_OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
     ("steps", int | None, None, "number of training steps, in place of the experiment's own"),
     ("run_dir", Path | None, None, "folder of this run, in place of one under runs/"),
     ("data_dir", str | None, None, "folder of data sets, in place of $DGMJAX_DATA"),
+    ("restart", int, 0, "start again after a crash, at most so many times, from a checkpoint"),
     *_options_of(Execution),
     *_options_of(Processes),
 )
@@ -104,11 +107,13 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
     fields += [option for option in _SHARED_OPTIONS if option[0] not in own]
     parsed = _parse_fields(fields, f"train {name}", description, arguments)
     values = {option: getattr(parsed, option) for option, *_ in fields}
-    for option, least in (("seed", 0), ("steps", 1)):
+    for option, least in (("seed", 0), ("steps", 1), ("restart", 0)):
         given = values[option]
         if given is not None and given < least:
             raise DgmjaxError(f"`--{option}` must be at least {least}; got {given}.")
-    shared = {option: values[option] for option in ("seed", "tiny", "run_dir", "data_dir")}
+    shared = {
+        option: values[option] for option in ("seed", "tiny", "run_dir", "data_dir", "restart")
+    }
     for group, kind in (("execution", Execution), ("processes", Processes)):
         # An experiment's own option of the same name takes the place of a shared one.
         names = [field.name for field in _command_line_fields(kind) if field.name not in own]

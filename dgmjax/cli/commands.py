@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from dgmjax.cli import restarts
 from dgmjax.cli.arguments import TrainRequest, parse, parse_train
 from dgmjax.errors import DgmjaxError, HardwareFault, NotConverged, TrainingDiverged
 from dgmjax.lab import catalogue
@@ -106,7 +107,11 @@ def _train(arguments: list[str]) -> None:
     if name.startswith("-"):
         raise DgmjaxError(f"The experiment comes first: `dgmjax train EXPERIMENT {name} ...`.")
     function = catalogue.load_experiment(name)
-    _dispatch_train(parse_train(function, name, arguments[1:]))
+    request = parse_train(function, name, arguments[1:])
+    if request.restart and restarts.VARIABLE not in os.environ:
+        _dispatch_supervised(request, arguments)
+    else:
+        _dispatch_train(request)
 
 
 def _evaluate(arguments: list[str]) -> None:
@@ -167,6 +172,22 @@ def _dispatch_train(request: TrainRequest) -> None:
 
     with processes.session(**vars(request.processes)):
         _train_here(request)
+
+
+def _dispatch_supervised(request: TrainRequest, arguments: list[str]) -> None:
+    """Trains in a process that is started again after a crash."""
+
+    def newest() -> int | None:
+        data_dir = request.data_dir and str(Path(request.data_dir).absolute())
+        steps = Path(_run_folder(request, data_dir).checkpoints) / "latest" / "steps"
+        return max(
+            (int(path.name) for path in steps.glob("*") if path.name.isdecimal()), default=None
+        )
+
+    command = [sys.executable, "-m", "dgmjax", "train", *arguments]
+    code = restarts.supervise(command, request.restart, newest)
+    if code:
+        raise SystemExit(code)
 
 
 def _train_here(request: TrainRequest) -> None:
