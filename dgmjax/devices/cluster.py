@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Processes:
-    """Which processes train together; see `devices.processes.initialise`.
+    """Processes that train together; see `devices.processes.initialise`.
 
     Attributes:
       coordinator: host:port of process 0, to train with several processes

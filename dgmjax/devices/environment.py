@@ -1,4 +1,4 @@
-"""What must be set before JAX is imported: environment variables and the compile cache.
+"""Environment variables and the compile cache, set before JAX is imported.
 
 Importing this file imports no JAX. Every entry point calls `configure()` first.
 """
@@ -44,7 +44,7 @@ def configure() -> Path | None:
 
     Returns:
       The cache folder, or None where there is none (`DGMJAX_CACHE=off`, or no folder can be
-      made, which is said on standard error and costs only compile time).
+      made; a note on standard error says so, and only compile time is lost).
 
     Raises:
       RunError: the cache folder is another user's, or others may write to it.

@@ -1,4 +1,4 @@
-"""Meshes and shardings: the only place that knows on how many devices a run runs."""
+"""Meshes and shardings. No other file knows how many devices a run has."""
 
 import re
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ def parse_mesh(text: str) -> dict[str, int]:
 
 
 def num_devices(mesh: Mesh) -> int:
-    """How many devices share each batch."""
+    """Number of devices that share each batch."""
     return mesh.size
 
 
@@ -97,7 +97,7 @@ def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
 
 @dataclass(frozen=True)
 class StateLayout:
-    """Where the arrays of a learner's state live: over `fsdp` by their paths and shapes.
+    """Layout of a learner's state: division of arrays over `fsdp` by their paths and shapes.
 
     An array takes the first rule whose expression is found in its path, such as
     `optimisers/model/0/mu/encoder/dense_0/kernel`, and whose divided axes `fsdp` divides. With no
@@ -112,7 +112,7 @@ class StateLayout:
     rules: tuple[tuple[str, PartitionSpec], ...] = ()
 
     def spec(self, path: str, shape: tuple[int, ...]) -> PartitionSpec:
-        """How the array at `path` is divided."""
+        """The division of the array at `path`."""
         size = self.mesh.shape["fsdp"]
         if size == 1:
             return PartitionSpec()

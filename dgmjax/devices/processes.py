@@ -1,8 +1,8 @@
-"""Several processes, on one machine or many, that train one model together.
+"""Processes, on one machine or many, that train one model together.
 
-Every process runs the same program on the same arguments. JAX connects them; each reads its share
-of every batch (`part`), and process 0 writes what is written once (`is_main`). All functions but
-`session` and `initialise` also work, and cost nothing, where there is only one process.
+Every process runs the same program with the same arguments. JAX connects them. Each reads its
+share of every batch (`part`); process 0 alone writes records and figures (`is_main`). All functions
+except `session` and `initialise` also work in a single process, at no cost.
 
     with session(coordinator="host0:1234", num_processes=4, process_id=2):
         ...
@@ -109,7 +109,7 @@ def initialise(
 def session(*arguments: Any, **options: Any) -> Iterator[bool]:
     """`initialise(...)` for the length of a `with` block, which is the whole work of a process.
 
-    Leaving it by an exception tells the other processes why, and they end, too.
+    An exception that leaves the block is reported to the other processes, which then end.
     """
     global _peers
     several = initialise(*arguments, **options)
@@ -133,7 +133,7 @@ def session(*arguments: Any, **options: Any) -> Iterator[bool]:
 def named_losses() -> Iterator[None]:
     """Raises `PeerLost`, which names the process, for errors inside that the loss of one caused.
 
-    A collective operation fails within a moment, without saying whom it waited for.
+    The error of a failed collective operation does not name the process that it waited for.
     """
     try:
         yield
@@ -170,7 +170,7 @@ def part() -> tuple[int, int]:
 
 
 def is_main() -> bool:
-    """Whether this process writes what is written once: records, figures, the progress line."""
+    """True in the process that writes records, figures and the progress line."""
     return part()[0] == 0
 
 
@@ -198,7 +198,7 @@ def agree(value: int) -> int:
 
 
 def any_process(flag: bool) -> bool:
-    """Whether `flag` holds in any process: one is told to stop, and all stop at the same step."""
+    """True in all processes if `flag` holds in one: all stop at the same step."""
     return flag if part()[1] == 1 else bool(_everyone(int(flag)).any())
 
 

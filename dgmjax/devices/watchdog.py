@@ -1,8 +1,8 @@
-"""Who is still there: processes of one run learn at once that one of them has ended, and which.
+"""Watchdog: detects processes that have died and names them to the others.
 
-Each process keeps a connection to process 0. The operating system closes it when a process ends,
-however it ends, so process 0 knows within milliseconds, and tells the others. A machine that
-vanishes closes nothing: that case is left to JAX's heartbeats.
+Each process keeps a connection to process 0. The operating system closes it when the process ends
+for whatever reason, so process 0 knows within milliseconds and tells the others. A machine that
+vanishes closes no connection; JAX's heartbeats cover that case.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 GRACE_SECONDS = 5.0
-"""How long a process that has lost another may take to end by itself."""
+"""Seconds that a process may take to end by itself after the loss of another."""
 EXIT_CODE = 75
 """`EX_TEMPFAIL`: starting the same command again resumes the run."""
 _MAX_LINE = 2**12
@@ -94,7 +94,7 @@ class Peers:
                 connection.shutdown(socket.SHUT_WR)
 
     def _accept(self, server: socket.socket, token: str, seconds: float) -> None:
-        """Connects every other process; a stranger who does not know the token is turned away."""
+        """Connects every other process; a connection without the token is refused."""
         deadline = time.monotonic() + seconds
         with server:
             while len(self._sockets) < self.count - 1:

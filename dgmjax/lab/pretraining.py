@@ -1,4 +1,4 @@
-"""What training begins with, where a module's own initial parameters are a poor place to begin."""
+"""Pretraining: starts for models whose own initial parameters train poorly."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What the commands do: train an experiment, measure it, load it again, draw samples."""
+"""Commands: train, evaluate, load and sample an experiment."""
 
 import io
 import time
@@ -127,7 +127,7 @@ def draw_figure(trained: Trained, run: RunFolder, name: str) -> Path:
 def evaluate(trained: Trained) -> list[Record]:
     """Every estimator of the experiment, as records."""
     experiment = trained.experiment
-    # In miniature the data are others than the published number's, unless their law is known.
+    # A tiny run has other data than the published number, unless their density is known.
     tiny = trained.folder is not None and trained.folder.tiny
     elsewhere = tiny and experiment.dataset.entropy is None
     records = []
@@ -198,7 +198,7 @@ def load_run(
 
 
 def _restore(experiment: Experiment, learner: Learner, folder: RunFolder):
-    """The best checkpoint where the experiment selects, else the newest."""
+    """The best checkpoint if the experiment validates, otherwise the newest."""
     raw = experiment.dataset.splits["train"]
     batch = {name: array[: experiment.batch_size] for name, array in raw.items()}
 

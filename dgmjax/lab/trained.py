@@ -1,4 +1,4 @@
-"""A trained model with its data: what figures, estimators and users work with."""
+"""Trained model with its data, for figures, estimators and users."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
@@ -26,7 +26,7 @@ def transformed(experiment: Experiment, split: str) -> dict[str, np.ndarray]:
 
 
 class Trained:
-    """A model with its parameters and its data: what figures, estimators and users work with.
+    """A model with its parameters and its data.
 
     Attributes:
       experiment: what was trained.

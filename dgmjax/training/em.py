@@ -1,4 +1,4 @@
-"""The learner of models that are trained by expectation maximisation in closed form."""
+"""Learner for expectation maximisation in closed form."""
 
 import dataclasses
 from collections.abc import Callable

@@ -47,7 +47,7 @@ class Execution:
         evaluation, but seldom enough to take at most a two-hundredth of the time
       background_saves: train on while a checkpoint is written (large states on accelerators); a
         kill then costs at most two such intervals
-      keep_every: keep a checkpoint every so many steps for ever, besides the last two and the best
+      keep_every: keep a checkpoint every so many steps, besides the last two and the best
       on_disk_error: what a full or read-only disk does to training
       rewinds: how often training may go back to a checkpoint, leaving out the batches since,
         after 20 steps in a row that were not finite
@@ -104,7 +104,7 @@ class Execution:
 
     @property
     def chooses_gradients(self) -> bool:
-        """Whether an option says how gradients are taken; otherwise the learner decides."""
+        """True if an option sets the gradient strategy; otherwise the learner keeps its own."""
         names = ("deterministic", "accumulate", "compute_dtype", "remat")
         return any(getattr(self, name) != getattr(type(self), name) for name in names)
 

@@ -1,4 +1,4 @@
-"""`fit`: training from a learner and arrays, resumable to the bit."""
+"""Training of a learner on arrays, resumable to the bit."""
 
 import dataclasses
 from collections.abc import Callable, Mapping

@@ -1,10 +1,10 @@
-"""Ways to take the gradients of a step: in parts, in a fixed order, in bfloat16, in less memory.
+"""Gradient strategies: whole batch, microbatches, virtual shards, bfloat16, rematerialisation.
 
-Each is a frozen dataclass that is called as
-`gradients(loss_fn, params, fixed, batch, key) -> ((loss, (metrics, collections)), gradients)`, for
-a `loss_fn(params, fixed, batch, key) -> (mean loss, (metrics, collections))`: what
-`jax.value_and_grad(loss_fn, has_aux=True)` gives. They are combined by what is inside of them, and
-`learner.with_gradients(...)` takes any; models and objectives know of none.
+Each is a frozen dataclass, called as
+`gradients(loss_fn, params, fixed, batch, key) -> ((loss, (metrics, collections)), gradients)`
+with a `loss_fn(params, fixed, batch, key) -> (mean loss, (metrics, collections))`. The
+result has the form of `jax.value_and_grad(loss_fn, has_aux=True)`. Strategies nest by their field
+`inner`; `learner.with_gradients(...)` takes any. Models and objectives know of none.
 """
 
 import contextlib
@@ -27,10 +27,10 @@ from dgmjax.types import Array, Batch, Key, PyTree
 
 
 class Gradients(Protocol):
-    """A way to take gradients; hashable."""
+    """A gradient strategy; hashable."""
 
     def check(self, batch_size: int) -> None:
-        """Raises `DgmjaxError` unless batches of this size can be taken so."""
+        """Raises `DgmjaxError` unless the strategy takes batches of this size."""
         ...
 
     def __call__(
@@ -43,7 +43,7 @@ class WholeBatch:
     """The batch at once: `jax.value_and_grad`."""
 
     def check(self, batch_size: int) -> None:
-        """Any size will do."""
+        """Accepts any size."""
 
     def __call__(
         self, loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key
@@ -102,7 +102,7 @@ class Precision:
     while the loss is traced. Families, bijectors and distributions promote what networks return.
 
     Attributes:
-      inner: how the gradients are taken.
+      inner: strategy that takes the gradients.
       dtype: such as "bfloat16".
     """
 
@@ -110,7 +110,7 @@ class Precision:
     dtype: Literal["bfloat16", "float16"] = "bfloat16"
 
     def check(self, batch_size: int) -> None:
-        """What `inner` requires."""
+        """The check of `inner`."""
         self.inner.check(batch_size)
 
     def __call__(
@@ -144,13 +144,13 @@ class Rematerialised:
     layers the results of matrix products and convolutions are kept, and what lies between is not.
 
     Attributes:
-      inner: how the gradients are taken.
+      inner: strategy that takes the gradients.
     """
 
     inner: Gradients
 
     def check(self, batch_size: int) -> None:
-        """What `inner` requires."""
+        """The check of `inner`."""
         self.inner.check(batch_size)
 
     def __call__(
@@ -250,7 +250,7 @@ class VirtualShards:
         )
 
     def check(self, batch_size: int) -> None:
-        """Any size will do."""
+        """Accepts any size."""
 
     def __call__(
         self, loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key

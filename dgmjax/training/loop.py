@@ -1,4 +1,4 @@
-"""The training loop of one call of `fit`: steps, logs, validation, checkpoints, the end."""
+"""Training loop of one call of `fit`: steps, logs, validation, checkpoints."""
 
 import math
 import time
@@ -29,14 +29,14 @@ from dgmjax.types import Key
 
 
 class FitResult(NamedTuple):
-    """What `fit` returns.
+    """Result of `fit`.
 
     Attributes:
       state: after the last step, or the best by validation where a validation was given.
       history: the logged metrics, a dict a log step: means over the steps since the one before
         that were not skipped, NaN where all of them were.
       best_step: step of the best validation value (the last step without validation).
-      interrupted: stopped by Ctrl-C or SIGTERM, after saving.
+      interrupted: stopped by SIGINT (Ctrl-C), SIGTERM or SIGHUP, after saving.
       seconds: of the steps themselves, over all resumptions.
       compile_seconds: of the first call of this process.
     """
@@ -50,13 +50,12 @@ class FitResult(NamedTuple):
 
 
 SAVING_SHARE = 0.005
-"""Checkpoints without an interval of their own are taken at evaluations, and take at most about
-this share of the time."""
+"""Share of the time that checkpoints may take where no interval is set."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """When things happen, in steps; None where another rule decides, or never."""
+    """Intervals of logs, evaluations, checkpoints and replays, in steps; None for no interval."""
 
     steps: int
     log_every: int
@@ -90,7 +89,7 @@ class Schedule:
 
 @dataclass
 class Progression:
-    """What training remembers on the host; saved with every checkpoint.
+    """State of training on the host, saved with every checkpoint.
 
     `logged` is the step of the last log, and `skipped` how many steps were skipped until then.
     """
@@ -105,7 +104,7 @@ class Progression:
 
 
 class LastSave(NamedTuple):
-    """When the last checkpoint was taken, in seconds of training, and the seconds it took."""
+    """Time of the last checkpoint, in seconds of training, and the seconds that it took."""
 
     at: float = 0.0
     took: float = 0.0
@@ -132,7 +131,7 @@ class Loop:
         self.replay = None if every is None else Replay(every)
 
     def start(self, init_key: Key) -> None:
-        """The state to begin with: new, or that of the newest valid checkpoint."""
+        """Sets the first state: a new one, or that of the newest valid checkpoint."""
         started = time.perf_counter()
         runner, per_step = self.runner, self.learner.batches_per_step
         batch, data_key = runner.batches.batch(0), runner.data_key
@@ -156,9 +155,9 @@ class Loop:
                 begun = time.perf_counter()
                 with processes.alone():  # each process by itself, from the same numbers
                     state = self.begin(state)
-                # One that began elsewhere would train on with other numbers, and nobody would know.
+                # A process with other parameters would train on without any error.
                 bits = int(fingerprint(state.params).sum()) % 2**31
-                remedy = "Draw from the seed of the run, and from nothing else."
+                remedy = "Take randomness from the seed of the run only."
                 processes.require_same("start", bits, remedy)
                 self.host.seconds += time.perf_counter() - begun
                 started += self.host.seconds
@@ -244,7 +243,7 @@ class Loop:
         return int(self.tree["state"].skipped)
 
     def _rewind_or_stop(self) -> bool:
-        """Whether training went back, since too many steps in a row were not finite."""
+        """Goes back, or stops, after too many non-finite steps in a row; True if it went back."""
         in_row = int(self.tree["state"].skipped_in_row)
         if in_row < self.execution.max_skipped:
             return False
@@ -273,7 +272,7 @@ class Loop:
         return True
 
     def _evaluate(self) -> bool:
-        """Validates and remembers the best; True where patience is at its end."""
+        """Validates and keeps the best parameters; True where patience has run out."""
         validation = self.validation
         if validation.validate is None and validation.on_evaluation is None:
             return False
@@ -315,7 +314,7 @@ class Loop:
         return patience is not None and self.host.stale_evaluations >= patience
 
     def _checkpoint_is_due(self, evaluating: bool) -> bool:
-        """At the interval that was asked for, or at an evaluation, seldom enough to cost little."""
+        """True at the set interval; without one, at evaluations, as `SAVING_SHARE` allows."""
         if self.schedule.checkpoint_every is not None:
             return self.step % self.schedule.checkpoint_every == 0
         cheap = SAVING_SHARE * (self.host.seconds - self.saved.at) >= self.saved.took

@@ -1,4 +1,4 @@
-"""The optimisers that experiments use, as constructors over optax."""
+"""Optimisers of the experiments, as constructors over optax."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The progress line: one line that is rewritten on a terminal, a line now and then elsewhere."""
+"""Progress line: rewritten in place on a terminal, repeated now and then elsewhere."""
 
 import os
 import sys

@@ -1,11 +1,10 @@
-"""Finding hardware that computes wrongly without saying so: a step is run twice and compared.
+"""Replay: detects hardware that computes wrongly, by running a step twice.
 
-A flipped bit in an arithmetic unit or in memory makes no error message; it makes another number.
-The same compiled program on the same device and the same inputs gives the same bits, so that any
-difference is a fault. `Replay` runs one step in N twice, and holds the resident data to the
-fingerprint that they had N steps before. Between compiled calls it also holds the state to the
-fingerprint that it had when the last call ended. What it cannot see: a bit of the state that flips
-inside a compiled call and not in the step that is run twice.
+A flipped bit in an arithmetic unit or in memory raises no error. The same compiled program on the
+same device and the same inputs gives the same bits, so any difference is a fault. `Replay` runs one
+step in N twice and compares the resident data with their fingerprint of N steps before. Between
+compiled calls it also compares the state with its fingerprint at the end of the last call. It does
+not see a bit of the state that flips inside a compiled call, outside of the step that is run twice.
 """
 
 from collections.abc import Callable
@@ -52,7 +51,7 @@ class Replay:
         return state, sums, taken
 
     def _check_data(self, arrays: PyTree, step: int) -> None:
-        """Whether the data on the device are what they were."""
+        """Compares the data on the device with their first fingerprint."""
         if jax.tree.leaves(arrays):
             now = fingerprint(arrays)
             self._data = now if self._data is None else self._data

@@ -1,4 +1,4 @@
-"""What training writes: metrics, checkpoints, the best parameters; or nothing, without a run."""
+"""Store of a training run: metrics, checkpoints, best parameters; in memory without a folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ Restored = tuple[PyTree, dict[str, Any], int]
 
 
 class Store:
-    """Keeps what training leaves behind, in memory; `RunStore` keeps it in a run folder.
+    """Store in memory; `RunStore` is the one in a run folder.
 
     Every process calls the same methods in the same order.
     """
@@ -29,7 +29,7 @@ class Store:
 
     @staticmethod
     def of(run: RunFolder | None, execution: Execution) -> "Store":
-        """In `run`, or in memory where there is none."""
+        """A store in `run`, or in memory where that is None."""
         return Store() if run is None else RunStore(run, execution)
 
     def open(self) -> None:
@@ -44,7 +44,7 @@ class Store:
         return None
 
     def resumed(self, step: int) -> None:
-        """Training goes on from this step: what was written of later ones is removed."""
+        """Removes what was written of steps later than this one, from which training goes on."""
 
     def save(self, step: int, tree: PyTree, host: Mapping[str, Any]) -> None:
         """A checkpoint."""
@@ -64,7 +64,7 @@ class Store:
         return self.history
 
     def wait(self) -> None:
-        """Until everything is on the disk."""
+        """Waits until everything is on the disk."""
 
     def close(self) -> None:
         """Ends background threads."""

@@ -275,6 +275,18 @@ def test_progress_line():
     )
 
 
+def test_a_narrow_terminal_gets_one_line(monkeypatch):
+    """A line that wraps cannot be rewritten: at 60 columns each update left one behind."""
+    out = io.StringIO()
+    out.isatty = lambda: True
+    monkeypatch.setattr("dgmjax.training.progress._columns", lambda stream: 60)
+    progress = Progress(100_000, 10, stream=out)
+    losses = {"discriminator/loss": 0.6931, "generator/loss": 0.6931}
+    progress.update(50_000, 50, 2.0, losses)
+    line = out.getvalue()
+    assert len(line) < 60 and line.startswith("step 50000/100000") and line.endswith("left")
+
+
 def test_parameters_may_be_divided_over_devices(tmp_path):
     """data=2,fsdp=4 trains like one device; a run moves between meshes by its checkpoints."""
     vae = models.DenseVAE((4, 2, 1), latent=2, hidden=(64, 64))
