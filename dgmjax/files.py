@@ -1,7 +1,13 @@
-"""Files that are either the old one or the new one, and folders that are the user's own."""
+"""Files and folders: written whole or not at all, private, and never through a symbolic link.
+
+A run folder may come from somebody else. A link in it that is followed would let that person choose
+a file of the user's to be overwritten, and a FIFO would make the reader wait forever.
+"""
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -42,6 +48,56 @@ def write_atomically(
             "some space or choose another folder; what was there is unharmed."
         ) from problem
     _sync_folder(path.parent)
+
+
+def open_file(
+    path: str | os.PathLike, flags: int, error: type[DgmjaxError] = RunError, mode: int = 0o600
+) -> int:
+    """A descriptor of the regular file `path`, like `os.open`; links and FIFOs are refused.
+
+    Raises:
+      RunError: (or `error`) `path` is a symbolic link, a folder, a FIFO or a device.
+      OSError: any other reason why it cannot be opened.
+    """
+    try:
+        # Without O_NONBLOCK, a FIFO without a writer would be waited for.
+        descriptor = os.open(path, flags | _NO_FOLLOW | _NO_WAIT, mode)
+    except OSError as problem:
+        kind = {errno.ELOOP: "a symbolic link", errno.EISDIR: "a folder", errno.ENXIO: "a FIFO"}
+        if problem.errno in kind:
+            raise _not_a_file(path, kind[problem.errno], error) from problem
+        raise
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise _not_a_file(path, "a folder" if stat.S_ISDIR(mode) else "a FIFO or a device", error)
+    return descriptor
+
+
+def read_file(
+    path: str | os.PathLike, limit: int = -1, error: type[DgmjaxError] = RunError
+) -> bytes:
+    """The content of the regular file `path`, at most `limit` bytes of it; see `open_file`."""
+    with open(open_file(path, os.O_RDONLY, error), "rb") as file:
+        return file.read(limit)
+
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+
+
+def _not_a_file(path: str | os.PathLike, kind: str, error: type[DgmjaxError]) -> DgmjaxError:
+    return error(f"`path` must be a regular file; got {kind}, {path}. Remove it to go on.")
+
+
+def make_own_folder(path: str | os.PathLike, error: type[DgmjaxError] = RunError) -> Path:
+    """`make_private_folder` for a folder within a run, which must not be a symbolic link."""
+    if os.path.islink(path):
+        raise error(
+            f"`path` must be a folder; got a symbolic link, {path}. Remove it, or choose a place "
+            "with more room by `--run-dir`."
+        )
+    return make_private_folder(path, error)
 
 
 def make_private_folder(path: str | os.PathLike, error: type[DgmjaxError] = RunError) -> Path:

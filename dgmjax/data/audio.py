@@ -1,5 +1,6 @@
 """Sound: mu-law codes with exact quantisation, and `.wav` files in and out."""
 
+import io
 import wave
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from dgmjax.data.dataset import Dataset, describe, split_rows
 from dgmjax.data.transform import with_x
 from dgmjax.errors import DataError, require
+from dgmjax.files import write_atomically
 from dgmjax.types import Array, Key
 
 LEVELS_16_BIT = 2**16
@@ -171,11 +173,13 @@ def write_wav(path: str | Path, samples: np.ndarray, rate: int) -> Path:
     path = Path(path)
     folder = path.parent
     require(folder.is_dir(), "path", "must be in a folder that exists", folder, "", DataError)
-    with wave.open(str(path), "wb") as sound:
+    content = io.BytesIO()
+    with wave.open(content, "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
         sound.setframerate(int(rate))
         sound.writeframes(samples.astype("<i2").tobytes())
+    write_atomically(path, content.getvalue(), DataError)
     return path
 
 

@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 
 from dgmjax.devices import processes
 from dgmjax.errors import CheckpointError, require
-from dgmjax.files import make_private_folder
+from dgmjax.files import make_own_folder
 from dgmjax.runs import manifest
 from dgmjax.runs.checkpoint_arrays import (
     first_line,
@@ -81,7 +81,8 @@ class Checkpoints:
         self._problem: Exception | None = None
         self._saver: ocp.AsyncCheckpointer | None = None
         if not read_only:
-            make_private_folder(self._steps, CheckpointError)
+            make_own_folder(self.folder, CheckpointError)
+            make_own_folder(self._steps, CheckpointError)
             self._clean()
 
     def save(
@@ -113,7 +114,7 @@ class Checkpoints:
             return False
         arrays, part = flatten(state), self._steps / f"{step}.part"
         try:
-            make_private_folder(part, CheckpointError)
+            make_own_folder(part, CheckpointError)
             if processes.is_main():
                 write_description(part, arrays, host)
             saver = self._checkpointer()
@@ -253,7 +254,7 @@ class Checkpoints:
         """Steps are moved away before they are deleted, so that none is ever half there."""
         kept = kept_steps(self._committed(), self.keep, self.keep_every)
         for step in set(self._committed()) - kept:
-            trash = make_private_folder(self.folder / "trash", CheckpointError)
+            trash = make_own_folder(self.folder / "trash", CheckpointError)
             os.rename(self._steps / str(step), trash / str(step))
         shutil.rmtree(self.folder / "trash", ignore_errors=True)
 
@@ -291,7 +292,7 @@ class Checkpoints:
     def _refuse(self, steps: Mapping[int, str]) -> None:
         """Moves steps aside."""
         for step in steps if not self.read_only else ():
-            refused = make_private_folder(self.folder / "refused", CheckpointError)
+            refused = make_own_folder(self.folder / "refused", CheckpointError)
             shutil.rmtree(refused / str(step), ignore_errors=True)
             try:
                 os.rename(self._steps / str(step), refused / str(step))

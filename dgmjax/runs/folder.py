@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dgmjax.errors import RunError, require
-from dgmjax.files import make_private_folder, write_atomically
+from dgmjax.files import make_own_folder, make_private_folder, open_file, write_atomically
 from dgmjax.runs import strict_json
 from dgmjax.runs.configuration import (
     check_same,
@@ -164,12 +164,12 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints, created when first asked for."""
-        return make_private_folder(self.path / "checkpoints")
+        return make_own_folder(self.path / "checkpoints")
 
     @property
     def figures(self) -> Path:
         """The folder of `*.png`, created when first asked for."""
-        return make_private_folder(self.path / "figures")
+        return make_own_folder(self.path / "figures")
 
     def write_metrics(self, step: int, **values: Any) -> None:
         """Appends a line to `metrics.jsonl` and the TensorBoard events; values are scalars."""
@@ -205,7 +205,14 @@ class RunFolder:
         except ImportError:  # Windows
             yield
             return
-        with open(self.path / ".lock", "w") as file:
+        try:
+            descriptor = open_file(self.path / ".lock", os.O_WRONLY | os.O_CREAT)
+        except OSError as problem:
+            raise RunError(
+                f"`run_dir` must be a folder that can be written; got {self.path}: "
+                f"{problem.strerror}. Choose another folder with `--run-dir`."
+            ) from problem
+        with open(descriptor, "wb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

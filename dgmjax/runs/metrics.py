@@ -1,13 +1,13 @@
 """The metrics of a run: a file of JSON lines, and the same as TensorBoard events."""
 
-import math
 import os
 from pathlib import Path
 from typing import Any
 
 from dgmjax.errors import RunError, require
-from dgmjax.files import make_private_folder
+from dgmjax.files import open_file, read_file
 from dgmjax.runs import strict_json
+from dgmjax.runs.events import Events
 
 
 class MetricsFile:
@@ -26,7 +26,7 @@ class MetricsFile:
         self._path = path
         self._events_folder = events
         self._whole = False  # whether the file is known to end with a whole line
-        self._events: Any = None
+        self._events: Events | None = None
         self._purge_step: int | None = None
 
     def write(self, step: int, values: dict[str, Any]) -> None:
@@ -45,8 +45,8 @@ class MetricsFile:
                 lines = self._lines()
                 self._cut(lines[-1][0] if lines else 0)
             self._whole = False
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            with open(descriptor, "wb") as file:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            with open(open_file(self._path, flags), "wb") as file:
                 file.write(line.encode())
             self._whole = True
         except OSError as problem:
@@ -76,10 +76,10 @@ class MetricsFile:
 
     def _lines(self) -> list[tuple[int, dict[str, Any]]]:
         """`(position of the line's end, entry)` for every whole line."""
-        if not self._path.exists():
-            return []
         try:
-            rows = self._path.read_bytes().split(b"\n")
+            rows = read_file(self._path).split(b"\n")
+        except FileNotFoundError:
+            return []
         except OSError as problem:
             raise RunError(f"{self._path} cannot be read: {problem.strerror}.") from problem
         lines, position = [], 0
@@ -103,8 +103,11 @@ class MetricsFile:
     def _cut(self, end: int) -> None:
         """Shortens the file to `end` bytes."""
         try:
-            if self._path.exists() and self._path.stat().st_size != end:
-                os.truncate(self._path, end)
+            with open(open_file(self._path, os.O_WRONLY), "wb") as file:
+                if os.fstat(file.fileno()).st_size != end:
+                    file.truncate(end)
+        except FileNotFoundError:
+            return
         except OSError as problem:
             raise RunError(_unwritable(self._path, problem)) from problem
 
@@ -112,15 +115,9 @@ class MetricsFile:
         if self._events_folder is None:
             return
         if self._events is None:
-            from tensorboardX import SummaryWriter
-
-            purge = {} if self._purge_step is None else {"purge_step": self._purge_step}
-            folder = make_private_folder(self._events_folder)
-            self._events = SummaryWriter(str(folder), flush_secs=10, **purge)
+            self._events = Events(self._events_folder, self._purge_step)
             self._purge_step = None
-        for name, value in numbers.items():
-            if math.isfinite(value):  # the writer warns about others, through the root logger
-                self._events.add_scalar(name, value, step)
+        self._events.write(step, numbers)
 
 
 def _number(name: str, value: Any) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from dgmjax.files import write_atomically
+from dgmjax.files import read_file, write_atomically
 from dgmjax.runs import record_table, strict_json
 from dgmjax.runs.diagnostics import remarks
 from dgmjax.runs.folder import RunFolder
@@ -76,7 +76,7 @@ def _figures(run: RunFolder) -> str:
     folder = run.path / "figures"
     pictures = []
     for file in sorted(folder.glob("*.png")) if folder.is_dir() else []:
-        content = file.read_bytes()
+        content = read_file(file)
         if content.startswith(_PNG):
             pictures.append(_image(content, file.stem.replace("_", " ")))
     return _section("Figures", "\n".join(pictures)) if pictures else ""

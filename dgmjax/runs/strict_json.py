@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dgmjax.errors import RunError
+from dgmjax.files import read_file
 
 MAX_BYTES = 2**21
 """Of a file: text of brackets becomes thirty times as much memory, so this bounds that, too."""
@@ -42,8 +43,7 @@ def read(path: Path) -> Any:
       RunError: it cannot be read, is not JSON, or is larger than `MAX_BYTES`.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_file(path, MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise RunError(f"{path} is damaged: it is larger than {MAX_BYTES} bytes.")
         return loads(content.decode())

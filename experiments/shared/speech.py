@@ -7,6 +7,7 @@ import numpy as np
 
 from dgmjax import evaluation, lab
 from dgmjax.data import audio
+from dgmjax.files import make_own_folder
 from dgmjax.plotting.canvas import MODEL_COLOUR, new_figure, tidy
 
 FRAME, HOP, BANDS, SLOTS = 256, 128, 24, 12
@@ -107,8 +108,7 @@ def waveforms(trained):
     x, label = generated(trained, each=1)
     rate = trained.experiment.dataset.info["sample_rate_hz"]
     if trained.folder is not None:
-        folder = trained.folder.path / "sounds"
-        folder.mkdir(exist_ok=True)
+        folder = make_own_folder(trained.folder.path / "sounds")
         for digit, sound in zip(label, x):
             audio.write_wav(folder / f"digit_{digit}.wav", sound, rate)
     figure = new_figure(6, 0.8 * len(x), f"Generated: {trained.experiment.model}")

@@ -1,0 +1,77 @@
+"""TensorBoard events, written at once and by this thread.
+
+The usual writer has a thread and an exit hook of its own, which raise when the disk is full. Events
+repeat what `metrics.jsonl` holds, so a disk without room costs them and nothing else.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dgmjax.files import make_own_folder
+
+FLUSH_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+class Events:
+    """A file of events in `folder`, made at the first write.
+
+    Args:
+      folder: of the event files, created if absent.
+      purge_step: events of this step and later ones, in earlier files, no longer count.
+    """
+
+    def __init__(self, folder: Path, purge_step: int | None = None):
+        self._folder, self._purge_step = folder, purge_step
+        self._writer: Any = None
+        self._failed, self._flushed = False, time.monotonic()
+
+    def write(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Appends the finite numbers of a step; after an error of the disk, nothing more."""
+        if self._failed:
+            return
+        try:
+            self._write(step, numbers)
+        except OSError as problem:
+            self._failed = True
+            logger.warning("No more TensorBoard events in %s: %s.", self._folder, problem.strerror)
+
+    def _write(self, step: int, numbers: Mapping[str, float]) -> None:
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto import event_pb2
+        from tensorboardX.summary import scalar
+
+        if self._writer is None:
+            folder = make_own_folder(self._folder)
+            self._writer = EventsWriter(str(folder / "events"))
+            if self._purge_step is not None:
+                start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+                self._writer.write_event(
+                    event_pb2.Event(wall_time=time.time(), step=self._purge_step, session_log=start)
+                )
+        for name, value in numbers.items():
+            if math.isfinite(value):
+                event = event_pb2.Event(
+                    wall_time=time.time(), step=step, summary=scalar(name, value)
+                )
+                self._writer.write_event(event)
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self._writer.flush()
+            self._flushed = time.monotonic()
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._writer is not None:
+            try:
+                self._writer.close()
+            except OSError:
+                self._failed = True
+        self._writer = None
+
+    def __del__(self):
+        self.close()
