@@ -82,6 +82,21 @@ def read_file(
         return file.read(limit)
 
 
+def write_output(out: Path | None, usual: Path, content: bytes | str) -> Path:
+    """Writes to `out`, or to the `usual` file of a run, and returns which.
+
+    Raises:
+      RunError: it cannot be written; for the usual file the message names the option `--out`.
+    """
+    try:
+        write_atomically(out or usual, content)
+    except RunError as problem:
+        if out is not None:
+            raise
+        raise RunError(f"{problem} With `--out FILE` it goes elsewhere.") from problem
+    return out or usual
+
+
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 

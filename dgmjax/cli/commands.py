@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from dgmjax.cli import restarts
 from dgmjax.cli.arguments import TrainRequest, parse, parse_train
+from dgmjax.cli.streams import unfailing_streams
 from dgmjax.errors import DgmjaxError, HardwareFault, NotConverged, TrainingDiverged
 from dgmjax.lab import catalogue
 from dgmjax.training.interrupt import Stopping
@@ -38,7 +39,12 @@ _stopping = Stopping()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code."""
+    """Runs one command; returns the exit code. Nothing that it prints can end it."""
+    with unfailing_streams():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     traceback = "--traceback" in arguments or bool(os.environ.get("DGMJAX_TRACEBACK"))
     arguments = [argument for argument in arguments if argument != "--traceback"]
@@ -53,9 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"interrupted{by}; the same command goes on from the last checkpoint", file=sys.stderr
         )
         return 130
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (DgmjaxError, HardwareFault, TrainingDiverged, NotConverged) as problem:
         if traceback:
             raise
@@ -120,9 +123,11 @@ def _evaluate(arguments: list[str]) -> None:
         *,
         data_dir: Annotated[str | None, "folder of data sets, in place of $DGMJAX_DATA"] = None,
         experiment: Annotated[str | None, "the .py file, if the run is of one"] = None,
+        other_data: Annotated[bool, "measure although the data are not those of the run"] = False,
+        out: Annotated[Path | None, "file of results, in place of the run's results.json"] = None,
     ) -> None:
         """Measures a trained run again and writes its results.json."""
-        _dispatch_evaluate(run, data_dir, experiment)
+        _dispatch_evaluate(run, data_dir, experiment, other_data, out)
 
     parse(evaluate, "evaluate", arguments)
 
@@ -150,9 +155,10 @@ def _report(arguments: list[str]) -> None:
         draw: Annotated[bool, "draw the figures again, from the trained parameters"] = False,
         data_dir: Annotated[str | None, "folder of data sets, in place of $DGMJAX_DATA"] = None,
         experiment: Annotated[str | None, "the .py file, if the run is of one"] = None,
+        out: Annotated[Path | None, "HTML file, in place of the run's report.html"] = None,
     ) -> None:
         """Writes the run's report.html: arguments, curves, figures and results in one file."""
-        _dispatch_report(run, draw, data_dir, experiment)
+        _dispatch_report(run, draw, data_dir, experiment, out)
 
     parse(report, "report", arguments)
 
@@ -199,6 +205,8 @@ def _train_here(request: TrainRequest) -> None:
     _stopping.check()
     processes.require_equal(_whole_command(request))
     data_dir = request.data_dir and str(Path(request.data_dir).absolute())
+    if data_dir is not None and not Path(data_dir).is_dir():
+        raise DgmjaxError(f"`--data-dir` must be an existing folder; got {request.data_dir}.")
     shared: dict[str, Any] = {"seed": request.seed, "tiny": request.tiny, "data_dir": data_dir}
     experiment = catalogue.build(request.function, request.arguments, **shared)
     with processes.main_first("run folder"):
@@ -237,22 +245,28 @@ def _run_folder(request: TrainRequest, data_dir: str | None) -> "RunFolder":
         request.seed,
         tiny=request.tiny,
         defaults=catalogue.own_defaults(request.function),
-        options={"data_dir": data_dir, "steps": request.steps},
+        options={
+            "data_dir": data_dir,
+            "steps": request.steps,
+            "execution": request.execution.changed(),
+        },
         run_dir=request.run_dir,
     )
 
 
-def _dispatch_evaluate(run: Path, data_dir: str | None, experiment: str | None) -> None:
+def _dispatch_evaluate(
+    run: Path, data_dir: str | None, experiment: str | None, other_data: bool, out: Path | None
+) -> None:
     _prepare()
     from dgmjax.lab import runner
     from dgmjax.runs.diagnostics import remarks
     from dgmjax.runs.folder import RunFolder
 
     loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)
-    records = runner.evaluate(loaded)
-    RunFolder(run).write_records(records)
+    records = runner.evaluate(loaded, other_data=other_data)
     for line in (*(record.summary() for record in records), *remarks(records)):
         print(line)
+    RunFolder(run).write_records(records, out)
 
 
 def _dispatch_sample(
@@ -265,7 +279,9 @@ def _dispatch_sample(
     print(runner.sample(loaded, num=num, out=out, seed=seed))
 
 
-def _dispatch_report(run: Path, draw: bool, data_dir: str | None, experiment: str | None) -> None:
+def _dispatch_report(
+    run: Path, draw: bool, data_dir: str | None, experiment: str | None, out: Path | None
+) -> None:
     from dgmjax.runs.folder import RunFolder
     from dgmjax.runs.report import write_report
 
@@ -277,7 +293,7 @@ def _dispatch_report(run: Path, draw: bool, data_dir: str | None, experiment: st
         loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)
         for name in loaded.experiment.figures:
             runner.draw_figure(loaded, folder, name)
-    print(write_report(folder))
+    print(write_report(folder, out))
 
 
 def _prepare() -> Any:

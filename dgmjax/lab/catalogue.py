@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from dgmjax.errors import DgmjaxError, require, require_sizes
 
@@ -130,7 +130,8 @@ def build(function: ExperimentFunction, arguments: Mapping[str, Any], **shared: 
     The arguments of option groups are put back into them; what is not given has its default.
 
     Raises:
-      DgmjaxError: arguments that the experiment does not have, or one of `SIZES` below 1.
+      DgmjaxError: arguments that the experiment does not have, values of another type than theirs
+        (a run folder may hold anything), or one of `SIZES` below 1.
     """
     declared = {option.name: option for option in options(function)}
     unknown = sorted(set(arguments) - set(declared))
@@ -141,6 +142,7 @@ def build(function: ExperimentFunction, arguments: Mapping[str, Any], **shared: 
         unknown,
         "The experiment changed since the run was made; train it again.",
     )
+    _check_types(arguments, declared)
     require_sizes(**{name: n for name in SIZES if (n := arguments.get(name)) is not None})
     given = {**arguments, **{name: value for name, value in shared.items() if name in declared}}
     called = {n: value for n, value in given.items() if declared[n].owner is function}
@@ -150,6 +152,19 @@ def build(function: ExperimentFunction, arguments: Mapping[str, Any], **shared: 
             fields = {n: value for n, value in given.items() if declared[n].owner is type(group)}
             called[parameter.name] = dataclasses.replace(group, **fields)
     return function(**called)
+
+
+def _check_types(arguments: Mapping[str, Any], declared: Mapping[str, Option]) -> None:
+    import typeguard
+
+    every = typeguard.CollectionCheckStrategy.ALL_ITEMS
+    for name, value in arguments.items():
+        kind = get_type_hints(declared[name].owner).get(name, Any)
+        try:
+            typeguard.check_type(value, kind, collection_check_strategy=every)
+        except typeguard.TypeCheckError:
+            shown = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+            require(False, name, f"must be of type {shown}", repr(value))
 
 
 def nearest(given: str, known: Sequence[str]) -> str:

@@ -1,19 +1,23 @@
 """Commands: train, evaluate, load and sample an experiment."""
 
+import contextlib
 import io
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
 
+from dgmjax.data.fingerprints import fingerprint
 from dgmjax.data.text import vocabulary
 from dgmjax.devices import processes
 from dgmjax.devices.mesh import make_mesh, replicated
-from dgmjax.errors import CheckpointError, require
+from dgmjax.errors import CheckpointError, RunError, require
 from dgmjax.files import make_private_folder, write_atomically
 from dgmjax.lab import catalogue
 from dgmjax.lab.experiment import Experiment
@@ -27,6 +31,8 @@ from dgmjax.training.execution import Execution, Validation
 from dgmjax.training.fit import fit
 from dgmjax.training.learner import Learner, State
 from dgmjax.types import Key
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -46,14 +52,20 @@ def train(
       KeyboardInterrupt: training was interrupted; everything is saved.
     """
     experiment.check()
+    if processes.is_main():
+        run.note_data(fingerprint(experiment.dataset))
     execution = replace(execution or Execution(), quiet=quiet)
     learner = experiment.learner()
     steps = steps or experiment.steps
     shell = partial(Trained, experiment, learner, seed=seed, folder=run)
 
+    def draw(trained: Trained, names: Iterable[str]) -> None:
+        for name in names:
+            with on_disk_error(execution.on_disk_error):
+                draw_figure(trained, run, name)
+
     def preview(state: State, step: int) -> None:
-        for name in experiment.previews:
-            draw_figure(shell(state, step=step), run, name)
+        draw(shell(state, step=step), experiment.previews)
 
     result = fit(
         learner,
@@ -80,9 +92,9 @@ def train(
     records = evaluate(trained)
     if processes.is_main():
         with processes.alone():
-            run.write_records(records)
-            for name in experiment.figures:
-                draw_figure(trained, run, name)
+            with on_disk_error(execution.on_disk_error):
+                run.write_records(records)
+            draw(trained, experiment.figures)
     if not quiet and processes.is_main():
         for line in (*(record.summary() for record in records), *remarks(records)):
             print(line)
@@ -91,6 +103,17 @@ def train(
             f"evaluated in {time.perf_counter() - started:.1f} s"
         )
     return trained
+
+
+@contextlib.contextmanager
+def on_disk_error(action: Literal["stop", "continue"]) -> Iterator[None]:
+    """Inside, what cannot be written ends the run, or is noted in the log and left out."""
+    try:
+        yield
+    except RunError as problem:
+        if action == "stop":
+            raise
+        logger.warning("Not written, and the run goes on: %s", problem)
 
 
 def _start(experiment: Experiment, seed: int) -> Callable | None:
@@ -124,9 +147,21 @@ def draw_figure(trained: Trained, run: RunFolder, name: str) -> Path:
     return path
 
 
-def evaluate(trained: Trained) -> list[Record]:
-    """Every estimator of the experiment, as records."""
-    experiment = trained.experiment
+def evaluate(trained: Trained, *, other_data: bool = False) -> list[Record]:
+    """Every estimator of the experiment, as records.
+
+    Args:
+      other_data: the data may differ from those of the run; the records then say so.
+
+    Raises:
+      RunError: the data differ from those that the run was made with.
+    """
+    experiment, dataset = trained.experiment, trained.experiment.dataset.name
+    if trained.folder is not None and not other_data:
+        remedy = "`--other-data` measures on these data all the same."
+        trained.folder.check_data(fingerprint(experiment.dataset), remedy)
+    if other_data:
+        dataset = f"{dataset} (other data)"
     # A tiny run has other data than the published number, unless their density is known.
     tiny = trained.folder is not None and trained.folder.tiny
     elsewhere = tiny and experiment.dataset.entropy is None
@@ -137,7 +172,7 @@ def evaluate(trained: Trained) -> list[Record]:
             Record(
                 experiment=trained.folder.experiment if trained.folder else experiment.model,
                 model=estimator.model or experiment.model,
-                dataset=experiment.dataset.name,
+                dataset=dataset,
                 binarisation=experiment.binarisation,
                 split=estimator.split,
                 num_examples=measured.num_examples,

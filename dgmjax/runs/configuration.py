@@ -22,6 +22,17 @@ _FIELDS = {
 }
 
 
+_OPTIONS = {
+    "data_dir": str,
+    "steps": int,
+    "changed": dict,
+    "execution": dict,
+    "earlier": list,
+    "data": dict,
+}
+"""Types of what `options` may hold; each may also be null."""
+
+
 def new_configuration(asked: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """What `config.json` of a new run holds.
 
@@ -64,6 +75,10 @@ def read_configuration(path: Path) -> dict[str, Any]:
         type(version) is int
         and version >= 1
         and all(type(config.get(name)) is kind for name, kind in _FIELDS.items())
+    )
+    known = known and all(
+        value is None or type(value) is _OPTIONS.get(name, type(value))
+        for name, value in config["options"].items()
     )
     known = known and config["seed"] >= 0 and type(config.get("identity", "")) is str
     known = known and config["experiment"].removesuffix(".py").isidentifier()

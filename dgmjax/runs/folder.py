@@ -21,7 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from dgmjax.errors import RunError, require
-from dgmjax.files import make_own_folder, make_private_folder, open_file, write_atomically
+from dgmjax.files import (
+    make_own_folder,
+    make_private_folder,
+    open_file,
+    write_atomically,
+    write_output,
+)
 from dgmjax.runs import strict_json
 from dgmjax.runs.configuration import (
     check_same,
@@ -34,6 +40,10 @@ from dgmjax.runs.metrics import MetricsFile
 from dgmjax.runs.record import Published, Record, read_records
 
 __all__ = ["Published", "Record", "RunFolder", "run_name"]
+
+
+NOTED = ("steps", "execution")
+"""Options that may differ from one call to the next; each difference is kept."""
 
 
 def run_name(
@@ -114,6 +124,7 @@ class RunFolder:
         if (path / "config.json").exists():
             run = cls(path)
             check_same(path, run.config, asked, plain(defaults or {}))
+            run.note_options(options or {})
             return run
         check_unused(path)
         changed = changed_arguments(arguments, defaults or {})
@@ -139,6 +150,45 @@ class RunFolder:
         """What was kept beside the arguments, such as the data folder."""
         return self.config["options"]
 
+    def note_options(self, options: Mapping[str, Any]) -> None:
+        """Keeps how the run goes on, where that differs; how it went before stays in `earlier`."""
+        now = {name: plain(options[name]) for name in NOTED if name in options}
+        before = {name: self.options.get(name) for name in now}
+        if all((before[name] or None) == (now[name] or None) for name in now):
+            return
+        earlier = [*self.options.get("earlier", []), before]
+        self._update_options({**now, "earlier": earlier})
+
+    def note_data(self, fingerprint: Mapping[str, str]) -> None:
+        """Keeps the fingerprint of the data, by split, where there is none yet.
+
+        Raises:
+          RunError: the run was made with other data.
+        """
+        there = self.options.get("data")
+        if there is None:
+            self._update_options({"data": dict(fingerprint)})
+            return
+        self.check_data(fingerprint)
+
+    def check_data(self, fingerprint: Mapping[str, str], remedy: str = "") -> None:
+        """Raises `RunError` where a split differs from that of the run."""
+        there = self.options.get("data") or {}
+        differing = [name for name in there if fingerprint.get(name) != there[name]]
+        require(
+            not differing,
+            "data_dir",
+            f"must hold the data that the run {self.path} was made with",
+            f"others in {' and '.join(differing)}",
+            remedy or "Give the folder of the same data, or another `--run-dir` for a new run.",
+            RunError,
+        )
+
+    def _update_options(self, options: Mapping[str, Any]) -> None:
+        self.config["options"] = {**self.options, **options}
+        text = strict_json.dumps(self.config, indent=2) + "\n"
+        write_atomically(self.path / "config.json", text)
+
     @property
     def arguments(self) -> dict[str, Any]:
         """The experiment's arguments; sequences are tuples."""
@@ -146,7 +196,7 @@ class RunFolder:
 
     @property
     def changed(self) -> dict[str, Any] | None:
-        """What was asked for beside the defaults, `tiny` and a number of steps among it.
+        """What was asked for beside the defaults: arguments, `tiny`, steps, execution options.
 
         None in a folder that an older version made.
         """
@@ -154,6 +204,7 @@ class RunFolder:
         if changed is None:
             return None
         asked = {"steps": self.options.get("steps"), "tiny": self.tiny or None}
+        asked |= self.options.get("execution") or {}
         return {**changed, **{name: value for name, value in asked.items() if value is not None}}
 
     @property
@@ -183,10 +234,11 @@ class RunFolder:
         """Removes the metrics of steps after `step`, from which the run is being resumed."""
         self._metrics.truncate(step)
 
-    def write_records(self, records: Sequence[Record]) -> None:
-        """Replaces `results.json`."""
+    def write_records(self, records: Sequence[Record], out: Path | None = None) -> None:
+        """Replaces `results.json`, or the file `out`."""
         entries = [record.to_json() for record in records]
-        write_atomically(self.path / "results.json", strict_json.dumps(entries, indent=2) + "\n")
+        text = strict_json.dumps(entries, indent=2) + "\n"
+        write_output(out, self.path / "results.json", text)
 
     def read_records(self) -> list[Record]:
         """The records of `results.json`, or [] before there are any."""

@@ -6,8 +6,8 @@ one to `MIGRATIONS` and renamed arrays to `RENAMED_ARRAYS`, and keeps a run fold
 before as a fixture of the tests. A new argument needs no migration as long as its default does what
 earlier runs did.
 
-The folder itself is never rewritten: several versions may open the same run. Importing this file
-imports no JAX.
+Opening a folder does not rewrite it, so that several versions may read the same run; training on in
+it may. Importing this file imports no JAX.
 """
 
 from collections.abc import Callable, Mapping

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from dgmjax.files import read_file, write_atomically
+from dgmjax.files import read_file, write_output
 from dgmjax.runs import record_table, strict_json
 from dgmjax.runs.diagnostics import remarks
 from dgmjax.runs.folder import RunFolder
@@ -30,11 +30,12 @@ figcaption { color: #666; font-size: .85rem; }
 img { max-width: 100%; height: auto; }
 """
 
+HIDDEN = ("changed", "execution", "earlier")
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def write_report(run: RunFolder) -> Path:
-    """Writes `report.html` of a run, finished or not, and returns its path.
+def write_report(run: RunFolder, out: Path | None = None) -> Path:
+    """Writes `report.html` of a run, finished or not, or the file `out`, and returns its path.
 
     It holds the records beside the published numbers, the figures of `figures/`, learning curves
     drawn from the metrics, the arguments, and what the run ran on. All text is escaped.
@@ -59,9 +60,7 @@ def write_report(run: RunFolder) -> Path:
         + "".join(sections)
         + "</body>\n</html>\n"
     )
-    path = run.path / "report.html"
-    write_atomically(path, page)
-    return path
+    return write_output(out, run.path / "report.html", page)
 
 
 def _results(records: Sequence[Record]) -> str:
@@ -95,7 +94,12 @@ def _curves(run: RunFolder) -> str:
 def _origin(run: RunFolder) -> Iterable[tuple[str, str]]:
     yield "device", run.config["device"]
     yield "git commit", str(run.config.get("git_commit") or "not in a git checkout")
-    yield from _named(run.options)
+    options = {name: value for name, value in run.options.items() if name not in HIDDEN}
+    yield from _named({**options, **(run.options.get("execution") or {})})
+    for call in run.options.get("earlier", []):
+        shown = {"steps": call.get("steps"), **(call.get("execution") or {})}
+        told = ", ".join(f"{name} {value}" for name, value in _named(shown))
+        yield "earlier call", told or "no options"
     yield "versions", ", ".join(f"{name} {text}" for name, text in run.config["versions"].items())
 
 

@@ -1,7 +1,7 @@
 """Execution of a run, apart from what it computes. Importing this file imports no JAX."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from dgmjax.errors import require
@@ -101,6 +101,16 @@ class Execution:
             return self.mesh
         sizes = mesh.parse_mesh(self.mesh)
         return mesh.make_mesh(sizes.get("data", 1), sizes.get("fsdp", 1))
+
+    def changed(self) -> dict[str, Any]:
+        """The options of the command line that are not at their defaults, by name."""
+        options = (f for f in fields(self) if f.metadata.get("command_line", True))
+        values = {
+            f.name: getattr(self, f.name) for f in options if f.default != getattr(self, f.name)
+        }
+        return {
+            n: v if isinstance(v, bool | int | float | str) else str(v) for n, v in values.items()
+        }
 
     @property
     def chooses_gradients(self) -> bool:

@@ -1,5 +1,6 @@
 """Store of a training run: metrics, checkpoints, best parameters; in memory without a folder."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,15 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.devices import processes
-from dgmjax.errors import CheckpointError
+from dgmjax.errors import CheckpointError, RunError
 from dgmjax.runs.checkpoints import Checkpoints
 from dgmjax.runs.folder import RunFolder
 from dgmjax.training.execution import Execution
 from dgmjax.types import PyTree
 
 Restored = tuple[PyTree, dict[str, Any], int]
+
+logger = logging.getLogger(__name__)
 
 
 class Store:
@@ -93,8 +96,14 @@ class RunStore(Store):
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         super().write(step, values)
-        if processes.is_main():
+        if not processes.is_main():
+            return
+        try:
             self.run.write_metrics(step, **values)
+        except RunError as problem:
+            if self._options["on_disk_error"] == "stop":
+                raise
+            logger.warning("Metrics were not written, and training goes on: %s", problem)
 
     def restore(self, template: PyTree) -> Restored | None:
         return self._checkpoints["latest"].restore(template)

@@ -101,7 +101,10 @@ def code_dataset(trained, prior):
         splits[split] = {"x": np.asarray(prior.join(indices), np.int32)}
     name = f"codes of {trained.experiment.dataset.name}"
     source = f"{trained.experiment.model} of step {trained.step}"
-    info = describe(splits, source=source, splits=trained.experiment.dataset.info["splits"])
+    # What a model computed differs in its last bits from machine to machine.
+    info = describe(
+        splits, derived=True, source=source, splits=trained.experiment.dataset.info["splits"]
+    )
     return data.Dataset(name, splits, info)
 
 

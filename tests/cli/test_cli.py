@@ -286,7 +286,7 @@ def test_evaluate_writes_the_records_again(toy, training, capsys):
     fields |= {"standard_error": None, "unit": "nats", "published": None, "seed": 0, "step": 5}
     record = Record(**fields, device="cpu x 1", versions={}, seconds=1.0)
     training.load_run = lambda path, **options: training.calls.append((path, options))
-    training.evaluate = lambda loaded: [record]
+    training.evaluate = lambda loaded, **options: [record]
     code, out, _ = run(capsys, "evaluate", "here", "--data-dir", "there", "--experiment", toy)
     assert code == 0 and out == "x: nll_nats on x x, x: 1.5 nats (n = 10)\n"
     assert RunFolder("here").read_records() == [record]
