@@ -25,7 +25,7 @@ FLOORS = [
     {"bijectors", "noising"},
     {"contracts"},
     {"files"},
-    {"errors", "types"},
+    {"errors", "types", "lazy"},
 ]
 """Rooms of `dgmjax`, from the top floor to the ground floor."""
 

@@ -3,6 +3,6 @@
 `forward` goes from the base z to the data x; see `dgmjax.bijectors.base` for the conventions.
 """
 
-import lazy_loader as lazy
+from dgmjax.lazy import attach
 
-__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

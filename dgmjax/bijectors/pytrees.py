@@ -7,7 +7,7 @@ object may be rebuilt with leaves of any type (masks, axes, labels, shapes, shar
 """
 
 import copyreg
-import importlib
+import sys
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -193,10 +193,7 @@ def _by_name(function: Any) -> Any:
     the function inside, which no name leads to.
     """
     name, module = getattr(function, "__qualname__", ""), getattr(function, "__module__", None)
-    try:
-        found = getattr(importlib.import_module(module or ""), name, None)
-    except (ImportError, ValueError):
-        found = None
+    found = getattr(sys.modules.get(module or ""), name, None)
     return name if found is function else function.__reduce_ex__(2)
 
 

@@ -38,6 +38,8 @@ _CACHE_SETTINGS = {
 def configure() -> Path | None:
     """Sets `DEFAULTS` where the user has not, and points JAX at the private compile cache.
 
+    Files that this process makes from now on are not writable by others, whatever the umask.
+
     Works before or after `import jax` and imports nothing itself; only before it do the
     `DEFAULTS` have an effect. A cache that the user chose through JAX's own
     `JAX_COMPILATION_CACHE_DIR` is left alone.
@@ -49,6 +51,7 @@ def configure() -> Path | None:
     Raises:
       RunError: the cache folder is another user's, or others may write to it.
     """
+    os.umask(os.umask(0o022) | 0o022)  # JAX writes its cache with the user's umask
     several = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     for name, value in {**DEFAULTS, **(SEVERAL_DEVICES if several else {})}.items():
         os.environ.setdefault(name, value)

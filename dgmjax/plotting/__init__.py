@@ -1,5 +1,5 @@
 """Figures of samples, densities, latent spaces and learning curves. Imports nothing eagerly."""
 
-import lazy_loader as lazy
+from dgmjax.lazy import attach
 
-__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -1,5 +1,5 @@
 """Runs on disk: run folders, records, checkpoints and reports."""
 
-import lazy_loader as lazy
+from dgmjax.lazy import attach
 
-__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

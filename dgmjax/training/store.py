@@ -101,7 +101,7 @@ class RunStore(Store):
         try:
             self.run.write_metrics(step, **values)
         except RunError as problem:
-            if self._options["on_disk_error"] == "stop":
+            if self._execution.on_disk_error == "stop":
                 raise
             logger.warning("Metrics were not written, and training goes on: %s", problem)
 

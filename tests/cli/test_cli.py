@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dgmjax.cli import commands as cli
-from dgmjax.errors import DataError, DgmjaxError, TrainingDiverged
+from dgmjax.errors import DataError, DgmjaxError, RunError, TrainingDiverged
 from dgmjax.lab import catalogue
 from dgmjax.runs.folder import RunFolder
 from dgmjax.runs.record import Record
@@ -252,6 +252,9 @@ def test_train_makes_the_run_folder_and_the_same_command_resumes_it(
     tmp_path, toy, training, capsys
 ):
     command = ("train", toy, "--latent", 5, "--tiny", "--data-dir", "there")
+    code, _, err = run(capsys, *command)
+    assert code == 2 and "`--data-dir` must be an existing folder; got there" in err
+    (tmp_path / "there").mkdir()
     first, second = run(capsys, *command), run(capsys, *command)
     assert first[0] == 0 and first[1] == second[1]
     (folder,) = (tmp_path / "runs" / "toy.py").iterdir()
@@ -358,3 +361,41 @@ def test_a_reader_that_stops_reading_is_no_error(toy, unbuffered):
     )
     os.close(write)
     assert done.stderr == b"" and done.returncode == 0
+
+
+def test_how_a_run_went_on_is_kept_and_shown(tmp_path, toy, training, capsys):
+    """Steps and execution options of every call are in the run, in its records and its report."""
+    command = ("train", toy, "--run-dir", "here")
+    assert run(capsys, *command, "--steps", 50, "--remat")[0] == 0
+    folder = RunFolder("here")
+    assert folder.options["execution"] == {"remat": True} and "earlier" not in folder.options
+    assert folder.changed == {"steps": 50, "remat": True}
+    assert run(capsys, *command, "--steps", 80, "--compute-dtype", "bfloat16")[0] == 0
+    folder = RunFolder("here")
+    assert folder.changed == {"steps": 80, "compute_dtype": "bfloat16"}
+    assert folder.options["earlier"] == [{"steps": 50, "execution": {"remat": True}}]
+    assert run(capsys, *command, "--steps", 80, "--compute-dtype", "bfloat16")[0] == 0
+    assert len(RunFolder("here").options["earlier"]) == 1
+    page = (folder.path / "report.html").read_text()
+    for words in ("compute_dtype</td><td>bfloat16", "steps</td><td>80", "steps 50, remat true"):
+        assert words in page
+
+
+def test_results_and_report_of_a_folder_that_cannot_be_written_go_elsewhere(
+    tmp_path, toy, training, capsys, monkeypatch
+):
+    assert run(capsys, "train", toy, "--run-dir", "here")[0] == 0
+    training.load_run = lambda path, **options: None
+    training.evaluate = lambda loaded, **options: []
+
+    def refuse(path, content, error=RunError):
+        if "here" in str(path):
+            raise RunError(f"`path` must be a file that can be written; got {path}: Read-only.")
+        Path(path).write_text(content)
+
+    monkeypatch.setattr("dgmjax.files.write_atomically", refuse)
+    for command, name in (("evaluate", "results.json"), ("report", "report.html")):
+        code, _, err = run(capsys, command, "here")
+        assert code == 2 and f"here/{name}: Read-only. With `--out FILE` it goes elsewhere" in err
+        assert run(capsys, command, "here", "--out", f"mine-{name}")[0] == 0
+        assert (tmp_path / f"mine-{name}").exists()

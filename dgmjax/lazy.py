@@ -1,0 +1,55 @@
+"""Lazy packages: names of a stub, imported when they are first asked for."""
+
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+import lazy_loader
+
+Hooks = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]
+
+
+def attach(package: str, file: str) -> Hooks:
+    """`__getattr__`, `__dir__` and `__all__` of a package whose names stand in its `.pyi` stub.
+
+    Raises:
+      ImportError: (from `__getattr__`) a name cannot be imported; the stable release of TensorFlow
+        Probability, where it is the reason, is named together with the remedy.
+    """
+    getattribute, directory, names = lazy_loader.attach_stub(package, file)
+
+    def __getattr__(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        try:
+            return getattribute(name)
+        except (ImportError, AttributeError) as problem:
+            if not _from_tensorflow_probability(problem):
+                raise
+            raise ImportError(
+                f"{package}.{name} cannot be imported since TensorFlow Probability does not work "
+                f"with this JAX ({type(problem).__name__}: {problem}). {_remedy()}"
+            ) from problem
+
+    return __getattr__, directory, names
+
+
+def _from_tensorflow_probability(problem: BaseException) -> bool:
+    """Whether the error was raised while that package was imported."""
+    trace = problem.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__", "").startswith("tensorflow_probability"):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _remedy() -> str:
+    try:
+        stable = metadata.version("tensorflow-probability")
+    except metadata.PackageNotFoundError:
+        return "Install tfp-nightly in the version of dgmjax's constraints.txt."
+    return (
+        f"Its stable release {stable} (tensorflow-probability) stands in the place of tfp-nightly: "
+        "`pip uninstall tensorflow-probability tfp-nightly`, then install dgmjax again."
+    )
