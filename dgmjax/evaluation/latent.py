@@ -6,11 +6,12 @@ import distrax
 import jax
 import numpy as np
 
+from dgmjax.contracts import given
 from dgmjax.data.batches import evaluation_batches
 from dgmjax.errors import DataError, require
 from dgmjax.objectives.variational.aggregate import aggregated_log_prob
 from dgmjax.objectives.variational.divergences import kl_terms
-from dgmjax.objectives.variational.elbo import elbo, given
+from dgmjax.objectives.variational.elbo import elbo
 from dgmjax.types import Array, Batch, Key, Metrics, PyTree
 
 MEAN_SAMPLES = 1000

@@ -8,6 +8,7 @@ import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 
+from dgmjax.contracts import is_latent_variable_model
 from dgmjax.distributions.mixture import Mixture
 from dgmjax.training.learner import abstractly
 
@@ -43,7 +44,7 @@ def latent_structure(module: nn.Module, event_shape: tuple[int, ...]) -> LatentS
     >>> latent_structure(models.DenseVAE((2, 2, 1), 3, (4,)), (2, 2, 1))[:3]
     ((3,), True, True)
     """
-    if hasattr(module, "given") or not (hasattr(module, "prior") and hasattr(module, "posterior")):
+    if not is_latent_variable_model(module):
         return None
     x = jnp.zeros((1, *event_shape))
     return abstractly(module, lambda model, x: _read(model.posterior(x), model.prior()), x)

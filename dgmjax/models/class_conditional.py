@@ -34,7 +34,7 @@ class ClassConditional(DensityModel):
             self.frames = self.param("frames", nn.initializers.normal(0.1), shape)
 
     def data_rules(self, batch: Batch) -> dict[str, Any]:
-        """What the arrays that are read of such a batch must hold, see `training.checks`."""
+        """What the arrays that are read of such a batch must hold, see `contracts.data_rules`."""
         family = getattr(self.density, "family", None)
         steps = jnp.shape(batch["x"])[1:2]
         of_x = {} if family is None else {"x": family}

@@ -1,15 +1,4 @@
-"""Whether data fit the model that will be trained on them, before anything is compiled.
-
-A module that reads more of a batch than `x` has `data_rules(batch)`: for every array that it
-reads of such a batch, what that must hold,
-
-- a family: the values that it covers;
-- a range: one of its whole numbers in each row, such as a class or a length;
-- "real": finite numbers;
-- "prefix": 0 or 1, in each row ones and then zeros: which steps a sequence has;
-- "present": 0 or 1, a column for each of the rules before this one: in which rows their arrays
-  are read. What is not read may be anything finite.
-"""
+"""Checks that data fit the model that will be trained on them, before anything is compiled."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,11 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from dgmjax.contracts import Rule, data_rules
 from dgmjax.data.checks import validate
 from dgmjax.data.dataset import num_rows
 from dgmjax.data.missing import check_observed
 from dgmjax.data.transform import Transform
-from dgmjax.distributions.families import Family, num_levels
+from dgmjax.distributions.families import num_levels
 from dgmjax.errors import DataError, require
 
 NUM_CHECKED = 256
@@ -35,17 +25,6 @@ REMEDIES = {
     "present": "1 stands for a modality that is there, 0 for one that is missing.",
     "observed": "1 stands for a step of the sequence, 0 for the padding after its end.",
 }
-
-Rule = Family | range | str
-
-
-def data_rules(module: Any, arrays: Mapping[str, Any]) -> Mapping[str, Rule]:
-    """The module's own `data_rules`, else those of its `observation` or `family` for `x`."""
-    own = getattr(module, "data_rules", None)
-    if own is not None:
-        return own(arrays)
-    family = getattr(module, "observation", None) or getattr(module, "family", None)
-    return {"context": "real"} if family is None else {"x": family, "context": "real"}
 
 
 def check_training_data(

@@ -10,12 +10,12 @@ import scipy.stats
 from scrambling import perturbed
 
 from dgmjax import models, objectives
+from dgmjax.contracts import given
 from dgmjax.distributions import Mixture, families
 from dgmjax.errors import DataError, DgmjaxError
 from dgmjax.models.latent.multimodal import Modality
 from dgmjax.nn.gaussian_window import Window, gaussian_filters
 from dgmjax.nn.mlp import MLP
-from dgmjax.objectives.variational.elbo import given
 
 KEY = jax.random.key(0)
 GENERATOR = np.random.default_rng(0)

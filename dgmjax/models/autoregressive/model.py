@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.contracts import starts_at_marginals
 from dgmjax.distributions.autoregressive import Autoregressive, Method
 from dgmjax.distributions.families import Bernoulli, Family
 from dgmjax.errors import require, require_sizes
@@ -160,7 +161,7 @@ class AutoregressiveModel(DensityModel):
         shape = (math.prod(self.event_shape),) if self.flatten else self.event_shape
         self.network(jnp.zeros(shape), None if context is None else jnp.zeros(context.shape[-1:]))
         fits = x is not None and x.size and x.shape[-len(self.event_shape) :] == self.event_shape
-        if x is not None and fits and hasattr(self.network, "start_at_marginals"):
+        if x is not None and fits and starts_at_marginals(self.network):
             self.network.start_at_marginals(self.family, x.reshape(-1, *shape))
 
     def log_prob(

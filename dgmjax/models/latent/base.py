@@ -6,6 +6,7 @@ import distrax
 import flax.linen as nn
 import jax
 
+from dgmjax.contracts import starts_at_marginals
 from dgmjax.distributions.families import Family
 from dgmjax.types import Array, Key, PyTree
 
@@ -68,5 +69,5 @@ def start_at_marginals(
       inputs: what the decoder is called with.
     """
     decoder(*inputs)
-    if x.size and hasattr(decoder, "start_at_marginals"):
+    if x.size and starts_at_marginals(decoder):
         decoder.start_at_marginals(family, x.reshape(-1, *x.shape[x.ndim - event_ndims :]))

@@ -63,7 +63,7 @@ class ConditionalVAE(nn.Module):
         return count
 
     def data_rules(self, batch: Batch) -> Mapping[str, Family | range | str]:
-        """What the arrays that are read of such a batch must hold, see `training.checks`."""
+        """What the arrays that are read of such a batch must hold, see `contracts.data_rules`."""
         if "context" in batch or self.num_classes is None:
             return {"x": self.observation, "context": "real"}
         return {"x": self.observation, "label": range(self.num_classes)}

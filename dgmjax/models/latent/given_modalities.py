@@ -25,13 +25,19 @@ class GivenModalities:
         model: Any,
         values: Mapping[str, Array],
         present: Mapping[str, Array | None],
+        log_det: Array | float = 0.0,
     ):
         self.model, self.values, self.present = model, values, present
+        self.log_det = log_det
+
+    def in_original_units(self, log_det: Array) -> "GivenModalities":
+        """The same for a modality "x" that was transformed, with this log-determinant `[B]`."""
+        return GivenModalities(self.model, self.values, self.present, log_det)
 
     def without(self, absent: Mapping[str, Array | float]) -> "GivenModalities":
         """The same with fewer modalities: those whose weight (`[B]` or a number) is 0 are gone."""
         flags = {key: self._flag(key) * absent.get(key, 1.0) for key in self.values}
-        return GivenModalities(self.model, self.values, flags)
+        return GivenModalities(self.model, self.values, flags, self.log_det)
 
     def _flag(self, key: str) -> Array:
         """1. where the modality is there, `[B]`."""
@@ -77,7 +83,8 @@ class GivenModalities:
         for key, value in self.values.items():
             flag = self._flag(key) > 0
             log_prob = self.model.modality(key).likelihood(z).log_prob(_readable(value, flag))
-            found[key] = jnp.where(flag, log_prob, 0.0)
+            log_det = self.log_det if key == "x" else 0.0
+            found[key] = jnp.where(flag, log_prob + log_det, 0.0)
         return found
 
     def generate(self, key: Key, target: str, num_samples: int = 1) -> Array:

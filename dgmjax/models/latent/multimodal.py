@@ -101,7 +101,7 @@ class MultimodalVAE(nn.Module):
         return self.modalities[self.keys.index(key)]
 
     def data_rules(self, batch: Batch) -> Mapping[str, Family | range | str]:
-        """What the arrays that are read of such a batch must hold, see `training.checks`."""
+        """What the arrays that are read of such a batch must hold, see `contracts.data_rules`."""
         del batch
         return {**{one.key: one.observation for one in self.modalities}, "present": "present"}
 

@@ -137,7 +137,7 @@ class VRNN(nn.Module):
         self.cell = VRNNCell(features, self.latent, self.hidden, params, self.recurrence)
 
     def data_rules(self, batch: Batch) -> Mapping[str, Family | range | str]:
-        """What the arrays that are read of such a batch must hold, see `training.checks`."""
+        """What the arrays that are read of such a batch must hold, see `contracts.data_rules`."""
         if "observed" in batch:
             return {"x": self.observation, "observed": "prefix"}
         return {"x": self.observation, "length": range(self.event_shape[0] + 1)}

@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 
+from dgmjax.contracts import is_conditional
 from dgmjax.models.latent.base import LatentVariableModel
 from dgmjax.types import Array, Batch, Key, PyTree
 
@@ -29,7 +30,7 @@ class Wrapper(LatentVariableModel):
 
     def given(self, batch: Batch) -> Any:
         """The model of this batch: that of a model which reads more of it than `x`, else this."""
-        return self.model.given(batch) if hasattr(self.model, "given") else self
+        return self.model.given(batch) if is_conditional(self.model) else self
 
     def prior(self) -> Any:
         """p(z)."""

@@ -3,12 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from dgmjax.contracts import log_density
 from dgmjax.types import Array, Batch, Key, Metrics
-
-
-def original_units(batch: Batch) -> Array | float:
-    """What to add to log p(x) to get the log-density of the data before the transforms."""
-    return batch.get("log_det", 0.0)
 
 
 def negative_log_likelihood(model, batch: Batch, key: Key | None = None) -> tuple[Array, Metrics]:
@@ -23,8 +19,7 @@ def negative_log_likelihood(model, batch: Batch, key: Key | None = None) -> tupl
       loss `[B]` and the metric `nll_nats` (the same).
     """
     del key
-    context = (batch["context"],) if "context" in batch else ()
-    nll = -(model.log_prob(batch["x"], *context) + original_units(batch))
+    nll = -log_density(model, batch)
     return nll, {"nll_nats": nll}
 
 
@@ -39,6 +34,5 @@ def sampled_ordering(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
         `log_prob(x, context, order=m)` where the batch holds a `context`.
     """
     order = jax.random.randint(key, (), 0, model.num_orders)
-    context = (batch["context"],) if "context" in batch else ()
-    nll = -(model.log_prob(batch["x"], *context, order=order) + original_units(batch))
+    nll = -log_density(model, batch, order=order)
     return nll, {"nll_one_order": nll, "order": jnp.float32(order)}

@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 
+from dgmjax.contracts import check_batch, is_initialising, original_units
 from dgmjax.distributions.base import sum_event
 from dgmjax.errors import DataError, require
-from dgmjax.objectives.variational.elbo import check_batch
 from dgmjax.types import Array, Batch, Key, Metrics
 
 
@@ -29,10 +29,11 @@ def padded_sequence_nll(model, batch: Batch, key: Key | None = None) -> tuple[Ar
         require(name in batch, "batch", f"must hold `{name}`", sorted(batch), "", DataError)
     x, length = batch["x"], batch["length"]
     context = model.context(batch["label"])
-    if model.is_initializing():  # starts at the marginals
+    if is_initialising(model):  # starts at the marginals
         nll = -model.log_prob(x, context)
     else:
         distribution = model(context)
         per_site = distribution.family(distribution.params(x)).log_prob(x)
         nll = -sum_event(jnp.where(jnp.arange(x.shape[-1]) < length[:, None], per_site, 0.0), 1)
+    nll = nll - original_units(batch)
     return nll, {"nll_nats": nll, "nats_per_site": nll / jnp.maximum(length, 1)}

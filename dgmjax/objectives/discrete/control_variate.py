@@ -3,13 +3,11 @@
 import jax
 import jax.numpy as jnp
 
+from dgmjax.contracts import given, log_joint as joint
 from dgmjax.distributions.base import sum_event
 from dgmjax.distributions.relaxation import discrete_sites
 from dgmjax.errors import require
-from dgmjax.objectives.density.likelihood import original_units
 from dgmjax.objectives.discrete.score_function import with_gradient
-from dgmjax.objectives.variational.elbo import check_batch
-from dgmjax.objectives.variational.importance import log_joint as joint
 from dgmjax.types import Array, Batch, Key, Metrics, PyTree
 
 stop = jax.lax.stop_gradient
@@ -42,22 +40,21 @@ def relax(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     """
     rule = "must have a control variate; wrap it in `models.WithControlVariate`"
     require(hasattr(model, "control_variate"), "model", rule, type(model).__name__)
-    check_batch(batch)
-    x = batch["x"]
+    wrapper, model, x = model, given(model, batch), batch["x"]
     relaxation, sites, ndims = discrete_sites(model.posterior(x))
     held = stop(sites.logits)
     zeta = relaxation.perturb(key, held, ())
     noise = zeta - held  # the same for every value of the logits
     z = relaxation.harden(zeta)
-    control = model.control_variate(x, z)
-    log_joint = joint(model, x, z) + original_units(batch)
+    control = wrapper.control_variate(x, z)
+    log_joint = joint(model, x, z)
 
     def log_q(logits: Array, z: Array) -> Array:
         return sum_event(type(sites)(logits).log_prob(z), ndims)
 
     def control_of(control, logits: Array, zeta: Array) -> Array:
         soft = relaxation.soften(zeta, control.temperature)
-        f = joint(model, x, soft) + original_units(batch) - log_q(logits, soft)
+        f = joint(model, x, soft) - log_q(logits, soft)
         return control.scale * (f + control.residual(x, soft))
 
     score = jax.grad(lambda logits: log_q(logits, z).sum())(held)

@@ -6,6 +6,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from dgmjax.contracts import given
 from dgmjax.distributions.base import sum_event
 from dgmjax.distributions.bernoulli import Bernoulli
 from dgmjax.distributions.concrete import (
@@ -15,9 +16,7 @@ from dgmjax.distributions.concrete import (
 )
 from dgmjax.distributions.relaxation import discrete_sites
 from dgmjax.errors import require, require_sizes
-from dgmjax.objectives.density.likelihood import original_units
 from dgmjax.objectives.schedules import Scheduled, scheduled
-from dgmjax.objectives.variational.elbo import given
 from dgmjax.types import Array, Batch, Key, Metrics
 
 
@@ -72,7 +71,7 @@ def concrete(
     else:
         divergence = discrete_kl(q, p)
     log_likelihood = model.likelihood(relaxed_q.bounded(t)).log_prob(batch["x"]).mean(0)
-    return _bound(log_likelihood + original_units(batch), divergence, value)
+    return _bound(log_likelihood, divergence, value)
 
 
 def straight_through(
@@ -108,7 +107,7 @@ def straight_through(
     z = straight_through_sample(q, key, value, (num_samples,), through)
     log_likelihood = model.likelihood(z).log_prob(batch["x"]).mean(0)
     divergence = discrete_kl(q, model.prior())
-    return _bound(log_likelihood + original_units(batch), divergence, value, "elbo")
+    return _bound(log_likelihood, divergence, value, "elbo")
 
 
 def straight_through_sample(

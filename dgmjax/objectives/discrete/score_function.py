@@ -9,10 +9,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from dgmjax.contracts import given, log_joint as joint
 from dgmjax.errors import require
-from dgmjax.objectives.density.likelihood import original_units
-from dgmjax.objectives.variational.elbo import given
-from dgmjax.objectives.variational.importance import log_joint as joint
 from dgmjax.types import Array, Batch, Key, Metrics
 
 stop = jax.lax.stop_gradient
@@ -125,7 +123,7 @@ def _terms(model, batch: Batch, key: Key, num_samples: int) -> tuple[Array, Arra
     model, x = given(model, batch), batch["x"]
     q = model.posterior(x)
     z = jax.tree.map(stop, q.sample(seed=key, sample_shape=(num_samples,)))
-    log_joint = joint(model, x, z) + original_units(batch)
+    log_joint = joint(model, x, z)
     log_q = q.log_prob(z)
     return log_joint, log_q, stop(log_joint - log_q)
 

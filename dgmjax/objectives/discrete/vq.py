@@ -1,10 +1,9 @@
 """The objective of models whose latents are codes."""
 
+from dgmjax.contracts import check_batch, in_original_units
 from dgmjax.errors import require
 from dgmjax.nn.quantiser import perplexity
-from dgmjax.objectives.density.likelihood import original_units
 from dgmjax.objectives.schedules import Scheduled, scheduled_weight
-from dgmjax.objectives.variational.elbo import check_batch
 from dgmjax.types import Array, Batch, Key, Metrics
 
 
@@ -37,8 +36,8 @@ def vq_vae(model, batch: Batch, key: Key, *, beta: Scheduled = 0.25) -> tuple[Ar
     check_batch(batch)
     x = batch["x"]
     levels = model.quantise(x, key)
-    log_likelihood = model.likelihood(tuple(level.codes for level in levels)).log_prob(x)
-    log_likelihood = log_likelihood + original_units(batch)
+    codes = tuple(level.codes for level in levels)
+    log_likelihood = in_original_units(model, batch).likelihood(codes).log_prob(x)
     commitment = sum((_per_example(level.commitment) for level in levels), 0.0)
     codebook = sum((_per_example(level.codebook) for level in levels), 0.0)
     metrics = {"log_likelihood": log_likelihood, "commitment": commitment}

@@ -12,12 +12,11 @@ import distrax
 import jax
 import jax.numpy as jnp
 
+from dgmjax.contracts import given
 from dgmjax.distributions.mixture import Mixture
 from dgmjax.errors import require
-from dgmjax.objectives.density.likelihood import original_units
 from dgmjax.objectives.mmd import Kernel, mmd
 from dgmjax.objectives.variational.divergences import check_events, kl_of_samples
-from dgmjax.objectives.variational.elbo import given
 from dgmjax.objectives.variational.posterior_samples import posterior_samples
 from dgmjax.types import Array, Batch, Key, Metrics
 
@@ -138,7 +137,7 @@ def infovae(
     q, p = model.posterior(x), model.prior()
     z_key, prior_key = jax.random.split(key)
     z, *_ = samples = posterior_samples(q, z_key, 1)
-    log_likelihood = samples.mean(model.likelihood(z).log_prob(x)) + original_units(batch)
+    log_likelihood = samples.mean(model.likelihood(z).log_prob(x))
     kl = sum(kl_of_samples(q, p, samples).values(), jnp.zeros(()))
     apart = aggregate_divergence(
         q,
@@ -196,7 +195,7 @@ def beta_tc(
         q.name,
     )
     z, log_q = q.sample_and_log_prob(seed=key)
-    log_likelihood = model.likelihood(z).log_prob(x) + original_units(batch)
+    log_likelihood = model.likelihood(z).log_prob(x)
     constant = math.log(num_examples)
     joint = aggregated_log_prob(q, z, mask) - constant
     apart = aggregated_log_prob(q, z, mask, dimensions=True) - constant

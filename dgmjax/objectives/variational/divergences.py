@@ -1,12 +1,12 @@
 """KL divergences between a posterior and a prior, term by term."""
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import distrax
 import jax
 import jax.numpy as jnp
 
+from dgmjax.contracts import check_same_event
 from dgmjax.distributions.ancestral import Ancestral
 from dgmjax.errors import require
 from dgmjax.objectives.variational.posterior_samples import PosteriorSamples
@@ -138,29 +138,7 @@ def check_events(q, p) -> None:
         names = [sorted(d.names) if isinstance(d, Ancestral) else d.event_shape for d in (q, p)]
     else:
         names = [tuple(q.event_shape), tuple(p.event_shape)]
-    _require_same(*names)
-
-
-def _require_same(wanted: Any, found: Any) -> None:
-    require(
-        wanted == found,
-        "prior",
-        f"must be over the latents of the posterior, {wanted}",
-        found,
-        "Give the prior and the posterior the same latent shape.",
-    )
-
-
-def check_latents(p: Any, z: Any) -> None:
-    """Raises `DgmjaxError` unless `z[..., *event]`, or a dict of such, is what p speaks of."""
-    named = isinstance(p, Ancestral)
-    if named or isinstance(z, Mapping):
-        wanted: Any = sorted(z) if isinstance(z, Mapping) else "one without a name"
-        found: Any = sorted(p.names) if named else tuple(p.event_shape)
-    else:
-        found = tuple(p.event_shape)
-        wanted = tuple(z.shape[z.ndim - len(found) :])
-    _require_same(wanted, found)
+    check_same_event(*names)
 
 
 def hold(distribution):

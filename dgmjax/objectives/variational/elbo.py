@@ -1,14 +1,13 @@
 """The evidence lower bound."""
 
 import math
-from collections.abc import Mapping
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from dgmjax.errors import DataError, require, require_sizes
-from dgmjax.objectives.density.likelihood import original_units
+from dgmjax.contracts import given
+from dgmjax.errors import require, require_sizes
 from dgmjax.objectives.schedules import Scheduled, scheduled_weight
 from dgmjax.objectives.variational.divergences import (
     KL,
@@ -19,40 +18,9 @@ from dgmjax.objectives.variational.divergences import (
 from dgmjax.objectives.variational.posterior_samples import posterior_samples
 from dgmjax.types import Array, Batch, Key, Metrics
 
-__all__ = ["KL", "elbo", "given", "kl_divergence"]
+__all__ = ["KL", "elbo", "kl_divergence"]
 
 Per = Literal["dimension", "latent", "total"]
-
-
-def given(model, batch: Batch):
-    """The latent-variable model of this batch.
-
-    A model that reads more of a batch than `x` (a class, a second modality, earlier frames) has
-    `given(batch)`, which returns an object with `prior()`, `posterior(x)` and `likelihood(z)`,
-    or `log_joint(x, z)`.
-
-    Raises:
-      DgmjaxError: the model has no posterior.
-      DataError: see `check_batch`.
-    """
-    check_batch(batch)
-    found = model.given(batch) if hasattr(model, "given") else model
-    rule = "must be a latent-variable model, with `prior()`, `posterior(x)` and `likelihood(z)`"
-    require(hasattr(found, "posterior"), "model", rule, type(model).__name__)
-    return found
-
-
-def check_batch(batch: Batch) -> None:
-    """Raises `DataError` unless a batch holds examples `x`, and a `mask` for each of them."""
-    kind = type(batch).__name__
-    require(isinstance(batch, Mapping), "batch", "must be a dict of arrays", kind, "", DataError)
-    require("x" in batch, "batch", "must hold `x`", sorted(batch), "", DataError)
-    shape = jnp.shape(batch["x"])
-    some = bool(shape) and shape[0] >= 1
-    require(some, "x", "must hold examples", f"shape {shape}", "", DataError)
-    mask = jnp.shape(batch["mask"]) if "mask" in batch else shape[:1]
-    rule = f"must have a number for each of the {shape[0]} examples of `x`"
-    require(mask == shape[:1], "mask", rule, f"shape {mask}", "", DataError)
 
 
 def elbo(
@@ -103,7 +71,6 @@ def elbo(
     latent = jax.tree.map(lambda leaf: leaf[0], samples.z) if one else samples.z
     log_likelihood = model.likelihood(latent).log_prob(batch["x"])
     log_likelihood = log_likelihood if one else samples.mean(log_likelihood)
-    log_likelihood = log_likelihood + original_units(batch)
     apart = free_bits > 0 and free_bits_per == "dimension"
     terms = kl_of_samples(q, p, samples, kl, dimensions=apart)
     summed = {name: _sum_dimensions(term) if apart else term for name, term in terms.items()}

@@ -6,10 +6,9 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dgmjax.contracts import check_batch, given, is_initialising, log_joint
 from dgmjax.errors import require, require_sizes
-from dgmjax.objectives.density.likelihood import original_units
-from dgmjax.objectives.variational.divergences import check_latents, hold
-from dgmjax.objectives.variational.elbo import check_batch, given
+from dgmjax.objectives.variational.divergences import hold
 from dgmjax.objectives.variational.posterior_samples import PosteriorSamples, posterior_samples
 from dgmjax.types import Array, Batch, Key, Metrics
 
@@ -51,8 +50,8 @@ def weights(
         "must be 'total', 'stl' or 'dreg'",
         repr(gradient),
     )
-    starting = _starting(model)
-    model, x, units = given(model, batch), batch["x"], original_units(batch)
+    starting = is_initialising(model)
+    model, x = given(model, batch), batch["x"]
     q = model.posterior(x)
     samples = posterior_samples(q, key, num_samples)
     require(
@@ -63,10 +62,10 @@ def weights(
     )
     z = samples.z
     if gradient == "total" or starting:
-        return Weights(log_joint(model, x, z) - samples.log_q + units, samples)
+        return Weights(log_joint(model, x, z) - samples.log_q, samples)
     held = hold(q)
     if gradient == "stl":
-        return Weights(log_joint(model, x, z) - held.log_prob(z) + units, samples)
+        return Weights(log_joint(model, x, z) - held.log_prob(z), samples)
     fixed = jax.lax.stop_gradient(z)
     log_w, pullback = jax.vjp(lambda z: log_joint(model, x, z) - held.log_prob(z), fixed)
     shares = jax.nn.softmax(jax.lax.stop_gradient(log_w + samples.log_weight()), axis=0)
@@ -76,12 +75,7 @@ def weights(
         (jax.lax.stop_gradient(s) * (a - b)).reshape(*log_w.shape, -1).sum(-1)
         for s, a, b in zip(*map(jax.tree.leaves, (slope, z, fixed)), strict=True)
     )
-    return Weights(log_w + path + units, samples)
-
-
-def _starting(model) -> bool:
-    """Whether the parameters of the model are being made."""
-    return hasattr(model, "is_initializing") and model.is_initializing()
+    return Weights(log_w + path, samples)
 
 
 def log_weights(
@@ -93,19 +87,6 @@ def log_weights(
     log w has the component's share in it.
     """
     return weights(model, batch, key, num_samples=num_samples, gradient=gradient).counted
-
-
-def log_joint(model, x: Array, z) -> Array:
-    """log p(x, z) in nats: the model's own, or prior and likelihood.
-
-    Raises:
-      DgmjaxError: a prior over latents of another shape than z.
-    """
-    if hasattr(model, "log_joint"):
-        return model.log_joint(x, z)
-    prior = model.prior()
-    check_latents(prior, z)
-    return prior.log_prob(z) + model.likelihood(z).log_prob(x)
 
 
 def log_mean_exp(log_w: Array) -> Array:
@@ -283,8 +264,9 @@ def importance_bound(
     )
 
     check_batch(batch)
-    if _starting(model):  # parameters cannot be made within a loop
-        log_weights(model, batch, key, num_samples=1)
+    if is_initialising(model):  # parameters cannot be made within a loop
+        nll = -log_weights(model, batch, key, num_samples=1)[0]
+        return nll, {f"nll_bound_k{num_samples}": nll}
 
     def body(state, index):
         maximum, total = state

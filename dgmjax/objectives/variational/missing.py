@@ -3,9 +3,9 @@
 import distrax
 import jax.numpy as jnp
 
+from dgmjax.contracts import given, is_initialising
 from dgmjax.distributions.base import sum_event
 from dgmjax.errors import DataError, require, require_sizes
-from dgmjax.objectives.variational.elbo import given
 from dgmjax.objectives.variational.importance import iwae, weights
 from dgmjax.types import Array, Batch, Key, Metrics, Objective, PyTree
 
@@ -30,7 +30,7 @@ class ObservedPart:
 
     def is_initializing(self) -> bool:
         """Whether the model's parameters are being made."""
-        return hasattr(self.model, "is_initializing") and self.model.is_initializing()
+        return is_initialising(self.model)
 
     def prior(self) -> distrax.Distribution:
         return self.model.prior()

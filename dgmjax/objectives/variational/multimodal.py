@@ -7,6 +7,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from dgmjax.contracts import given
 from dgmjax.errors import require
 from dgmjax.objectives.schedules import Scheduled, scheduled_weight
 from dgmjax.objectives.variational.divergences import KL, kl_of_samples
@@ -62,7 +63,7 @@ def subsampled_elbo(
     known = scored in ("seen", "all")
     require(known, "scored", "must be 'seen' or 'all'", repr(scored))
     require(num_subsets >= 0, "num_subsets", "must not be negative", num_subsets)
-    seen = model.given(batch)
+    seen = given(model, batch)
     named = tuple(seen.values)
     strange = sorted(set(weights or {}) - set(model.keys))
     require(not strange, "weights", f"must be named by modality, {model.keys}", strange)

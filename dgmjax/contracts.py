@@ -1,0 +1,309 @@
+"""Contracts: what objectives, training and evaluation expect of a model, and how they ask for it.
+
+A model is any object with the methods of a protocol: a bound Flax module, an NNX module, or a class
+written by hand. Nobody has to inherit from a protocol. Shapes are `sample_shape + batch_shape +
+event_shape`; log-densities are in nats, one per example; methods are pure functions of their
+arguments and the parameters, and can be traced. Whether distributions are normalised, and whether a
+posterior covers the prior's events, is not checked.
+
+Objectives read a model through the functions below and no other way:
+
+- `given(model, batch)`: the latent-variable model of a batch, in the units of the raw data;
+- `log_density(model, batch)`: the log-density of a batch, in the units of the raw data;
+- `log_joint(model, x, z)`: a model's own joint density, or its prior and likelihood;
+- `is_initialising(model)`: whether the parameters of a model are being made.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import jax.numpy as jnp
+
+from dgmjax.errors import DataError, require
+from dgmjax.types import Array, Batch, Key, PyTree
+
+if TYPE_CHECKING:
+    import distrax
+
+    from dgmjax.distributions.families import Family
+
+
+class DensityModel(Protocol):
+    """A model with an exact density: flows, autoregressive models, linear-Gaussian models."""
+
+    def log_prob(self, x: Array, context: Array | None = None) -> Array:
+        """log p(x | context) in nats, of the batch shape of `x[..., *event]`."""
+        ...
+
+    def sample(
+        self, key: Key, sample_shape: tuple[int, ...] = (), context: Array | None = None
+    ) -> Array:
+        """Samples `[*sample_shape, *batch, *event]`; the batch is that of the context."""
+        ...
+
+
+class LatentVariableModel(Protocol):
+    """p(x, z) = p(z) p(x | z) with a posterior q(z | x); z may be a pytree.
+
+    A model whose joint density does not split that way has `log_joint(x, z)` besides, which is used
+    in place of prior and likelihood.
+    """
+
+    def prior(self) -> "distrax.Distribution":
+        """p(z), without a batch shape, or with that of the batch it is given."""
+        ...
+
+    def posterior(self, x: Array) -> "distrax.Distribution":
+        """q(z | x), whose batch shape is that of x."""
+        ...
+
+    def likelihood(self, z: PyTree) -> Any:
+        """p(x | z): `log_prob(x)` of the batch shape of z; for figures `mean()` or `sample`."""
+        ...
+
+
+class ConditionalModel(Protocol):
+    """A model that reads more of a batch than `x`: a class, a second modality, earlier frames.
+
+    VRNN, conditional and multimodal VAEs are latent-variable models by way of `given`.
+    """
+
+    def given(self, batch: Batch) -> LatentVariableModel:
+        """The model of this batch. Raises `DataError` where the batch lacks what it reads."""
+        ...
+
+
+class ImplicitModel(Protocol):
+    """A sampler without a density, and a critic that judges its samples."""
+
+    def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Samples `[*sample_shape, *event]`, differentiable with respect to the parameters."""
+        ...
+
+    def logit(self, x: Array) -> Array:
+        """The critic's value `[...]`: unbounded, or the logit of "x is data"."""
+        ...
+
+
+class Denoiser(Protocol):
+    """A network over noisy data; with its process it is a density model.
+
+    Time runs from the data (0) to noise (1).
+
+    Attributes:
+      predicts: which of four equivalent quantities `__call__` returns.
+    """
+
+    predicts: Literal["score", "noise", "data", "velocity"]
+
+    def __call__(self, x: Array, time: Array, context: Array | None = None) -> Array:
+        """The prediction for `x[..., *event]` at `time[...]`, of the shape of x."""
+        ...
+
+    def sample(
+        self, key: Key, sample_shape: tuple[int, ...] = (), context: Array | None = None
+    ) -> Array:
+        """Samples of the data, `[*sample_shape, *batch, *event]`."""
+        ...
+
+    def log_prob(
+        self, x: Array, key: Key, context: Array | None = None
+    ) -> tuple[Array, Array | None]:
+        """log p(x) in nats, and its standard error where the trace is estimated."""
+        ...
+
+    def bound(self, x: Array, key: Key, context: Array | None = None) -> Array:
+        """A lower bound on log p(x) in nats."""
+        ...
+
+
+class StartsAtMarginals(Protocol):
+    """A network whose output bias can be set to the marginals of the data.
+
+    A pixel that never varies learns its rate from the bias alone, which takes thousands of steps.
+    Meanwhile the KL term of a VAE switches off latents that it needs later.
+    """
+
+    def start_at_marginals(self, family: "Family", x: Array) -> None:
+        """Sets the parameters that are being made so that outputs start at the marginals of x."""
+        ...
+
+
+Rule = Any
+"""What an array of a batch must hold:
+
+- a family: values that it covers;
+- a `range`: one of its integers in each row, such as a class or a length;
+- "real": finite numbers;
+- "prefix": 0 or 1, in each row ones and then zeros: the steps that a sequence has;
+- "present": 0 or 1, a column for each of the rules before this one: the rows in which their arrays
+  are read. What is not read may be anything finite.
+"""
+
+
+class ReadsBatches(Protocol):
+    """A model that states what it reads of a batch, so that data are checked before training."""
+
+    def data_rules(self, batch: Mapping[str, Any]) -> Mapping[str, Rule]:
+        """A rule for every array that is read of such a batch."""
+        ...
+
+
+def data_rules(model: Any, arrays: Mapping[str, Any]) -> Mapping[str, Rule]:
+    """The model's own `data_rules`, otherwise those of its `observation` or `family` for `x`."""
+    own = getattr(model, "data_rules", None)
+    if own is not None:
+        return own(arrays)
+    family = getattr(model, "observation", None) or getattr(model, "family", None)
+    return {"context": "real"} if family is None else {"x": family, "context": "real"}
+
+
+def is_conditional(model: Any) -> bool:
+    """Whether the model reads more of a batch than `x` (`ConditionalModel`)."""
+    return hasattr(model, "given")
+
+
+def is_latent_variable_model(model: Any) -> bool:
+    """Whether the model has a prior and a posterior of x alone (`LatentVariableModel`)."""
+    return not is_conditional(model) and hasattr(model, "prior") and hasattr(model, "posterior")
+
+
+def starts_at_marginals(network: Any) -> bool:
+    """Whether the network offers `StartsAtMarginals`."""
+    return hasattr(network, "start_at_marginals")
+
+
+def is_initialising(model: Any) -> bool:
+    """Whether the parameters of a model are being made; False for models that do not say so."""
+    asked = getattr(model, "is_initializing", None)
+    return bool(asked()) if callable(asked) else False
+
+
+def check_batch(batch: Batch) -> None:
+    """Raises `DataError` unless a batch holds examples `x`, and a `mask` for each of them."""
+    kind = type(batch).__name__
+    require(isinstance(batch, Mapping), "batch", "must be a dict of arrays", kind, "", DataError)
+    require("x" in batch, "batch", "must hold `x`", sorted(batch), "", DataError)
+    shape = jnp.shape(batch["x"])
+    some = bool(shape) and shape[0] >= 1
+    require(some, "x", "must hold examples", f"shape {shape}", "", DataError)
+    mask = jnp.shape(batch["mask"]) if "mask" in batch else shape[:1]
+    rule = f"must have a number for each of the {shape[0]} examples of `x`"
+    require(mask == shape[:1], "mask", rule, f"shape {mask}", "", DataError)
+
+
+def original_units(batch: Batch) -> Array | float:
+    """log |det| of the transforms that made `x`: added to log p(x), it gives that of raw data."""
+    return batch.get("log_det", 0.0)
+
+
+def given(model: Any, batch: Batch) -> Any:
+    """The latent-variable model of a batch, whose likelihood is one of the raw data.
+
+    A conditional model is asked for it (`ConditionalModel`). Where the batch was transformed,
+    likelihood and joint density carry the transform's log-determinant.
+
+    Raises:
+      DgmjaxError: the model has no posterior.
+      DataError: see `check_batch`.
+    """
+    check_batch(batch)
+    found = model.given(batch) if is_conditional(model) else model
+    rule = "must be a latent-variable model, with `prior()`, `posterior(x)` and `likelihood(z)`"
+    require(hasattr(found, "posterior"), "model", rule, type(model).__name__)
+    return in_original_units(found, batch)
+
+
+def in_original_units(model: Any, batch: Batch) -> Any:
+    """The model with a likelihood of the raw data; the model itself where nothing was transformed.
+
+    A model of several likelihoods decides which of them the transform belongs to by a method
+    `in_original_units(log_det)`.
+    """
+    if "log_det" not in batch:
+        return model
+    own = getattr(model, "in_original_units", None)
+    return InOriginalUnits(model, batch["log_det"]) if own is None else own(batch["log_det"])
+
+
+class InOriginalUnits:
+    """A latent-variable model of transformed data: log p(raw x | z) = log p(x | z) + log_det.
+
+    Args:
+      model: of the transformed data; whatever else it offers is passed on.
+      log_det: `[B]`, of the transform.
+    """
+
+    def __init__(self, model: Any, log_det: Array):
+        self.model, self.log_det = model, log_det
+
+    def likelihood(self, z: PyTree) -> "LikelihoodInOriginalUnits":
+        """p(raw x | z)."""
+        return LikelihoodInOriginalUnits(self.model.likelihood(z), self.log_det)
+
+    def log_joint(self, x: Array, z: PyTree) -> Array:
+        """log p(raw x, z) in nats."""
+        return log_joint(self.model, x, z) + self.log_det
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["model"], name)
+
+
+class LikelihoodInOriginalUnits:
+    """A likelihood whose `log_prob` counts a log-determinant `[B]`; the rest is the inner one's."""
+
+    def __init__(self, likelihood: Any, log_det: Array):
+        self.inner, self.log_det = likelihood, log_det
+
+    def log_prob(self, value: Array) -> Array:
+        """log p(raw x | z) in nats, for the transformed x."""
+        return self.inner.log_prob(value) + self.log_det
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["inner"], name)
+
+
+def log_joint(model: Any, x: Array, z: PyTree) -> Array:
+    """log p(x, z) in nats: the model's own, or prior and likelihood.
+
+    Raises:
+      DgmjaxError: a prior over latents of another shape than z.
+    """
+    if hasattr(model, "log_joint"):
+        return model.log_joint(x, z)
+    prior = model.prior()
+    check_latents(prior, z)
+    return prior.log_prob(z) + model.likelihood(z).log_prob(x)
+
+
+def log_density(model: Any, batch: Batch, **options: Any) -> Array:
+    """log p(raw x) of a density model, `[B]`, in nats, given the batch's `context` if it has one.
+
+    Args:
+      options: further arguments of the model's `log_prob`.
+    """
+    context = (batch["context"],) if "context" in batch else ()
+    return model.log_prob(batch["x"], *context, **options) + original_units(batch)
+
+
+def check_latents(prior: Any, z: PyTree) -> None:
+    """Raises `DgmjaxError` unless z is an event (or a dict of events) of the prior."""
+    names = getattr(prior, "names", None)
+    if names is not None or isinstance(z, Mapping):
+        wanted: Any = sorted(z) if isinstance(z, Mapping) else "one without a name"
+        found: Any = sorted(names) if names is not None else tuple(prior.event_shape)
+    else:
+        found = tuple(prior.event_shape)
+        wanted = tuple(z.shape[z.ndim - len(found) :])
+    check_same_event(wanted, found)
+
+
+def check_same_event(posterior: Any, prior: Any) -> None:
+    """Raises `DgmjaxError` unless posterior and prior are over the same event."""
+    require(
+        posterior == prior,
+        "prior",
+        f"must be over the latents of the posterior, {posterior}",
+        prior,
+        "Give the prior and the posterior the same latent shape.",
+    )
