@@ -72,7 +72,7 @@ class ActNorm(Bijector):
         ndims = self.event_ndims_in
         positions = math.prod(x.shape[x.ndim - ndims : -1])
         return jnp.broadcast_to(
-            positions * jnp.sum(self.log_scale, axis=-1), x.shape[: x.ndim - ndims]
+            positions * jnp.sum(self.log_scale.astype(x.dtype), axis=-1), x.shape[: x.ndim - ndims]
         )
 
 

@@ -43,4 +43,4 @@ class ElementwiseAffine(Bijector):
     def _log_det(self, like: Array) -> Array:
         if self.log_scale is None:
             return jnp.zeros_like(like)
-        return jnp.broadcast_to(self.log_scale, like.shape)
+        return jnp.broadcast_to(self.log_scale, like.shape).astype(like.dtype)

@@ -33,9 +33,11 @@ __all__ = [
     "check_event",
     "check_ndims",
     "is_concrete",
+    "promoted",
     "require_finite",
     "require_inside",
     "sum_last",
+    "without_overflow",
 ]
 
 
@@ -75,6 +77,34 @@ def as_float(x: Any) -> Array:
     """`x` as an array of at least float32 (integers, bfloat16 and float16 are promoted)."""
     x = jnp.asarray(x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def promoted(tree: Any, dtype: Any) -> Any:
+    """`tree` with its floating-point leaves in at least `dtype`; itself where they are so already.
+
+    The map of a float64 point by float32 parameters is computed, and its log-determinant summed,
+    in float64.
+    """
+    wider = lambda leaf: jnp.promote_types(leaf.dtype, dtype)
+    leaves = [a for a in jax.tree.leaves(tree) if jnp.issubdtype(a.dtype, jnp.floating)]
+    if all(leaf.dtype == wider(leaf) for leaf in leaves):
+        return tree
+
+    def promote(leaf: Any) -> Any:
+        return leaf.astype(wider(leaf)) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(promote, tree)
+
+
+def without_overflow(vector: Array) -> Array:
+    """`vector[..., D]`, divided by its largest entry where its square would over- or underflow.
+
+    For maps that depend on the direction of a vector only.
+    """
+    square = jnp.sum(vector * vector, axis=-1, keepdims=True)
+    largest = jax.lax.stop_gradient(jnp.abs(vector).max(-1, keepdims=True))
+    sound = ((square > 1e-30) & (square < 1e30)) | (largest == 0)
+    return vector / jnp.where(sound, 1, largest)
 
 
 def sum_last(log_det: Array, ndims: int) -> Array:

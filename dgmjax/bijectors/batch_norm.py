@@ -1,6 +1,7 @@
 """Batch normalisation as a layer of a flow, with given statistics."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from dgmjax.bijectors.actnorm import ActNorm
 from dgmjax.bijectors.base import Bijector, as_float, is_concrete
@@ -40,7 +41,12 @@ class BatchNorm(Bijector):
         mean, variance = as_float(mean), as_float(variance)
         require(epsilon > 0, "epsilon", "must be positive", epsilon)
         if is_concrete(variance):
-            require(bool((variance >= 0).all()), "variance", "must not be negative", variance)
+            require(
+                bool((np.asarray(variance) >= 0).all()),
+                "variance",
+                "must not be negative",
+                variance,
+            )
         zeros = jnp.zeros_like(mean)
         beta = zeros if beta is None else as_float(beta)
         gamma = zeros if gamma is None else as_float(gamma)

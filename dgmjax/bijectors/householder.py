@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import jax.numpy as jnp
 
-from dgmjax.bijectors.base import as_float, require_finite
+from dgmjax.bijectors.base import as_float, require_finite, without_overflow
 from dgmjax.bijectors.linear import LinearBijector
 from dgmjax.errors import require
 from dgmjax.types import Array, ArrayLike
@@ -39,7 +39,7 @@ class Householder(LinearBijector):
 
     def _reflect(self, x: Array, order: Iterable[int]) -> Array:
         for index in order:
-            v = self.vectors[..., index, :]
+            v = without_overflow(self.vectors[..., index, :])
             square = jnp.sum(v * v, axis=-1, keepdims=True)
             weight = jnp.where(square > 0, 2 / jnp.where(square > 0, square, 1), 0)
             x = x - weight * jnp.sum(v * x, axis=-1, keepdims=True) * v

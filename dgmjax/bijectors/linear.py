@@ -1,5 +1,6 @@
 """Linear maps of the last axis; here, those by any matrix."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -11,6 +12,7 @@ from dgmjax.bijectors.base import (
     as_float,
     check_event,
     is_concrete,
+    promoted,
     require_finite,
 )
 from dgmjax.errors import require
@@ -41,11 +43,13 @@ def solve_triangular(matrix: Array, vector: Array, lower: bool, unit: bool) -> A
     Leading axes of the vectors that the matrices `[..., D, D]` do not have become columns of one
     solve a matrix.
     """
+    dtype = jnp.promote_types(matrix.dtype, vector.dtype)
+    matrix, vector = matrix.astype(dtype), vector.astype(dtype)
     own = matrix.ndim - 1  # axes of a vector that belong to a matrix
     lead, rest = vector.shape[: max(0, vector.ndim - own)], vector.shape[-own:-1] if own > 1 else ()
     batch = jnp.broadcast_shapes(matrix.shape[:-2], rest)
     vector = jnp.broadcast_to(vector, (*lead, *batch, vector.shape[-1]))
-    columns = jnp.moveaxis(vector.reshape(-1, *batch, vector.shape[-1]), 0, -1)
+    columns = jnp.moveaxis(vector.reshape(math.prod(lead), *batch, vector.shape[-1]), 0, -1)
     solution = jax.lax.linalg.triangular_solve(
         jnp.broadcast_to(matrix, (*batch, *matrix.shape[-2:])),
         columns,
@@ -80,10 +84,12 @@ class LinearBijector(Bijector):
         raise NotImplementedError(f"{type(self).__name__} must define _log_det().")
 
     def forward(self, x: Array) -> Array:
-        return self._to_all(self._mapped, self._input(x))
+        x = self._input(x)
+        return self._to_all(promoted(self, x.dtype)._mapped, x)
 
     def inverse(self, y: Array) -> Array:
-        return self._to_all(self._unmapped, self._input(y))
+        y = self._input(y)
+        return self._to_all(promoted(self, y.dtype)._unmapped, y)
 
     def _to_all(self, mapped: Callable[[Array], Array], x: Array) -> Array:
         single = all(leaf.ndim <= 2 for leaf in jax.tree.leaves(self))
@@ -94,11 +100,14 @@ class LinearBijector(Bijector):
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         y = self.forward(x)
-        return y, jnp.broadcast_to(self._log_det(), y.shape[:-1])
+        return y, self._spread_log_det(y)
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
         x = self.inverse(y)
-        return x, jnp.broadcast_to(-self._log_det(), x.shape[:-1])
+        return x, -self._spread_log_det(x)
+
+    def _spread_log_det(self, x: Array) -> Array:
+        return jnp.broadcast_to(promoted(self, x.dtype)._log_det(), x.shape[:-1])
 
     def _input(self, x: Array) -> Array:
         x = as_float(x)
@@ -129,8 +138,9 @@ class Linear(LinearBijector):
         return apply_matrix(self.matrix, x)
 
     def _unmapped(self, y: Array) -> Array:
+        y = y.astype(jnp.promote_types(y.dtype, self.matrix.dtype))
         if self.matrix.ndim == 2:  # one factorisation
-            columns = y.reshape(-1, self.features).T
+            columns = y.reshape(y.size // self.features, self.features).T
             return jnp.linalg.solve(self.matrix, columns).T.reshape(y.shape)
         return jnp.linalg.solve(self.matrix, y[..., None])[..., 0]
 

@@ -1,5 +1,6 @@
 """Autoregressive layers: MAF as it stands, IAF through `Inverse`."""
 
+import math
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from dgmjax.bijectors.base import (
     require_finite,
     sum_last,
 )
+from dgmjax.bijectors.carry import scan, varying
 from dgmjax.bijectors.conditioner import AutoregressiveNetwork
 from dgmjax.bijectors.transformers import Transformer
 from dgmjax.errors import require
@@ -98,7 +100,8 @@ class MaskedAutoregressive(Bijector):
         check_ndims(self, x, ndims)
         x, context = broadcast_context(x, ndims, self.context, self.context_ndims)
         event_shape = x.shape[x.ndim - ndims :]
-        return x.reshape((*x.shape[: x.ndim - ndims], -1)), context, event_shape
+        size = math.prod(event_shape)
+        return x.reshape(*x.shape[: x.ndim - ndims], size), context, event_shape
 
     def _tau(self, x: Array, context: PyTree | None) -> Bijector:
         """The elementwise bijector of all positions, by one parallel pass."""
@@ -127,7 +130,7 @@ class MaskedAutoregressive(Bijector):
 
         start = (self.network.init_carry(batch, context), jnp.zeros(batch, z.dtype))
         entries = (jnp.arange(z.shape[-1]), jnp.moveaxis(z, -1, 0))
-        _, (x, log_det) = jax.lax.scan(body, start, entries)
+        _, (x, log_det) = scan(body, start, entries)
         return jnp.moveaxis(x, 0, -1), as_float(log_det).sum(axis=0)
 
     def _naive(self, z: Array, context: PyTree | None) -> tuple[Array, Array]:
@@ -135,7 +138,7 @@ class MaskedAutoregressive(Bijector):
             new = self._tau(x, context).forward(z)
             return jnp.where(jnp.arange(z.shape[-1]) == index, new, x), None
 
-        x, _ = jax.lax.scan(body, jnp.zeros_like(z), jnp.arange(z.shape[-1]))
+        x, _ = scan(body, jnp.zeros_like(z), jnp.arange(z.shape[-1]))
         return self._at_solution(x, z, context)
 
     def _jacobi(self, z: Array, context: PyTree | None) -> tuple[Array, Array]:
@@ -174,4 +177,5 @@ def _iterate(function: Any, start: Array, depth: int) -> Array:
         new = function(x)
         return count + 1, new, jnp.any(new != x)
 
-    return jax.lax.while_loop(unfinished, body, (jnp.array(0), start, jnp.array(True)))[1]
+    state = varying((jnp.array(0), start, jnp.array(True)), body)
+    return jax.lax.while_loop(unfinished, body, state)[1]

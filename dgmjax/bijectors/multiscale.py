@@ -103,7 +103,7 @@ class MultiScale(Bijector):
                 hidden, done = hidden[..., :half], hidden[..., half:]
                 parts.append(done)
         parts.append(hidden)
-        flat = [part.reshape(*part.shape[:-3], -1) for part in parts]
+        flat = [part.reshape(*part.shape[:-3], math.prod(part.shape[-3:])) for part in parts]
         return jnp.concatenate(flat, axis=-1), total
 
 

@@ -112,7 +112,7 @@ class CheckerboardPartition:
 
     def _take(self, x: Array, axis: int) -> Array:
         """The transformed pixel of each horizontal pair: its place alternates with the row."""
-        pairs = x.reshape(*x.shape[:axis], -1, 2, *x.shape[axis + 1 :])
+        pairs = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
         first, second = jnp.moveaxis(pairs, axis + 1, 0)
         trailing = x.ndim - axis
         odd = np.arange(self.event_shape[0]).reshape((-1,) + (1,) * trailing) % 2
@@ -157,8 +157,8 @@ class MaskPartition:
     def params(self, params: Array) -> Array:
         if len(self.event_shape) == 1:
             return params
-        last = params.shape[-1]
-        flat = params.reshape(*params.shape[: -len(self.event_shape) - 1], -1, last)
+        batch, last = params.shape[: -len(self.event_shape) - 1], params.shape[-1]
+        flat = params.reshape(*batch, self.mask.value.size, last)
         return flat[..., _indices(self.mask.value), :]
 
     def merge(self, x: Array, changed: Array) -> Array:
@@ -166,7 +166,7 @@ class MaskPartition:
         return flat.reshape(x.shape)
 
     def _flat(self, x: Array) -> Array:
-        return x.reshape(*x.shape[: x.ndim - len(self.event_shape)], -1)
+        return x.reshape(*x.shape[: x.ndim - len(self.event_shape)], self.mask.value.size)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -68,11 +68,32 @@ class Planar(Bijector):
     def _constrained(self) -> tuple[Array, Array]:
         """u' and 1 + w.u', the least slope of the map."""
         product, square = _dot(self.w, self.u), _dot(self.w, self.w)
-        floor = self.slope_floor
-        slope = floor + jax.nn.softplus(product + softplus_offset(floor))
-        share = square / (square + 1e-12)
-        u = self.u + ((slope - 1 - product) / (square + 1e-12))[..., None] * self.w
-        return u, share * slope + (1 - share) * (1 + product)
+        slope = self.slope_floor + jax.nn.softplus(product + softplus_offset(self.slope_floor))
+        sound = (square > 3e-5) & (square < 1e30) & (jnp.abs(product) < 1e3)
+        plain = (slope - 1 - product) / jnp.where(sound, square, 1)
+        unequal = self._push(jnp.where(sound[..., None], 1, self.w))
+        return self.u + jnp.where(sound[..., None], plain[..., None] * self.w, unequal), slope
+
+    def _push(self, w: Array) -> Array:
+        """u' - u, for w so small or large that its square, or m(t) - t, has lost its digits.
+
+        In terms of v = w / max|w| and q = v.u, t = max|w| q, so that (m(t) - t) / max|w| is
+        (m(t) - t) / t times q, and near t = 0 a series in t times q.
+        """
+        floor, offset = self.slope_floor, softplus_offset(self.slope_floor)
+        largest = jnp.abs(w).max(-1)
+        v = w / jnp.where(largest > 0, largest, 1)[..., None]
+        q = _dot(v, self.u)
+        t = largest * q
+        near = jnp.abs(t) < 0.03
+        slope = 1 / (1 + math.exp(-offset))  # m'(0)
+        s, r = jnp.where(near, t, 0), jnp.where(near, 1, t)
+        series = slope - 1 + slope * (1 - slope) * s / 2 * (1 + (1 - 2 * slope) * s / 3)
+        bounded = jnp.minimum(r, 1e3)  # beyond it softplus(t + c) - t is c
+        rest = floor - 1 + jax.nn.softplus(bounded + offset) - jnp.where(r > 1e3, bounded, r)
+        ratio = jnp.where(near, series, rest / r)
+        square = _dot(v, v)
+        return (ratio * q / jnp.where(square > 0, square, 1))[..., None] * v
 
 
 def _dot(a: Array, b: Array) -> Array:

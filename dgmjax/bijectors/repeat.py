@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import Bijector, as_float, check_ndims
+from dgmjax.bijectors.carry import scan
 from dgmjax.bijectors.rematerialisation import rematerialised, scanning
 from dgmjax.errors import require
 from dgmjax.types import Array
@@ -91,7 +92,8 @@ class Repeat(Bijector):
                 state, _ = body(state, self.layer(index))
             return state
         with scanning():
-            return jax.lax.scan(body, state, self.stacked, reverse=reverse)[0]
+            options = {"reverse": reverse, "length": self.num_layers}
+            return scan(body, state, self.stacked, **options)[0]
 
 
 def stack_bijectors(bijectors: Any) -> Bijector:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.bijectors.base import is_concrete
+from dgmjax.bijectors.carry import varying
 from dgmjax.errors import NotConverged
 from dgmjax.types import Array
 
@@ -38,8 +39,8 @@ def solve_increasing(
     middle = 0.5 * (lower + upper)
 
     def solve(f: Callable[[Array], Array], start: Array) -> Array:
-        state = (lower, upper, start, upper - lower)
         body = _make_step(f)
+        state = varying((lower, upper, start, upper - lower), lambda state: body(0, state))
         low, high, root, last = jax.lax.fori_loop(0, num_steps, body, state)
         size = jnp.maximum(jnp.maximum(jnp.abs(lower), jnp.abs(upper)), jnp.abs(root))
         tolerance = 16 * jnp.finfo(root.dtype).eps * jnp.maximum(size, 1e-6)

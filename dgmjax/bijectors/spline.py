@@ -137,7 +137,10 @@ def _whole_turns(x: Array, bound: float) -> tuple[Array, Array]:
     # exact, and the difference of two large numbers does not lose what is small.
     exponent = math.frexp(period)[1] - 11
     high = math.ldexp(round(math.ldexp(period, -exponent)), exponent)
-    return (x - turns * high) - turns * (period - high), period * turns
+    reduced = (x - turns * high) - turns * (period - high)
+    # So far out that a float32 holds no angle any more, the difference leaves the interval.
+    inside = jax.lax.stop_gradient(jnp.clip(reduced, -bound, bound) - reduced)
+    return reduced + inside, period * turns
 
 
 def num_spline_params(num_bins: int, tails: str) -> int:

@@ -39,7 +39,7 @@ class Squeeze(Bijector):
             f"shape {x.shape}",
         )
         x = x.reshape(*batch, height, width, f, f, channels // (f * f))
-        return jnp.swapaxes(x, -4, -3).reshape(*batch, height * f, width * f, -1)
+        return jnp.swapaxes(x, -4, -3).reshape(*batch, height * f, width * f, channels // (f * f))
 
     def inverse(self, y: Array) -> Array:
         y = as_float(y)
@@ -54,7 +54,7 @@ class Squeeze(Bijector):
             "Pad or crop the images.",
         )
         y = y.reshape(*batch, height // f, f, width // f, f, channels)
-        return jnp.swapaxes(y, -4, -3).reshape(*batch, height // f, width // f, -1)
+        return jnp.swapaxes(y, -4, -3).reshape(*batch, height // f, width // f, channels * f * f)
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         y = self.forward(x)

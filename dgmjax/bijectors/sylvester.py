@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.lax.linalg import triangular_solve
 
-from dgmjax.bijectors.base import Bijector, as_float, check_event, is_concrete, require_finite
+from dgmjax.bijectors.base import (
+    Bijector,
+    as_float,
+    check_event,
+    is_concrete,
+    require_finite,
+    without_overflow,
+)
+from dgmjax.bijectors.carry import scan
 from dgmjax.bijectors.planar import solve_planar
 from dgmjax.bijectors.solver import check_converged
 from dgmjax.errors import require
@@ -145,7 +153,7 @@ def _back_substitute(product: Array, target: Array) -> Array:
         return jnp.where(jnp.arange(columns) == row, root[..., None], p), None
 
     shape = jnp.broadcast_shapes(target.shape, product.shape[:-1])
-    p, _ = jax.lax.scan(solve_row, jnp.zeros(shape, target.dtype), jnp.arange(columns)[::-1])
+    p, _ = scan(solve_row, jnp.zeros(shape, target.dtype), jnp.arange(columns)[::-1])
     return p
 
 
@@ -180,7 +188,7 @@ def _gram_schmidt(matrix: Array) -> Array:
             column = column * jax.lax.rsqrt(jnp.sum(column**2, axis=-1, keepdims=True) + 1e-30)
         return jnp.where(jnp.arange(columns) == index, column[..., None], basis), None
 
-    return jax.lax.scan(orthogonalise, jnp.zeros_like(matrix), jnp.arange(columns))[0]
+    return scan(orthogonalise, jnp.zeros_like(matrix), jnp.arange(columns))[0]
 
 
 @_gram_schmidt.defjvp
@@ -211,7 +219,7 @@ def householder_columns(vectors: Array, num_columns: int | None = None) -> Array
     Source: Joffrain, Low, Quintana-Orti, van de Geijn & Van Zee, "Accumulating Householder
     Transformations, Revisited", 2006, Theorem 1.
     """
-    vectors = as_float(vectors)
+    vectors = without_overflow(as_float(vectors))
     require(vectors.ndim >= 2, "vectors", "must be [..., K, D]", f"shape {vectors.shape}")
     size = vectors.shape[-1]
     columns = size if num_columns is None else num_columns

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.bijectors.carry import scan
 from dgmjax.distributions.base import Distribution
 from dgmjax.types import Array, Key
 
@@ -53,7 +54,7 @@ class AR1(Distribution):
             return z, z
 
         noise = jnp.moveaxis(noise, -2, 0)
-        _, later = jax.lax.scan(body, noise[0], noise[1:])
+        _, later = scan(body, noise[0], noise[1:])
         return jnp.moveaxis(jnp.concatenate([noise[:1], later]), 0, -2)
 
     def mean(self) -> Array:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.bijectors.base import as_float
-from dgmjax.distributions.base import Distribution, as_key, as_shape, sum_event
+from dgmjax.bijectors.carry import scan, varying
+from dgmjax.distributions.base import Distribution, as_data, as_key, as_shape, sum_event
 from dgmjax.distributions.completion import Forced, forced_sites
 from dgmjax.distributions.families import drawn, num_levels, site_noise
 from dgmjax.errors import DataError, require
@@ -132,6 +133,7 @@ class Autoregressive(Distribution):
         return params.reshape(*batch, self.num_sites, self.family.num_params)
 
     def log_prob(self, value: Array) -> Array:
+        value = as_data(value)
         require(
             tuple(value.shape[value.ndim - len(self._event_shape) :]) == self._event_shape,
             "value",
@@ -291,14 +293,14 @@ class Autoregressive(Distribution):
             return (carry, value), value
 
         def block(state, sites):
-            return jax.lax.scan(body, state, (sites, jax.vmap(noise)(sites)))
+            return scan(body, state, (sites, jax.vmap(noise)(sites)))
 
         carry = self.network.init_carry(batch, self.context)
         first = jnp.zeros((*batch, *self._site_shape))
         size = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(noise, 0)))
         together = _divisor(self.num_sites, NOISE // max(size, 1))
         blocks = jnp.arange(self.num_sites).reshape(-1, together)
-        _, sites = jax.lax.scan(block, (carry, first), blocks)
+        _, sites = scan(block, (carry, first), blocks)
         sites = sites.reshape(self.num_sites, *sites.shape[2:])
         return self._event(jnp.moveaxis(sites, 0, len(batch)))
 
@@ -308,7 +310,8 @@ class Autoregressive(Distribution):
             index = (slice(None),) * len(batch) + (site,)
             return self._event(self._sites(x).at[index].set(value))
 
-        return jax.lax.fori_loop(0, self.num_sites, body, jnp.zeros((*batch, *self._event_shape)))
+        start = varying(jnp.zeros((*batch, *self._event_shape)), lambda x: body(0, x))
+        return jax.lax.fori_loop(0, self.num_sites, body, start)
 
     def _draw_jacobi(self, noise: Noise, place: Place, batch: tuple[int, ...]) -> Array:
         numbers = jnp.arange(self.num_sites)
@@ -326,7 +329,8 @@ class Autoregressive(Distribution):
             return iteration + 1, new, jnp.any(new != x)
 
         x = jnp.zeros((*batch, *self._event_shape))
-        return jax.lax.while_loop(unsettled, body, (0, x, jnp.array(True)))[1]
+        start = varying((jnp.array(0), x, jnp.array(True)), body)
+        return jax.lax.while_loop(unsettled, body, start)[1]
 
 
 def _divisor(number: int, most: int) -> int:

@@ -5,6 +5,8 @@ samples through `_sample_n(key, n)`; ours draw any `sample_shape` in one call (`
 saves a reshape or a vmap, and lets events be pytrees.
 """
 
+from typing import Any
+
 import distrax
 import jax
 import jax.numpy as jnp
@@ -50,6 +52,19 @@ def as_shape(sample_shape) -> tuple[int, ...]:
     shape = (int(sample_shape),) if one else tuple(sample_shape)
     require(all(n >= 0 for n in shape), "sample_shape", "must not be negative", shape)
     return shape
+
+
+def as_data(value: Any) -> Array:
+    """`value` as an array with which networks and densities may compute.
+
+    Booleans and integers narrower than 32 bits become int32: in their own type a comparison with
+    256 levels, or twice a level, would wrap. Everything else stays as it is.
+    """
+    value = jnp.asarray(value)
+    narrow = value.dtype == bool or (
+        jnp.issubdtype(value.dtype, jnp.integer) and value.dtype.itemsize < 4
+    )
+    return value.astype(jnp.int32) if narrow else value
 
 
 def sum_event(values: Array, event_ndims: int) -> Array:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dgmjax.distributions.base import Distribution
+from dgmjax.distributions.base import Distribution, as_data
 from dgmjax.types import Array, Key
 
 
@@ -37,7 +37,7 @@ class Categorical(Distribution):
         return jax.nn.log_softmax(logits)
 
     def log_prob(self, value: Array) -> Array:
-        value = jnp.asarray(value)
+        value = as_data(value)
         shape = jnp.broadcast_shapes(value.shape, self.batch_shape)
         value = jnp.broadcast_to(value, shape)
         index, levels = value.astype(jnp.int32), self.logits.shape[-1]
@@ -58,4 +58,6 @@ class Categorical(Distribution):
         return jnp.argmax(self.logits, -1)
 
     def entropy(self) -> Array:
-        return -(jnp.exp(self.log_probs) * self.log_probs).sum(-1)
+        log_probs = self.log_probs
+        finite = jnp.where(log_probs == -jnp.inf, 0.0, log_probs)  # times a probability of 0
+        return -(jnp.exp(log_probs) * finite).sum(-1)

@@ -24,8 +24,9 @@ class RelaxedBernoulli(Distribution):
     log p(y) = log p(t) - log y - log(1 - y) with t = logit(y).
 
     P(y > 1/2) = sigmoid(logits) for every temperature T; as T falls to 0, y tends to a Bernoulli
-    variable. Low temperatures make y round to 0 or 1, where log p(y) is infinite: `unbounded`
-    keeps t as the event, whose density is finite. Ratios of densities do not change.
+    variable. Low temperatures make y round to 0 or 1, where log p(y) is infinite: such a y has the
+    density of the nearest number inside, and a y drawn here that of its own t. `unbounded` keeps t
+    as the event, whose density is finite. Ratios of densities do not change.
 
     Args:
       temperature: T > 0, a scalar or of a shape that broadcasts with `logits`.
@@ -58,17 +59,34 @@ class RelaxedBernoulli(Distribution):
     def log_prob(self, value: Array) -> Array:
         if self.unbounded:
             return self._unbounded_log_prob(value)
-        log_y, log_other = jnp.log(value), jnp.log1p(-value)
-        return self._unbounded_log_prob(log_y - log_other) - log_y - log_other
+        info = jnp.finfo(value.dtype)
+        inside = (value >= 0) & (value <= 1)
+        y = jnp.clip(value, info.tiny, 1.0 - info.epsneg)
+        log_y, log_other = jnp.log(y), jnp.log1p(-y)
+        log_prob = self._unbounded_log_prob(log_y - log_other) - log_y - log_other
+        return jnp.where(inside, log_prob, jnp.nan)
 
     def _unbounded_log_prob(self, t: Array) -> Array:
         s = self.logits - self.temperature * t
         return jnp.log(self.temperature) + s - 2.0 * softplus(s)
 
-    def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
+    def _draw_unbounded(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
         logits = jnp.broadcast_to(self.logits, self.batch_shape)
-        t = BINARY.perturb(key, logits, sample_shape) / self.temperature
+        return BINARY.perturb(key, logits, sample_shape) / self.temperature
+
+    def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
+        t = self._draw_unbounded(key, sample_shape)
         return t if self.unbounded else jax.nn.sigmoid(t)
+
+    def draw_and_log_prob(self, key: Key, sample_shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Samples y and log p(y) from their t, which is finite where y rounds to 0 or 1."""
+        t = self._draw_unbounded(key, sample_shape)
+        log_prob = self._unbounded_log_prob(t)
+        return (
+            (t, log_prob)
+            if self.unbounded
+            else (jax.nn.sigmoid(t), log_prob + softplus(t) + softplus(-t))
+        )
 
 
 class RelaxedCategorical(Distribution):
@@ -111,17 +129,34 @@ class RelaxedCategorical(Distribution):
         return jnp.exp(value) if self.unbounded else value
 
     def log_prob(self, value: Array) -> Array:
-        log_y = value if self.unbounded else jnp.log(value)
+        if self.unbounded:
+            return self._unbounded_log_prob(value)
+        log_y = jnp.log(jnp.maximum(value, jnp.finfo(value.dtype).tiny))
+        log_prob = self._unbounded_log_prob(log_y) - log_y.sum(-1)
+        return jnp.where((value >= 0).all(-1), log_prob, jnp.nan)
+
+    def _unbounded_log_prob(self, log_y: Array) -> Array:
         size = self.logits.shape[-1]
         s = self.logits - self.temperature[..., None] * log_y
         normaliser = gammaln(float(size)) + (size - 1) * jnp.log(self.temperature)
-        log_prob = normaliser + s.sum(-1) - size * jax.nn.logsumexp(s, axis=-1)
-        return log_prob if self.unbounded else log_prob - log_y.sum(-1)
+        return normaliser + s.sum(-1) - size * jax.nn.logsumexp(s, axis=-1)
+
+    def _perturbed(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
+        logits = jnp.broadcast_to(self.logits, (*self.batch_shape, *self.event_shape))
+        return ONE_HOT.perturb(key, logits, sample_shape) / self.temperature[..., None]
 
     def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
-        logits = jnp.broadcast_to(self.logits, (*self.batch_shape, *self.event_shape))
-        perturbed = ONE_HOT.perturb(key, logits, sample_shape) / self.temperature[..., None]
+        perturbed = self._perturbed(key, sample_shape)
         return jax.nn.log_softmax(perturbed) if self.unbounded else jax.nn.softmax(perturbed)
+
+    def draw_and_log_prob(self, key: Key, sample_shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Samples and their log-densities from log y, which is finite where y underflows."""
+        perturbed = self._perturbed(key, sample_shape)
+        log_y = jax.nn.log_softmax(perturbed)
+        log_prob = self._unbounded_log_prob(log_y)
+        if self.unbounded:
+            return log_y, log_prob
+        return jax.nn.softmax(perturbed), log_prob - log_y.sum(-1)
 
 
 def checked_temperature(temperature: Array | float) -> Array:

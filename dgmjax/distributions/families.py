@@ -4,7 +4,7 @@ A family is a frozen, hashable dataclass with two members, so that it can be a s
 network: `num_params` (unconstrained reals a site needs) and `__call__(params)`, which takes the
 temperature of a sampler as well: logits are divided by it, scales multiplied. It also says
 what one site of the data is (`event_ndims`, `site_shape`) and which values it covers (`values`,
-checked where data enter).
+checked where data enter). Parameters of lower precision are promoted to float32.
 
 A family may also split a draw into noise that does not depend on the parameters and the value that
 it becomes (`SplitsDraws`): samplers then make the noise of many sites at once, which on a CPU
@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.bernoulli import Bernoulli as BernoulliDistribution, softplus
 from dgmjax.distributions.categorical import Categorical as CategoricalDistribution
 from dgmjax.distributions.logistic_mixture import (
@@ -117,7 +118,7 @@ class Bernoulli:
     values: Values = "binary"
 
     def __call__(self, params: Array, temperature: Array | float = 1.0) -> BernoulliDistribution:
-        return BernoulliDistribution(params[..., 0] / temperature)
+        return BernoulliDistribution(as_float(params)[..., 0] / temperature)
 
     def noise(self, key: Key, shape: tuple[int, ...]) -> Array:
         return jax.random.uniform(key, shape)
@@ -150,7 +151,7 @@ class Categorical:
         return self.levels
 
     def __call__(self, params: Array, temperature: Array | float = 1.0) -> CategoricalDistribution:
-        return CategoricalDistribution(params / temperature)
+        return CategoricalDistribution(as_float(params) / temperature)
 
     def noise(self, key: Key, shape: tuple[int, ...]) -> Array:
         return jax.random.gumbel(key, (*shape, self.levels))
@@ -188,7 +189,7 @@ class OneHotCategorical:
     def __call__(
         self, params: Array, temperature: Array | float = 1.0
     ) -> OneHotCategoricalDistribution:
-        return OneHotCategoricalDistribution(params / temperature)
+        return OneHotCategoricalDistribution(as_float(params) / temperature)
 
     def marginal(self, x: Array) -> Array:
         return jnp.log((x.sum(0) + 1.0 / self.levels) / (x.shape[0] + 1.0))
@@ -229,6 +230,7 @@ class Normal:
         return 2 if self.scale is None else 1
 
     def __call__(self, params: Array, temperature: Array | float = 1.0) -> distrax.Normal:
+        params = as_float(params)
         loc = params[..., 0]
         if self.scale is not None:
             return distrax.Normal(loc, jnp.full_like(loc, self.scale) * temperature)
@@ -265,6 +267,7 @@ class StudentT:
         require(self.least_df >= 1, "least_df", "must be at least 1", self.least_df)
 
     def __call__(self, params: Array, temperature: Array | float = 1.0) -> StudentTDistribution:
+        params = as_float(params)
         loc, raw_scale, raw_df = (params[..., i] for i in range(3))
         scale = jnp.exp(bounded(raw_scale, self.log_scale_bound))
         # For a very negative raw value the sum would round to least_df itself.
@@ -304,7 +307,7 @@ class Poisson:
             "must be 1 for counts, whose mean fixes their spread",
             temperature,
         )
-        return PoissonDistribution(bounded(params[..., 0], self.log_rate_bound))
+        return PoissonDistribution(bounded(as_float(params)[..., 0], self.log_rate_bound))
 
     def marginal(self, x: Array) -> Array:
         bound = self.log_rate_bound
@@ -335,7 +338,7 @@ class MixtureOfNormals:
     def __call__(
         self, params: Array, temperature: Array | float = 1.0
     ) -> distrax.MixtureSameFamily:
-        logits, loc, raw_scale = jnp.split(params, 3, axis=-1)
+        logits, loc, raw_scale = jnp.split(as_float(params), 3, axis=-1)
         loc = loc + _spread(self.num_components)
         scale = jnp.exp(bounded(raw_scale, self.log_scale_bound))
         return distrax.MixtureSameFamily(
@@ -390,7 +393,7 @@ class DiscretisedLogisticMixture:
     def __call__(
         self, params: Array, temperature: Array | float = 1.0
     ) -> LogisticMixtureDistribution:
-        parts = jnp.split(params, np.cumsum(self._sizes)[:-1], axis=-1)
+        parts = jnp.split(as_float(params), np.cumsum(self._sizes)[:-1], axis=-1)
         k = self.num_components
         by_component = lambda part: part.reshape(*part.shape[:-1], k, part.shape[-1] // k)
         loc, raw_scale, coefficients = (by_component(part) for part in parts[1:])

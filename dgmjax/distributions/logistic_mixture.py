@@ -7,6 +7,7 @@ Modifications" (Salimans, Karpathy, Chen & Kingma, 2017), equations 1-3.
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.base import Distribution
 from dgmjax.distributions.bernoulli import softplus
 from dgmjax.types import Array, Key
@@ -40,9 +41,8 @@ class DiscretisedLogisticMixture(Distribution):
         scalar: bool = False,
     ):
         super().__init__()
-        self.logits, self.loc = logits.astype(jnp.float32), loc.astype(jnp.float32)
-        self.log_scale = log_scale.astype(jnp.float32)
-        self.coefficients = None if coefficients is None else coefficients.astype(jnp.float32)
+        self.logits, self.loc, self.log_scale = map(as_float, (logits, loc, log_scale))
+        self.coefficients = None if coefficients is None else as_float(coefficients)
         self.levels, self.scalar = levels, scalar
 
     @property
@@ -54,7 +54,7 @@ class DiscretisedLogisticMixture(Distribution):
         return self.logits.shape[:-1]
 
     def _scaled(self, value: Array) -> Array:
-        value = value.astype(jnp.float32)
+        value = jnp.asarray(value).astype(self.loc.dtype)
         return 2.0 * (value[..., None] if self.scalar else value) / (self.levels - 1) - 1.0
 
     def _locations(self, x: Array) -> Array:

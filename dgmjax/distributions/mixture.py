@@ -96,7 +96,7 @@ def log_prob_of_each(components: distrax.Distribution, value: Array) -> Array:
         normal = components.distribution
         if isinstance(normal, distrax.Normal) and value.size * shape[0] <= LARGEST:
             loc, scale = (jnp.broadcast_to(a, shape) for a in (normal.loc, normal.scale))
-            each = _normals(value.reshape(-1, value.shape[-1]), loc, scale)
+            each = _normals(value.reshape(math.prod(value.shape[:-1]), value.shape[-1]), loc, scale)
             return each.reshape(*value.shape[:-1], shape[0])
     return components.log_prob(jnp.expand_dims(value, -1 - ndims))
 

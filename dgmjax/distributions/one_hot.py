@@ -37,7 +37,7 @@ class OneHotCategorical(Distribution):
         return jax.nn.log_softmax(logits)
 
     def log_prob(self, value: Array) -> Array:
-        return (value * self.log_probs).sum(-1)
+        return (value * _where_possible(self.log_probs, value)).sum(-1)
 
     def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
         shape = (*sample_shape, *self.batch_shape)
@@ -52,10 +52,19 @@ class OneHotCategorical(Distribution):
         return jax.nn.one_hot(jnp.argmax(self.logits, -1), self.logits.shape[-1])
 
     def entropy(self) -> Array:
-        return -(self.mean() * self.log_probs).sum(-1)
+        return -(self.mean() * _where_possible(self.log_probs, self.mean())).sum(-1)
 
     def kl_divergence(self, other_dist, **kwargs) -> Array:
         """sum_k p_k (log p_k - log q_k) in nats, for another `OneHotCategorical` q."""
         if isinstance(other_dist, OneHotCategorical):
-            return (self.mean() * (self.log_probs - other_dist.log_probs)).sum(-1)
+            own, other = (
+                _where_possible(log_probs, self.mean())
+                for log_probs in (self.log_probs, other_dist.log_probs)
+            )
+            return (self.mean() * (own - other)).sum(-1)
         return super().kl_divergence(other_dist, **kwargs)
+
+
+def _where_possible(log_probs: Array, weight: Array) -> Array:
+    """Log-probabilities, 0 in the place of -inf where they are multiplied by 0."""
+    return jnp.where((weight == 0) & (log_probs == -jnp.inf), 0.0, log_probs)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
+from dgmjax.bijectors.carry import scan
 from dgmjax.distributions.base import Distribution
 from dgmjax.errors import require
 from dgmjax.types import Array, Key, PyTree
@@ -103,7 +104,7 @@ class Sequential(Distribution):
 
         start = self.steps.init_carry(batch)
         scanned = (jnp.arange(self._event_shape[0]), self.steps.inputs)
-        _, (values, log_probs, params) = jax.lax.scan(body, start, scanned)
+        _, (values, log_probs, params) = scan(body, start, scanned)
         values, params = (jnp.moveaxis(a, 0, len(batch)) for a in (values, params))
         return values, log_probs.sum(0), self._conditional(params)
 
@@ -131,7 +132,7 @@ class Sequential(Distribution):
             return self.steps.absorb(carry, inputs, value), params
 
         scanned = (jnp.moveaxis(value, len(batch), 0), self.steps.inputs)
-        _, params = jax.lax.scan(body, self.steps.init_carry(batch), scanned)
+        _, params = scan(body, self.steps.init_carry(batch), scanned)
         return jnp.moveaxis(params, 0, len(batch))
 
     def conditionals(self, value: Array) -> distrax.Distribution:

@@ -8,9 +8,9 @@ import math
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.carry import scan
 from dgmjax.errors import require
 from dgmjax.nn.dense import Dense
 from dgmjax.types import Array, PyTree
@@ -80,7 +80,7 @@ class Recurrent(nn.Module):
             state = self.update(state, inputs)
             return state, state[0]
 
-        _, out = jax.lax.scan(body, self.init_carry((num,)), inputs)
+        _, out = scan(body, self.init_carry((num,)), inputs)
         return out.swapaxes(0, 1).reshape(*batch, h.shape[-2], self.features)
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.carry import scan
 from dgmjax.types import Array, PyTree
 
 
@@ -61,7 +62,7 @@ class BoundSteps:
             return self.absorb(carry, inputs, value), carry
 
         scanned = (jnp.moveaxis(values, axis, 0), self.inputs)
-        last, before = jax.lax.scan(body, self.init_carry(batch), scanned)
+        last, before = scan(body, self.init_carry(batch), scanned)
         return before, last
 
 

@@ -5,6 +5,7 @@ pytree. Layers that must see data (activation and batch normalisation) and layer
 others also have `observe`; everything else gets it from the function of that name.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
@@ -15,6 +16,7 @@ from distrax import Bijector
 
 from dgmjax.bijectors.base import as_float
 from dgmjax.bijectors.block import Block
+from dgmjax.bijectors.carry import scan
 from dgmjax.bijectors.composition import compose
 from dgmjax.bijectors.multiscale import MultiScale
 from dgmjax.bijectors.permutation import Permutation
@@ -138,7 +140,7 @@ class Repeated(nn.Module):
         x = as_float(x)
         (_, log_det), _ = jax.eval_shape(body, (x, jnp.zeros(())), keys[0])
         start = (x, jnp.zeros(log_det.shape, log_det.dtype))
-        state, params = jax.lax.scan(body, start, keys, reverse=True)
+        state, params = scan(body, start, keys, reverse=True)
         self.put_variable("params", "layers", params)
         return state
 
@@ -179,5 +181,5 @@ class MultiScaleLayer(nn.Module):
                 x, done = x[..., :half], x[..., half:]
                 parts.append(done)
         parts.append(x)
-        flat = [part.reshape(*part.shape[:-3], -1) for part in parts]
+        flat = [part.reshape(*part.shape[:-3], math.prod(part.shape[-3:])) for part in parts]
         return jnp.concatenate(flat, axis=-1), jnp.asarray(total)

@@ -3,9 +3,9 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.carry import scan
 from dgmjax.bijectors.conditioner import AutoregressiveNetwork, Conditioner
 from dgmjax.types import Array
 
@@ -46,5 +46,5 @@ def run_steps(
         return (carry, values[site]), params
 
     start = (network.init_carry(batch, context), jnp.zeros_like(values[0]))
-    _, params = jax.lax.scan(body, start, jnp.arange(num_sites))
+    _, params = scan(body, start, jnp.arange(num_sites))
     return jnp.moveaxis(params, 0, -2)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
+from dgmjax.bijectors.carry import cond
 from dgmjax.errors import require
 from dgmjax.nn.convolution import convolution
 from dgmjax.types import Array, PyTree
@@ -201,7 +202,7 @@ class RasterConv(nn.Module):
         if rows:
             keep = lambda above, row, sums: (above, sums)
             starts = index % (width * groups) == 0
-            above, sums = jax.lax.cond(starts, next_row, keep, above, row, sums)
+            above, sums = cond(starts, next_row, keep, above, row, sums)
         row = written(row) if self.centre else row
         column, group = index // groups % width, index % groups
         taps = kernel.shape[1] // row.shape[-1]

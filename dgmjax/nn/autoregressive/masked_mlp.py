@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.bijectors.carry import cond
 from dgmjax.errors import require, require_sizes
 from dgmjax.nn.autoregressive.permuted import permuted
 from dgmjax.nn.autoregressive.sorted_mask_product import prefix_product, staircase_product
@@ -271,7 +272,7 @@ class MaskedMLP(nn.Module):
         begun = (
             begin()
             if self._block == 1
-            else jax.lax.cond(index % self._block == 0, begin, lambda: carry["begun"])
+            else cond(index % self._block == 0, begin, lambda: carry["begun"])
         )
 
         def within(kernel: Array, i: int, above: _Layer) -> Array:

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.carry import scan
 from dgmjax.errors import require
 from dgmjax.nn.autoregressive.permuted import permuted
 from dgmjax.types import Activation, Array
@@ -103,10 +104,10 @@ class NADENetwork(nn.Module):
             params = self.activation(scale * total) @ out_kernel.T
             return total + value[:, None] * kernel, params
 
-        row = jax.checkpoint(lambda total, parts: jax.lax.scan(site, total, parts))
+        row = jax.checkpoint(lambda total, parts: scan(site, total, parts))
         values = x.reshape(-1, self.features).T
         parts = tuple(map(by_row, (values, self.kernel, self.out_kernel, self.scale)))
-        _, params = jax.lax.scan(row, start, parts)
+        _, params = scan(row, start, parts)
         return jnp.moveaxis(params.reshape(rows * size, *params.shape[2:])[: self.features], 0, 1)
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> Any:

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.carry import cond, scan
 from dgmjax.errors import require
 from dgmjax.nn.autoregressive.masked_conv import RasterConv
 from dgmjax.nn.dense import Dense
@@ -59,7 +60,7 @@ class RowLSTM(nn.Module):
             return state, state[0]
 
         zeros = jnp.zeros((*gates.shape[1:3], self.features))
-        _, out = jax.lax.scan(row, (zeros, zeros), gates)
+        _, out = scan(row, (zeros, zeros), gates)
         return jnp.moveaxis(out, 0, 1).reshape(*h.shape[:-1], self.features)
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
@@ -142,7 +143,7 @@ class DiagonalBiLSTM(nn.Module):
         state = lstm_update(gates, cell)
         keep = lambda inputs, right: right
         finished = first & (index > 0)  # the row above is known now, and with it the right sweep
-        right = jax.lax.cond(finished, self._right_row, keep, carry["inputs"], carry["right"])
+        right = cond(finished, self._right_row, keep, carry["inputs"], carry["right"])
         carry = {
             "above": above,
             "row": update(carry["row"], state[0][:, None], column, 1),
@@ -164,7 +165,7 @@ class DiagonalBiLSTM(nn.Module):
 
         zeros = jnp.zeros_like(above[:, 0])
         parts = (gates, jnp.moveaxis(above, 1, 0))
-        return jnp.moveaxis(jax.lax.scan(site, (zeros, zeros), parts, reverse=True)[1], 0, 1)
+        return jnp.moveaxis(scan(site, (zeros, zeros), parts, reverse=True)[1], 0, 1)
 
 
 def _diagonal_sweep(gates: Array, kernel: Array) -> Array:
@@ -182,7 +183,7 @@ def _diagonal_sweep(gates: Array, kernel: Array) -> Array:
         return (new, cell), new
 
     zeros = jnp.zeros((*gates.shape[:2], gates.shape[-1] // 4))
-    _, out = jax.lax.scan(diagonal, (zeros, zeros), (jnp.moveaxis(_skew(gates), 2, 0), inside))
+    _, out = scan(diagonal, (zeros, zeros), (jnp.moveaxis(_skew(gates), 2, 0), inside))
     return _unskew(jnp.moveaxis(out, 0, 2), width)
 
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
+from dgmjax.bijectors.carry import cond
 from dgmjax.errors import require
 from dgmjax.nn.autoregressive.causal import Pointwise
 from dgmjax.nn.autoregressive.gated import gate
@@ -190,7 +191,7 @@ class TwoStreams(nn.Module):
         begins = index % (width * groups) == 0
         new = lambda row, pasts, read: self._rows(row, pasts, carry["terms"])
         keep = lambda row, pasts, read: (read, pasts)
-        read, pasts = jax.lax.cond(begins, new, keep, row, carry["pasts"], carry["read"])
+        read, pasts = cond(begins, new, keep, row, carry["pasts"], carry["read"])
         first, h = self.site_first.step(carry["first"], h, index)
         column, group = index // groups % width, index % groups
         at_site = []

@@ -1,0 +1,56 @@
+"""Loops and branches whose arrays vary over the axes of a mesh, inside `shard_map`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from dgmjax.types import PyTree
+
+
+def varying(start: PyTree, step: Callable[[PyTree], PyTree]) -> PyTree:
+    """`start`, whose arrays vary over the mesh axes over which those after `step` vary.
+
+    Inside `shard_map` the type of an array says over which axes its values may differ. A loop
+    must carry one type, but zeros vary over none until they meet the data. Outside of `shard_map`
+    nothing is done, and `step` is not traced.
+
+    Args:
+      start: what the loop carries at first.
+      step: one pass of the loop's body, `carry -> carry`.
+    """
+    settled = not jax.sharding.get_abstract_mesh().manual_axes
+    while not settled:  # each pass adds an axis to one leaf at least
+        before = jax.tree.map(lambda leaf: _axes(jax.typeof(leaf)), start)
+        start = jax.tree.map(_cast, start, jax.eval_shape(step, start))
+        settled = before == jax.tree.map(lambda leaf: _axes(jax.typeof(leaf)), start)
+    return start
+
+
+def _cast(leaf: Any, after: Any) -> Any:
+    missing = tuple(sorted(_axes(after) - _axes(jax.typeof(leaf))))
+    return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
+
+
+def _axes(kind: Any) -> frozenset[str]:
+    """The axes over which an array of this type varies (the attribute's name depends on JAX)."""
+    manual = getattr(kind, "manual_axis_type", None)
+    return frozenset(manual.varying if manual is not None else getattr(kind, "vma", None) or ())
+
+
+def scan(body: Callable, start: PyTree, xs: PyTree, **options: Any) -> tuple[PyTree, PyTree]:
+    """`jax.lax.scan`, also where the carry starts with fewer varying axes than it ends with."""
+    first = lambda carry: body(carry, jax.tree.map(lambda leaf: leaf[0], xs))[0]
+    return jax.lax.scan(body, varying(start, first), xs, **options)
+
+
+def cond(condition: Any, true: Callable, false: Callable, *operands: PyTree) -> PyTree:
+    """`jax.lax.cond`, also where one branch varies over fewer axes than the other."""
+    if jax.sharding.get_abstract_mesh().manual_axes:
+        other_true, other_false = jax.eval_shape(true, *operands), jax.eval_shape(false, *operands)
+        true, false = _cast_result(true, other_false), _cast_result(false, other_true)
+    return jax.lax.cond(condition, true, false, *operands)
+
+
+def _cast_result(branch: Callable, other: PyTree) -> Callable:
+    return lambda *operands: jax.tree.map(_cast, branch(*operands), other)
