@@ -21,7 +21,7 @@ from dgmjax.types import Array, ArrayLike
 HIGHEST = jax.lax.Precision.HIGHEST
 
 
-def as_square(argument: str, matrix: Array) -> Array:
+def as_square(argument: str, matrix: ArrayLike) -> Array:
     matrix = as_float(matrix)
     require(
         matrix.ndim >= 2 and matrix.shape[-1] == matrix.shape[-2] and matrix.shape[-1] > 0,

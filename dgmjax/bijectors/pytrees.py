@@ -93,7 +93,8 @@ class Pytree:
             return NotImplemented
         mine, structure = jax.tree.flatten(self)
         theirs, other_structure = jax.tree.flatten(other)
-        return structure == other_structure and all(map(_same, mine, theirs))
+        equal = bool(structure == other_structure)  # type: ignore[operator]
+        return equal and all(map(_same, mine, theirs))
 
     def __hash__(self) -> int:
         return hash((type(self), jax.tree.structure(self)))

@@ -73,8 +73,9 @@ def _transform_class() -> type:
             return (self.bijector,), (("bijector",), {"_codomain": self._codomain})
 
         def eq(self, other: object, static: bool = False) -> bool:
-            same = isinstance(other, BijectorTransform)
-            return same and (self.bijector, self._codomain) == (other.bijector, other._codomain)
+            if not isinstance(other, BijectorTransform):
+                return False
+            return (self.bijector, self._codomain) == (other.bijector, other._codomain)
 
     return BijectorTransform
 

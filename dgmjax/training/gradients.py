@@ -89,8 +89,8 @@ class Microbatches:
         shapes = jax.eval_shape(grad_fn, params, fixed, first, key)
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         sums, _ = jax.lax.scan(body, zeros, (jnp.arange(self.count), parts))
-        total = _weight(sums)
-        total = self.count if total is None else total
+        weight = _weight(sums)
+        total: Array | int = self.count if weight is None else weight
         return jax.tree.map(lambda a: a / total if _is_float(a) else a, sums)
 
 

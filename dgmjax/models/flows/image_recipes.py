@@ -15,7 +15,7 @@ from dgmjax.models.flows.linear_layers import ActNormLayer, LinearLayer
 from dgmjax.models.flows.network_layers import CouplingLayer
 from dgmjax.nn.conv_resnet import ConvResNet
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
 def _checked(event_shape: Shape, squeezes: int) -> Shape:

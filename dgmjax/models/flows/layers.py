@@ -164,7 +164,7 @@ class MultiScaleLayer(nn.Module):
     """
 
     levels: Sequence[Sequence[nn.Module]]
-    event_shape: tuple[int, int, int]
+    event_shape: tuple[int, ...]
 
     def __call__(self, context: Array | None = None) -> Bijector:
         levels = [compose(*(layer(context) for layer in level)) for level in self.levels]

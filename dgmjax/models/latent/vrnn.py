@@ -116,7 +116,7 @@ class VRNN(nn.Module):
     (2, 5, 3)
     """
 
-    event_shape: tuple[int, int]
+    event_shape: tuple[int, ...]
     latent: int
     hidden: int
     observation: Family = Bernoulli()
