@@ -246,7 +246,9 @@ class InOriginalUnits:
         return log_joint(self.model, x, z) + self.log_det
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["model"], name)
+        if name.startswith("__") or "model" not in self.__dict__:  # while it is copied or unpickled
+            raise AttributeError(name)
+        return getattr(self.model, name)
 
 
 class LikelihoodInOriginalUnits:
@@ -259,8 +261,15 @@ class LikelihoodInOriginalUnits:
         """log p(raw x | z) in nats, for the transformed x."""
         return self.inner.log_prob(value) + self.log_det
 
+    def sample_and_log_prob(self, **options: Any) -> tuple[Array, Array]:
+        """Samples of the transformed data, and log p(raw x | z) of each, in nats."""
+        x, log_prob = self.inner.sample_and_log_prob(**options)
+        return x, log_prob + self.log_det
+
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["inner"], name)
+        if name.startswith("__") or "inner" not in self.__dict__:  # while it is copied or unpickled
+            raise AttributeError(name)
+        return getattr(self.inner, name)
 
 
 def log_joint(model: Any, x: Array, z: PyTree) -> Array:

@@ -25,6 +25,7 @@ FLOORS = [
     {"bijectors", "noising"},
     {"contracts"},
     {"files"},
+    {"shapes"},
     {"errors", "types", "lazy"},
 ]
 """Rooms of `dgmjax`, from the top floor to the ground floor."""

@@ -19,17 +19,13 @@ from dgmjax.bijectors.sylvester import (
     permutation_columns,
 )
 from dgmjax.errors import require
+from dgmjax.shapes import check_shapes
 from dgmjax.types import Array
 
 
 def _split(params: Array, sizes: tuple[int, ...], family: object) -> list[Array]:
     params = as_float(params)
-    require(
-        params.ndim >= 1 and params.shape[-1] == sum(sizes),
-        "params",
-        f"must have a last dimension of {sum(sizes)} for {family}",
-        f"shape {params.shape}",
-    )
+    check_shapes({"params": params}, params=f"... {sum(sizes)}")
     edges = [sum(sizes[:i]) for i in range(1, len(sizes))]
     return jnp.split(params, edges, axis=-1)
 

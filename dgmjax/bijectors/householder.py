@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.base import as_float, require_finite, without_overflow
 from dgmjax.bijectors.linear import LinearBijector
 from dgmjax.errors import require
+from dgmjax.shapes import check_shapes
 from dgmjax.types import Array, ArrayLike
 
 
@@ -22,12 +23,8 @@ class Householder(LinearBijector):
 
     def __init__(self, vectors: ArrayLike) -> None:
         self.vectors = as_float(vectors)
-        require(
-            self.vectors.ndim >= 2 and self.vectors.shape[-1] > 0,
-            "vectors",
-            "must be [..., K, D]",
-            f"shape {self.vectors.shape}",
-        )
+        size = check_shapes(self, vectors="... K D")["D"]
+        require(size > 0, "vectors", "must be [..., K, D] with D >= 1", size)
         require_finite("vectors", self.vectors)
         super().__init__(self.vectors.shape[-1])
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.base import Bijector, as_float, require_finite
 from dgmjax.bijectors.solver import check_converged, solve_increasing
 from dgmjax.errors import require
+from dgmjax.shapes import check_shapes
 from dgmjax.types import Array
 
 
@@ -38,12 +39,7 @@ class ElementwiseLogisticMixture(Bijector):
     ) -> None:
         self.params = as_float(params)
         require(num_components >= 1, "num_components", "must be at least 1", num_components)
-        require(
-            self.params.shape[-1:] == (3 * num_components,),
-            "params",
-            f"must have a last dimension of {3 * num_components} for {num_components} components",
-            f"shape {self.params.shape}",
-        )
+        check_shapes(self, params=f"... {3 * num_components}")
         require(mean_bound > 0, "mean_bound", "must be positive", mean_bound)
         require(scale_bound > 0, "scale_bound", "must be positive", scale_bound)
         require_finite("params", self.params)

@@ -30,7 +30,7 @@ class MultiScale(Bijector):
     Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016, Eq. 13-15.
     """
 
-    def __init__(self, levels: Sequence[Bijector], event_shape: tuple[int, int, int]) -> None:
+    def __init__(self, levels: Sequence[Bijector], event_shape: tuple[int, ...]) -> None:
         event_shape = tuple(int(size) for size in event_shape)  # type: ignore[assignment]
         require(len(event_shape) == 3, "event_shape", "must be [H, W, C]", event_shape)
         require(len(levels) >= 1, "levels", "must hold at least one bijector", len(levels))

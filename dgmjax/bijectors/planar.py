@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.base import Bijector, as_float, check_event, require_finite
 from dgmjax.bijectors.solver import check_converged, solve_increasing
 from dgmjax.errors import require
+from dgmjax.shapes import check_shapes
 from dgmjax.types import Array, ArrayLike
 
 
@@ -39,12 +40,7 @@ class Planar(Bijector):
 
     def __init__(self, u: ArrayLike, w: ArrayLike, b: ArrayLike, slope_floor: float = 1e-2) -> None:
         self.u, self.w, self.b = as_float(u), as_float(w), as_float(b)
-        require(
-            self.u.ndim >= 1 and self.w.ndim >= 1 and self.u.shape[-1] == self.w.shape[-1],
-            "w",
-            f"must have the last dimension of `u`, whose shape is {self.u.shape}",
-            f"shape {self.w.shape}",
-        )
+        check_shapes(self, u="... D", w="... D")
         require(0 < slope_floor <= 0.5, "slope_floor", "must lie in (0, 0.5]", slope_floor)
         require_finite("u, w, b", (self.u, self.w, self.b))
         super().__init__(event_ndims_in=1)

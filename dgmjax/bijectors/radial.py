@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.base import Bijector, as_float, check_event, require_finite
 from dgmjax.bijectors.planar import softplus_offset
 from dgmjax.errors import require
+from dgmjax.shapes import check_shapes
 from dgmjax.types import Array, ArrayLike
 
 ALPHA_FLOOR = 1e-2
@@ -37,7 +38,7 @@ class Radial(Bijector):
         self, centre: ArrayLike, alpha: ArrayLike, beta: ArrayLike, slope_floor: float = 1e-2
     ) -> None:
         self.centre, self.alpha, self.beta = as_float(centre), as_float(alpha), as_float(beta)
-        require(self.centre.ndim >= 1, "centre", "must have at least 1 dimension", "a scalar")
+        check_shapes(self, centre="... D")
         require(0 < slope_floor <= 0.5, "slope_floor", "must lie in (0, 0.5]", slope_floor)
         require_finite("centre, alpha, beta", (self.centre, self.alpha, self.beta))
         super().__init__(event_ndims_in=1)

@@ -10,6 +10,7 @@ import numpy as np
 from dgmjax.bijectors.base import Bijector, as_float, require_finite
 from dgmjax.bijectors.rematerialisation import recomputed_in_scans
 from dgmjax.errors import require
+from dgmjax.shapes import check_shapes
 from dgmjax.types import Array
 
 TAILS = ("linear", "circular")
@@ -55,12 +56,7 @@ class ElementwiseSpline(Bijector):
         require(0 < min_bin < 1, "min_bin", "must lie in (0, 1)", min_bin)
         self.params = as_float(params)
         size = num_spline_params(num_bins, tails)
-        require(
-            self.params.shape[-1:] == (size,),
-            "params",
-            f"must have a last dimension of {size} for {num_bins} bins and {tails} tails",
-            f"shape {self.params.shape}",
-        )
+        check_shapes(self, params=f"... {size}")
         require_finite("params", self.params)
         super().__init__(event_ndims_in=0)
         self.num_bins, self.bound, self.tails = int(num_bins), float(bound), tails

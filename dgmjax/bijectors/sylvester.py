@@ -19,6 +19,7 @@ from dgmjax.bijectors.carry import scan
 from dgmjax.bijectors.planar import solve_planar
 from dgmjax.bijectors.solver import check_converged
 from dgmjax.errors import require
+from dgmjax.shapes import check_shapes
 from dgmjax.types import Array
 
 HIGHEST = jax.lax.Precision.HIGHEST
@@ -63,40 +64,15 @@ class Sylvester(Bijector):
         self.limit = float(limit)
 
     def _check(self, limit: float) -> None:
-        shape = self.basis.shape
-        require(
-            self.basis.ndim >= 2 and shape[-1] <= shape[-2],
-            "basis",
-            "must be [..., D, M] with M <= D",
-            f"shape {shape}",
+        sizes = check_shapes(
+            self, basis="... D M", upper="... M M", upper_tilde="... M M", bias="... M"
         )
-        columns = shape[-1]
-        for name, matrix in (("upper", self.upper), ("upper_tilde", self.upper_tilde)):
-            require(
-                matrix.shape[-2:] == (columns, columns),
-                name,
-                f"must be [..., {columns}, {columns}], as `basis` has {columns} columns",
-                f"shape {matrix.shape}",
-            )
-        require(
-            self.bias.shape[-1:] == (columns,),
-            "bias",
-            f"must be [..., {columns}], as `basis` has {columns} columns",
-            f"shape {self.bias.shape}",
-        )
+        fits = sizes["M"] <= sizes["D"]
+        require(fits, "basis", "must be [..., D, M] with M <= D", f"shape {self.basis.shape}")
         require(0 < limit < 1, "limit", "must lie in (0, 1)", limit)
         require_finite("basis", self.basis)
         require_finite("upper, upper_tilde, bias", (self.upper, self.upper_tilde, self.bias))
-        if is_concrete(self.basis):
-            basis = np.asarray(self.basis, np.float64)
-            error = np.abs(np.swapaxes(basis, -1, -2) @ basis - np.eye(columns)).max()
-            require(
-                error < 1e-3,
-                "basis",
-                "must have orthonormal columns",
-                f"a largest deviation of Q^T Q from the identity of {error:.2g}",
-                "Use `orthonormal_columns`.",
-            )
+        _check_orthonormal(self.basis)
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         z = as_float(x)
@@ -128,6 +104,20 @@ class Sylvester(Bijector):
 
     def _lift(self, v: Array) -> Array:
         return _apply(self.basis, v)
+
+
+def _check_orthonormal(basis: Array) -> None:
+    if not is_concrete(basis):
+        return
+    columns = np.asarray(basis, np.float64)
+    error = np.abs(np.swapaxes(columns, -1, -2) @ columns - np.eye(basis.shape[-1])).max()
+    require(
+        error < 1e-3,
+        "basis",
+        "must have orthonormal columns",
+        f"a largest deviation of Q^T Q from the identity of {error:.2g}",
+        "Use `orthonormal_columns`.",
+    )
 
 
 def _apply(matrix: Array, vector: Array) -> Array:

@@ -94,14 +94,17 @@ CASES = {
     "tails": (lambda: bj.RationalQuadraticSpline(4, tails="cubic"), r"`tails` must be one of"),
     "no components": (lambda: bj.MixtureOfLogisticsCDF(0), r"`num_components`"),
     "bound": (lambda: bj.Affine(-1.0), r"`bound`"),
-    "u and w": (lambda: bj.Planar(jnp.ones(3), jnp.ones(2), jnp.ones(())), r"`w` must have"),
+    "u and w": (
+        lambda: bj.Planar(jnp.ones(3), jnp.ones(2), jnp.ones(())),
+        r"`w` must be \[..., D\] with D = 3 as in `u`",
+    ),
     "not orthonormal": (
         lambda: bj.Sylvester(jnp.ones((3, 2)), jnp.eye(2), jnp.eye(2), jnp.zeros(2)),
         r"`basis` must have orthonormal columns",
     ),
     "wide basis": (lambda: bj.orthonormal_columns(jnp.ones((2, 3))), r"M <= D"),
     "parametrisation": (lambda: bj.SylvesterFamily(3, "cayley"), r"`parametrisation`"),
-    "family params": (lambda: bj.PlanarFamily(3)(jnp.zeros(6)), r"dimension of 7"),
+    "family params": (lambda: bj.PlanarFamily(3)(jnp.zeros(6)), r"must be .*7"),
     "outside unit": (
         lambda: bj.Sigmoid().inverse(jnp.array([0.5, 1.5])),
         r"`x` must lie in \[0, 1\].*1 of 2 entries outside, the first 1.5",

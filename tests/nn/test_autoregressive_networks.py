@@ -15,7 +15,7 @@ from dgmjax.distributions import Autoregressive, families
 from dgmjax.errors import DgmjaxError
 from dgmjax.models import MADE
 from dgmjax.nn import MaskedMLP
-from dgmjax.nn.autoregressive import masked_mlp, sorted_mask_product
+from dgmjax.nn.autoregressive import masked_mlp_steps, sorted_mask_product
 from dgmjax.nn.autoregressive.binding import run_steps
 from dgmjax.training.gradients import computing_in
 
@@ -136,7 +136,7 @@ def log_prob_of_all_images(model):
 @pytest.mark.parametrize("hidden", [(), (5,), (12, 9), (3, 20, 20)])
 @pytest.mark.parametrize("features", [1, 9])
 def test_blocks_of_steps_of_any_length_equal_call(features, hidden, columns, monkeypatch):
-    monkeypatch.setattr(masked_mlp, "COLUMNS", columns)
+    monkeypatch.setattr(masked_mlp_steps, "COLUMNS", columns)
     monkeypatch.setattr(sorted_mask_product, "LEAST", 2)
     network = MaskedMLP(features, hidden, 2, direct=bool(hidden), residual=True)
     generator = np.random.default_rng(columns)

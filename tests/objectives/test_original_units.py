@@ -47,6 +47,11 @@ ROWS = {
     "elbo_multimodal": (multimodal, objectives.elbo, LABEL),
     "reinforce": (discrete, objectives.reinforce, {}),
     "vimco": (discrete, objectives.vimco, {}),
+    "reinforce_baseline": (
+        lambda: models.WithBaseline(discrete(), nn.MLP((4,), (1,))),
+        objectives.reinforce,
+        {},
+    ),
     "relax": (partial(discrete, wrapped=True), objectives.relax, {}),
     "concrete": (discrete, objectives.concrete, {}),
     "straight_through": (discrete, objectives.straight_through, {}),
@@ -135,3 +140,18 @@ def test_a_hand_written_model_needs_no_protocol():
     np.testing.assert_allclose(loss, (X**2).sum(-1) - LOG_DET, rtol=1e-5)
     assert not contracts.is_initialising(Hand())
     assert not contracts.is_conditional(Hand()) and not contracts.is_latent_variable_model(Hand())
+
+
+def test_models_in_original_units_are_copied_and_pickled():
+    import copy
+    import pickle
+
+    class Hand:
+        name = "hand"
+
+    wrapped = contracts.InOriginalUnits(Hand.name, np.ones(2))
+    likelihood = contracts.LikelihoodInOriginalUnits(Hand.name, np.ones(2))
+    for one in (wrapped, likelihood):
+        for again in (copy.copy(one), pickle.loads(pickle.dumps(one))):
+            np.testing.assert_array_equal(again.log_det, one.log_det)
+            assert again.upper() == "HAND"  # whatever else the inner object offers
