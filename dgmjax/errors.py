@@ -1,4 +1,4 @@
-"""The errors that dgmjax raises on purpose, and the one way to raise them.
+"""Errors that dgmjax raises on purpose, and one way to raise them.
 
 Everything a user can get wrong ends in a `DgmjaxError` whose message names the argument, the
 rule, what was given, and the remedy. Anything else that escapes is a bug.

@@ -1,4 +1,4 @@
-"""A scale and a shift for each channel: activation normalisation, and batch normalisation."""
+"""Activation normalisation: a scale and a shift for each channel."""
 
 import math
 

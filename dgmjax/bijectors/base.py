@@ -1,4 +1,4 @@
-"""What every bijector shares: shape and finiteness checks, float32 sums, static arrays.
+"""Base of all bijectors: shape and finiteness checks, float32 sums, static arrays.
 
 Conventions, for all of `dgmjax.bijectors`:
 

@@ -1,4 +1,4 @@
-"""An elementwise bijector, or one of small events, over larger events."""
+"""Blocks: an elementwise bijector, or one of small events, over larger events."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""A network as a bijector takes it: parameters are leaves, the function is static."""
+"""Conditioners: networks as bijectors take them, parameters as leaves and the function static."""
 
 import dataclasses
 import functools

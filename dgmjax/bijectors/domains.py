@@ -1,4 +1,4 @@
-"""From the line to (0, 1) and to the positive numbers."""
+"""Maps from the line to (0, 1) and to the positive numbers."""
 
 from typing import Any
 

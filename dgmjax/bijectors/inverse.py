@@ -1,4 +1,4 @@
-"""A bijector the other way round."""
+"""Inverses of bijectors."""
 
 import distrax
 

@@ -1,4 +1,4 @@
-"""The distribution function of a mixture of logistics, as a map of the line."""
+"""Distribution function of a mixture of logistics, as a map of the line."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Which entries of an event a coupling layer leaves alone, and which it transforms.
+"""Partitions: the entries of an event that a coupling layer leaves alone, and those it transforms.
 
 A split is a hashable description; `split.partition(event_shape)` makes it concrete.
 """

@@ -1,4 +1,4 @@
-"""A fixed reordering of the last axis."""
+"""Fixed reordering of the last axis."""
 
 from typing import Any
 

@@ -1,1 +1,1 @@
-"""The command line: `python -m dgmjax`, `dgmjax`."""
+"""Command line: `dgmjax`, `python -m dgmjax`."""

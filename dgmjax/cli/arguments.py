@@ -1,4 +1,4 @@
-"""From a typed function to a parsed command line, by tyro. Imports no JAX."""
+"""Command-line arguments of a typed function, parsed by tyro. Imports no JAX."""
 
 import dataclasses
 import inspect

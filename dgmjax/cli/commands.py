@@ -1,4 +1,4 @@
-"""The command line: `dgmjax list | train | evaluate | sample | report`.
+"""Commands: `dgmjax list | train | evaluate | sample | report`.
 
 Help and errors of usage import no JAX. Each command ends in one `_dispatch_...` function, which
 is where the work begins. Exit codes: 0 done, 2 something given was wrong, 130 interrupted.

@@ -1,4 +1,4 @@
-"""What a source returns: named splits of arrays, and what is known about them."""
+"""Data sets: named splits of arrays, and facts about them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

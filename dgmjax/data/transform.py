@@ -1,4 +1,4 @@
-"""What a transform of batches is, and what transforms share."""
+"""Transform protocol, and what transforms share."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What happens to a batch before a model sees it: pure JAX, usable inside `jit`.
+"""Transforms of batches before a model sees them: pure JAX, usable inside `jit`.
 
 Every transform that maps densities keeps account of its Jacobian in `batch["log_det"]`, `[B]`:
 the log density of the original data is `log_prob(x) + log_det`.
@@ -102,7 +102,7 @@ class Dequantise:
 
     `log_det = -D log(levels)`, so that the log probability of the integers is bounded below by
     the average over u of `log_prob(x) + log_det` (Theis, van den Oord, Bethge, "A note on the
-    evaluation of generative models", 2016, equations 2 to 5).
+    evaluation of generative models", 2016, Eq. 2 to 5).
     """
 
     levels: int = 256

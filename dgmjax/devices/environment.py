@@ -82,8 +82,8 @@ def add_flags(flags: Iterable[str]) -> None:
 def compile_cache() -> Path | None:
     """The folder of compiled programs, created with mode 0700 and checked to be private.
 
-    It is `$DGMJAX_CACHE`, or `compiled` in the user's cache folder; None with `off`. Whoever can
-    write to it can run code as this user, hence the checks.
+    It is `$DGMJAX_CACHE`, or `compiled` in the user's cache folder; None with `off`. JAX runs
+    what it finds there, so anybody who can write to it can run code as this user.
     """
     chosen = os.environ.get(CACHE_VARIABLE, "")
     if chosen.lower() == "off":

@@ -1,4 +1,4 @@
-"""The stationary first-order autoregressive process, and the rate it commits a posterior to."""
+"""Stationary first-order autoregressive process, and the rate that it imposes on a posterior."""
 
 import jax
 import jax.numpy as jnp

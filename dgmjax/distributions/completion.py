@@ -1,4 +1,4 @@
-"""Which sites of an event are given when it is completed, checked."""
+"""Forced sites of an event that is completed, checked."""
 
 import math
 from typing import Any, NamedTuple

@@ -36,7 +36,7 @@ class RelaxedBernoulli(Distribution):
     Raises:
       DgmjaxError: a temperature that is not positive and finite (where it is not traced).
 
-    Source: Maddison, Mnih & Teh 2017, equations 16 and 25 (appendices B and C).
+    Source: Maddison, Mnih & Teh 2017, Eq. 16 and 25 (appendices B and C).
     """
 
     def __init__(self, temperature: Array | float, logits: Array, unbounded: bool = False):
@@ -108,7 +108,7 @@ class RelaxedCategorical(Distribution):
     Raises:
       DgmjaxError: a temperature that is not positive and finite (where it is not traced).
 
-    Source: Maddison, Mnih & Teh 2017, equations 10, 11 and 26 (appendix C.3).
+    Source: Maddison, Mnih & Teh 2017, Eq. 10, 11 and 26 (appendix C.3).
     """
 
     def __init__(self, temperature: Array | float, logits: Array, unbounded: bool = False):

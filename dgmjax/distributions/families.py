@@ -359,7 +359,7 @@ class DiscretisedLogisticMixture:
     """Mixture of discretised logistics over 0 .. levels - 1 (Salimans et al. 2017).
 
     `channels=None` makes a scalar site; an integer makes a vector of channels whose locations
-    depend linearly on the channels before (their equation 3).
+    depend linearly on the channels before (their Eq. 3).
     """
 
     num_components: int

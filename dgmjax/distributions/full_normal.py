@@ -1,4 +1,4 @@
-"""The normal distribution with a full covariance, by its Cholesky factor."""
+"""Normal distribution with a full covariance, by its Cholesky factor."""
 
 import distrax
 import jax

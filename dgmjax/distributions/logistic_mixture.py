@@ -1,7 +1,7 @@
 """Mixture of discretised logistics, with linear dependence between channels.
 
 "PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture Likelihood and Other
-Modifications" (Salimans, Karpathy, Chen & Kingma, 2017), equations 1-3.
+Modifications" (Salimans, Karpathy, Chen & Kingma, 2017), Eq. 1-3.
 """
 
 import jax
@@ -19,7 +19,7 @@ class DiscretisedLogisticMixture(Distribution):
     F is the logistic CDF; the lowest and the highest level take the whole tail. Levels are the
     integers 0 .. levels - 1, while `loc` and `log_scale` are in units of half the range
     (x_scaled = 2 x / (levels - 1) - 1 in [-1, 1]). With `coefficients`, the location of channel
-    c is shifted by a linear function of the scaled channels before it (equation 3).
+    c is shifted by a linear function of the scaled channels before it (Eq. 3).
 
     Args:
       logits: `[..., K]`, unnormalised log mixture weights.

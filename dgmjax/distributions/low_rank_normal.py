@@ -1,4 +1,4 @@
-"""The normal distribution whose covariance is of low rank plus a diagonal."""
+"""Normal distribution whose covariance is of low rank plus a diagonal."""
 
 import jax
 import jax.numpy as jnp

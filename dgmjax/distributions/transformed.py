@@ -1,4 +1,4 @@
-"""The distribution of a bijector's output."""
+"""Distribution of a bijector's output."""
 
 import jax
 

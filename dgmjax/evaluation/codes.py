@@ -1,4 +1,4 @@
-"""Which codes a model with a codebook uses."""
+"""Use of codebooks: the codes of a data set, and how often each occurs."""
 
 from collections.abc import Callable, Mapping
 

@@ -39,7 +39,7 @@ def mutual_information_gap(codes: np.ndarray, factors: np.ndarray, num_bins: int
       num_bins: of each code, at least 2.
 
     Source: Chen, Li, Grosse & Duvenaud, "Isolating Sources of Disentanglement in VAEs", 2018,
-    equation 6; codes binned as by Locatello et al., "Challenging Common Assumptions in the
+    Eq. 6; codes binned as by Locatello et al., "Challenging Common Assumptions in the
     Unsupervised Learning of Disentangled Representations", 2019, appendix C.
 
     >>> v = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])

@@ -1,4 +1,4 @@
-"""What a latent space does: active units, rates of dimensions, information, collapse."""
+"""Measures of a latent space: active units, rates of dimensions, information, collapse."""
 
 from collections.abc import Callable, Mapping
 
@@ -137,7 +137,7 @@ def index_code_information(
       two scalars, in nats.
 
     Source: Hoffman & Johnson, "ELBO Surgery: Yet Another Way to Carve up the Variational Evidence
-    Lower Bound", 2016, equation 5.
+    Lower Bound", 2016, Eq. 5.
     """
     require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
     require(len(x) >= 1, "x", "must have at least one row", f"shape {x.shape}", "", DataError)

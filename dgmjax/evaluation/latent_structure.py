@@ -1,4 +1,4 @@
-"""What kind of latent space a model has: read off its distributions, without parameters."""
+"""Structure of a model's latent space, read off its distributions without parameters."""
 
 from collections.abc import Callable
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""The one place that turns nats into bits."""
+"""Units: the one place that turns nats into bits."""
 
 import math
 

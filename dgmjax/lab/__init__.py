@@ -1,4 +1,4 @@
-"""The lab: experiments, trained models, and everything that takes one."""
+"""Lab: experiments, trained models, and everything that takes one."""
 
 from dgmjax.lazy import attach
 

@@ -1,4 +1,4 @@
-"""The experiments: listed without importing them, loaded by name or from a user's file.
+"""Catalogue of experiments: listed without importing them, loaded by name or from a user's file.
 
 An experiment is a function of the same name as its file. Its keyword arguments, all with
 defaults, are the command line and are kept in the run folder; with them it is built again. A

@@ -1,4 +1,4 @@
-"""What every density model has, and the simplest of them: normal distributions as modules."""
+"""Density models: the base class, and normal distributions as modules."""
 
 import math
 from collections.abc import Callable

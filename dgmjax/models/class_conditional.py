@@ -1,4 +1,4 @@
-"""A density that is conditioned on a class, and the marginal over uniform classes."""
+"""Class-conditional densities, and their marginal over uniform classes."""
 
 from typing import Any
 
@@ -91,7 +91,7 @@ class ClassConditional(DensityModel):
         context: Array | None = None,
         **options: Any,
     ) -> Array:
-        """Samples given the context of classes, else of classes drawn uniformly.
+        """Samples given the context of classes, otherwise of classes drawn uniformly.
 
         Args:
           **options: of the density's `sample`, such as the temperature of an autoregressive model.

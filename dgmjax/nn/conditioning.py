@@ -1,4 +1,4 @@
-"""What one conditions on, inside a causal network: one vector, or one for every site."""
+"""Contexts of causal networks: one vector, or one for every site."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How an autoregressive network reads the values of a site."""
+"""Embeddings: what an autoregressive network reads in place of the values of a site."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A grid of Gaussian filters that reads a small patch of an image, or writes one."""
+"""Gaussian windows: grids of filters that read or write a small patch of an image."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ def gaussian_filters(centre: Array, stride: Array, variance: Array, num: int, si
     mu_i = centre + (i - num / 2 - 1/2) stride for i = 1 .. num, and pixels a = 1 .. size, with
     parameters `[...]`. Rows sum to 1 also where a filter lies beside the image.
 
-    Source: Gregor, Danihelka, Graves, Rezende & Wierstra, "DRAW", 2015, equations 19, 20, 25, 26.
+    Source: Gregor, Danihelka, Graves, Rezende & Wierstra, "DRAW", 2015, Eq. 19, 20, 25, 26.
 
     >>> centred = gaussian_filters(jnp.float32(2.0), jnp.float32(1.0), jnp.float32(0.01), 3, 3)
     >>> centred.round(3).tolist()
@@ -48,12 +48,12 @@ class Window:
     intensity: Array
 
     def read(self, image: Array) -> Array:
-        """gamma F_Y x F_X^T: `[..., height, width, C]` to `[..., N, N, C]` (equation 27)."""
+        """gamma F_Y x F_X^T: `[..., height, width, C]` to `[..., N, N, C]` (Eq. 27)."""
         patch = jnp.einsum("...nh,...hwc,...mw->...nmc", self.rows, image, self.columns)
         return self.intensity[..., None, None, None] * patch
 
     def write(self, patch: Array) -> Array:
-        """F_Y^T w F_X / gamma: `[..., N, N, C]` to `[..., height, width, C]` (equation 29)."""
+        """F_Y^T w F_X / gamma: `[..., N, N, C]` to `[..., height, width, C]` (Eq. 29)."""
         image = jnp.einsum("...nh,...nmc,...mw->...hwc", self.rows, patch, self.columns)
         return image / self.intensity[..., None, None, None]
 
@@ -67,7 +67,7 @@ class WindowHead(nn.Module):
       size: N, filters along a side.
       height, width: of the image.
 
-    Source: Gregor et al., "DRAW", 2015, equations 21 to 24.
+    Source: Gregor et al., "DRAW", 2015, Eq. 21 to 24.
     """
 
     size: int

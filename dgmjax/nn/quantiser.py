@@ -57,7 +57,7 @@ class VectorQuantiser(nn.Module):
       restart_below: share of the uniform usage, in [0, 1); 0 for no restarts.
 
     Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
-    equations 1 to 3 and appendix A.1; restarts: Dhariwal et al., "Jukebox", 2020, section 3.1.
+    Eq. 1 to 3 and appendix A.1; restarts: Dhariwal et al., "Jukebox", 2020, section 3.1.
     """
 
     num_codes: int

@@ -1,4 +1,4 @@
-"""A recurrent cell of several parts as the steps of a `distributions.Sequential`."""
+"""Steps of a `distributions.Sequential`: a recurrent cell of several parts, one step at a time."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""The maximum mean discrepancy between two sets of samples."""
+"""Maximum mean discrepancy between two sets of samples."""
 
 from typing import Literal
 
@@ -64,7 +64,7 @@ def mmd(
       a scalar, which may be negative where the two agree.
 
     Source: Gretton, Borgwardt, Rasch, Schoelkopf & Smola, "A Kernel Two-Sample Test", 2012,
-    equation 3.
+    Eq. 3.
     """
     for name, points in (("x", x), ("y", y)):
         sound = points.ndim == 2 and len(points) >= 2

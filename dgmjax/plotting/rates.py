@@ -1,4 +1,4 @@
-"""The rates of latent dimensions, as bars."""
+"""Bar charts of the rates of latent dimensions."""
 
 from typing import TYPE_CHECKING, Any
 

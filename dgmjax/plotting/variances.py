@@ -1,4 +1,4 @@
-"""The variance of gradient estimators, as bars."""
+"""Bar charts of the variance of gradient estimators."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The arrays of one checkpoint, between a pytree and a folder that Orbax wrote.
+"""Arrays of one checkpoint, between a pytree and a folder that Orbax wrote.
 
 Orbax casts another dtype silently and asks for the whole tree, so shapes and dtypes are kept
 beside the arrays and compared before anything is read.

@@ -1,4 +1,4 @@
-"""What the records of a run say that a reader should not miss."""
+"""Diagnostics: remarks on the records of a run that a reader should not miss."""
 
 from collections.abc import Sequence
 
@@ -28,8 +28,8 @@ def remarks(records: Sequence[Record]) -> list[str]:
     """Sentences about the records, for the report and the terminal; none where all is well.
 
     - A collapsed latent space: no active unit, or a rate below half a nat.
-    - A rate that nothing is made of: above half a nat, but without an active unit. A prior such as
-      delta-VAE's commits it.
+    - A KL term that the decoder does not use: above half a nat, but without an active unit. A prior
+      such as delta-VAE's imposes it.
     - Layers of a hierarchy without an active unit, by name, while others have some.
     """
     units = {r.metric: r.value for r in records if r.metric.startswith(_UNITS)}

@@ -1,4 +1,4 @@
-"""The run folder: where one training run keeps its arguments, metrics, checkpoints and results.
+"""Run folder: arguments, metrics, checkpoints and results of one training run.
 
     runs/<experiment>/<run>/
       config.json      what was asked for, and on what it ran

@@ -1,4 +1,4 @@
-"""The metrics of a run: a file of JSON lines, and the same as TensorBoard events."""
+"""Metrics of a run: a file of JSON lines, and the same as TensorBoard events."""
 
 import os
 from pathlib import Path

@@ -1,9 +1,9 @@
 """Migrations: run folders of earlier formats, read as this version writes them.
 
-A run folder opens in every later version. Whoever renames an experiment, one of its arguments, a
-metric or a parameter raises `FORMAT`, adds the function that turns the format before into the new
-one to `MIGRATIONS` and renamed arrays to `RENAMED_ARRAYS`, and keeps a run folder of the format
-before as a fixture of the tests. A new argument needs no migration as long as its default does what
+A run folder opens in every later version. A change that renames an experiment, one of its
+arguments, a metric or a parameter raises `FORMAT`, adds a function from the previous format to
+`MIGRATIONS` and renamed arrays to `RENAMED_ARRAYS`, and keeps a run folder of the previous format
+as a fixture of the tests. A new argument needs no migration as long as its default does what
 earlier runs did.
 
 Opening a folder does not rewrite it, so that several versions may read the same run; training on in

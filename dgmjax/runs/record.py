@@ -1,4 +1,4 @@
-"""A record: one number that was measured, and everything needed to judge it."""
+"""Records: measured numbers, each with everything needed to judge it."""
 
 import dataclasses
 import math

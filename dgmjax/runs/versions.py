@@ -1,4 +1,4 @@
-"""On what a run ran: package versions, devices and the git commit. Importing imports no JAX."""
+"""Versions of packages, devices and the git commit of a run. Importing imports no JAX."""
 
 import platform
 import subprocess

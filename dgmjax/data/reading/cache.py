@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def cache_dir() -> Path:
-    """`$DGMJAX_CACHE`, else the user's cache folder, with `datasets` inside."""
+    """`$DGMJAX_CACHE`, or else the user's cache folder, with `datasets` inside."""
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named).expanduser() / "datasets"

@@ -1,4 +1,4 @@
-"""Where data lie: the folder of data sets, and a clear answer where a file is absent."""
+"""Data folder: its location, and a clear error where a file is absent."""
 
 import os
 from pathlib import Path

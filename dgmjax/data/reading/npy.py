@@ -1,4 +1,4 @@
-"""The `.npy` format, read strictly: a header that is matched, not evaluated, and plain numbers.
+"""Strict reader of the `.npy` format: a header that is matched, not evaluated, and plain numbers.
 
 NumPy parses the header as a Python expression and accepts records and pickled objects. Here the
 one form that `np.save` writes is accepted, of booleans, numbers and texts (NumPy Enhancement

@@ -1,4 +1,4 @@
-"""A data set from files of the user's own."""
+"""Data sets from the user's own files."""
 
 from collections.abc import Mapping
 from pathlib import Path

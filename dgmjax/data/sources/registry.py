@@ -1,4 +1,4 @@
-"""The table of data sets, and `load`, which reads one of them by name or by path."""
+"""Registry of data sets, and `load`, which reads one by name or by path."""
 
 import difflib
 import inspect

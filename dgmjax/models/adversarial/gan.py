@@ -1,4 +1,4 @@
-"""A generative adversarial network: a sampler and what judges its samples."""
+"""Generative adversarial network: a sampler, and a discriminator that judges its samples."""
 
 import flax.linen as nn
 import jax
@@ -16,7 +16,7 @@ class GAN(nn.Module):
       generator: `z[..., latent]` -> `x[..., *event]`.
       discriminator: `x[..., *event]` -> `[..., 1]`, the logit of "x is data".
 
-    Source: Goodfellow et al., "Generative Adversarial Nets", 2014, equation 1.
+    Source: Goodfellow et al., "Generative Adversarial Nets", 2014, Eq. 1.
     """
 
     latent: int

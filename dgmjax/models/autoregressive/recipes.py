@@ -104,7 +104,7 @@ def RNADE(
     """NADE for real values: mixtures of normals, rectified units and learned rescaling.
 
     Source: Uria, Murray & Larochelle, "RNADE: The Real-valued Neural Autoregressive Density
-    Estimator", 2013, equations 5-9.
+    Estimator", 2013, Eq. 5-9.
     """
     family = MixtureOfNormals(num_components)
     return NADE(event_shape, hidden, family, activation=nn.relu, rescale=True, **options)

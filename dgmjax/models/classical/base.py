@@ -1,4 +1,4 @@
-"""What models with an exact posterior share: densities that are latent-variable models, too."""
+"""Models with an exact posterior: densities that are latent-variable models, too."""
 
 from typing import Any, Protocol
 

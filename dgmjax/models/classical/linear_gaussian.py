@@ -94,7 +94,7 @@ class LinearGaussian(ExactLatentModel):
         with r = x - mu, m = E[z | x]; the log-likelihood of the data never falls.
 
         Sources: Rubin & Thayer, "EM algorithms for ML factor analysis", 1982; Tipping & Bishop,
-        "Probabilistic Principal Component Analysis", 1999, equations 27 and 28.
+        "Probabilistic Principal Component Analysis", 1999, Eq. 27 and 28.
         """
         log_prob = marginal(params).log_prob(x)
         p_x = marginal({**params, "loc": _mean(x, rows)})
@@ -165,7 +165,7 @@ def ppca_maximum_likelihood(x: np.ndarray, latent: int) -> dict[str, PyTree]:
       DataError: the eigenvalues left out are zero: the data lie in a plane, and the likelihood
         has no maximum.
 
-    Source: Tipping & Bishop, 1999, equations 7 and 8.
+    Source: Tipping & Bishop, 1999, Eq. 7 and 8.
     """
     x = np.asarray(x, np.float64)
     table = x.ndim == 2 and len(x) > 1

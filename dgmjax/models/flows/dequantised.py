@@ -33,7 +33,7 @@ class Dequantised(nn.Module):
         Bethge, "A note on the evaluation of generative models", 2016).
       encoder: network of `2 k / (levels - 1) - 1`, whose output is the noise's context.
 
-    Source: Ho, Chen, Srinivas, Duan & Abbeel, "Flow++", 2019, section 3.1, equations 5-7.
+    Source: Ho, Chen, Srinivas, Duan & Abbeel, "Flow++", 2019, section 3.1, Eq. 5-7.
     """
 
     density: nn.Module

@@ -1,4 +1,4 @@
-"""A normalizing flow: base distribution and layers, as one density model."""
+"""Normalizing flow: base distribution and layers as one density model."""
 
 from collections.abc import Sequence
 

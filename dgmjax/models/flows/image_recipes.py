@@ -1,4 +1,4 @@
-"""The named flows over images `[H, W, C]`: RealNVP and Glow, both multi-scale."""
+"""Flows over images `[H, W, C]`: RealNVP and Glow, both multi-scale."""
 
 import math
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""What a flow layer is, and the layers that need no network: fixed maps, sequences, stacks.
+"""Flow layers: the protocol, and layers that need no network (fixed maps, sequences, stacks).
 
 A layer is a module whose `__call__(context)` returns a bijector, base to data, that is a complete
 pytree. Layers that must see data (activation and batch normalisation) and layers that hold
@@ -160,7 +160,7 @@ class MultiScaleLayer(nn.Module):
       event_shape: `[H, W, C]` of the data.
 
     Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2016,
-    equations 13-15.
+    Eq. 13-15.
     """
 
     levels: Sequence[Sequence[nn.Module]]

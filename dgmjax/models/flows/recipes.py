@@ -1,4 +1,4 @@
-"""The named flows over vectors: each a short recipe of layers.
+"""Flows over vectors, each a short recipe of layers.
 
 Every recipe takes a context where one is passed to `log_prob` and `sample`: masked networks must
 be told its length (`context_features`), couplings find it out, planar, radial and Sylvester flows
@@ -57,7 +57,7 @@ def MAF(
       batch_norm: a batch normalisation after each layer, as in the paper.
 
     Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density
-    Estimation", 2017, equations 3-5.
+    Estimation", 2017, Eq. 3-5.
     """
     _checked(features, layers, 1)
     parts: list[nn.Module] = []
@@ -84,7 +84,7 @@ def IAF(features: int, layers: int = 5, hidden: tuple[int, ...] = (512, 512), **
     """Inverse autoregressive flow: MAF's layers the other way round, sampled in one pass each.
 
     Source: Kingma et al., "Improved Variational Inference with Inverse Autoregressive Flow",
-    2016, equations 9-11.
+    2016, Eq. 9-11.
     """
     return MAF(features, layers, hidden, inverse=True, **options)
 
@@ -127,7 +127,7 @@ def RealNVP(
     """Affine couplings over alternating entries of a vector, the two halves taking turns.
 
     Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2016,
-    equations 4-8.
+    Eq. 4-8.
     """
     _checked(features, layers, 2)
     parts: list[nn.Module] = []
@@ -223,7 +223,7 @@ def RadialFlow(
 ) -> Flow:
     """A stack of radial maps; see `PlanarFlow`.
 
-    Source: Rezende & Mohamed 2015, equation 14.
+    Source: Rezende & Mohamed 2015, Eq. 14.
     """
     return _parametric(features, layers, lambda i: RadialFamily(features), amortised, base)
 

@@ -1,4 +1,4 @@
-"""What follows from a prior, a posterior and a likelihood."""
+"""Latent-variable models: what follows from a prior, a posterior and a likelihood."""
 
 from typing import Any
 
@@ -60,8 +60,8 @@ def start_at_marginals(
 ) -> None:
     """Makes a decoder's parameters such that p(x | z) starts near the marginals of `x`.
 
-    Else a decoder first has to learn where a data set is constant, and in that time the KL term
-    switches latents off that it needs later (Burda et al. 2016 start so in their code).
+    Otherwise the decoder must first learn where a data set is constant; meanwhile the KL term
+    switches off latents that it needs later. The code of Burda et al. (2016) starts like this.
 
     Args:
       decoder: has a method `start_at_marginals(family, x[N, *event])`; others are left alone.

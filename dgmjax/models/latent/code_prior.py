@@ -1,4 +1,4 @@
-"""The second stage of a VQ-VAE: an autoregressive prior over the indices of its codes."""
+"""Second stage of a VQ-VAE: an autoregressive prior over the indices of its codes."""
 
 import math
 

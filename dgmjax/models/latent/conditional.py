@@ -1,4 +1,4 @@
-"""The conditional VAE: p(x, z | y)."""
+"""Conditional VAE: p(x, z | y)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +21,7 @@ from dgmjax.types import Activation, Array, Batch, Key
 class ConditionalVAE(nn.Module):
     """p(z | y) p(x | z, y) with the posterior q(z | x, y): any bound is one on log p(x | y).
 
-    y is `batch["context"]` `[B, C]` where the batch has it, else the one-hot `batch["label"]`.
+    y is `batch["context"]` `[B, C]` where the batch has it, otherwise the one-hot `batch["label"]`.
 
     Attributes:
       latent: length of z.
@@ -103,7 +103,7 @@ class ConditionalVAE(nn.Module):
     def sample(
         self, key: Key, sample_shape: tuple[int, ...] = (), context: Array | None = None
     ) -> Array:
-        """x given y, `sample_shape + context.shape[:-1] + event`; else of uniform classes."""
+        """x given y, `sample_shape + context.shape[:-1] + event`; otherwise of classes drawn uniformly."""
         label_key, key = jax.random.split(key)
         if context is not None:
             return GivenContext(self, context).sample(key, sample_shape)

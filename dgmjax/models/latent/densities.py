@@ -54,7 +54,7 @@ class NormalMixture(ParametricDensity):
       spread: standard deviation of the means at the start.
       covariance: "diag", or "full": Sigma_k = L_k L_k^T as in `FullCovarianceNormal`.
 
-    Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding", 2017, equation 1 (with
+    Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding", 2017, Eq. 1 (with
     diagonal covariances).
     """
 
@@ -141,7 +141,7 @@ class VampPrior(nn.Module):
       num_components: K pseudo-inputs.
       start: mean of the pseudo-inputs at the start, inside the range.
 
-    Source: Tomczak & Welling, "VAE with a VampPrior", 2018, equation 9.
+    Source: Tomczak & Welling, "VAE with a VampPrior", 2018, Eq. 9.
     """
 
     event_shape: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What a multimodal VAE infers from the modalities that are seen."""
+"""Multimodal VAE given the modalities that are seen."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -26,7 +26,7 @@ def SkipVAE(
     """A VAE whose decoder reads z in every layer, so that no layer can do without it.
 
     Source: Dieng, Kim, Rush & Blei, "Avoiding Latent Variable Collapse with Generative Skip
-    Models", 2019, equation 6.
+    Models", 2019, Eq. 6.
     """
     family, event = observation or Bernoulli(), as_sizes("event_shape", event_shape)
     widths, ndims = as_sizes("hidden", hidden), len(event)

@@ -1,4 +1,4 @@
-"""The variational autoencoder: prior, posterior and likelihood, four points of intervention."""
+"""Variational autoencoder: prior, posterior and likelihood, each replaceable."""
 
 from collections.abc import Sequence
 
@@ -37,10 +37,10 @@ class VAE(LatentVariableModel):
       event_ndims: rank of x.
       marginal_start: the bias of the decoder's output starts at the marginals of the data (of the
         batch that the parameters are made with, unless that is constant), where the decoder has
-        `start_at_marginals`. A VAE of MLPs on binary images is then after one epoch where it else
-        is after three.
+        `start_at_marginals`. A VAE of MLPs on binary images reaches in one epoch what otherwise
+        takes three.
 
-    Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, equation 3; Rezende,
+    Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, Eq. 3; Rezende,
     Mohamed & Wierstra, "Stochastic Backpropagation", 2014.
     """
 

@@ -1,4 +1,4 @@
-"""The variational recurrent network: a VAE in every step of a sequence."""
+"""Variational recurrent network: a VAE in every step of a sequence."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -52,7 +52,7 @@ class VRNNCell(nn.Module):
         return self.recurrent.init_carry(batch_shape)
 
     def prior_params(self, h: Array) -> Array:
-        """Parameters of p(z_t | x_<t, z_<t) `[..., latent, 2]` (equation 5)."""
+        """Parameters of p(z_t | x_<t, z_<t) `[..., latent, 2]` (Eq. 5)."""
         return self.prior(h)
 
     def emit_prior(self, carry: PyTree, context: None, inputs: PyTree) -> tuple[PyTree, Array]:
@@ -60,17 +60,17 @@ class VRNNCell(nn.Module):
         return carry, _until_the_end(self.prior_params(carry[0]), inputs)
 
     def emit_posterior(self, carry: PyTree, context: None, inputs: PyTree) -> tuple[PyTree, Array]:
-        """Carry, and q(z_t | x_<=t, z_<t) (equation 9); N(0, I) after the end of a sequence."""
+        """Carry, and q(z_t | x_<=t, z_<t) (Eq. 9); N(0, I) after the end of a sequence."""
         params = self.encoder(join(inputs["features"], carry[0]))
         return carry, _until_the_end(params, inputs)
 
     def absorb(self, carry: PyTree, context: None, inputs: PyTree, value: Array) -> PyTree:
-        """h_t = f(x_t, z_t, h_{t-1}) (equation 7)."""
+        """h_t = f(x_t, z_t, h_{t-1}) (Eq. 7)."""
         seen = join(inputs["features"], self.of_z(value))
         return self.recurrent.step(carry, seen, jnp.int32(0))[0]
 
     def decode(self, h: Array, z: Array) -> Array:
-        """Parameters of p(x_t | z_t, h_{t-1}) `[..., F, num_params]` (equation 6)."""
+        """Parameters of p(x_t | z_t, h_{t-1}) `[..., F, num_params]` (Eq. 6)."""
         return self.decoder(join(self.of_z(z), h)) + self.offset
 
     def create(self, offset: Array | None = None) -> None:
@@ -108,7 +108,7 @@ class VRNN(nn.Module):
       recurrence: "lstm" or "gru".
 
     Source: Chung, Kastner, Dinh, Goel, Courville & Bengio, "A Recurrent Latent Variable Model for
-    Sequential Data", 2015, equations 5 to 11.
+    Sequential Data", 2015, Eq. 5 to 11.
 
     >>> vrnn = VRNN((5, 3), latent=2, hidden=4)
     >>> variables = vrnn.init(jax.random.key(0), jax.random.key(1), (), method="sample")

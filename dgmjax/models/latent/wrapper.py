@@ -1,4 +1,4 @@
-"""A latent-variable model with something added to it."""
+"""Wrapper: a latent-variable model with something added to it."""
 
 from typing import Any
 

@@ -77,7 +77,7 @@ def rotary(x: Array, sites: Array, base: float = 10_000.0) -> Array:
 
     The pair (x_i, x_{i + D/2}) turns by t base^(-2i/D), for i < D/2, so that the inner product of
     a rotated q_t and a rotated k_s depends on the vectors and on t - s only (Su et al. 2021,
-    equations 14 to 16, with the pairs half of the vector apart).
+    Eq. 14 to 16, with the pairs half of the vector apart).
 
     Args:
       x: queries or keys; D is even.

@@ -1,7 +1,7 @@
 """Masked multi-layer perceptron whose D incremental steps together cost about one pass.
 
 "MADE: Masked Autoencoder for Distribution Estimation" (Germain, Gregor, Murray & Larochelle,
-2015), equations 8-13.
+2015), Eq. 8-13.
 """
 
 import itertools

@@ -1,6 +1,6 @@
 """Neural autoregressive distribution estimator: one shared hidden layer for all conditionals.
 
-"The Neural Autoregressive Distribution Estimator" (Larochelle & Murray, 2011), equations 9-12.
+"The Neural Autoregressive Distribution Estimator" (Larochelle & Murray, 2011), Eq. 9-12.
 """
 
 import math
@@ -30,7 +30,7 @@ class NADENetwork(nn.Module):
       hidden: H, hidden units.
       num_params: parameters of each site.
       activation: of the hidden units.
-      rescale: learn the factors rho_t (RNADE; Uria, Murray & Larochelle, 2013, equation 9); else 1.
+      rescale: learn the factors rho_t (RNADE; Uria, Murray & Larochelle, 2013, Eq. 9); else 1.
       context_features: length of the context vector, 0 for none.
     """
 

@@ -249,7 +249,7 @@ class GatedBlock(nn.Module):
       dropout: rate of d, in training.
 
     Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016,
-    equations 2 and 4, Figure 2.
+    Eq. 2 and 4, Figure 2.
     """
 
     features: int

@@ -1,4 +1,4 @@
-"""The game of generative adversarial networks, one loss for each player."""
+"""Losses of a generative adversarial network, one for each player."""
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +22,8 @@ def discriminator_loss(
       loss `[B]`; metrics `accuracy` (of the discriminator on both halves), `logit_data` and, with
       a penalty, `gradient_penalty`.
 
-    Source: Goodfellow et al., "Generative Adversarial Nets", 2014, equation 1; Mescheder, Geiger &
-    Nowozin, "Which Training Methods for GANs do actually Converge?", 2018, equation 9.
+    Source: Goodfellow et al., "Generative Adversarial Nets", 2014, Eq. 1; Mescheder, Geiger &
+    Nowozin, "Which Training Methods for GANs do actually Converge?", 2018, Eq. 9.
     """
     require(gradient_penalty >= 0, "gradient_penalty", "must be at least 0", gradient_penalty)
     x = batch["x"]

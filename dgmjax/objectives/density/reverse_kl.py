@@ -22,7 +22,7 @@ def reverse_kl(
     Returns:
       loss `[B]`; metrics `log_model` (log q) and `log_target` (log p~), each `[B]`.
 
-    Source: Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, equations 15
+    Source: Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, Eq. 15
     and 20.
     """
     conditional = "context" in batch

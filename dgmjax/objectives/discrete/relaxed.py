@@ -50,7 +50,7 @@ def concrete(
       loss `[B]`; metrics `relaxed_bound` (-loss), `log_likelihood` and `kl` `[B]`, and
       `temperature`.
 
-    Source: Maddison, Mnih & Teh, "The Concrete Distribution", 2017, equations 20 to 22; Jang, Gu
+    Source: Maddison, Mnih & Teh, "The Concrete Distribution", 2017, Eq. 20 to 22; Jang, Gu
     & Poole, "Categorical Reparameterization with Gumbel-Softmax", 2017, for the discrete KL.
     """
     require(kl in ("relaxed", "discrete"), "kl", "must be relaxed or discrete", repr(kl))

@@ -44,8 +44,8 @@ def reinforce(
 
     Sources: Williams, "Simple Statistical Gradient-Following Algorithms for Connectionist
     Reinforcement Learning", 1992; Mnih & Gregor, "Neural Variational Inference and Learning in
-    Belief Networks", 2014, equations 7 and 8; Kool, van Hoof & Welling, "Buy 4 REINFORCE Samples,
-    Get a Baseline for Free!", 2019, equation 8.
+    Belief Networks", 2014, Eq. 7 and 8; Kool, van Hoof & Welling, "Buy 4 REINFORCE Samples,
+    Get a Baseline for Free!", 2019, Eq. 8.
     """
     least = 2 if leave_one_out else 1
     require(num_samples >= least, "num_samples", f"must be at least {least}", num_samples)
@@ -83,7 +83,7 @@ def vimco(
     Returns:
       loss `[B]`; metrics `bound` (L_K), `elbo` (mean of log w) and `effective_sample_size`, `[B]`.
 
-    Source: Mnih & Rezende, "Variational Inference for Monte Carlo Objectives", 2016, equations 6,
+    Source: Mnih & Rezende, "Variational Inference for Monte Carlo Objectives", 2016, Eq. 6,
     9 and 10.
     """
     known = ("geometric", "arithmetic", "none")

@@ -128,8 +128,8 @@ def infovae(
     Returns:
       loss `[B]`; metrics `log_likelihood`, `kl`, `elbo`, each `[B]`, and `divergence`.
 
-    Sources: Zhao, Song & Ermon, "InfoVAE", 2019, equation 6; Tolstikhin, Bousquet, Gelly &
-    Schoelkopf, "Wasserstein Auto-Encoders", 2018, equation 4.
+    Sources: Zhao, Song & Ermon, "InfoVAE", 2019, Eq. 6; Tolstikhin, Bousquet, Gelly &
+    Schoelkopf, "Wasserstein Auto-Encoders", 2018, Eq. 4.
     """
     require(alpha <= 1.0, "alpha", "must be at most 1", alpha)
     require(weight >= 0.0, "weight", "must not be negative", weight)
@@ -179,7 +179,7 @@ def beta_tc(
       `total_correlation` and `dimension_kl`, each `[B]`.
 
     Source: Chen, Li, Grosse & Duvenaud, "Isolating Sources of Disentanglement in VAEs", 2018,
-    equations 2 and 4, with alpha = gamma = 1.
+    Eq. 2 and 4, with alpha = gamma = 1.
     """
     require(num_examples >= 1, "num_examples", "must be at least 1", num_examples)
     require(beta >= 0, "beta", "must not be negative", beta)

@@ -1,4 +1,4 @@
-"""The evidence lower bound."""
+"""Evidence lower bound."""
 
 import math
 from typing import Literal
@@ -54,9 +54,9 @@ def elbo(
       loss `[B]`; metrics `elbo`, `log_likelihood`, `kl`, each `[B]`, and in a hierarchy
       `kl_{name}` of each latent.
 
-    Source: Kingma & Welling 2014, equation 3; beta: Higgins et al., "beta-VAE", 2017, equation 4;
+    Source: Kingma & Welling 2014, Eq. 3; beta: Higgins et al., "beta-VAE", 2017, Eq. 4;
     free bits: Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow",
-    2016, equation 15; warm-up: Bowman et al., "Generating Sentences from a Continuous Space", 2016.
+    2016, Eq. 15; warm-up: Bowman et al., "Generating Sentences from a Continuous Space", 2016.
     """
     require_sizes(num_samples=num_samples)
     finite = 0 <= free_bits < math.inf

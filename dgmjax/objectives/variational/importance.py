@@ -129,9 +129,9 @@ def iwae(
       loss `[B]`; metrics `bound`, `elbo` (mean of log w) and `effective_sample_size`
       ((sum w)^2 / sum w^2, between 1 and M K), each `[B]`.
 
-    Sources: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, equations 8
-    and 14; Roeder, Wu & Duvenaud, "Sticking the Landing", 2017, equation 7; Tucker, Lawson, Gu &
-    Maddison, "Doubly Reparameterized Gradient Estimators", 2019, equation 8; Rainforth et al.,
+    Sources: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, Eq. 8
+    and 14; Roeder, Wu & Duvenaud, "Sticking the Landing", 2017, Eq. 7; Tucker, Lawson, Gu &
+    Maddison, "Doubly Reparameterized Gradient Estimators", 2019, Eq. 8; Rainforth et al.,
     "Tighter Variational Bounds are Not Necessarily Better", 2018, section 5.
     """
     require_sizes(num_samples=num_samples, num_bounds=num_bounds)
@@ -170,7 +170,7 @@ def renyi(
     Returns:
       loss `[B]`; metrics `bound`, `elbo` and `effective_sample_size`, each `[B]`.
 
-    Source: Li & Turner, "Renyi Divergence Variational Inference", 2016, equation 10.
+    Source: Li & Turner, "Renyi Divergence Variational Inference", 2016, Eq. 10.
     """
     require(
         alpha != 1.0 and not math.isnan(alpha),
@@ -214,7 +214,7 @@ def chi_upper_bound(
       power: n, at least 1.
 
     Source: Dieng, Tran, Ranganath, Paisley & Blei, "Variational Inference via chi Upper Bound
-    Minimization", 2017, equation 3.
+    Minimization", 2017, Eq. 3.
     """
     require(power >= 1, "power", "must be at least 1", power)
     loss, metrics = renyi(model, batch, key, alpha=1.0 - power, num_samples=num_samples)
@@ -228,7 +228,7 @@ def wake_phase(model, batch: Batch, key: Key, *, num_samples: int = 5) -> tuple[
     The other direction of the divergence: q covers all modes of the posterior. For training q
     alone, beside a player that trains p by `iwae` (reweighted wake-sleep).
 
-    Source: Bornschein & Bengio, "Reweighted Wake-Sleep", 2015, equation 7.
+    Source: Bornschein & Bengio, "Reweighted Wake-Sleep", 2015, Eq. 7.
     """
     found = weights(model, batch, key, num_samples=num_samples)
     log_w = jax.lax.stop_gradient(found.counted)

@@ -1,4 +1,4 @@
-"""The objective of multimodal VAEs that have to manage with any subset of the modalities."""
+"""Objective of multimodal VAEs that must cope with any subset of the modalities."""
 
 import math
 from collections.abc import Mapping

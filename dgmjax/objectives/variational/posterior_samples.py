@@ -43,7 +43,7 @@ def posterior_samples(q: Any, key: Key, num_samples: int) -> PosteriorSamples:
     sampling): E_q[f] = sum_c w_c E_{q_c}[f]. A mixture of C components has C `num_samples` rows.
 
     Source: Morningstar et al., "Automatic Differentiation Variational Inference with Mixture
-    Families", 2021, equations 6 and 8.
+    Families", 2021, Eq. 6 and 8.
     """
     if isinstance(q, Sequential):
         z, log_q, conditionals = q.draw_steps(key, (num_samples,))
