@@ -102,3 +102,28 @@ class DiscretisedLogisticMixture(Distribution):
             channels.append(2.0 * level / (self.levels - 1) - 1.0)
         levels = jnp.round((jnp.stack(channels, -1) + 1.0) * 0.5 * (self.levels - 1))
         return levels[..., 0] if self.scalar else levels
+
+    def mean(self) -> Array:
+        """E[x], exact for the first channel; each later one reads the means of those before it.
+
+        A level's probability is a difference of F, so the sum over levels of x P(x) is
+        (levels - 1) - sum_l F((l + 1/2 - mu) / s), one term for each boundary of two levels.
+        """
+        boundaries = 2.0 * (jnp.arange(self.levels - 1) + 0.5) / (self.levels - 1) - 1.0
+        means: list[Array] = []  # of each component, scaled, `[..., K]`
+        first = 0
+        for channel in range(self.loc.shape[-1]):
+            loc, inverse_scale = self.loc[..., channel], jnp.exp(-self.log_scale[..., channel])
+            if self.coefficients is not None:
+                for other, mean in enumerate(means):
+                    loc = loc + self.coefficients[..., first + other] * mean
+                first += channel
+
+            def below(total: Array, boundary: Array, loc=loc, inverse_scale=inverse_scale):
+                return total + jax.nn.sigmoid((boundary - loc) * inverse_scale), None
+
+            total, _ = jax.lax.scan(below, jnp.zeros_like(loc), boundaries)
+            means.append(1.0 - 2.0 * total / (self.levels - 1))
+        weights = jax.nn.softmax(self.logits, -1)[..., None]
+        mean = (weights * (jnp.stack(means, -1) + 1.0)).sum(-2) * 0.5 * (self.levels - 1)
+        return mean[..., 0] if self.scalar else mean

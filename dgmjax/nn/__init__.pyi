@@ -63,6 +63,7 @@ from .embeddings import (
     Real as Real,
     Table as Table,
     centred as centred,
+    network_input as network_input,
 )
 from .gaussian_window import (
     Window as Window,

@@ -64,3 +64,18 @@ def scaled(family: Any) -> Real:
     channels = family.site_shape[0] if family.event_ndims else None
     levels = num_levels(family)
     return Real(channels=channels) if levels is None else centred(levels, channels)
+
+
+def network_input(x: Array, family: Any) -> Array:
+    """x as encoders read it: more than two levels mapped to [-1, 1], other values as they are.
+
+    Raw images of 256 levels would start a network at values of hundreds.
+
+    >>> from dgmjax.distributions.families import Bernoulli, Categorical
+    >>> network_input(jnp.array([0, 255], jnp.uint8), Categorical(256)).tolist()
+    [-1.0, 1.0]
+    >>> network_input(jnp.array([0, 1], jnp.uint8), Bernoulli()).tolist()
+    [0, 1]
+    """
+    levels = num_levels(family)
+    return x if levels is None or levels <= 2 else 2.0 * as_float(x) / (levels - 1) - 1.0

@@ -14,6 +14,7 @@ from dgmjax.errors import DataError, as_sizes, require, require_sizes
 from dgmjax.models.base import DiagonalNormal, StandardNormal
 from dgmjax.models.latent.base import start_at_marginals
 from dgmjax.nn.conditioning import class_context
+from dgmjax.nn.embeddings import network_input
 from dgmjax.nn.mlp import MLP
 from dgmjax.types import Activation, Array, Batch, Key
 
@@ -103,7 +104,7 @@ class ConditionalVAE(nn.Module):
     def sample(
         self, key: Key, sample_shape: tuple[int, ...] = (), context: Array | None = None
     ) -> Array:
-        """x given y, `sample_shape + context.shape[:-1] + event`; otherwise of classes drawn uniformly."""
+        """x given y, `sample_shape + context.shape[:-1] + event`; otherwise of uniform classes."""
         label_key, key = jax.random.split(key)
         if context is not None:
             return GivenContext(self, context).sample(key, sample_shape)
@@ -135,7 +136,8 @@ class GivenContext:
         if model.is_initializing() and model.marginal_start:
             inputs = (jnp.zeros((*self.y.shape[:-1], model.latent)), self.y)
             start_at_marginals(model.decoder, model.observation, x, model.event_ndims, *inputs)
-        return distrax.Independent(Normal()(as_float(self.model.encoder(x, self.y))), 1)
+        read = network_input(x, model.observation)
+        return distrax.Independent(Normal()(as_float(model.encoder(read, self.y))), 1)
 
     def likelihood(self, z: Array) -> Factorised:
         """p(x | z, y) for `z[..., *batch, latent]`."""

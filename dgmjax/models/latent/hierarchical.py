@@ -18,6 +18,7 @@ from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.models.base import StandardNormal
 from dgmjax.models.latent.base import LatentVariableModel, start_at_marginals
 from dgmjax.nn.autoregressive.binding import bind_network
+from dgmjax.nn.embeddings import network_input
 from dgmjax.nn.mlp import MLP
 from dgmjax.types import Activation, Array
 
@@ -140,7 +141,9 @@ class HierarchicalVAE(LatentVariableModel):
             start_at_marginals(self.decoders[0], self.observation, x, self.event_ndims, z)
         if self.inference == "ladder":
             return self._ladder(x)
-        first = distrax.Independent(_NORMAL(as_float(self.encoders[0](x))), 1)
+        first = distrax.Independent(
+            _NORMAL(as_float(self.encoders[0](network_input(x, self.observation)))), 1
+        )
         chain: dict[str, Any] = {self.names[0]: Root(first)}
         for level in range(1, len(self.latents)):
             network = self._bound(self.encoders[level], self.latents[level - 1])
@@ -149,7 +152,7 @@ class HierarchicalVAE(LatentVariableModel):
 
     def estimates(self, x: Array) -> list[distrax.Normal]:
         """N(m_l, s_l^2) of the deterministic pass of a ladder, from the data up."""
-        found, h = [], x
+        found, h = [], network_input(x, self.observation)
         for encoder, head in zip(self.encoders, self.heads, strict=True):
             h = encoder(h)
             found.append(_NORMAL(as_float(head(h))))

@@ -15,7 +15,7 @@ from dgmjax.errors import DataError, as_sizes, require, require_sizes
 from dgmjax.models.base import StandardNormal
 from dgmjax.models.latent.base import start_at_marginals
 from dgmjax.models.latent.given_modalities import GivenModalities
-from dgmjax.nn.embeddings import OneHot
+from dgmjax.nn.embeddings import OneHot, network_input
 from dgmjax.nn.mlp import MLP
 from dgmjax.types import Activation, Array, Batch, Key
 
@@ -41,7 +41,8 @@ class Modality(nn.Module):
 
     def expert(self, value: Array) -> distrax.Normal:
         """N(z; m, s^2) of what this modality says about z, batch shape `[..., latent]`."""
-        return Normal()(as_float(self.encoder(value)))
+        read = network_input(value, self.observation) if self.event_shape else value
+        return Normal()(as_float(self.encoder(read)))
 
     def likelihood(self, z: Array) -> Factorised:
         """p(value | z)."""

@@ -12,6 +12,7 @@ from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.models.base import StandardNormal
 from dgmjax.models.latent.base import LatentVariableModel, start_at_marginals
+from dgmjax.nn.embeddings import network_input
 from dgmjax.nn.mlp import MLP
 from dgmjax.types import Array, Key
 
@@ -78,9 +79,10 @@ class VAE(LatentVariableModel):
         return self._posterior(x)
 
     def _posterior(self, x: Array) -> distrax.Distribution:
+        read = network_input(x, self.observation)
         if self.posterior_model is not None:
-            return self.posterior_model(self.encoder(x))
-        sites = self.posterior_family(as_float(self.encoder(x)))
+            return self.posterior_model(self.encoder(read))
+        sites = self.posterior_family(as_float(self.encoder(read)))
         return distrax.Independent(sites, len(self.latent_shape))
 
     def likelihood(self, z: Array) -> distrax.Distribution:

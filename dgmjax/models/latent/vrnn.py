@@ -13,6 +13,7 @@ from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.distributions.padded import Padded
 from dgmjax.distributions.sequential import Sequential
 from dgmjax.errors import DataError, require, require_sizes
+from dgmjax.nn.embeddings import network_input
 from dgmjax.nn.mlp import MLP
 from dgmjax.nn.recurrent import Recurrent
 from dgmjax.nn.steps import BoundSteps, bind_steps, join
@@ -190,7 +191,7 @@ def _draw_frame(cell: VRNNCell, carry: PyTree, key: Key, family: Family) -> tupl
     z_key, x_key = jax.random.split(key)
     z = Normal()(as_float(cell.prior_params(carry[0]))).sample(seed=z_key)
     x = family(as_float(cell.decode(carry[0], z))).sample(seed=x_key)
-    inputs = {"features": cell.of_x(as_float(x))}
+    inputs = {"features": cell.of_x(as_float(network_input(x, family)))}
     return cell.absorb(carry, None, inputs, z), as_float(x)
 
 
@@ -203,7 +204,9 @@ class GivenSequences:
     def __init__(self, model: VRNN, x: Array, observed: Array):
         self.model, self.observed = model, observed
         self.inputs = {
-            "features": jnp.moveaxis(model.cell.of_x(as_float(x)), 1, 0),
+            "features": jnp.moveaxis(
+                model.cell.of_x(as_float(network_input(x, model.observation))), 1, 0
+            ),
             "observed": observed.T,
         }
 
