@@ -42,10 +42,18 @@ def test_unbiased_and_of_less_variance_than_reinforce(levels, name):
         assert result["variance"] < 0.6 * measured(reference, levels)["variance"]
 
 
+def without_the_samples(model, batch, key):
+    """The ELBO at discrete samples, differentiated as if they did not depend on the posterior."""
+    q, p = model.posterior(batch["x"]), model.prior()
+    z = q.sample(seed=key)
+    elbo = p.log_prob(z) + model.likelihood(z).log_prob(batch["x"]) - q.log_prob(z)
+    return -elbo, {"elbo": elbo}
+
+
 def test_the_z_test_finds_a_bias():
     """A gradient that forgets its score function is far off, and so is that of Concrete."""
     for name, row in {
-        "reparameterised": benchmark.Row(objectives.elbo),
+        "reparameterised": benchmark.Row(without_the_samples),
         "Concrete": benchmark.ESTIMATORS["Concrete"],
     }.items():
         assert benchmark.measure(name, 2, 1000, row=row)["largest_z"] > 10
@@ -284,3 +292,43 @@ def test_the_table_sets_variances_beside_their_reference():
     lines = benchmark.table(results).splitlines()
     assert lines[3] == "| binary | REBAR | 2 | 0.250 | 2.0 |"
     assert lines[4].endswith("| 1.000 | 50.0 (biased) |")
+
+
+REFUSED = {
+    "elbo": objectives.elbo,
+    "elbo_analytic": partial(objectives.elbo, kl="analytic"),
+    "iwae": partial(objectives.iwae, num_samples=3),
+    "renyi": partial(objectives.renyi, alpha=0.5),
+    "chi_upper_bound": objectives.chi_upper_bound,
+    "importance_bound": partial(objectives.importance_bound, num_samples=2, chunk=1),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("levels", [2, 3])
+def test_bounds_that_need_reparameterised_samples_refuse_discrete_ones(name, levels):
+    """Their gradient lacked the term through the samples, and nobody was told."""
+    model = models.DiscreteVAE((4,), 3, levels, (5,))
+    batch = {"x": jnp.ones((2, 4))}
+    key = jax.random.key(0)
+    variables = model.init(key, batch, key, method=objectives.elbo)
+    loss = lambda v: model.apply(v, batch, key, method=REFUSED[name])[0].mean()
+    assert jnp.isfinite(jax.jit(loss)(variables))  # evaluation is allowed
+    words = "discrete latents.*reinforce, vimco or relax.*concrete or straight_through"
+    with pytest.raises(DgmjaxError, match=words):
+        jax.jit(jax.grad(loss))(variables)
+
+    def of_the_likelihood(decoder):
+        params = {**variables["params"], "decoder": decoder}
+        return loss({**variables, "params": params})
+
+    found = jax.grad(of_the_likelihood)(variables["params"]["decoder"])
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+
+
+def test_the_wake_phase_trains_a_discrete_posterior():
+    model = models.DiscreteVAE((4,), 3, 2, (5,))
+    batch, key = {"x": jnp.ones((2, 4))}, jax.random.key(0)
+    variables = model.init(key, batch, key, method=objectives.elbo)
+    loss = lambda v: model.apply(v, batch, key, method=objectives.wake_phase)[0].mean()
+    assert optax.tree.norm(jax.grad(loss)(variables)) > 0

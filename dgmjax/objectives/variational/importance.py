@@ -36,12 +36,18 @@ class Weights(NamedTuple):
 
 
 def weights(
-    model, batch: Batch, key: Key, *, num_samples: int, gradient: Gradient = "total"
+    model,
+    batch: Batch,
+    key: Key,
+    *,
+    num_samples: int,
+    gradient: Gradient = "total",
+    held: bool = False,
 ) -> Weights:
     """log w_k = log p(x, z_k) - log q(z_k | x) with z_k ~ q(z | x).
 
     Uses `model.log_joint(x, z)` where the model has it, else prior and likelihood. `gradient`
-    changes what flows backwards and never the value, see `iwae`.
+    changes what flows backwards and never the value, see `iwae`; `held` says that nothing does.
     """
     require_sizes(num_samples=num_samples)
     require(
@@ -53,7 +59,7 @@ def weights(
     starting = is_initialising(model)
     model, x = given(model, batch), batch["x"]
     q = model.posterior(x)
-    samples = posterior_samples(q, key, num_samples)
+    samples = posterior_samples(q, key, num_samples, held=held)
     require(
         samples.weight is None or gradient == "total",
         "gradient",
@@ -230,7 +236,7 @@ def wake_phase(model, batch: Batch, key: Key, *, num_samples: int = 5) -> tuple[
 
     Source: Bornschein & Bengio, "Reweighted Wake-Sleep", 2015, Eq. 7.
     """
-    found = weights(model, batch, key, num_samples=num_samples)
+    found = weights(model, batch, key, num_samples=num_samples, held=True)
     log_w = jax.lax.stop_gradient(found.counted)
     q = given(model, batch).posterior(batch["x"])
     z = jax.lax.stop_gradient(found.samples.z)

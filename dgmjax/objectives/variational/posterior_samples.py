@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from dgmjax.distributions.mixture import Mixture
 from dgmjax.distributions.sequential import Sequential
+from dgmjax.objectives.variational.discrete_latents import guarded
 from dgmjax.types import Array, Key, PyTree
 
 
@@ -36,11 +37,19 @@ class PosteriorSamples(NamedTuple):
         return 0.0 if self.weight is None else jnp.log(self.weight)
 
 
-def posterior_samples(q: Any, key: Key, num_samples: int) -> PosteriorSamples:
+def posterior_samples(
+    q: Any, key: Key, num_samples: int, *, held: bool = False
+) -> PosteriorSamples:
     """`num_samples` samples of q; of a mixture so many of every component, weighted.
 
     The choice of a component has no derivative; a sum over the components does (stratified
     sampling): E_q[f] = sum_c w_c E_{q_c}[f]. A mixture of C components has C `num_samples` rows.
+
+    Args:
+      held: the caller differentiates no function of the samples, which may then be discrete.
+
+    Raises:
+      DgmjaxError: (when it is differentiated) discrete samples that are not held.
 
     Source: Morningstar et al., "Automatic Differentiation Variational Inference with Mixture
     Families", 2021, Eq. 6 and 8.
@@ -49,7 +58,8 @@ def posterior_samples(q: Any, key: Key, num_samples: int) -> PosteriorSamples:
         z, log_q, conditionals = q.draw_steps(key, (num_samples,))
         return PosteriorSamples(z, log_q, conditionals=conditionals)
     if not isinstance(q, Mixture):
-        return PosteriorSamples(*q.sample_and_log_prob(seed=key, sample_shape=(num_samples,)))
+        z, log_q = q.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
+        return PosteriorSamples(z if held else guarded(q, z), log_q)
     z = q.components.sample(seed=key, sample_shape=(num_samples,))  # [K, B, C, *event]
     batch = z.ndim - len(q.event_shape) - 1
     z = jnp.moveaxis(z, batch, 1).reshape(-1, *z.shape[1:batch], *q.event_shape)

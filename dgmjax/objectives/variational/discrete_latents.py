@@ -1,0 +1,68 @@
+"""Discrete latents: samples through which no gradient flows, and the error that says so."""
+
+from typing import Any
+
+import distrax
+import jax
+
+from dgmjax.distributions.ancestral import Ancestral
+from dgmjax.distributions.autoregressive import Autoregressive
+from dgmjax.distributions.bernoulli import Bernoulli
+from dgmjax.distributions.categorical import Categorical
+from dgmjax.distributions.factorised import Factorised
+from dgmjax.distributions.logistic_mixture import DiscretisedLogisticMixture
+from dgmjax.distributions.one_hot import OneHotCategorical
+from dgmjax.distributions.poisson import Poisson
+from dgmjax.errors import DgmjaxError
+from dgmjax.types import PyTree
+
+DISCRETE = (
+    Bernoulli,
+    Categorical,
+    OneHotCategorical,
+    Poisson,
+    DiscretisedLogisticMixture,
+    distrax.Bernoulli,
+    distrax.Categorical,
+    distrax.OneHotCategorical,
+)
+
+
+def is_discrete(q: Any, z: PyTree) -> bool:
+    """Whether samples z of q have no derivative with respect to its parameters."""
+    if isinstance(q, Ancestral):
+        return any(is_discrete(q.conditional(name, z), z[name]) for name in q.names)
+    if isinstance(q, Autoregressive):
+        return q.family.values != "real"
+    while isinstance(q, distrax.Independent | Factorised):
+        q = q.flat if isinstance(q, Factorised) else q.distribution
+    return isinstance(q, DISCRETE)
+
+
+def guarded(q: Any, z: PyTree) -> PyTree:
+    """z, which cannot be differentiated with respect to a discrete q's parameters.
+
+    The gradient of E_q[f(z)] has a term through the samples, which automatic differentiation leaves
+    out where they are discrete: the result would be wrong without a sign of it. Evaluation is not
+    affected, nor is a player that moves the parameters of the prior and the likelihood alone.
+    """
+    if not is_discrete(q, z):
+        return z
+    parameters = [leaf for leaf in jax.tree.leaves(q) if isinstance(leaf, jax.Array)]
+    return jax.tree.map(lambda leaf: _not_differentiable(leaf, parameters), z)
+
+
+@jax.custom_jvp
+def _not_differentiable(z: Any, parameters: Any) -> Any:
+    del parameters
+    return z
+
+
+@_not_differentiable.defjvp
+def _refuse(primals: Any, tangents: Any) -> Any:
+    raise DgmjaxError(
+        "`model` must have a posterior that can be reparameterised where its parameters are "
+        "trained by this objective; got discrete latents, through whose samples no gradient flows. "
+        "Use objectives.reinforce, vimco or relax (unbiased), or objectives.concrete or "
+        "straight_through (relaxations)."
+    )
