@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from dgmjax.errors import CheckpointError, RunError, require
 from dgmjax.files import write_atomically
 from dgmjax.runs import strict_json
-from dgmjax.runs.migrations import FORMAT, saved_name
+from dgmjax.runs.migrations import FORMAT, is_retired, saved_name
 from dgmjax.types import PyTree
 
 DESCRIPTION = "host.json"
@@ -51,11 +51,14 @@ def read_step(folder: Path, template: PyTree, prefix: str = "") -> tuple[PyTree,
     flat = {saved_name(name, version): leaf for name, leaf in flat.items()}
     if prefix:
         saved = {name: a for name, a in saved.items() if name.startswith(f"{prefix}.")}
-    _check_same_arrays(folder, saved, _describe(flat))
+    wanted_names = _describe(flat)
+    retired = {n for n in saved if n not in wanted_names and is_retired(n, version)}
+    saved = {name: a for name, a in saved.items() if name not in retired}
+    _check_same_arrays(folder, saved, wanted_names)
     wanted = ocp.args.PyTreeRestore(
         item=_structs(flat),
         restore_args=ocp.checkpoint_utils.construct_restore_args(_structs(flat)),
-        partial_restore=bool(prefix),
+        partial_restore=bool(prefix or retired),
     )
     quiet_orbax()
     try:

@@ -21,6 +21,10 @@ RENAMED_ARRAYS: Mapping[int, Mapping[str, str]] = {
 }
 """By the format of a checkpoint: today's name of an array, and the name it has there."""
 
+RETIRED_ARRAYS: Mapping[int, frozenset[str]] = {1: frozenset({"sums.loss"})}
+"""By the format of a checkpoint: arrays that it may hold and that are no longer read. The sum of
+the losses of several players was one."""
+
 Config = dict[str, Any]
 
 RENAMED_ARGUMENTS_1: Mapping[str, Mapping[str, str]] = {
@@ -50,6 +54,15 @@ def saved_name(name: str, version: int) -> str:
     for later in range(FORMAT - 1, version - 1, -1):
         name = RENAMED_ARRAYS.get(later, {}).get(name, name)
     return name
+
+
+def is_retired(name: str, version: int) -> bool:
+    """Whether checkpoints of format `version` hold an array that this version may not know.
+
+    >>> is_retired("sums.loss", 1), is_retired("sums.loss", FORMAT)
+    (True, False)
+    """
+    return any(name in RETIRED_ARRAYS.get(later, ()) for later in range(version, FORMAT))
 
 
 def _from_1(config: Config) -> Config:

@@ -94,3 +94,12 @@ def test_the_identity_is_kept_in_the_folder(tmp_path):
     config["arguments"] = {"width": 20}  # as a later version might call it
     (run.path / "config.json").write_text(strict_json.dumps(config))
     assert RunFolder(run.path).identity == run.identity
+
+
+def test_an_earlier_game_resumes_without_the_sum_of_its_losses(folders, tmp_path):
+    shutil.copytree(folders / "format1" / "gan", tmp_path / "gan")
+    run = RunFolder(tmp_path / "gan")
+    function = catalogue.load_experiment("gan_eight_gaussians")
+    experiment = catalogue.build(function, run.arguments, seed=0, tiny=True, data_dir=None)
+    trained = runner.train(experiment, run, seed=0, steps=102, quiet=True)
+    assert trained.step == 102 and int(trained.state.step) == 102
