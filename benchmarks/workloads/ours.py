@@ -137,27 +137,28 @@ def epochs_of_fit(
     import jax
 
     from dgmjax import runs, training
+    from dgmjax.training.execution import Execution, Validation
 
     steps = len(next(iter(data.values()))) // batch_size
 
     def epoch(n: int) -> Elapsed:
         marks = []
         with contextlib.ExitStack() as stack:
-            guards: dict[str, Any] = {}
+            run = None
             if replay_every is not None:
                 folder = stack.enter_context(tempfile.TemporaryDirectory())
-                run = runs.RunFolder.create(folder, "overhead", {}, 0)
-                guards = {"run": stack.enter_context(run), "replay_every": replay_every}
+                run = stack.enter_context(runs.RunFolder.create(folder, "overhead", {}, 0))
             training.fit(
                 learner,
                 data,
                 key=jax.random.key(0),
                 steps=(n + 1) * steps,
                 batch_size=batch_size,
-                log_every=steps,
-                evaluate_every=steps,
-                on_evaluation=lambda state, step: marks.append(stopwatch()),
-                **guards,
+                run=run,
+                execution=Execution(log_every=steps, replay_every=replay_every),
+                validation=Validation(
+                    every=steps, on_evaluation=lambda state, step: marks.append(stopwatch())
+                ),
             )
         return Elapsed(marks[-1].cpu - marks[0].cpu, marks[-1].wall - marks[0].wall)
 
