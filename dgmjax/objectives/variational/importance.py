@@ -69,11 +69,11 @@ def weights(
     z = samples.z
     if gradient == "total" or starting:
         return Weights(log_joint(model, x, z) - samples.log_q, samples)
-    held = hold(q)
+    q_held = hold(q)
     if gradient == "stl":
-        return Weights(log_joint(model, x, z) - held.log_prob(z), samples)
+        return Weights(log_joint(model, x, z) - q_held.log_prob(z), samples)
     fixed = jax.lax.stop_gradient(z)
-    log_w, pullback = jax.vjp(lambda z: log_joint(model, x, z) - held.log_prob(z), fixed)
+    log_w, pullback = jax.vjp(lambda z: log_joint(model, x, z) - q_held.log_prob(z), fixed)
     shares = jax.nn.softmax(jax.lax.stop_gradient(log_w + samples.log_weight()), axis=0)
     (slope,) = pullback(shares)
     # The bound's own weights make of this the squared weights of the path's gradient.
