@@ -178,3 +178,9 @@ def tracked(*suffixes: str) -> list[Path]:
         folders = ("dgmjax", "experiments", "benchmarks", "tests", "launch")
         paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     return [path for path in paths if path.suffix in suffixes and path.is_file()]
+
+
+def test_no_two_test_files_share_a_name():
+    """Pytest imports a test file by its name alone: a second of that name is not collected."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

@@ -15,7 +15,7 @@ from dgmjax.devices.mesh import StateLayout, make_mesh
 from dgmjax.errors import DgmjaxError, TrainingDiverged
 from dgmjax.runs import RunFolder
 from dgmjax.training import Player, gradient_learner
-from dgmjax.training.steps import _run_one, initial_state, zero_metrics
+from dgmjax.training.steps import Divided, _run_one, initial_state, zero_metrics
 
 ROWS, BATCH, STEPS = 64, 8, 24
 
@@ -61,6 +61,7 @@ def without_batches(learner, chosen, steps=STEPS):
     init_key, seed, data_key = keys()
     batches = data.Batches(arrays(), BATCH, seed=seed)
     layout = StateLayout(make_mesh(1))
+    divided = Divided(layout, BATCH)
     first_batch = batches.batch(0)
     state = initial_state(learner, None, init_key, first_batch, data_key)
     zeros = zero_metrics(learner, state, first_batch, layout)
@@ -69,7 +70,7 @@ def without_batches(learner, chosen, steps=STEPS):
             state = dataclasses.replace(state, step=state.step + 1)
             continue
         batch = jax.device_put(batches.batch(step))
-        state, _ = _run_one(learner, None, layout, state, zeros(), batch, data_key)
+        state, _ = _run_one(learner, None, divided, state, zeros(), batch, data_key)
     return state
 
 
