@@ -1,6 +1,8 @@
 from . import (
     catalogue as catalogue,
+    code_figures as code_figures,
     figures as figures,
+    flow_figures as flow_figures,
     latent_figures as latent_figures,
     runner as runner,
 )

@@ -1,6 +1,9 @@
 from .adversarial.gan import (
     GAN as GAN,
 )
+from .autoregressive.code_prior import (
+    CodePrior as CodePrior,
+)
 from .autoregressive.images import (
     DiagonalBiLSTM as DiagonalBiLSTM,
     GatedPixelCNN as GatedPixelCNN,
@@ -90,9 +93,6 @@ from .latent.base import (
 )
 from .latent.baseline import (
     WithBaseline as WithBaseline,
-)
-from .latent.code_prior import (
-    CodePrior as CodePrior,
 )
 from .latent.conditional import (
     ConditionalVAE as ConditionalVAE,

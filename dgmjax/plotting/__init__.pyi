@@ -1,6 +1,5 @@
 from . import (
     codes as codes,
-    flows as flows,
 )
 from .canvas import (
     new_figure as new_figure,
@@ -11,7 +10,7 @@ from .completed import (
     completions as completions,
     text as text,
 )
-from .flows import (
+from .deformation import (
     deformation as deformation,
 )
 from .images import (

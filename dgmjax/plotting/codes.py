@@ -1,8 +1,4 @@
-"""Figures of models with codebooks: how much of it is used, and maps of indices beside images.
-
-`histograms` and `index_maps` take arrays; `usage` and `maps` take a trained model whose module is
-a `models.HierarchicalVQVAE`.
-"""
+"""Figures of codebooks: the share of every code, and maps of indices beside images."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -89,26 +85,3 @@ def index_maps(
             if column == 0:
                 axes.set_ylabel(name, fontsize=8)
     return figure
-
-
-def usage(trained: Any) -> "Figure":
-    """How often each code is used in the test split."""
-    from dgmjax.evaluation import code_counts, encoded
-
-    indices = encoded(lambda x: trained.call("encode", x), trained.arrays("test"))
-    sizes = [level.num_codes for level in trained.experiment.module.levels]
-    counts = [code_counts(level, size) for level, size in zip(indices, sizes)]
-    return histograms(counts, f"Codebook use: {trained.experiment.model}")
-
-
-def maps(trained: Any, num: int = 8) -> "Figure":
-    """Test images, their indices and reconstructions."""
-    import jax
-
-    x = trained.arrays("test")["x"][:num]
-    indices = trained.call("encode", x)
-    x_hat = trained.call("reconstruct", x, jax.random.key(0))
-    high = max(1.0, float(np.max(x)))  # grey levels are integers
-    x, x_hat = x / high, np.asarray(x_hat) / high
-    sizes = [level.num_codes for level in trained.experiment.module.levels]
-    return index_maps(x, indices, x_hat, sizes, f"Codes: {trained.experiment.model}")

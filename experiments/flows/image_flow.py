@@ -16,7 +16,7 @@ https://arxiv.org/abs/1605.08803.
 from dataclasses import replace
 from typing import Any, Literal
 
-from dgmjax import data, lab, models, objectives, plotting, runs
+from dgmjax import data, lab, models, objectives, runs
 
 from ..shared import common
 from ..shared.options import Epochs
@@ -98,8 +98,8 @@ def image_flow(
         ),
         figures={
             "samples": lab.figures.samples,
-            "temperatures": plotting.flows.temperatures,
-            "interpolations": plotting.flows.interpolations,
+            "temperatures": lab.flow_figures.temperatures,
+            "interpolations": lab.flow_figures.interpolations,
         },
         previews=("samples",),
     )

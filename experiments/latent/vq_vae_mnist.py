@@ -19,7 +19,7 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax import evaluation, lab, models, nn, objectives, plotting
+from dgmjax import evaluation, lab, models, nn, objectives
 from dgmjax.errors import require
 
 from ..shared import common
@@ -88,8 +88,8 @@ def vq_vae_mnist(
         ),
         figures={
             "reconstructions": lab.figures.reconstructions,
-            "codes": plotting.codes.maps,
-            "codebook_use": plotting.codes.usage,
+            "codes": lab.code_figures.maps,
+            "codebook_use": lab.code_figures.usage,
             "data": lab.figures.data,
         },
         previews=("reconstructions",),

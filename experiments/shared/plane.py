@@ -6,7 +6,7 @@ from typing import Literal
 
 import flax.linen as nn
 
-from dgmjax import bijectors, data, lab, models, objectives, plotting, runs
+from dgmjax import bijectors, data, lab, models, objectives, runs
 from dgmjax.errors import require_sizes
 
 from . import common
@@ -118,6 +118,6 @@ def density_experiment(
         evaluations=20,
         evaluation_batch_size=1000,
         estimators=(common.exact_likelihood(published, batch_size=1000),),
-        figures={**common.plane_figures(), "layers": plotting.flows.grid_through_layers},
+        figures={**common.plane_figures(), "layers": lab.flow_figures.grid_through_layers},
         previews=("density",),
     )

@@ -9,7 +9,7 @@ import pytest
 from dgmjax import models, plotting
 from dgmjax.data import Identity
 from dgmjax.errors import DataError
-from dgmjax.plotting import flows
+from dgmjax.lab import flow_figures as flows
 
 
 class Shown:
