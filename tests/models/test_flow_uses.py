@@ -173,6 +173,80 @@ def test_dequantisation_bounds_the_probability_of_integers(variational):
     assert np.all(np.abs(counts / 20_000 - np.exp(exact)) < 5 * np.sqrt(0.25 / 20_000))
 
 
+MARGIN = 0.05
+BEYOND = MARGIN / (1 - 2 * MARGIN)
+
+
+def wide(support=(0.0, 1.0), variational=False, levels=8):
+    """A density on (-BEYOND, 1 + BEYOND), and its closed-form mass below any x."""
+    affine = models.ParametricLayer(models.Elementwise((1,), Affine()))
+    density = models.Flow((1,), (affine, models.Fixed(Sigmoid, (MARGIN,), 1)))
+    noise = models.Flow(
+        (1,),
+        (
+            models.ParametricLayer(models.Elementwise((1,), Affine()), amortised=True),
+            models.Fixed(Sigmoid, (), 1),
+        ),
+    )
+    network = {"noise": noise, "encoder": nn.MLP((8,), (4,))} if variational else {}
+    model = models.Dequantised(density, levels, 1, support=support, **network)
+    k = jnp.arange(float(levels))[:, None]
+    variables = perturbed(model.init(KEY, {"x": k}, KEY, method=objectives.iwae), scale=0.2)
+    params = {"params": jnp.array([0.3, 0.6])}  # x = sigmoid(0.3 + e^0.6 z), wide: much lies beyond
+    variables["params"]["density"]["layers_0"] = params
+
+    def below(x):
+        probability = np.clip(MARGIN + (1 - 2 * MARGIN) * np.asarray(x, np.float64), 0, 1)
+        with np.errstate(divide="ignore"):
+            z = np.log(probability) - np.log1p(-probability)
+        return stats.norm.cdf((z - 0.3) / np.exp(5 * np.tanh(0.6 / 5)))
+
+    edges = np.arange(levels + 1) / levels
+    inner = np.diff(below(edges))
+    whole = np.diff(below([-np.inf, *edges[1:-1], np.inf]))
+    return model, variables, k, inner, whole
+
+
+def test_levels_of_a_density_with_more_support_have_probabilities_that_sum_to_one():
+    """By quadrature of the model's own density, and by the frequencies of its samples."""
+    model, variables, k, inner, whole = wide()
+    edges = np.concatenate([[-BEYOND], np.arange(1, 8) / 8, [1 + BEYOND]])
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    half = np.diff(edges)[:, None] / 2
+    x = edges[:-1, None] + half * (1 + nodes)
+    with jax.enable_x64(True):
+        double = jax.tree.map(lambda a: jnp.asarray(np.asarray(a, np.float64)), variables)
+        log_p = lambda m, x: m.density.log_prob(x)
+        density = np.exp(model.apply(double, jnp.asarray(x)[..., None], method=log_p))
+    mass = (half * weights * density).sum(1)
+    assert abs(mass.sum() - 1) < 1e-6 and inner.sum() < 0.98
+    np.testing.assert_allclose(mass, whole, atol=1e-6)
+    samples = model.apply(variables, KEY, (20_000,), method="sample")
+    counts = np.bincount(np.asarray(samples, int)[:, 0], minlength=8)
+    statistic = ((counts - 20_000 * whole) ** 2 / (20_000 * whole)).sum()
+    assert statistic < stats.chi2.ppf(1 - 1e-6, 7)
+
+
+@pytest.mark.parametrize("variational", [False, True])
+@pytest.mark.parametrize("support", [(0.0, 1.0), (-BEYOND, 1 + BEYOND)])
+def test_bounds_of_the_end_levels_are_tight_where_the_noise_covers_the_support(
+    support, variational
+):
+    """Weights average to the mass that the noise covers: that of the whole bin, or less."""
+    model, variables, k, inner, whole = wide(support, variational)
+    covered = inner if support == (0.0, 1.0) else whole
+    np.testing.assert_allclose(inner[1:-1], whole[1:-1])
+    assert (inner[[0, -1]] < 0.97 * whole[[0, -1]]).all()
+
+    def one(key):
+        return log_weights(model.bind(variables), {"x": k}, key, num_samples=1)[0]
+
+    log_w = np.asarray(jax.jit(jax.vmap(one))(jax.random.split(KEY, 20_000)), np.float64)
+    assert np.all(log_w.mean(0) < np.log(whole))
+    weights = np.exp(log_w) / covered[None]
+    assert np.all(np.abs(weights.mean(0) - 1) < 5 * weights.std(0) / np.sqrt(20_000))
+
+
 def test_variational_dequantisation_of_images():
     density = models.Flow((2, 2, 1), (models.Fixed(Sigmoid, (), 3),))
     model = models.VariationalDequantisation(density, (2, 2, 1), 4, layers=2, channels=4, blocks=1)
@@ -305,6 +379,12 @@ def test_full_normal_baseline_is_scipys():
                 KEY, jnp.zeros((2, 4)), method="posterior"
             ),
             "encoder",
+        ),
+        (
+            lambda: models.Dequantised(BASE, support=(0.1, 1.0)).init(
+                KEY, jnp.zeros((2, 4)), method="posterior"
+            ),
+            "support",
         ),
     ],
 )

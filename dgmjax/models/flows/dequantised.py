@@ -6,7 +6,10 @@ import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 
+from dgmjax.bijectors.affine import ElementwiseAffine
+from dgmjax.bijectors.block import Block
 from dgmjax.bijectors.domains import Sigmoid
+from dgmjax.distributions.transformed import Transformed
 from dgmjax.errors import require
 from dgmjax.models.flows.flow import Flow
 from dgmjax.models.flows.image_recipes import Shape, checkerboard_couplings
@@ -16,22 +19,31 @@ from dgmjax.types import Array, Key
 
 
 class Dequantised(nn.Module):
-    """P(k) = levels^-D int_[0,1)^D p((k + u) / levels) du for integers k in 0 .. levels - 1.
+    """P(k) = int_B(k_1) .. int_B(k_D) p(x) dx for integers k in 0 .. levels - 1.
 
-    The noise u is a latent variable with the exact joint `log_joint(k, u)` and the posterior
-    q(u | k), so the bounds of every latent-variable model are bounds here:
-    `objectives.iwae(num_samples=1)` is variational dequantisation,
+    B(j) = [j / levels, (j + 1) / levels), but B(0) starts at -infinity and B(levels - 1) ends at
+    +infinity: whatever support p has, P sums to 1, and rounding samples of p down and clipping
+    them gives exactly P.
+
+    With x = (k + u) / levels the noise u is a latent variable with the exact joint
+    `log_joint(k, u)` and the posterior q(u | k), so the bounds of every latent-variable model are
+    bounds here: `objectives.iwae(num_samples=1)` is variational dequantisation,
     log P(k) >= E_q[log p((k + u) / levels) - D log levels - log q(u | k)], and more samples
-    tighten it. Nats of the integers: `bits_per_dim` of it is the published unit.
+    tighten it: to log P(k) where q reaches all of B(k). With the `support` (0, 1) q covers
+    [0, 1)^D. Beyond it, a density such as `Sigmoid(0.05)`'s has mass that is counted in P of
+    the first and last levels and not in their bounds, which are then too low, and never too
+    high. Nats of the integers: `bits_per_dim` of it is the published unit.
 
     Attributes:
-      density: density model of x in [0, 1) of the event's shape, such as a flow whose last layer
-        is `Fixed(Sigmoid, (0.05,), event_ndims=3)`.
+      density: density model of x of the event's shape, on [0, 1) or a little more, such as a flow
+        whose last layer is `Fixed(Sigmoid, (0.05,), event_ndims=3)`.
       levels: number of integers a dimension takes.
       event_ndims: rank of k.
       noise: conditional density model of u in (0, 1), uniform where None (Theis, van den Oord &
         Bethge, "A note on the evaluation of generative models", 2016).
       encoder: network of `2 k / (levels - 1) - 1`, whose output is the noise's context.
+      support: ends of the support of p, to which q of the first and last levels is stretched:
+        (-margin / (1 - 2 margin), 1 + margin / (1 - 2 margin)) for `Sigmoid(margin)`.
 
     Source: Ho, Chen, Srinivas, Duan & Abbeel, "Flow++", 2019, section 3.1, Eq. 5-7.
     """
@@ -41,6 +53,7 @@ class Dequantised(nn.Module):
     event_ndims: int = 3
     noise: nn.Module | None = None
     encoder: nn.Module | None = None
+    support: tuple[float, float] = (0.0, 1.0)
 
     def setup(self):
         require(self.levels >= 2, "levels", "must be at least 2", self.levels)
@@ -50,10 +63,26 @@ class Dequantised(nn.Module):
             "must be given with `noise`, and only then",
             type(self.encoder).__name__,
         )
+        low, high = self.support
+        require(
+            -math.inf < low <= 0 and 1 <= high < math.inf,
+            "support",
+            "must be finite and hold [0, 1]",
+            self.support,
+        )
 
     def posterior(self, x: Array) -> distrax.Distribution:
         """q(u | k) for integers `x[..., *event]`."""
         k = jnp.asarray(x, jnp.float32)
+        noise = self._noise(k)
+        if self.support == (0.0, 1.0):
+            return noise
+        low = jnp.where(k == 0, self.levels * self.support[0], 0.0)
+        high = 1.0 + jnp.where(k == self.levels - 1, self.levels * (self.support[1] - 1.0), 0.0)
+        stretch = ElementwiseAffine(low, jnp.log(high - low))
+        return Transformed(noise, Block(stretch, self.event_ndims))
+
+    def _noise(self, k: Array) -> distrax.Distribution:
         if self.noise is None or self.encoder is None:
             return distrax.Independent(
                 distrax.Uniform(jnp.zeros_like(k), jnp.ones_like(k)), self.event_ndims
