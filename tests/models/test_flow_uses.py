@@ -209,7 +209,7 @@ def wide(support=(0.0, 1.0), variational=False, levels=8):
 
 def test_levels_of_a_density_with_more_support_have_probabilities_that_sum_to_one():
     """By quadrature of the model's own density, and by the frequencies of its samples."""
-    model, variables, k, inner, whole = wide()
+    model, variables, _, inner, whole = wide()
     edges = np.concatenate([[-BEYOND], np.arange(1, 8) / 8, [1 + BEYOND]])
     nodes, weights = np.polynomial.legendre.leggauss(200)
     half = np.diff(edges)[:, None] / 2
