@@ -10,6 +10,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+from typing import Any, TypeGuard
 
 from dgmjax.errors import DgmjaxError, RunError
 
@@ -22,15 +23,18 @@ def write_atomically(
     The content goes to a temporary file beside `path`, is forced to the disk, and is renamed.
 
     Args:
-      path: the file; its folder must exist.
+      path: the file; its folder must exist. An `etils.epath.Path` is written as one object.
       content: bytes, or text to store as UTF-8.
       error: what to raise when the disk is full or the folder cannot be written.
 
     Raises:
       RunError: (or `error`) the file could not be written; what was at `path` is unharmed.
     """
-    path = Path(path)
     data = content.encode() if isinstance(content, str) else content
+    if is_stored(path):
+        path.write_bytes(data)
+        return
+    path = Path(path)
     temporary = None
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -48,6 +52,20 @@ def write_atomically(
             "some space or choose another folder; what was there is unharmed."
         ) from problem
     _sync_folder(path.parent)
+
+
+def is_stored(path: Any) -> TypeGuard[Any]:
+    """Whether `path` is an `etils.epath.Path`, which may lie in an object store.
+
+    There each object is written whole or not at all, and there are no links.
+    """
+    return not isinstance(path, str | Path) and hasattr(path, "write_bytes")
+
+
+def stored_files(folder: Any) -> dict[str, Any]:
+    """Every file below an `etils.epath.Path`, by its path relative to it."""
+    found = [above / name for above, _, names in folder.walk() for name in names]
+    return {str(path.relative_to(folder)): path for path in found}
 
 
 def open_file(
@@ -78,6 +96,9 @@ def read_file(
     path: str | os.PathLike, limit: int = -1, error: type[DgmjaxError] = RunError
 ) -> bytes:
     """The content of the regular file `path`, at most `limit` bytes of it; see `open_file`."""
+    if is_stored(path):
+        with path.open("rb") as file:
+            return file.read(limit)
     with open(open_file(path, os.O_RDONLY, error), "rb") as file:
         return file.read(limit)
 

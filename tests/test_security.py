@@ -171,7 +171,13 @@ def test_folders_are_private(tmp_path, monkeypatch):
     old = os.umask(0)
     try:
         run = RunFolder.create(tmp_path / "runs", "vae", {}, 0)
-        folders = [run.path, run.path.parent, run.checkpoints, run.figures, compile_cache()]
+        folders = [
+            run.path,
+            run.path.parent,
+            run.checkpoints("latest").parent,
+            run.figures,
+            compile_cache(),
+        ]
         run.write_metrics(1, loss=1.0)
         run.close()
     finally:

@@ -182,13 +182,12 @@ def _dispatch_train(request: TrainRequest) -> None:
 
 def _dispatch_supervised(request: TrainRequest, arguments: list[str]) -> None:
     """Trains in a process that is started again after a crash."""
+    from dgmjax.runs.checkpoint_steps import steps_at
 
     def newest() -> int | None:
         data_dir = request.data_dir and str(Path(request.data_dir).absolute())
-        steps = Path(_run_folder(request, data_dir).checkpoints) / "latest" / "steps"
-        return max(
-            (int(path.name) for path in steps.glob("*") if path.name.isdecimal()), default=None
-        )
+        place = _run_folder(request, data_dir).checkpoints("latest")
+        return max(steps_at(place).committed(), default=None)
 
     command = [sys.executable, "-m", "dgmjax", "train", *arguments]
     code = restarts.supervise(command, request.restart, newest)

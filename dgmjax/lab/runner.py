@@ -246,7 +246,7 @@ def _restore(experiment: Experiment, learner: Learner, folder: RunFolder):
         jax.eval_shape(initial, jax.random.key(0)),
     )
     name = "latest" if experiment.validation is None else "best"
-    checkpoints = Checkpoints(folder.checkpoints / name, identity=folder.identity, read_only=True)
+    checkpoints = Checkpoints(folder.checkpoints(name), identity=folder.identity, read_only=True)
     try:
         restored = checkpoints.restore(template, prefix="" if name == "best" else "state")
     finally:

@@ -5,15 +5,13 @@
     <folder>/steps/<step>/manifest.json   SHA-256 of all that (`runs.manifest`), written last
     <folder>/refused/<step>/              what did not match its manifest, kept for inspection
 
-A step is written as `<step>.part`, sealed, and renamed: whatever dies at whatever moment, a folder
-with a number for a name is complete, and one that does not match its manifest was damaged later.
-It is refused, and the newest valid one is used.
+A step counts once it is sealed (`runs.checkpoint_steps`): whatever dies at whatever moment, it is
+complete, and one that does not match its manifest was damaged later. It is refused, and the newest
+valid one is used.
 """
 
 import contextlib
 import logging
-import os
-import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +21,6 @@ import orbax.checkpoint as ocp
 
 from dgmjax.devices import processes
 from dgmjax.errors import CheckpointError, require
-from dgmjax.files import make_own_folder
 from dgmjax.runs import manifest
 from dgmjax.runs.checkpoint_arrays import (
     first_line,
@@ -32,6 +29,7 @@ from dgmjax.runs.checkpoint_arrays import (
     read_step,
     write_description,
 )
+from dgmjax.runs.checkpoint_steps import steps_at
 from dgmjax.types import PyTree
 
 logger = logging.getLogger(__name__)
@@ -44,7 +42,8 @@ class Checkpoints:
     decides which step is restored.
 
     Args:
-      folder: created if absent.
+      folder: created if absent; or a URL of an object store, `gs://bucket/run` or `s3://bucket/run`
+        (an extra each), or an `etils.epath.Path`.
       keep: how many of the newest steps are kept.
       keep_every: also keep, for ever, the first checkpoint at or after each multiple of this
         number of steps; None keeps none.
@@ -59,7 +58,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | str,
         keep: int = 2,
         *,
         keep_every: int | None = None,
@@ -72,18 +71,16 @@ class Checkpoints:
         require(sound, "keep_every", "must be at least 1, or None", keep_every)
         known = on_disk_error in ("stop", "continue")
         require(known, "on_disk_error", "must be 'stop' or 'continue'", repr(on_disk_error))
-        # Orbax takes absolute paths only.
-        self.folder, self.keep, self.keep_every = Path(folder).absolute(), keep, keep_every
+        self.keep, self.keep_every = keep, keep_every
         self.identity, self.on_disk_error, self.read_only = identity, on_disk_error, read_only
         self.failed = 0
-        self._steps = self.folder / "steps"
+        self._steps = steps_at(folder)
+        self.folder = self._steps.folder
         self._thread: threading.Thread | None = None
         self._problem: Exception | None = None
         self._saver: ocp.AsyncCheckpointer | None = None
         if not read_only:
-            make_own_folder(self.folder, CheckpointError)
-            make_own_folder(self._steps, CheckpointError)
-            self._clean()
+            self._steps.open()
 
     def save(
         self,
@@ -110,15 +107,15 @@ class Checkpoints:
         """
         require(not self.read_only, "read_only", "must be False to save", self.read_only)
         self.wait()
-        if (self._steps / str(step)).exists():
+        if step in self._steps.committed():
             return False
-        arrays, part = flatten(state), self._steps / f"{step}.part"
+        arrays = flatten(state)
         try:
-            make_own_folder(part, CheckpointError)
+            part = self._steps.begin(step)
             if processes.is_main():
                 write_description(part, arrays, host)
             saver = self._checkpointer()
-            saver.save((part / "arrays").resolve(), args=ocp.args.PyTreeSave(arrays))
+            saver.save(part / "arrays", args=ocp.args.PyTreeSave(arrays))
         except (OSError, ValueError) as problem:
             self._fail(problem)
             return False
@@ -152,11 +149,11 @@ class Checkpoints:
 
     def problem(self, step: int) -> str | None:
         """What is wrong with a step, or None."""
-        return manifest.problem(self._steps / str(step), step, self.identity)
+        return manifest.problem(self._steps.path(step), step, self.identity)
 
     def valid_steps(self) -> list[int]:
         """Steps that match their manifests, newest first. Reads every file of every step."""
-        return [step for step in self._committed() if self.problem(step) is None]
+        return [step for step in self._steps.committed() if self.problem(step) is None]
 
     def restore(
         self, template: PyTree, prefix: str = "", *, step: int | None = None
@@ -180,10 +177,10 @@ class Checkpoints:
             if chosen is None:
                 return None
             try:
-                return (*read_step(self._steps / str(chosen), template, prefix), chosen)
+                return (*read_step(self._steps.path(chosen), template, prefix), chosen)
             except CheckpointError:
                 # While this process reads, the one that trains may delete what is too old.
-                deleted = not (self._steps / str(chosen)).exists()
+                deleted = chosen not in self._steps.committed()
                 if not (self.read_only and deleted and attempt < 2):
                     raise
         return None
@@ -206,23 +203,10 @@ class Checkpoints:
             f"{first_line(problem)}. Free some space; earlier checkpoints are unharmed."
         )
         with contextlib.suppress(OSError):
-            self._clean()
+            self._steps.clean()
         if self.on_disk_error == "stop" or processes.part()[1] > 1:
             raise error from problem
         logger.warning("A checkpoint was not saved, and training goes on: %s", error)
-
-    def _clean(self) -> None:
-        """Removes what was being written or deleted when a process ended or a save failed."""
-        if processes.is_main():
-            for path in [*self._steps.glob("*.part"), self.folder / "trash"]:
-                shutil.rmtree(path, ignore_errors=True)
-
-    def _committed(self) -> list[int]:
-        """Numbers of the steps that are there, newest first."""
-        if not self._steps.is_dir():
-            return []
-        names = [path.name for path in self._steps.iterdir()]
-        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
     def _complete(
         self,
@@ -245,18 +229,9 @@ class Checkpoints:
 
     def _seal(self, step: int) -> None:
         """Makes a written step valid, then deletes those that are not kept."""
-        part = self._steps / f"{step}.part"
-        manifest.seal(part, step, self.identity)
-        os.rename(part, self._steps / str(step))
-        self._delete()
-
-    def _delete(self) -> None:
-        """Steps are moved away before they are deleted, so that none is ever half there."""
-        kept = kept_steps(self._committed(), self.keep, self.keep_every)
-        for step in set(self._committed()) - kept:
-            trash = make_own_folder(self.folder / "trash", CheckpointError)
-            os.rename(self._steps / str(step), trash / str(step))
-        shutil.rmtree(self.folder / "trash", ignore_errors=True)
+        self._steps.commit(step, self.identity)
+        committed = self._steps.committed()
+        self._steps.remove(set(committed) - kept_steps(committed, self.keep, self.keep_every))
 
     def _choose(self, wanted: int | None) -> int | None:
         """The step to restore; process 0 decides for all."""
@@ -272,34 +247,27 @@ class Checkpoints:
 
     def _newest_valid(self, wanted: int | None) -> int:
         """The newest valid step, -1 where there are none at all."""
-        steps = [step for step in self._committed() if wanted in (None, step)]
+        steps = [step for step in self._steps.committed() if wanted in (None, step)]
         refused: dict[int, str] = {}
         for step in steps:
             problem = self.problem(step)
             if problem is None:
                 self._refuse(refused)
                 return step
-            logger.warning("Checkpoint %s is not used: %s.", self._steps / str(step), problem)
+            logger.warning("Checkpoint %s is not used: %s.", self._steps.path(step), problem)
             refused[step] = problem
         if not steps and wanted is None:
             return -1
-        reasons = [f"{self._steps / str(step)}: {why}" for step, why in sorted(refused.items())]
+        reasons = [f"{self._steps.path(step)}: {why}" for step, why in sorted(refused.items())]
         raise CheckpointError(
-            f"{'; '.join(reasons) or f'there is no step {wanted} in {self._steps}'}. Start anew "
+            f"{'; '.join(reasons) or f'there is no step {wanted} in {self.folder}'}. Start anew "
             "with another --run-dir, or restore the files from a copy"
         )
 
     def _refuse(self, steps: Mapping[int, str]) -> None:
         """Moves steps aside."""
         for step in steps if not self.read_only else ():
-            refused = make_own_folder(self.folder / "refused", CheckpointError)
-            shutil.rmtree(refused / str(step), ignore_errors=True)
-            try:
-                os.rename(self._steps / str(step), refused / str(step))
-            except OSError as problem:
-                raise CheckpointError(
-                    f"`folder` must be a folder that can be written; got {refused}: {problem}."
-                ) from problem
+            self._steps.refuse(step)
 
 
 def kept_steps(steps: list[int], keep: int, keep_every: int | None) -> set[int]:

@@ -153,6 +153,8 @@ class RunFolder:
     def note_options(self, options: Mapping[str, Any]) -> None:
         """Keeps how the run goes on, where that differs; how it went before stays in `earlier`."""
         now = {name: plain(options[name]) for name in NOTED if name in options}
+        if "execution" in now:
+            self.check_place((now["execution"] or {}).get("checkpoint_dir"))
         before = {name: self.options.get(name) for name in now}
         if all((before[name] or None) == (now[name] or None) for name in now):
             return
@@ -212,10 +214,28 @@ class RunFolder:
         """A digest of what the run is of, as its arguments were named when it was made."""
         return self.config["identity"]
 
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of checkpoints, created when first asked for."""
-        return make_own_folder(self.path / "checkpoints")
+    def checkpoints(self, name: str) -> Path | str:
+        """The place of the checkpoints `latest` or `best`: in the folder, or where options say."""
+        place = (self.options.get("execution") or {}).get("checkpoint_dir")
+        if place:
+            return f"{place.rstrip('/')}/{name}"
+        return make_own_folder(self.path / "checkpoints") / name
+
+    def check_place(self, given: str | None) -> None:
+        """Raises `RunError` if the run would go on with checkpoints of another place.
+
+        It would begin at step 0 there, without a word. A place that only the folder names is not
+        written to: the folder may come from somebody else.
+        """
+        place = (self.options.get("execution") or {}).get("checkpoint_dir")
+        require(
+            given == place,
+            "checkpoint_dir",
+            f"must be the place where the run {self.path} keeps its checkpoints",
+            given,
+            f"Give `--checkpoint-dir {place}`." if place else "Leave it out.",
+            RunError,
+        )
 
     @property
     def figures(self) -> Path:

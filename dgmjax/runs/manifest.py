@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dgmjax.errors import CheckpointError, RunError
-from dgmjax.files import write_atomically
+from dgmjax.files import is_stored, stored_files, write_atomically
 from dgmjax.runs import strict_json
 
 NAME = "manifest.json"
@@ -67,6 +67,9 @@ def _difference(expected: Any, found: dict[str, list]) -> str | None:
 
 def _digests(folder: Path, below: str = "") -> dict[str, list]:
     """`[bytes, SHA-256]` of every file below `folder`, by relative path, but the manifest's."""
+    if is_stored(folder):
+        files = stored_files(folder)
+        return {name: _digest(path) for name, path in files.items() if name != NAME}
     found = {}
     with os.scandir(folder / below) as entries:
         for entry in entries:
@@ -82,5 +85,6 @@ def _digests(folder: Path, below: str = "") -> dict[str, list]:
 
 
 def _digest(path: Path) -> list:
-    with open(path, "rb") as file:
-        return [os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return [file.tell(), digest]

@@ -1,5 +1,6 @@
 """Execution of a run, apart from what it computes. Importing this file imports no JAX."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,6 +48,8 @@ class Execution:
         evaluation, but seldom enough to take at most a two-hundredth of the time
       background_saves: train on while a checkpoint is written (large states on accelerators); a
         kill then costs at most two such intervals
+      checkpoint_dir: place of the checkpoints in place of the run's folder: an absolute path, or a
+        URL of an object store, gs://bucket/run or s3://bucket/run
       keep_every: keep a checkpoint every so many steps, besides the last two and the best
       on_disk_error: what a full or read-only disk does to training
       rewinds: how often training may go back to a checkpoint, leaving out the batches since,
@@ -68,6 +71,7 @@ class Execution:
     remat: bool = False
     checkpoint_every: int | None = None
     background_saves: bool = False
+    checkpoint_dir: str | None = None
     keep_every: int | None = None
     on_disk_error: Literal["stop", "continue"] = "stop"
     rewinds: int = 0
@@ -81,6 +85,10 @@ class Execution:
 
     def __post_init__(self):
         require(self.rewinds >= 0, "rewinds", "must be at least 0", self.rewinds)
+        place = self.checkpoint_dir
+        sound = place is None or os.path.isabs(place) or "://" in place
+        rule = "must be an absolute path or a URL such as gs://bucket/run"
+        require(sound, "checkpoint_dir", rule, place)
         for name in COUNTS:
             value = getattr(self, name)
             require(value is None or value >= 1, name, "must be at least 1", value)

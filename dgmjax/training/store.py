@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -82,16 +81,17 @@ class RunStore(Store):
         self._checkpoints: dict[str, Checkpoints] = {}
 
     def open(self) -> None:
-        folder, execution = Path(self.run.checkpoints), self._execution
+        execution, place = self._execution, self.run.checkpoints
+        self.run.check_place(execution.checkpoint_dir)
         options: dict[str, Any] = {
             "identity": self.run.identity,
             "on_disk_error": execution.on_disk_error,
         }
         self._checkpoints = {
             "latest": Checkpoints(
-                folder / "latest", execution.keep, keep_every=execution.keep_every, **options
+                place("latest"), execution.keep, keep_every=execution.keep_every, **options
             ),
-            "best": Checkpoints(folder / "best", 2, **options),
+            "best": Checkpoints(place("best"), 2, **options),
         }
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:

@@ -70,7 +70,7 @@ def test_a_link_in_the_place_of_a_folder_is_not_followed(run, tmp_path, name):
     (elsewhere / "trash").mkdir(parents=True)
     (run.path / name).symlink_to(elsewhere)
     with pytest.raises(RunError, match=f"got a symbolic link, .*{name}"):
-        assert run.checkpoints.exists() and run.figures.exists()
+        assert run.checkpoints("latest").parent.exists() and run.figures.exists()
         run.write_metrics(1, loss=1.0)
     assert [path.name for path in elsewhere.iterdir()] == ["trash"]
 
@@ -79,11 +79,11 @@ def test_a_link_in_the_place_of_a_folder_is_not_followed(run, tmp_path, name):
 def test_checkpoints_follow_no_link(run, tmp_path, name):
     elsewhere = tmp_path / "home"
     (elsewhere / "7.part").mkdir(parents=True)
-    place = run.checkpoints / name
+    place = run.checkpoints("latest").parent / name
     place.parent.mkdir(exist_ok=True)
     place.symlink_to(elsewhere)
     with pytest.raises(CheckpointError, match="symbolic link"):
-        Checkpoints(run.checkpoints / "latest")
+        Checkpoints(run.checkpoints("latest"))
     assert (elsewhere / "7.part").is_dir()
 
 
