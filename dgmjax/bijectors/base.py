@@ -11,9 +11,16 @@ Conventions, for all of `dgmjax.bijectors`:
 * A bijector is a pytree (`dgmjax.bijectors.pytrees`). Its arrays are leaves; numbers, strings and
   `StaticArray`s are part of the tree's structure, so that equal bijectors, newly built, compile
   once.
+* A finite point outside of the domain, or whose inverse does not converge, raises an error where
+  its values are concrete and gives NaN under a transformation. A point with NaN or infinite
+  entries raises none: its value or its log-determinant, or both, are not finite (NaN, or an
+  infinity where the map has that limit), so that its log-density is NaN or -infinity, with and
+  without `jit`. The other events of the batch are what they are without it.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import distrax
@@ -33,6 +40,7 @@ __all__ = [
     "check_event",
     "check_ndims",
     "is_concrete",
+    "predicted",
     "promoted",
     "require_finite",
     "require_inside",
@@ -119,8 +127,26 @@ def is_concrete(x: Any) -> bool:
     return bool(getattr(x, "is_fully_addressable", True))
 
 
+_predicted: ContextVar[bool] = ContextVar("predicted", default=False)
+
+
+@contextlib.contextmanager
+def predicted() -> Iterator[None]:
+    """While a bijector is made of what a network predicts: NaN where the network's input is."""
+    token = _predicted.set(True)
+    try:
+        yield
+    finally:
+        _predicted.reset(token)
+
+
 def require_finite(argument: str, tree: PyTree) -> None:
-    """Raises `DgmjaxError` if a concrete array of `tree` holds NaN or infinity."""
+    """Raises `DgmjaxError` if a concrete array of `tree` holds NaN or infinity.
+
+    Inside `predicted()` nothing is raised.
+    """
+    if _predicted.get():
+        return
     for leaf in jax.tree.leaves(tree):
         # Transformations rebuild trees from placeholders; only real numbers are looked at.
         if not isinstance(leaf, jax.Array | np.ndarray | float | int) or not is_concrete(leaf):
@@ -139,10 +165,10 @@ def require_finite(argument: str, tree: PyTree) -> None:
 
 
 def require_inside(argument: str, x: Array, inside: Array, domain: str, remedy: str = "") -> None:
-    """Raises `DataError` if concrete points of `x` lie outside of the domain of a bijector."""
+    """Raises `DataError` if concrete, finite points of `x` lie outside of a bijector's domain."""
     if not is_concrete(inside):
         return
-    outside = ~np.asarray(inside)
+    outside = ~np.asarray(inside) & np.isfinite(np.asarray(x))
     if outside.any():
         first = np.asarray(x)[outside].flat[0]
         require(

@@ -8,6 +8,7 @@ from dgmjax.bijectors.base import (
     as_float,
     broadcast_context,
     check_event,
+    predicted,
     require_finite,
     sum_last,
 )
@@ -78,7 +79,8 @@ class Coupling(Bijector):
         ndims = len(self.event_shape)
         check_event(self, x, self.event_shape)
         x, context = broadcast_context(x, ndims, self.context, self.context_ndims)
-        tau = self.transformer(self._params(x, context))
+        with predicted():
+            tau = self.transformer(self._params(x, context))
         changed, log_det = getattr(tau, direction)(self.partition.changed(x))
         return self.partition.merge(x, changed), sum_last(log_det, log_det.ndim - x.ndim + ndims)
 

@@ -21,7 +21,7 @@ class Sigmoid(Bijector):
     (CIFAR-10) this is the last layer of a flow on pixels in [0, 1].
 
     A float32 cannot tell a number very near 1 from 1: inverses of points that round to an end of
-    the domain are those of the nearest number inside it, and finite. Points outside of the
+    the domain are those of the nearest number inside it, and finite. Finite points outside of the
     domain raise `DataError` when they are concrete, and give NaN under a transformation.
 
     Source: Papamakarios, Pavlakou, Murray, "Masked Autoregressive Flow for Density Estimation",

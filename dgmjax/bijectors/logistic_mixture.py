@@ -51,7 +51,7 @@ class ElementwiseLogisticMixture(Bijector):
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         z = as_float(x)
-        y = check_converged(_solve(self, z))
+        y = check_converged(_solve(self, z), z + self.params.sum(-1))
         return y, -self._logit_cdf(y)[1]
 
     def _solve(self, z: Array) -> Array:

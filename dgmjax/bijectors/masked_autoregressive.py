@@ -11,6 +11,7 @@ from dgmjax.bijectors.base import (
     as_float,
     broadcast_context,
     check_ndims,
+    predicted,
     require_finite,
     sum_last,
 )
@@ -105,7 +106,8 @@ class MaskedAutoregressive(Bijector):
 
     def _tau(self, x: Array, context: PyTree | None) -> Bijector:
         """The elementwise bijector of all positions, by one parallel pass."""
-        return self.transformer(self._check(self.network(x, context), x.shape))
+        with predicted():
+            return self.transformer(self._check(self.network(x, context), x.shape))
 
     def _check(self, params: Any, shape: tuple[int, ...]) -> Array:
         wanted = (*shape, self.transformer.num_params)
@@ -124,7 +126,8 @@ class MaskedAutoregressive(Bijector):
             carry, previous = state
             index, z_i = entry
             carry, params = self.network.step(carry, previous, index)
-            tau = self.transformer(self._check(params, batch))
+            with predicted():
+                tau = self.transformer(self._check(params, batch))
             x_i, log_det = tau.forward_and_log_det(z_i)
             return (carry, x_i), (x_i, log_det)
 

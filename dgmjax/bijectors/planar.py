@@ -58,7 +58,7 @@ class Planar(Bijector):
         check_event(self, x, self.u.shape[-1:])
         u, slope = self._constrained()
         target = _dot(self.w, x) + self.b
-        a = check_converged(solve_planar(target, slope))
+        a = check_converged(solve_planar(target, slope), target)
         return x - u * jnp.tanh(a)[..., None], -_log_slope(a, slope)
 
     def _constrained(self) -> tuple[Array, Array]:
@@ -108,6 +108,7 @@ def solve_planar(target: Array, slope: Array) -> Array:
     """a such that a + (slope - 1) tanh(a) = target; increasing, as slope > 0."""
     target, slope = jnp.broadcast_arrays(target, slope)
     reach = jnp.abs(slope - 1)
-    return solve_increasing(
+    root = solve_increasing(
         lambda a: a + (slope - 1) * jnp.tanh(a) - target, target - reach, target + reach
     )
+    return jnp.where(jnp.isfinite(target), root, target)

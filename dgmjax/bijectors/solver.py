@@ -28,7 +28,8 @@ def solve_increasing(
     and in both modes; they see whatever arrays `function` closes over. The bracket has none.
 
     An entry that did not converge is never returned as if it had: it raises `NotConverged` when
-    values are concrete, and is NaN under a transformation such as `jit`. A root is accepted
+    values are concrete, and is NaN under a transformation such as `jit`. An entry whose bracket is
+    not finite is NaN, and raises nothing. A root is accepted
     where the bracket, or the last step, is of the size of rounding errors. Outside of `jit` each
     call with a new `function` compiles its loop: callers keep theirs in a compiled function, and
     call `check_converged` on what it returns.
@@ -51,17 +52,21 @@ def solve_increasing(
         return b / matvec(jnp.ones_like(b))
 
     root = jax.lax.custom_root(function, middle, solve, tangent_solve)
-    return check_converged(root)
+    return check_converged(root, lower + upper)
 
 
-def check_converged(root: Array) -> Array:
-    """`root` itself; raises `NotConverged` if it is concrete and holds NaN."""
-    failed = int(np.isnan(np.asarray(root)).sum()) if is_concrete(root) else 0
-    if failed:
-        raise NotConverged(
-            f"{failed} of {root.size} entries of an inverse did not converge. "
-            "Are the input and the parameters finite?"
-        )
+def check_converged(root: Array, given: Array) -> Array:
+    """`root` itself; raises `NotConverged` where it is concrete and NaN, but `given` is finite.
+
+    Args:
+      root: what `solve_increasing` returned.
+      given: what the equation was made of, broadcast against `root`: where this is not finite
+        there is nothing to converge to.
+    """
+    if is_concrete(root) and is_concrete(given):
+        failed = int((np.isnan(np.asarray(root)) & np.isfinite(np.asarray(given))).sum())
+        if failed:
+            raise NotConverged(f"{failed} of {root.size} entries of an inverse did not converge.")
     return root
 
 

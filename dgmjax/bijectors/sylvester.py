@@ -87,7 +87,7 @@ class Sylvester(Bijector):
         upper, upper_tilde = self._triangular()
         target = _apply(upper_tilde, self._project(x)) + self.bias
         product = jnp.matmul(upper_tilde, upper, precision=HIGHEST)
-        p = check_converged(_back_substitute(product, target))
+        p = check_converged(_back_substitute(product, target), target.sum(-1, keepdims=True))
         return x - self._lift(_apply(upper, jnp.tanh(p))), -_log_det(p, upper, upper_tilde)
 
     def _triangular(self) -> tuple[Array, Array]:

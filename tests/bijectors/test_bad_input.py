@@ -9,6 +9,7 @@ from dgmjax import bijectors as bj
 from dgmjax.errors import DataError, DgmjaxError
 
 from .networks import Autoregressive, Dense
+from .table import ROWS
 
 NAN = jnp.array([0.0, jnp.nan, 1.0])
 NET = Dense((2,), (2, 2))
@@ -152,3 +153,33 @@ def test_points_outside_are_a_data_error_and_nan_under_jit():
         bj.Sigmoid().inverse(jnp.array(-0.1))
     found = jax.jit(bj.Sigmoid().inverse)(jnp.array([-0.1, 0.5, 1.0]))
     assert jnp.isnan(found[0]) and jnp.isfinite(found[1:]).all()
+
+
+@pytest.mark.parametrize("side", ["forward", "inverse"])
+@pytest.mark.parametrize("name", ROWS)
+def test_a_point_that_is_not_finite_gives_no_finite_density_and_no_error(name, side):
+    """The same with and without `jit`; the rest of the batch does not see it."""
+    row = ROWS[name]
+    bijector = row.make(jax.random.key(0), 1.0)
+    shape = row.shape if side == "forward" else row.data_shape or row.shape
+    good = np.full(shape, 0.3, np.float32)
+    x = np.stack([good] * 7)
+    for index, bad in enumerate((np.nan, np.inf, -np.inf)):
+        x[index].flat[0] = x[3 + index].flat[-1] = bad
+
+    def run(bijector, x):
+        return getattr(bijector, f"{side}_and_log_det")(x)
+
+    jitted = jax.jit(run)
+    eager, compiled = run(bijector, x), jitted(bijector, x)
+    for ours, theirs in zip(eager, compiled):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    value, log_det = map(np.asarray, compiled)
+    unspoilt = jitted(bijector, np.stack([good] * 7))
+    np.testing.assert_allclose(value[-1], unspoilt[0][-1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(log_det[-1], unspoilt[1][-1], rtol=1e-5, atol=1e-6)
+    sound = np.isfinite(value.reshape(7, -1)).all(1) & np.isfinite(log_det)
+    assert sound.tolist() == [False] * 6 + [True]
+    if side == "inverse":
+        log_prob = log_det - 0.5 * np.square(value.reshape(7, -1)).sum(1)
+        assert not np.isfinite(log_prob[:6]).any() and not (log_prob == np.inf).any()
