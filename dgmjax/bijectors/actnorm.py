@@ -20,8 +20,8 @@ class ActNorm(Bijector):
         mean 0 and variance 1 in every channel.
       event_ndims: 1 for vectors `[C]`, 3 for images `[H, W, C]`.
 
-    Source: Kingma, Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
-    Section 3.1.
+    Source: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
+    section 3.1, https://arxiv.org/abs/1807.03039.
     """
 
     def __init__(self, shift: ArrayLike, log_scale: ArrayLike, event_ndims: int = 1) -> None:

@@ -25,8 +25,8 @@ class BatchNorm(Bijector):
       epsilon: added to the variance.
       event_ndims: 1 for vectors `[C]`, 3 for images `[H, W, C]`.
 
-    Source: Papamakarios, Pavlakou, Murray, "Masked Autoregressive Flow for Density Estimation",
-    2017, Appendix B.
+    Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation",
+    2017, appendix B, https://arxiv.org/abs/1705.07057.
     """
 
     def __init__(

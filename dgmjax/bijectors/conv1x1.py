@@ -14,8 +14,8 @@ class Invertible1x1Convolution(Bijector):
       linear: the map of the channels: `Linear(W)` (plain), `LU(...)` (cheaper log-determinant
         and inverse), `Householder(...)`, `Permutation(...)`: any bijector of vectors.
 
-    Source: Kingma, Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
-    Section 3.2.
+    Source: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
+    section 3.2, https://arxiv.org/abs/1807.03039.
     """
 
     def __init__(self, linear: distrax.Bijector) -> None:

@@ -41,8 +41,9 @@ class Coupling(Bijector):
       context: handed to the conditioner, `[..., C]`, broadcast against the batch.
       context_ndims: rank of the context of one example.
 
-    Source: Dinh, Krueger, Bengio, "NICE: Non-linear Independent Components Estimation", 2014,
-    Section 3.2; Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016, Eq. 4-8.
+    Sources: Dinh, Krueger & Bengio, "NICE: Non-linear Independent Components Estimation", 2014,
+    section 3.2, https://arxiv.org/abs/1410.8516; Dinh, Sohl-Dickstein & Bengio, "Density Estimation
+    using Real NVP", 2016, Eq. 4 to 8, https://arxiv.org/abs/1605.08803.
     """
 
     def __init__(

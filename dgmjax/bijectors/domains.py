@@ -24,9 +24,10 @@ class Sigmoid(Bijector):
     the domain are those of the nearest number inside it, and finite. Finite points outside of the
     domain raise `DataError` when they are concrete, and give NaN under a transformation.
 
-    Source: Papamakarios, Pavlakou, Murray, "Masked Autoregressive Flow for Density Estimation",
-    2017, Appendix D.2 (logit space); Dinh et al., "Density estimation using Real NVP", 2016,
-    Section 4.1.
+    Sources: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation",
+    2017, appendix D.2 (logit space), https://arxiv.org/abs/1705.07057; Dinh, Sohl-Dickstein &
+    Bengio, "Density Estimation using Real NVP", 2016, section 4.1,
+    https://arxiv.org/abs/1605.08803.
     """
 
     def __init__(self, margin: float = 0.0) -> None:

@@ -17,8 +17,8 @@ class Householder(LinearBijector):
     Args:
       vectors: `[..., K, D]`. A zero vector stands for no reflection.
 
-    Source: Tomczak, Welling, "Improving Variational Auto-Encoders using Householder Flow", 2016,
-    Eq. 8.
+    Source: Tomczak & Welling, "Improving Variational Auto-Encoders using Householder Flow", 2016,
+    Eq. 8, https://arxiv.org/abs/1611.09630.
     """
 
     def __init__(self, vectors: ArrayLike) -> None:

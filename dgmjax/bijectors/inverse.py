@@ -10,8 +10,8 @@ from dgmjax.types import Array
 class Inverse(Bijector):
     """x = f^-1(z). `Inverse(MaskedAutoregressive(...))` is an inverse autoregressive flow.
 
-    Source: Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow",
-    2016, Eq. 9-10, for that use.
+    Source: Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow", 2016,
+    Eq. 9 and 10, for that use, https://arxiv.org/abs/1606.04934.
     """
 
     def __init__(self, bijector: distrax.Bijector) -> None:

@@ -27,7 +27,9 @@ class ElementwiseLogisticMixture(Bijector):
       num_components: K.
       mean_bound, scale_bound: see above.
 
-    Source: Ho, Chen, Srinivas, Duan, Abbeel, "Flow++", 2019, Section 3.2.
+    Source: Ho, Chen, Srinivas, Duan & Abbeel, "Flow++: Improving Flow-Based Generative Models with
+    Variational Dequantization and Architecture Design", 2019, section 3.2,
+    https://arxiv.org/abs/1902.00275.
     """
 
     def __init__(

@@ -32,8 +32,8 @@ class LU(LinearBijector):
 
     `LU.from_matrix(W)` factorises a given matrix, a random rotation for instance.
 
-    Source: Kingma, Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
-    Eq. 10-11.
+    Source: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
+    Eq. 10 and 11, https://arxiv.org/abs/1807.03039.
     """
 
     def __init__(self, matrix: ArrayLike, permutation: Any = None, signs: Any = None) -> None:

@@ -47,9 +47,10 @@ class MaskedAutoregressive(Bijector):
 
     `Inverse(MaskedAutoregressive(...))` is IAF: sampling in one pass.
 
-    Source: Papamakarios, Pavlakou, Murray, "Masked Autoregressive Flow for Density Estimation",
-    2017, Eq. 3-5; Song et al., "Accelerating Feedforward Computation via Parallel Nonlinear
-    Equation Solving", 2021, Algorithm 1, for Jacobi.
+    Sources: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation",
+    2017, Eq. 3 to 5, https://arxiv.org/abs/1705.07057; Song, Meng, Liao & Ermon, "Accelerating
+    Feedforward Computation via Parallel Nonlinear Equation Solving", 2021, Algorithm 1, for Jacobi,
+    https://arxiv.org/abs/2002.03629.
     """
 
     def __init__(

@@ -27,7 +27,8 @@ class MultiScale(Bijector):
         rank 3, typically `compose(steps, Squeeze())`.
       event_shape: `[H, W, C]` of the image.
 
-    Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016, Eq. 13-15.
+    Source: Dinh, Sohl-Dickstein & Bengio, "Density Estimation using Real NVP", 2016, Eq. 13 to 15,
+    https://arxiv.org/abs/1605.08803.
     """
 
     def __init__(self, levels: Sequence[Bijector], event_shape: tuple[int, ...]) -> None:

@@ -244,7 +244,8 @@ def channel(swap: bool = False) -> Split:
 def checkerboard(swap: bool = False) -> Split:
     """Pixels with odd row + column are transformed (with even, if `swap`).
 
-    Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016, Section 3.4.
+    Source: Dinh, Sohl-Dickstein & Bengio, "Density Estimation using Real NVP", 2016, section 3.4,
+    https://arxiv.org/abs/1605.08803.
     """
     return Split("checkerboard", swap)
 

@@ -34,8 +34,8 @@ class Planar(Bijector):
       b: `[...]`. All three may have batch dimensions: one flow for each example.
       slope_floor: the least value of 1 + s, in (0, 0.5].
 
-    Source: Rezende, Mohamed, "Variational Inference with Normalizing Flows", 2015, Eq. 10-13
-    and Appendix A.1.
+    Source: Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, Eq. 10 to 13
+    and appendix A.1, https://arxiv.org/abs/1505.05770.
     """
 
     def __init__(self, u: ArrayLike, w: ArrayLike, b: ArrayLike, slope_floor: float = 1e-2) -> None:

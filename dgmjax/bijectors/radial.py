@@ -30,8 +30,8 @@ class Radial(Bijector):
       alpha, beta: `[...]`.
       slope_floor: the least value of s, in (0, 0.5].
 
-    Source: Rezende, Mohamed, "Variational Inference with Normalizing Flows", 2015, Eq. 14 and
-    Appendix A.2.
+    Source: Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, Eq. 14 and
+    appendix A.2, https://arxiv.org/abs/1505.05770.
     """
 
     def __init__(

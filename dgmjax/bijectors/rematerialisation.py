@@ -31,7 +31,8 @@ def rematerialising() -> Iterator[Rematerialisation]:
     computed twice in one straight program, so that there only scanned layers (`Repeat`) save
     memory; elsewhere all do.
 
-    Source: Chen, Xu, Zhang & Guestrin, "Training Deep Nets with Sublinear Memory Cost", 2016.
+    Source: Chen, Xu, Zhang & Guestrin, "Training Deep Nets with Sublinear Memory Cost", 2016,
+    https://arxiv.org/abs/1604.06174.
     """
     happened = Rematerialisation()
     token = _active.set(happened)

@@ -34,7 +34,7 @@ def solve_increasing(
     call with a new `function` compiles its loop: callers keep theirs in a compiled function, and
     call `check_converged` on what it returns.
 
-    Source: Press et al., "Numerical Recipes", 3rd edition, 2007, Section 9.4, for the safeguard.
+    Source: Press et al., "Numerical Recipes", 3rd edition, 2007, section 9.4, for the safeguard.
     """
     lower, upper = jax.lax.stop_gradient((lower, upper))
     middle = 0.5 * (lower + upper)

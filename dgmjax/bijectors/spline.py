@@ -38,8 +38,9 @@ class ElementwiseSpline(Bijector):
       params: `[..., 3 K - 1]` ("linear") or `[..., 3 K]` ("circular"); zeros give the identity.
       num_bins, bound, tails, min_bin: see above.
 
-    Source: Durkan, Bekasov, Murray, Papamakarios, "Neural Spline Flows", 2019, Eq. 4-8;
-    Rezende et al., "Normalizing Flows on Tori and Spheres", 2020, Section 2.1.1 (circular).
+    Sources: Durkan, Bekasov, Murray & Papamakarios, "Neural Spline Flows", 2019, Eq. 4 to 8,
+    https://arxiv.org/abs/1906.04032; Rezende et al., "Normalizing Flows on Tori and Spheres", 2020,
+    section 2.1.1 (circular), https://arxiv.org/abs/2002.02428.
     """
 
     def __init__(

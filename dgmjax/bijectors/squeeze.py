@@ -14,7 +14,8 @@ class Squeeze(Bijector):
              in the order row of the block, column of the block, channel
     forward: the way back, `[H, W, C]` to `[f H, f W, C / f^2]`
 
-    Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016, Section 3.6.
+    Source: Dinh, Sohl-Dickstein & Bengio, "Density Estimation using Real NVP", 2016, section 3.6,
+    https://arxiv.org/abs/1605.08803.
 
     >>> Squeeze(2).inverse(jnp.zeros((28, 28, 1))).shape
     (14, 14, 4)

@@ -45,8 +45,8 @@ class Sylvester(Bijector):
       bias: b, `[..., M]`.
       limit: bound of the diagonals, in (0, 1). All zeros give the identity.
 
-    Source: van den Berg, Hasenclever, Tomczak, Welling, "Sylvester Normalizing Flows for
-    Variational Inference", 2018, Eq. 11-13 and Theorem 2.
+    Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flows for
+    Variational Inference", 2018, Eq. 11 to 13 and Theorem 2, https://arxiv.org/abs/1803.05649.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ def householder_columns(vectors: Array, num_columns: int | None = None) -> Array
     diagonal and the products v_k v_l, k < l, above it: one triangular system, not K products.
 
     Source: Joffrain, Low, Quintana-Orti, van de Geijn & Van Zee, "Accumulating Householder
-    Transformations, Revisited", 2006, Theorem 1.
+    Transformations, Revisited", 2006, Theorem 1, https://doi.org/10.1145/1141885.1141886.
     """
     vectors = without_overflow(as_float(vectors))
     require(vectors.ndim >= 2, "vectors", "must be [..., K, D]", f"shape {vectors.shape}")

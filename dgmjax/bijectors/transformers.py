@@ -44,8 +44,8 @@ def _check(params: Array, num_params: int, family: object) -> Array:
 class Shift:
     """x = z + params[..., 0]: additive, volume-preserving.
 
-    Source: Dinh, Krueger, Bengio, "NICE: Non-linear Independent Components Estimation", 2014,
-    Eq. 5.
+    Source: Dinh, Krueger & Bengio, "NICE: Non-linear Independent Components Estimation", 2014,
+    Eq. 5, https://arxiv.org/abs/1410.8516.
     """
 
     @property
@@ -67,7 +67,8 @@ class Affine:
       bound: largest absolute log-scale, in nats. The default 5 allows one layer to stretch by
         148 either way.
 
-    Source: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2016, Eq. 4.
+    Source: Dinh, Sohl-Dickstein & Bengio, "Density Estimation using Real NVP", 2016, Eq. 4,
+    https://arxiv.org/abs/1605.08803.
     """
 
     bound: float = 5.0

@@ -27,7 +27,9 @@ def mu_law_encode(x: np.ndarray, levels: int = 256) -> np.ndarray:
     f's cell among `levels` equal ones. In float64, so that every sample has one code whatever the
     device.
 
-    Source: ITU-T G.711; van den Oord et al., "WaveNet", 2016, section 2.2.
+    Sources: ITU-T, "G.711: Pulse Code Modulation (PCM) of Voice Frequencies", 1988,
+    https://www.itu.int/rec/T-REC-G.711; van den Oord et al., "WaveNet: A Generative Model for Raw
+    Audio", 2016, section 2.2, https://arxiv.org/abs/1609.03499.
 
     >>> mu_law_encode(np.array([-32768, -1, 0, 1, 32767], np.int16)).tolist()
     [0, 127, 128, 128, 255]

@@ -21,9 +21,12 @@ from dgmjax.types import Array, Key
 class Logit:
     """x -> logit(y), y = alpha + (1 - 2 alpha) x, for x in [0, 1].
 
-    `log_det = sum(log(1 - 2 alpha) - log y - log(1 - y))` (Dinh, Sohl-Dickstein, Bengio, "Density
-    estimation using Real NVP", 2017, section 4.1; Papamakarios, Pavlakou, Murray, "Masked
-    autoregressive flow", 2017, appendix E: alpha 1e-6 for MNIST, 0.05 for CIFAR-10).
+    `log_det = sum(log(1 - 2 alpha) - log y - log(1 - y))`.
+
+    Sources: Dinh, Sohl-Dickstein & Bengio, "Density Estimation using Real NVP", 2016, section 4.1,
+    https://arxiv.org/abs/1605.08803; Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow
+    for Density Estimation", 2017, appendix E (alpha 1e-6 for MNIST, 0.05 for CIFAR-10),
+    https://arxiv.org/abs/1705.07057.
     """
 
     alpha: float = 1e-6

@@ -52,11 +52,15 @@ class Identity:
 class Binarise:
     """Grey values to float32 {0, 1}.
 
-    `dynamic`: x ~ Bernoulli(grey), a fresh draw a call (Burda, Grosse, Salakhutdinov,
-    "Importance weighted autoencoders", 2016, section 5). `threshold`: x = 1[grey > threshold].
-    `static`: the data are 0/1 already (Salakhutdinov and Murray, "On the quantitative analysis of
-    deep belief networks", 2008), which `check` verifies. Grey is `x / (levels - 1)` for integers
-    and `x` itself for floating point in [0, 1]. There is no `log_det`: the map has no density.
+    `dynamic`: x ~ Bernoulli(grey), a fresh draw at every call. `threshold`:
+    x = 1[grey > threshold]. `static`: the data are 0/1 already, which `check` verifies. Grey is
+    `x / (levels - 1)` for integers and `x` itself for floating point in [0, 1]. There is no
+    `log_det`: the map has no density.
+
+    Sources: dynamic: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016,
+    section 5, https://arxiv.org/abs/1509.00519; static: Salakhutdinov & Murray, "On the
+    Quantitative Analysis of Deep Belief Networks", 2008,
+    https://homepages.inf.ed.ac.uk/imurray2/pub/08dbn_ais/.
     """
 
     mode: Literal["static", "dynamic", "threshold"]
@@ -101,8 +105,8 @@ class Dequantise:
     """x = (k + u) / levels in [0, 1) with u ~ U[0, 1), for integers k in 0..levels-1.
 
     `log_det = -D log(levels)`, so that the log probability of the integers is bounded below by
-    the average over u of `log_prob(x) + log_det` (Theis, van den Oord, Bethge, "A note on the
-    evaluation of generative models", 2016, Eq. 2 to 5).
+    the average over u of `log_prob(x) + log_det` (Theis, van den Oord & Bethge, "A Note on the
+    Evaluation of Generative Models", 2016, Eq. 2 to 5, https://arxiv.org/abs/1511.01844).
     """
 
     levels: int = 256

@@ -20,7 +20,7 @@ class AR1(Distribution):
       length: T; events are `[T, D]`.
 
     Source: Razavi, van den Oord, Poole & Vinyals, "Preventing Posterior Collapse with delta-VAEs",
-    2019, section 2.2 and appendix A.
+    2019, section 2.2 and appendix A, https://arxiv.org/abs/1901.03416.
 
     >>> round(float(AR1(jnp.array([0.5]), 3).committed_rate()), 4)
     0.2554

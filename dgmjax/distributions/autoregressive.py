@@ -38,8 +38,9 @@ class Autoregressive(Distribution):
     - "incremental": the network's `step` in one `lax.scan`, about one pass in all;
     - "naive": a full pass for each site (the reference);
     - "jacobi": full passes on the whole guess until it no longer changes, at most D of them
-      ("Accelerating Feedforward Computation via Parallel Nonlinear Equation Solving", Song,
-      Meng, Liao & Ermon, 2021). Each pass settles at least one more site exactly.
+      (Song, Meng, Liao & Ermon, "Accelerating Feedforward Computation via Parallel Nonlinear
+      Equation Solving", 2021, https://arxiv.org/abs/2002.03629). Each pass settles at least
+      one more site exactly.
 
     A `temperature` below 1 sharpens the conditionals of a sampler (logits are divided by it,
     scales multiplied), and sites may be forced to observed values; `log_prob` is that of the

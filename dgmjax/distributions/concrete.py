@@ -1,8 +1,9 @@
 """Concrete distributions: Bernoulli and categorical variables relaxed to the unit interval and
 the simplex, with their densities.
 
-"The Concrete Distribution: A Continuous Relaxation of Discrete Random Variables" (Maddison, Mnih
-& Teh, 2017); "Categorical Reparameterization with Gumbel-Softmax" (Jang, Gu & Poole, 2017).
+Sources: Maddison, Mnih & Teh, "The Concrete Distribution: A Continuous Relaxation of Discrete
+Random Variables", 2017, https://arxiv.org/abs/1611.00712; Jang, Gu & Poole, "Categorical
+Reparameterization with Gumbel-Softmax", 2017, https://arxiv.org/abs/1611.01144.
 """
 
 import jax
@@ -36,7 +37,8 @@ class RelaxedBernoulli(Distribution):
     Raises:
       DgmjaxError: a temperature that is not positive and finite (where it is not traced).
 
-    Source: Maddison, Mnih & Teh 2017, Eq. 16 and 25 (appendices B and C).
+    Source: Maddison, Mnih & Teh, "The Concrete Distribution: A Continuous Relaxation of Discrete
+    Random Variables", 2017, Eq. 16 and 25 (appendices B and C), https://arxiv.org/abs/1611.00712.
     """
 
     def __init__(self, temperature: Array | float, logits: Array, unbounded: bool = False):
@@ -108,7 +110,8 @@ class RelaxedCategorical(Distribution):
     Raises:
       DgmjaxError: a temperature that is not positive and finite (where it is not traced).
 
-    Source: Maddison, Mnih & Teh 2017, Eq. 10, 11 and 26 (appendix C.3).
+    Source: Maddison, Mnih & Teh, "The Concrete Distribution: A Continuous Relaxation of Discrete
+    Random Variables", 2017, Eq. 10, 11 and 26 (appendix C.3), https://arxiv.org/abs/1611.00712.
     """
 
     def __init__(self, temperature: Array | float, logits: Array, unbounded: bool = False):

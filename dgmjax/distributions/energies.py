@@ -30,7 +30,8 @@ class Energy:
     Args:
       number: 1 to 4.
 
-    Source: Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, Table 1.
+    Source: Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, Table 1,
+    https://arxiv.org/abs/1505.05770.
     """
 
     number: int

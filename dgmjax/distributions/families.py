@@ -359,7 +359,11 @@ class DiscretisedLogisticMixture:
     """Mixture of discretised logistics over 0 .. levels - 1 (Salimans et al. 2017).
 
     `channels=None` makes a scalar site; an integer makes a vector of channels whose locations
-    depend linearly on the channels before (their Eq. 3).
+    depend linearly on the channels before.
+
+    Source: Salimans, Karpathy, Chen & Kingma, "PixelCNN++: Improving the PixelCNN with Discretized
+    Logistic Mixture Likelihood and Other Modifications", 2017, Eq. 1 to 3,
+    https://arxiv.org/abs/1701.05517.
     """
 
     num_components: int

@@ -1,7 +1,8 @@
 """Mixture of discretised logistics, with linear dependence between channels.
 
-"PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture Likelihood and Other
-Modifications" (Salimans, Karpathy, Chen & Kingma, 2017), Eq. 1-3.
+Source: Salimans, Karpathy, Chen & Kingma, "PixelCNN++: Improving the PixelCNN with Discretized
+Logistic Mixture Likelihood and Other Modifications", 2017, Eq. 1 to 3,
+https://arxiv.org/abs/1701.05517.
 """
 
 import jax

@@ -21,9 +21,10 @@ def product_of_normals(
       present: for each expert, weights of its batch shape (0 leaves it out), or None for 1. Not
         checked: that somewhere one is above 0. Give an expert that always is, such as the prior.
 
-    Source: Hinton, "Training Products of Experts by Minimizing Contrastive Divergence", 2002,
-    section 2; Wu & Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised
-    Learning", 2018, section 2.
+    Sources: Hinton, "Training Products of Experts by Minimizing Contrastive Divergence", 2002,
+    section 2, https://doi.org/10.1162/089976602760128018; Wu & Goodman, "Multimodal Generative
+    Models for Scalable Weakly-Supervised Learning", 2018, section 2,
+    https://arxiv.org/abs/1802.05335.
 
     >>> product = product_of_normals([distrax.Normal(0.0, 1.0), distrax.Normal(4.0, 1.0)])
     >>> float(product.loc), round(float(product.scale) ** 2, 3)

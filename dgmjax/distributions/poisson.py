@@ -21,8 +21,8 @@ class Poisson(Distribution):
     Data may be of any dtype that holds the counts. They are not checked here (they may be
     traced), but where they enter.
 
-    Source: Loader, "Fast and Accurate Computation of Binomial Probabilities", 2000, Eq. 7-10
-    and Section 5.
+    Source: Loader, "Fast and Accurate Computation of Binomial Probabilities", 2000, Eq. 7 to 10 and
+    section 5, https://www.r-project.org/doc/reports/CLoader-dbinom-2002.pdf.
 
     >>> round(float(Poisson(jnp.log(2.0)).log_prob(3)), 4)     # log(8/6) - 2
     -1.7123

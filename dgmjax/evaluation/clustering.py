@@ -27,7 +27,7 @@ def cluster_accuracy(labels: np.ndarray, clusters: np.ndarray) -> Measurement:
       labels, clusters: `[N]`, of any values.
 
     Source: Xie, Girshick & Farhadi, "Unsupervised Deep Embedding for Clustering Analysis", 2016,
-    Eq. 10.
+    Eq. 10, https://arxiv.org/abs/1511.06335.
 
     >>> cluster_accuracy(np.array([0, 0, 1, 1]), np.array([7, 7, 3, 7])).value
     0.75

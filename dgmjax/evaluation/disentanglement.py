@@ -38,9 +38,10 @@ def mutual_information_gap(codes: np.ndarray, factors: np.ndarray, num_bins: int
       factors: `[N, F]`, integers; the rows should cover the factors' combinations evenly.
       num_bins: of each code, at least 2.
 
-    Source: Chen, Li, Grosse & Duvenaud, "Isolating Sources of Disentanglement in VAEs", 2018,
-    Eq. 6; codes binned as by Locatello et al., "Challenging Common Assumptions in the
-    Unsupervised Learning of Disentangled Representations", 2019, appendix C.
+    Sources: Chen, Li, Grosse & Duvenaud, "Isolating Sources of Disentanglement in Variational
+    Autoencoders", 2018, Eq. 6, https://arxiv.org/abs/1802.04942; binning of the codes: Locatello et
+    al., "Challenging Common Assumptions in the Unsupervised Learning of Disentangled
+    Representations", 2019, appendix C, https://arxiv.org/abs/1811.12359.
 
     >>> v = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     >>> mutual_information_gap(v * 1.0, v).value
@@ -81,7 +82,8 @@ def beta_vae_score(
       num_pairs: L of the paper.
       seed: of the draws.
 
-    Source: Higgins et al., "beta-VAE", 2017, section 3, algorithm 1.
+    Source: Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational
+    Framework", 2017, section 3, Algorithm 1, https://openreview.net/forum?id=Sy2fzU9gl.
     """
     codes, factors = _codes_and_factors(codes, factors)
     for name, count in (("num_train", num_train), ("num_test", num_test), ("num_pairs", num_pairs)):

@@ -75,7 +75,8 @@ def imputations(
       num_imputations: M, draws a row; 0 for single imputation only.
       chunk: samples evaluated together; must divide K.
 
-    Source: Mattei & Frellsen, "MIWAE", 2019, Eq. 8 to 12.
+    Source: Mattei & Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data
+    Sets", 2019, Eq. 8 to 12, https://arxiv.org/abs/1812.02633.
     """
     require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
     require(num_imputations >= 0, "num_imputations", "must be at least 0", num_imputations)

@@ -27,8 +27,8 @@ def iterative_imputation(
     Bayesian ridge regression, at most `iterations` rounds (its own default is 10). It stops there
     whether or not it has converged. `x` is `[N, columns]`.
 
-    Source: van Buuren & Groothuis-Oudshoorn, "mice: Multivariate Imputation by Chained Equations
-    in R", 2011, of which it takes the mean.
+    Source: van Buuren & Groothuis-Oudshoorn, "mice: Multivariate Imputation by Chained Equations in
+    R", 2011, of which it takes the mean, https://doi.org/10.18637/jss.v045.i03.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.experimental import enable_iterative_imputer  # noqa: F401

@@ -70,7 +70,8 @@ def active_dimensions(means: np.ndarray, threshold: float = 0.01) -> np.ndarray:
       DataError: means of no example or without dimensions, NaN or infinity: none of them is a
         collapse.
 
-    Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5.2.
+    Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5.2,
+    https://arxiv.org/abs/1509.00519.
     """
     means = np.asarray(means, np.float64)
     table = means.ndim >= 2 and means.size > 0
@@ -115,7 +116,7 @@ def rate_and_distortion(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
       R + D, the negative ELBO, `[B]`; metrics `rate` and `distortion`, in nats.
 
     Source: Alemi, Poole, Fischer, Dillon, Saurous & Murphy, "Fixing a Broken ELBO", 2018,
-    section 2.
+    section 2, https://arxiv.org/abs/1711.00464.
     """
     loss, metrics = elbo(model, batch, key)
     return loss, {"rate": metrics["kl"], "distortion": -metrics["log_likelihood"]}
@@ -137,7 +138,7 @@ def index_code_information(
       two scalars, in nats.
 
     Source: Hoffman & Johnson, "ELBO Surgery: Yet Another Way to Carve up the Variational Evidence
-    Lower Bound", 2016, Eq. 5.
+    Lower Bound", 2016, Eq. 5, http://approximateinference.org/accepted/HoffmanJohnson2016.pdf.
     """
     require(num_samples >= 1, "num_samples", "must be at least 1", num_samples)
     require(len(x) >= 1, "x", "must have at least one row", f"shape {x.shape}", "", DataError)

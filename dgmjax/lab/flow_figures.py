@@ -73,7 +73,8 @@ def temperatures(
 ) -> "Figure":
     """Samples x = f(m + T (z - m)), one row a temperature T; columns share z; m is the base's mean.
 
-    Source: Kingma & Dhariwal, "Glow", 2018, section 6 ("low-temperature sampling").
+    Source: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
+    section 6 ("low-temperature sampling"), https://arxiv.org/abs/1807.03039.
     """
     import jax
 

@@ -56,7 +56,8 @@ def manifold(trained: Any, size: int = 20) -> "Figure":
 
     Every picture stands for the same share of a standard normal prior.
 
-    Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, Figure 4.
+    Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, Figure 4,
+    https://arxiv.org/abs/1312.6114.
     """
     require(size >= 2, "size", "must be at least 2", size)
     line = [NormalDist().inv_cdf((i + 0.5) / size) for i in range(size)]

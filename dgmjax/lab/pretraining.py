@@ -64,7 +64,8 @@ def clustered_start(
     `models.NormalMixture`, becomes `fitted_mixture` of the means of the posterior. With `player`
     and `steps` given it is an `Experiment.start`.
 
-    Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding", 2017, section 4.3.
+    Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding: An Unsupervised and
+    Generative Approach to Clustering", 2017, section 4.3, https://arxiv.org/abs/1611.05148.
     """
     prior = experiment.module.prior_model
     rule = "must have a `models.NormalMixture` as its `prior_model`"

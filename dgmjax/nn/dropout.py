@@ -19,7 +19,9 @@ class Dropout(nn.Module):
     A learner passes a key named "dropout" in every training step, and evaluation and sampling
     pass none: nothing has to be switched.
 
-    Source: Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov, "Dropout", 2014, section 4.
+    Source: Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov, "Dropout: A Simple Way to
+    Prevent Neural Networks from Overfitting", 2014, section 4,
+    https://jmlr.org/papers/v15/srivastava14a.html.
 
     >>> x = jnp.ones((2, 3))
     >>> Dropout(0.5).apply({}, x).tolist()

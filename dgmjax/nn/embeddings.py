@@ -14,8 +14,12 @@ from dgmjax.types import Array
 class Real(nn.Module):
     """Values as they are, shifted and scaled: [(x - shift) / scale, 1], no parameters.
 
-    The constant feature tells a layer where the padding begins ("PixelCNN++", Salimans et al.
-    2017). `channels=None` reads scalars `[...]`, an integer vectors `[..., channels]`.
+    The constant feature tells a layer where the padding begins. `channels=None` reads scalars
+    `[...]`, an integer vectors `[..., channels]`.
+
+    Source: the code of Salimans, Karpathy, Chen & Kingma, "PixelCNN++: Improving the PixelCNN with
+    Discretized Logistic Mixture Likelihood and Other Modifications", 2017,
+    https://arxiv.org/abs/1701.05517.
 
     >>> Real(shift=127.5, scale=127.5).apply({}, jnp.array([255.0])).tolist()
     [[1.0, 1.0]]

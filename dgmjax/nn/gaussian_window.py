@@ -20,7 +20,8 @@ def gaussian_filters(centre: Array, stride: Array, variance: Array, num: int, si
     mu_i = centre + (i - num / 2 - 1/2) stride for i = 1 .. num, and pixels a = 1 .. size, with
     parameters `[...]`. Rows sum to 1 also where a filter lies beside the image.
 
-    Source: Gregor, Danihelka, Graves, Rezende & Wierstra, "DRAW", 2015, Eq. 19, 20, 25, 26.
+    Source: Gregor, Danihelka, Graves, Rezende & Wierstra, "DRAW: A Recurrent Neural Network For
+    Image Generation", 2015, Eq. 19, 20, 25, 26, https://arxiv.org/abs/1502.04623.
 
     >>> centred = gaussian_filters(jnp.float32(2.0), jnp.float32(1.0), jnp.float32(0.01), 3, 3)
     >>> centred.round(3).tolist()
@@ -67,7 +68,8 @@ class WindowHead(nn.Module):
       size: N, filters along a side.
       height, width: of the image.
 
-    Source: Gregor et al., "DRAW", 2015, Eq. 21 to 24.
+    Source: Gregor, Danihelka, Graves, Rezende & Wierstra, "DRAW: A Recurrent Neural Network For
+    Image Generation", 2015, Eq. 21 to 24, https://arxiv.org/abs/1502.04623.
     """
 
     size: int

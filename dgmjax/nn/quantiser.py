@@ -56,8 +56,9 @@ class VectorQuantiser(nn.Module):
       smoothing: see above, above 0.
       restart_below: share of the uniform usage, in [0, 1); 0 for no restarts.
 
-    Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
-    Eq. 1 to 3 and appendix A.1; restarts: Dhariwal et al., "Jukebox", 2020, section 3.1.
+    Sources: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
+    Eq. 1 to 3 and appendix A.1, https://arxiv.org/abs/1711.00937; restarts: Dhariwal et al.,
+    "Jukebox: A Generative Model for Music", 2020, section 3.1, https://arxiv.org/abs/2005.00341.
     """
 
     num_codes: int

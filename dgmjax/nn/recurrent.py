@@ -1,7 +1,10 @@
 """Recurrent causal layers over sequences: LSTM and GRU.
 
-"Long Short-Term Memory" (Hochreiter & Schmidhuber, 1997; with the forget gate of Gers et al.,
-2000) and "Learning Phrase Representations using RNN Encoder-Decoder" (Cho et al., 2014).
+Sources: Hochreiter & Schmidhuber, "Long Short-Term Memory", 1997,
+https://doi.org/10.1162/neco.1997.9.8.1735; forget gate: Gers, Schmidhuber & Cummins, "Learning to
+Forget: Continual Prediction with LSTM", 2000, https://doi.org/10.1162/089976600300015015; GRU: Cho
+et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
+Translation", 2014, https://arxiv.org/abs/1406.1078.
 """
 
 import math

@@ -24,7 +24,8 @@ def gram(x: Array, y: Array, kernel: Kernel = "imq", bandwidth: float | None = N
     sum_s s h / (s h + |x - y|^2) over s = 0.1, 0.2, 0.5, 1, 2, 5, 10, h = 2 D where not given,
     the expected squared distance of two standard normal points.
 
-    Source: Tolstikhin, Bousquet, Gelly & Schoelkopf, "Wasserstein Auto-Encoders", 2018, section 4.
+    Source: Tolstikhin, Bousquet, Gelly & Schoelkopf, "Wasserstein Auto-Encoders", 2018, section 4,
+    https://arxiv.org/abs/1711.01558.
     """
     require(kernel in ("rbf", "imq"), "kernel", "must be 'rbf' or 'imq'", repr(kernel))
     require(bandwidth is None or bandwidth > 0, "bandwidth", "must be positive", bandwidth)
@@ -63,8 +64,8 @@ def mmd(
     Returns:
       a scalar, which may be negative where the two agree.
 
-    Source: Gretton, Borgwardt, Rasch, Schoelkopf & Smola, "A Kernel Two-Sample Test", 2012,
-    Eq. 3.
+    Source: Gretton, Borgwardt, Rasch, Schoelkopf & Smola, "A Kernel Two-Sample Test", 2012, Eq. 3,
+    https://jmlr.org/papers/v13/gretton12a.html.
     """
     for name, points in (("x", x), ("y", y)):
         sound = points.ndim == 2 and len(points) >= 2

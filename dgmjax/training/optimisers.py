@@ -28,7 +28,8 @@ def adam(
       learning_rate: peak rate, positive.
       steps: length of the schedule, at least 1.
       schedule: "constant", "cosine" (to 0), or "burda": 10^(-i/7) times the rate in stage i of
-        8, stage i lasting 3^i of 3280 parts (Burda et al. 2016, appendix C).
+        8, stage i lasting 3^i of 3280 parts (Burda et al., 2016, appendix C,
+        https://arxiv.org/abs/1509.00519).
       clip: global norm to which gradients are clipped, or None.
     """
     rate = _rate(learning_rate, steps, schedule)

@@ -8,8 +8,9 @@ last tenth of the text is the test split; `--validation` cuts its share from the
 tenths before. With `--validation 0` the last epoch counts, whatever it is. The 5% before the last
 tenth begin the play that the test split continues, so leaving them out of training costs more than
 choosing the epoch gains.
-Source: text and task are those of Karpathy, "The Unreasonable Effectiveness of Recurrent Neural
-Networks", 2015, who prints no number for it; 2.3 is our own bar.
+Source: Karpathy, "The Unreasonable Effectiveness of Recurrent Neural Networks", 2015 (text and
+task), https://karpathy.github.io/2015/05/21/rnn-effectiveness/. There is no published number for
+this split; 2.3 is our own bar.
 """
 
 from dataclasses import replace

@@ -5,7 +5,8 @@
 Logistic regressions in one triangular matrix, by gradient descent with momentum. The penalty on the
 absolute values suits the task, since most pairs of pixels have nothing to tell each other. Its
 weight, the rate and the epoch were chosen on the validation split.
-Source: Larochelle & Murray, "The Neural Autoregressive Distribution Estimator", 2011, Table 1.
+Source: Larochelle & Murray, "The Neural Autoregressive Distribution Estimator", 2011, Table 1,
+https://proceedings.mlr.press/v15/larochelle11a.html.
 """
 
 from dataclasses import replace

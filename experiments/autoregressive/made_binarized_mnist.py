@@ -6,8 +6,8 @@
 One hidden layer of 8000 units as in the paper, direct connections, AdamW and a cosine schedule; the
 best epoch is chosen on the validation split. The second command is an ensemble over 32 orders, for
 which the paper has 86.64 nats with two layers of 8000 units.
-Source: Germain, Gregor, Murray & Larochelle, "MADE", 2015, Table 6,
-https://arxiv.org/abs/1502.03509.
+Source: Germain, Gregor, Murray & Larochelle, "MADE: Masked Autoencoder for Distribution
+Estimation", 2015, Table 6, https://arxiv.org/abs/1502.03509.
 """
 
 from dataclasses import replace

@@ -4,7 +4,8 @@
 
 500 hidden units, Adam with decoupled weight decay and a cosine schedule; the best epoch is chosen
 on the validation split. `--num-orders` makes an ensemble over orders of the pixels (EoNADE).
-Source: Larochelle & Murray, "The Neural Autoregressive Distribution Estimator", 2011, Table 1.
+Source: Larochelle & Murray, "The Neural Autoregressive Distribution Estimator", 2011, Table 1,
+https://proceedings.mlr.press/v15/larochelle11a.html.
 """
 
 from dataclasses import replace

@@ -5,10 +5,10 @@
 
 All networks have a learned vector for each pixel (`positions`), which the papers do not have. AdamW
 with a cosine schedule; the best epoch is chosen on the validation split.
-Sources: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016, Table 4,
-https://arxiv.org/abs/1601.06759 (PixelCNN 81.30, Row LSTM 80.54, Diagonal BiLSTM of one layer
-80.75); van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016,
-https://arxiv.org/abs/1606.05328 (gated; no number on this binarisation).
+Sources: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016, Table 4
+(PixelCNN 81.30, Row LSTM 80.54, Diagonal BiLSTM of one layer 80.75),
+https://arxiv.org/abs/1601.06759; van den Oord et al., "Conditional Image Generation with PixelCNN
+Decoders", 2016 (gated; no number on this binarisation), https://arxiv.org/abs/1606.05328.
 """
 
 from typing import Literal

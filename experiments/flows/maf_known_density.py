@@ -5,8 +5,8 @@
 
 The entropies are 1.6339 nats (banana, closed form) and 1.6981 nats (eight Gaussians, quadrature);
 the record carries the true entropy as the published value.
-Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017,
-https://arxiv.org/abs/1705.07057 (the model).
+Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017
+(the model), https://arxiv.org/abs/1705.07057.
 """
 
 from typing import Literal

@@ -3,8 +3,8 @@
     dgmjax train maf_moons
 
 The two moons are half circles with Gaussian noise of 0.1, whose entropy is known by quadrature.
-Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017,
-https://arxiv.org/abs/1705.07057 (the model).
+Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation", 2017
+(the model), https://arxiv.org/abs/1705.07057.
 """
 
 from typing import Literal

@@ -3,8 +3,8 @@
     dgmjax train realnvp_moons
 
 The two moons are half circles with Gaussian noise of 0.1, whose entropy is known by quadrature.
-Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2016,
-https://arxiv.org/abs/1605.08803 (the model).
+Source: Dinh, Sohl-Dickstein & Bengio, "Density Estimation using Real NVP", 2016 (the model),
+https://arxiv.org/abs/1605.08803.
 """
 
 from dgmjax import lab

@@ -4,8 +4,9 @@
 
 There is no published number on this data. The bound is on log p(x | y), and a classifier of real
 images has to recognise the generated ones.
-Source: Sohn, Yan & Lee, "Learning Structured Output Representation using Deep Conditional
-Generative Models", 2015.
+Source: Sohn, Lee & Yan, "Learning Structured Output Representation using Deep Conditional
+Generative Models", 2015,
+https://papers.nips.cc/paper/2015/hash/8d55a249e6baa5c06772297520da2051-Abstract.html.
 """
 
 from dataclasses import replace

@@ -5,9 +5,11 @@
 
 The sprites (shape, scale, rotation, x, y; 32x32 pixels) ship with the package. There is no
 published number on this set: the objectives are compared with each other.
-Sources: Higgins et al., "beta-VAE", 2017; Chen, Li, Grosse & Duvenaud, "Isolating Sources of
-Disentanglement in VAEs", 2018, https://arxiv.org/abs/1802.04942; Zhao, Song & Ermon, "InfoVAE",
-2019, https://arxiv.org/abs/1706.02262.
+Sources: Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational
+Framework", 2017, https://openreview.net/forum?id=Sy2fzU9gl; Chen, Li, Grosse & Duvenaud, "Isolating
+Sources of Disentanglement in Variational Autoencoders", 2018, https://arxiv.org/abs/1802.04942;
+Zhao, Song & Ermon, "InfoVAE: Balancing Learning and Inference in Variational Autoencoders", 2019,
+https://arxiv.org/abs/1706.02262.
 """
 
 from dataclasses import replace

@@ -8,11 +8,11 @@ The digit from the image is held against logistic regression on pixels, and imag
 against real ones, both recognised by that regression. The papers print other quantities. A product
 of experts may code image and digit in different coordinates of z, from which neither predicts the
 other.
-Sources: Wu & Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised Learning", 2018,
-https://arxiv.org/abs/1802.05335 (product, with the sub-sampled objective); Shi, Siddharth, Paige &
-Torr, "Variational Mixture-of-Experts Autoencoders for Multi-Modal Deep Generative Models", 2019,
-https://arxiv.org/abs/1911.03393 (mixture); Sutter, Daunhawer & Vogt, "Generalized Multimodal ELBO",
-2021, https://arxiv.org/abs/2105.02470 (mixture of products).
+Sources: Wu & Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised Learning", 2018
+(product, with the sub-sampled objective), https://arxiv.org/abs/1802.05335; Shi, Siddharth, Paige &
+Torr, "Variational Mixture-of-Experts Autoencoders for Multi-Modal Deep Generative Models", 2019
+(mixture), https://arxiv.org/abs/1911.03393; Sutter, Daunhawer & Vogt, "Generalized Multimodal
+ELBO", 2021 (mixture of products), https://arxiv.org/abs/2105.02470.
 """
 
 from dataclasses import replace

@@ -8,10 +8,10 @@ The rate (`kl_nats`) of the plain model falls to zero, since the decoder can do 
 and the AR(1) prior of the delta-VAE keep it up; the latter uses its code only if the weight of the
 KL term rises over some epochs. Published for other networks on this binarisation, about: 79.02 nats
 (PixelVAE).
-Sources: Gulrajani et al., "PixelVAE", 2017, https://arxiv.org/abs/1611.05013; Kingma et al.,
-"Improving Variational Inference with Inverse Autoregressive Flow", 2016, Eq. 15,
-https://arxiv.org/abs/1606.04934; Razavi et al., "Preventing Posterior Collapse with delta-VAEs",
-2019, https://arxiv.org/abs/1901.03416.
+Sources: Gulrajani et al., "PixelVAE: A Latent Variable Model for Natural Images", 2017,
+https://arxiv.org/abs/1611.05013; Kingma et al., "Improving Variational Inference with Inverse
+Autoregressive Flow", 2016, Eq. 15, https://arxiv.org/abs/1606.04934; Razavi, van den Oord, Poole &
+Vinyals, "Preventing Posterior Collapse with delta-VAEs", 2019, https://arxiv.org/abs/1901.03416.
 """
 
 from dataclasses import replace

@@ -7,8 +7,8 @@ responsibility for its code. As in the source, the networks are pretrained (here
 small weight of the KL term) and the mixture starts from a fit to their codes; `--pretrain-epochs 0`
 leaves that out. Published, with stacked denoising autoencoders in pretraining and diagonal
 covariances (about): 94.5% accuracy.
-Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding", 2017, Table 2,
-https://arxiv.org/abs/1611.05148.
+Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding: An Unsupervised and Generative
+Approach to Clustering", 2017, Table 2, https://arxiv.org/abs/1611.05148.
 """
 
 from dataclasses import replace

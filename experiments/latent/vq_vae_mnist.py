@@ -7,7 +7,7 @@
 The second command is VQ-VAE-2; the third is the second stage, which learns p(e). There is no
 published number on this binarisation: the bound -log p(x | e) - log p(e) with a uniform prior p(e)
 stands beside independent pixels.
-Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
+Sources: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
 https://arxiv.org/abs/1711.00937; Razavi, van den Oord & Vinyals, "Generating Diverse High-Fidelity
 Images with VQ-VAE-2", 2019, https://arxiv.org/abs/1906.00446.
 """

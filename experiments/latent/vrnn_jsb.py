@@ -7,8 +7,8 @@ Independent notes are the baseline. No published number is printed: those of the
 in how they bound and average.
 Sources: Chung, Kastner, Dinh, Goel, Courville & Bengio, "A Recurrent Latent Variable Model for
 Sequential Data", 2015, https://arxiv.org/abs/1506.02216; Boulanger-Lewandowski, Bengio & Vincent,
-"Modeling Temporal Dependencies in High-Dimensional Sequences", 2012,
-https://arxiv.org/abs/1206.6392 (data).
+"Modeling Temporal Dependencies in High-Dimensional Sequences", 2012 (data),
+https://arxiv.org/abs/1206.6392.
 """
 
 from dataclasses import replace

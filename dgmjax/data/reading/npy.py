@@ -1,8 +1,9 @@
 """Strict reader of the `.npy` format: a header that is matched, not evaluated, and plain numbers.
 
 NumPy parses the header as a Python expression and accepts records and pickled objects. Here the
-one form that `np.save` writes is accepted, of booleans, numbers and texts (NumPy Enhancement
-Proposal 1, "A simple file format for NumPy arrays", R. Kern, 2007).
+one form that `np.save` writes is accepted, of booleans, numbers and texts (R. Kern,
+"NEP 1: A Simple File Format for NumPy Arrays", 2007,
+https://numpy.org/neps/nep-0001-npy-format.html).
 """
 
 import math

@@ -61,7 +61,11 @@ def load_mnist(
 
 
 def load_binarized_mnist(name: str, folder: Path) -> Dataset:
-    """Static binarised MNIST, 50,000/10,000/10,000, 0/1 (Salakhutdinov and Murray, 2008)."""
+    """Static binarised MNIST, 50,000/10,000/10,000, 0/1.
+
+    Source: Salakhutdinov & Murray, "On the Quantitative Analysis of Deep Belief Networks", 2008,
+    https://homepages.inf.ed.ac.uk/imurray2/pub/08dbn_ais/.
+    """
     means = {"train": 0.1306, "validation": 0.1311, "test": 0.1325}
 
     def check(split: str, x: np.ndarray) -> None:
@@ -74,7 +78,11 @@ def load_binarized_mnist(name: str, folder: Path) -> Dataset:
 def load_fashion_mnist(
     name: str, folder: Path, *, validation: int = 10_000, split_seed: int = 0
 ) -> Dataset:
-    """Fashion-MNIST from its four IDX files (Xiao, Rasul, Vollgraf, 2017), 28x28 grey."""
+    """Fashion-MNIST from its four IDX files, 28x28 grey.
+
+    Source: Xiao, Rasul & Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
+    Learning Algorithms", 2017, https://arxiv.org/abs/1708.07747.
+    """
     remedy = "Put the four *-ubyte.gz files of Fashion-MNIST there."
     splits: dict[str, Arrays] = {}
     for split, prefix in {"train": "train", "test": "t10k"}.items():
@@ -95,8 +103,9 @@ def load_omniglot(
 ) -> Dataset:
     """Omniglot 28x28, one bit, ink = 1; train is the background set, test the evaluation set.
 
-    Not the split of Burda et al. (2016): bounds are not comparable with published ones. `label`
-    is the character, `alphabet` its alphabet.
+    This is not the split on which the literature reports bounds (that of the code of Burda et al.,
+    https://arxiv.org/abs/1509.00519), so numbers are not comparable with published ones. `label` is
+    the character, `alphabet` its alphabet.
     """
     path = find(folder, "omniglot28/omniglot28.npz", "Put omniglot28.npz there.")
     raw = read_npz(path)

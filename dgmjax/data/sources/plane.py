@@ -108,9 +108,11 @@ class Pinwheel:
     """Five elongated Gaussians around the origin, twisted by an angle that grows with the radius.
 
     y = (1 + s_1 e_1, s_2 e_2) turned by 2 pi k / 5 + twist exp(|y|). Turning by a function of the
-    radius preserves area, so the density is the mixture's at the point turned back (Johnson et al.,
-    "Composing graphical models with neural networks", 2016, turn by the exponential of y_1, whose
-    density has no closed form).
+    radius preserves area, so the density is the mixture's at the point turned back. The source
+    turns by the exponential of y_1, whose density has no closed form.
+
+    Source: Johnson et al., "Composing Graphical Models with Neural Networks for Structured
+    Representations and Fast Inference", 2016, https://arxiv.org/abs/1603.06277.
     """
 
     arms: int = 5

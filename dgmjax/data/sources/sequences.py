@@ -116,10 +116,12 @@ def _sound(content: bytes) -> np.ndarray:
 def load_polymusic(name: str, folder: Path, *, length: int | None = None) -> Dataset:
     """`polymusic/<JSB|Nottingham|MuseData|Piano-midi>`: rolls, uint8 0/1 `[N, T, 88]`.
 
-    Boulanger-Lewandowski, Bengio, Vincent, "Modeling temporal dependencies in high-dimensional
-    sequences", 2012, and their splits. Without `length`, pieces are padded to the longest of
-    their split set; with it, each is cut into windows of `length` steps, the last one padded.
+    The splits are the published ones. Without `length`, pieces are padded to the longest piece of
+    all splits; with it, each is cut into windows of `length` steps, the last one padded.
     `length[N]` says how many steps are music.
+
+    Source: Boulanger-Lewandowski, Bengio & Vincent, "Modeling Temporal Dependencies in
+    High-Dimensional Sequences", 2012, https://arxiv.org/abs/1206.6392.
     """
     from scipy.io import loadmat
 

@@ -123,7 +123,8 @@ def load_sprites(
 ) -> Dataset:
     """The exhaustive grid of factors: `x`, `factors` int32 `[N, 5]` and `label`, the shape.
 
-    Source of the design: Matthey, Higgins, Hassabis & Lerchner, "dSprites", 2017.
+    Source of the design: Matthey, Higgins, Hassabis & Lerchner, "dSprites: Disentanglement Testing
+    Sprites Dataset", 2017, https://github.com/google-deepmind/dsprites-dataset.
 
     Args:
       splits, split_seed: random parts; `{"train": 1.0}` is the whole grid.

@@ -16,7 +16,8 @@ class GAN(nn.Module):
       generator: `z[..., latent]` -> `x[..., *event]`.
       discriminator: `x[..., *event]` -> `[..., 1]`, the logit of "x is data".
 
-    Source: Goodfellow et al., "Generative Adversarial Nets", 2014, Eq. 1.
+    Source: Goodfellow et al., "Generative Adversarial Nets", 2014, Eq. 1,
+    https://arxiv.org/abs/1406.2661.
     """
 
     latent: int

@@ -33,8 +33,9 @@ class CodePrior(nn.Module):
       context_blocks: residual blocks of a conditioned one.
 
     Sources: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
-    section 3.3; Razavi, van den Oord & Vinyals, "Generating Diverse High-Fidelity Images with
-    VQ-VAE-2", 2019, section 3.2 (without its attention).
+    section 3.3, https://arxiv.org/abs/1711.00937; Razavi, van den Oord & Vinyals, "Generating
+    Diverse High-Fidelity Images with VQ-VAE-2", 2019, section 3.2 (without its attention),
+    https://arxiv.org/abs/1906.00446.
     """
 
     shapes: tuple[tuple[int, int], ...]

@@ -74,7 +74,7 @@ def PixelCNN(
       **options: of `AutoregressiveModel`.
 
     Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016,
-    sections 3.3 to 3.5, Figure 5 and Table 1.
+    sections 3.3 to 3.5, Figure 5 and Table 1, https://arxiv.org/abs/1601.06759.
     """
     sites, embed = _image(event_shape, family)
     require_sizes(features=features, blocks=blocks, head_features=head_features)
@@ -118,7 +118,7 @@ def GatedPixelCNN(
     gate of both. The two streams are the first layer.
 
     Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016,
-    sections 2.1 to 2.3.
+    sections 2.1 to 2.3, https://arxiv.org/abs/1606.05328.
     """
     sites, embed = _image(event_shape, family)
     require_sizes(features=features, blocks=blocks, head_features=head_features)
@@ -168,8 +168,9 @@ def PixelCNNPlusPlus(
       blocks: in all, an even number (6 for each resolution in the paper).
       dropout: rate, in training, between the two convolutions of a block (0.5 in the paper).
 
-    Source: Salimans, Karpathy, Chen & Kingma, "PixelCNN++: Improving the PixelCNN with
-    Discretized Logistic Mixture Likelihood and Other Modifications", 2017, section 2.
+    Source: Salimans, Karpathy, Chen & Kingma, "PixelCNN++: Improving the PixelCNN with Discretized
+    Logistic Mixture Likelihood and Other Modifications", 2017, section 2,
+    https://arxiv.org/abs/1701.05517.
     """
     if family is None:
         family = DiscretisedLogisticMixture(10, channels=_of_an_image(event_shape)[-1])
@@ -196,7 +197,7 @@ def RowLSTM(event_shape: tuple[int, ...], family: Family = BERNOULLI, **options)
     """Row LSTM layers with residual connections; see `_pixel_rnn` for the arguments.
 
     Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016,
-    sections 3.1 and 3.3, Table 1.
+    sections 3.1 and 3.3, Table 1, https://arxiv.org/abs/1601.06759.
     """
     return _pixel_rnn(RowLSTMLayer, event_shape, family, **options)
 
@@ -205,7 +206,7 @@ def DiagonalBiLSTM(event_shape: tuple[int, ...], family: Family = BERNOULLI, **o
     """Diagonal BiLSTM layers with residual connections; see `_pixel_rnn` for the arguments.
 
     Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016,
-    sections 3.2 and 3.3, Table 1.
+    sections 3.2 and 3.3, Table 1, https://arxiv.org/abs/1601.06759.
     """
     return _pixel_rnn(DiagonalBiLSTMLayer, event_shape, family, **options)
 

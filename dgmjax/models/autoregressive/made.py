@@ -37,7 +37,8 @@ def MADE(
       direct, residual, activation: see `nn.MaskedMLP`.
       order_seed: seed of the random orderings and connectivities.
 
-    Source: Germain, Gregor, Murray & Larochelle, "MADE", 2015, Eq. 8-13 and section 4.
+    Source: Germain, Gregor, Murray & Larochelle, "MADE: Masked Autoencoder for Distribution
+    Estimation", 2015, Eq. 8 to 13 and section 4, https://arxiv.org/abs/1502.03509.
     """
     event_shape = as_sizes("event_shape", event_shape)
     network = MaskedMLP(

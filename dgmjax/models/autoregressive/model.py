@@ -65,8 +65,10 @@ class AutoregressiveModel(DensityModel):
         always random.
       order_seed: seed of the random orderings and connectivities.
 
-    Sources: Germain, Gregor, Murray & Larochelle, "MADE", 2015, section 4 (masks); Uria, Murray
-    & Larochelle, "A Deep and Tractable Density Estimator", 2014, section 4 (ensembles).
+    Sources: Germain, Gregor, Murray & Larochelle, "MADE: Masked Autoencoder for Distribution
+    Estimation", 2015, section 4 (masks), https://arxiv.org/abs/1502.03509; Uria, Murray &
+    Larochelle, "A Deep and Tractable Density Estimator", 2014, section 4 (ensembles),
+    https://arxiv.org/abs/1310.1757.
     """
 
     event_shape: tuple[int, ...]

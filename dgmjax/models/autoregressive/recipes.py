@@ -44,8 +44,10 @@ def FVSBN(
     Args:
       options: of `AutoregressiveModel` and `context_features`.
 
-    Source: Frey, Hinton & Dayan, "Does the Wake-Sleep Algorithm Produce Good Density
-    Estimators?", 1996; Larochelle & Murray 2011, section 2.
+    Sources: Frey, Hinton & Dayan, "Does the Wake-Sleep Algorithm Produce Good Density Estimators?",
+    1996, https://www.cs.toronto.edu/~hinton/absps/wsperf.htm; Larochelle & Murray, "The Neural
+    Autoregressive Distribution Estimator", 2011, section 2,
+    https://proceedings.mlr.press/v15/larochelle11a.html.
     """
     model = MADE(event_shape, (), family, **options)
     return model.clone(network=model.network.clone(zero_output=True))
@@ -66,7 +68,7 @@ def NADE(
 
     With `num_orders` > 1, trained by `objectives.sampled_ordering`, an ensemble over as many
     orderings of the sites (EoNADE; Uria, Murray & Larochelle, "A Deep and Tractable Density
-    Estimator", 2014, section 4).
+    Estimator", 2014, section 4, https://arxiv.org/abs/1310.1757).
 
     Args:
       hidden: units of the hidden layer.
@@ -74,7 +76,8 @@ def NADE(
       ordering: "natural", "random" or a permutation, for order 0.
       options: of `AutoregressiveModel`: `num_orders`, `sampling`, ...
 
-    Source: Larochelle & Murray, "The Neural Autoregressive Distribution Estimator", 2011.
+    Source: Larochelle & Murray, "The Neural Autoregressive Distribution Estimator", 2011,
+    https://proceedings.mlr.press/v15/larochelle11a.html.
     """
     event_shape = as_sizes("event_shape", event_shape)
     one = isinstance(hidden, numbers.Integral)
@@ -104,7 +107,7 @@ def RNADE(
     """NADE for real values: mixtures of normals, rectified units and learned rescaling.
 
     Source: Uria, Murray & Larochelle, "RNADE: The Real-valued Neural Autoregressive Density
-    Estimator", 2013, Eq. 5-9.
+    Estimator", 2013, Eq. 5 to 9, https://arxiv.org/abs/1306.0186.
     """
     family = MixtureOfNormals(num_components)
     return NADE(event_shape, hidden, family, activation=nn.relu, rescale=True, **options)
@@ -137,8 +140,10 @@ def RecurrentModel(
       site_bias: see `nn.CausalNetwork`.
       options: of `AutoregressiveModel`.
 
-    Source: Graves, "Generating Sequences With Recurrent Neural Networks", 2013; as "PixelRNN" in
-    raster order, van den Oord et al. 2016, section 3.
+    Sources: Graves, "Generating Sequences With Recurrent Neural Networks", 2013,
+    https://arxiv.org/abs/1308.0850; raster order over pixels: van den Oord, Kalchbrenner &
+    Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016, section 3,
+    https://arxiv.org/abs/1601.06759.
     """
     event_shape = as_sizes("event_shape", event_shape)
     embedding = features if embedding is None else embedding
@@ -192,9 +197,10 @@ def Transformer(
         are, or a learned vector for each site. On text the former learns many times faster.
       dropout: rate, in training, of the embedding and of what each sub-layer adds.
 
-    Source: Vaswani et al., "Attention Is All You Need", 2017; with normalisation first (Radford
-    et al., "Language Models are Unsupervised Multitask Learners", 2019, section 2.3) and rotary
-    positions (Su et al., "RoFormer", 2021).
+    Sources: Vaswani et al., "Attention Is All You Need", 2017, https://arxiv.org/abs/1706.03762;
+    normalisation first: Xiong et al., "On Layer Normalization in the Transformer Architecture",
+    2020, Figure 1b, https://arxiv.org/abs/2002.04745; rotary positions: Su et al., "RoFormer:
+    Enhanced Transformer with Rotary Position Embedding", 2021, https://arxiv.org/abs/2104.09864.
     """
     known = positions in ("rotary", "learned")
     require(known, "positions", 'must be "rotary" or "learned"', positions)
@@ -248,7 +254,8 @@ def WaveNet(
       hop: samples that share a local vector, where it comes at a lower rate.
       **options: of `AutoregressiveModel`.
 
-    Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, section 2.
+    Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, section 2,
+    https://arxiv.org/abs/1609.03499.
     """
     event_shape = as_sizes("event_shape", event_shape)
     require(

@@ -130,9 +130,9 @@ class GaussianMixture(ExactLatentModel):
     def em_step(self, params: PyTree, x: Array, rows: Array) -> tuple[PyTree, Array]:
         """One step of EM; the log-likelihood of the data never falls (but by `least_variance`).
 
-        Source: Dempster, Laird & Rubin, "Maximum likelihood from incomplete data via the EM
-        algorithm", 1977; Bishop, "Pattern Recognition and Machine Learning", 2006, equations
-        9.23 to 9.27.
+        Sources: Dempster, Laird & Rubin, "Maximum Likelihood from Incomplete Data via the EM
+        Algorithm", 1977, https://doi.org/10.1111/j.2517-6161.1977.tb01600.x; Bishop, "Pattern
+        Recognition and Machine Learning", 2006, Eq. 9.23 to 9.27.
         """
         joint = self._joint(params, x)
         new = self._maximised(x, jax.nn.softmax(joint, axis=-1) * rows[:, None])

@@ -93,8 +93,9 @@ class LinearGaussian(ExactLatentModel):
         W = [sum r m^T] [sum E(z z^T)]^-1 and Psi = diag of the mean of E[(r - W z)(r - W z)^T],
         with r = x - mu, m = E[z | x]; the log-likelihood of the data never falls.
 
-        Sources: Rubin & Thayer, "EM algorithms for ML factor analysis", 1982; Tipping & Bishop,
-        "Probabilistic Principal Component Analysis", 1999, Eq. 27 and 28.
+        Sources: Rubin & Thayer, "EM Algorithms for ML Factor Analysis", 1982,
+        https://doi.org/10.1007/BF02293851; Tipping & Bishop, "Probabilistic Principal Component
+        Analysis", 1999, Eq. 27 and 28, https://doi.org/10.1111/1467-9868.00196.
         """
         log_prob = marginal(params).log_prob(x)
         p_x = marginal({**params, "loc": _mean(x, rows)})
@@ -138,7 +139,8 @@ def _mean(values: Array, rows: Array) -> Array:
 def FactorAnalysis(features: int, latent: int) -> LinearGaussian:
     """Factor analysis: each feature has a noise variance of its own.
 
-    Source: Rubin & Thayer, "EM algorithms for ML factor analysis", 1982.
+    Source: Rubin & Thayer, "EM Algorithms for ML Factor Analysis", 1982,
+    https://doi.org/10.1007/BF02293851.
     """
     return LinearGaussian(features, latent, "diagonal")
 
@@ -146,7 +148,8 @@ def FactorAnalysis(features: int, latent: int) -> LinearGaussian:
 def PPCA(features: int, latent: int) -> LinearGaussian:
     """Probabilistic principal component analysis: all features share one noise variance.
 
-    Source: Tipping & Bishop, "Probabilistic Principal Component Analysis", 1999.
+    Source: Tipping & Bishop, "Probabilistic Principal Component Analysis", 1999,
+    https://doi.org/10.1111/1467-9868.00196.
     """
     return LinearGaussian(features, latent, "isotropic")
 
@@ -165,7 +168,8 @@ def ppca_maximum_likelihood(x: np.ndarray, latent: int) -> dict[str, PyTree]:
       DataError: the eigenvalues left out are zero: the data lie in a plane, and the likelihood
         has no maximum.
 
-    Source: Tipping & Bishop, 1999, Eq. 7 and 8.
+    Source: Tipping & Bishop, "Probabilistic Principal Component Analysis", 1999, Eq. 7 and 8,
+    https://doi.org/10.1111/1467-9868.00196.
     """
     x = np.asarray(x, np.float64)
     table = x.ndim == 2 and len(x) > 1

@@ -24,7 +24,8 @@ def PoissonPPCA(features: int, latent: int, hidden: Sequence[int] = (64,)) -> VA
       hidden: units of the encoder's hidden layers; none makes it linear.
 
     Source: Collins, Dasgupta & Schapire, "A Generalization of Principal Component Analysis to the
-    Exponential Family", 2001, with a prior on z and amortised inference.
+    Exponential Family", 2001, with a prior on z and amortised inference,
+    https://papers.nips.cc/paper_files/paper/2001/hash/f410588e48dc83f2822a880a68f78923-Abstract.html.
     """
     require(features >= 1, "features", "must be at least 1", features)
     require(latent >= 1, "latent", "must be at least 1", latent)

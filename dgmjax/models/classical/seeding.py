@@ -12,8 +12,8 @@ def seeded_clusters(key: Key, x: Array, rows: Array, num_clusters: int, rounds: 
     The first centre is a row drawn at random, each further one a row drawn in proportion to its
     squared distance to the nearest centre so far; then `rounds` of k-means.
 
-    Source: Arthur & Vassilvitskii, "k-means++: The Advantages of Careful Seeding", 2007, section
-    2.2.
+    Source: Arthur & Vassilvitskii, "k-means++: The Advantages of Careful Seeding", 2007,
+    section 2.2, https://dl.acm.org/doi/10.5555/1283383.1283494.
     """
     keys = jax.random.split(key, num_clusters)
     first = x[jax.random.categorical(keys[0], jnp.log(rows))]

@@ -40,12 +40,15 @@ class Dequantised(nn.Module):
       levels: number of integers a dimension takes.
       event_ndims: rank of k.
       noise: conditional density model of u in (0, 1), uniform where None (Theis, van den Oord &
-        Bethge, "A note on the evaluation of generative models", 2016).
+        Bethge, "A Note on the Evaluation of Generative Models", 2016,
+        https://arxiv.org/abs/1511.01844).
       encoder: network of `2 k / (levels - 1) - 1`, whose output is the noise's context.
       support: ends of the support of p, to which q of the first and last levels is stretched:
         (-margin / (1 - 2 margin), 1 + margin / (1 - 2 margin)) for `Sigmoid(margin)`.
 
-    Source: Ho, Chen, Srinivas, Duan & Abbeel, "Flow++", 2019, section 3.1, Eq. 5-7.
+    Source: Ho, Chen, Srinivas, Duan & Abbeel, "Flow++: Improving Flow-Based Generative Models with
+    Variational Dequantization and Architecture Design", 2019, section 3.1, Eq. 5 to 7,
+    https://arxiv.org/abs/1902.00275.
     """
 
     density: nn.Module

@@ -70,8 +70,8 @@ def RealNVPImages(
       transformer: `Affine(2.0)` where None.
       base: density of the flat base vector; standard normal where None.
 
-    Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2016,
-    sections 3.4-3.7.
+    Source: Dinh, Sohl-Dickstein & Bengio, "Density Estimation using Real NVP", 2016, sections 3.4
+    to 3.7, https://arxiv.org/abs/1605.08803.
     """
     require(levels >= 1, "levels", "must be at least 1", levels)
     shape = whole = _checked(event_shape, levels - 1)
@@ -125,7 +125,7 @@ def Glow(
       unroll, rematerialise: see `dgmjax.bijectors.Repeat`.
 
     Source: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
-    section 3 and figure 2.
+    section 3 and Figure 2, https://arxiv.org/abs/1807.03039.
     """
     require(levels >= 1, "levels", "must be at least 1", levels)
     require(steps >= 1, "steps", "must be at least 1", steps)

@@ -159,8 +159,8 @@ class MultiScaleLayer(nn.Module):
         images, base side first.
       event_shape: `[H, W, C]` of the data.
 
-    Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2016,
-    Eq. 13-15.
+    Source: Dinh, Sohl-Dickstein & Bengio, "Density Estimation using Real NVP", 2016, Eq. 13 to 15,
+    https://arxiv.org/abs/1605.08803.
     """
 
     levels: Sequence[Sequence[nn.Module]]

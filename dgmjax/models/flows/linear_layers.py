@@ -34,8 +34,9 @@ class LinearLayer(nn.Module):
       reflections: for "householder"; as many as features where None.
       seed: of the random rotation of "lu", whose P is part of the structure.
 
-    Source: Kingma & Dhariwal, "Glow", 2018, section 3.2; Oliva et al., "Transformation
-    Autoregressive Networks", 2018, section 3.2, for vectors.
+    Sources: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
+    section 3.2, https://arxiv.org/abs/1807.03039; Oliva et al., "Transformation Autoregressive
+    Networks", 2018, section 3.2, for vectors, https://arxiv.org/abs/1801.09819.
     """
 
     features: int
@@ -103,7 +104,8 @@ class ActNormLayer(nn.Module):
       features: channels (the last axis).
       event_ndims: 1 for vectors, 3 for images.
 
-    Source: Kingma & Dhariwal, "Glow", 2018, section 3.1.
+    Source: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
+    section 3.1, https://arxiv.org/abs/1807.03039.
     """
 
     features: int
@@ -139,7 +141,8 @@ class BatchNormLayer(nn.Module):
       event_ndims: 1 for vectors, 3 for images.
 
     Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation",
-    2017, appendix B. There the final statistics are those of the whole training set.
+    2017, appendix B, https://arxiv.org/abs/1705.07057. There the final statistics are those of the
+    whole training set.
     """
 
     features: int

@@ -56,8 +56,8 @@ def MAF(
     Args:
       batch_norm: a batch normalisation after each layer, as in the paper.
 
-    Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density
-    Estimation", 2017, Eq. 3-5.
+    Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation",
+    2017, Eq. 3 to 5, https://arxiv.org/abs/1705.07057.
     """
     _checked(features, layers, 1)
     parts: list[nn.Module] = []
@@ -83,8 +83,8 @@ def MAF(
 def IAF(features: int, layers: int = 5, hidden: tuple[int, ...] = (512, 512), **options) -> Flow:
     """Inverse autoregressive flow: MAF's layers the other way round, sampled in one pass each.
 
-    Source: Kingma et al., "Improved Variational Inference with Inverse Autoregressive Flow",
-    2016, Eq. 9-11.
+    Source: Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow", 2016,
+    Eq. 9 to 11, https://arxiv.org/abs/1606.04934.
     """
     return MAF(features, layers, hidden, inverse=True, **options)
 
@@ -101,7 +101,8 @@ def MAFMixture(
 ) -> Flow:
     """MAF MoG: affine layers over a MADE whose conditionals are mixtures of normals.
 
-    Source: Papamakarios, Pavlakou & Murray 2017, section 5 ("MAF MoG").
+    Source: Papamakarios, Pavlakou & Murray, "Masked Autoregressive Flow for Density Estimation",
+    2017, section 5 ("MAF MoG"), https://arxiv.org/abs/1705.07057.
     """
     base = MADE(
         event_shape=(features,),
@@ -126,8 +127,8 @@ def RealNVP(
 ) -> Flow:
     """Affine couplings over alternating entries of a vector, the two halves taking turns.
 
-    Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP", 2016,
-    Eq. 4-8.
+    Source: Dinh, Sohl-Dickstein & Bengio, "Density Estimation using Real NVP", 2016, Eq. 4 to 8,
+    https://arxiv.org/abs/1605.08803.
     """
     _checked(features, layers, 2)
     parts: list[nn.Module] = []
@@ -149,7 +150,7 @@ def NICE(features: int, layers: int = 4, hidden: tuple[int, ...] = (1000,) * 5, 
     """Additive couplings, and a diagonal scaling (with a shift) beside the base.
 
     Source: Dinh, Krueger & Bengio, "NICE: Non-linear Independent Components Estimation", 2014,
-    sections 3.2 and 3.3.
+    sections 3.2 and 3.3, https://arxiv.org/abs/1410.8516.
     """
     flow = RealNVP(features, layers, hidden, transformer=Shift(), **options)
     scaling = ParametricLayer(Elementwise((features,), Affine(bound=20.0)), scale=0.0)
@@ -177,8 +178,9 @@ def NeuralSplineFlow(
       num_bins: bins of each spline on [-bound, bound]; the identity outside.
       unroll, rematerialise: see `dgmjax.bijectors.Repeat`.
 
-    Source: Durkan, Bekasov, Murray & Papamakarios, "Neural Spline Flows", 2019, sections 3 and
-    4.1. The linear maps start at a random rotation, and conditioners are plain MLPs.
+    Source: Durkan, Bekasov, Murray & Papamakarios, "Neural Spline Flows", 2019, sections 3 and 4.1,
+    https://arxiv.org/abs/1906.04032. The linear maps start at a random rotation, and conditioners
+    are plain MLPs.
     """
     _checked(features, layers, 1 if autoregressive else 2)
     spline = RationalQuadraticSpline(num_bins, bound)
@@ -213,7 +215,8 @@ def PlanarFlow(
     Args:
       amortised: the context predicts the maps, one for each example (a VAE's posterior).
 
-    Source: Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, eq. 10-13.
+    Source: Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, Eq. 10 to 13,
+    https://arxiv.org/abs/1505.05770.
     """
     return _parametric(features, layers, lambda i: PlanarFamily(features), amortised, base)
 
@@ -223,7 +226,8 @@ def RadialFlow(
 ) -> Flow:
     """A stack of radial maps; see `PlanarFlow`.
 
-    Source: Rezende & Mohamed 2015, Eq. 14.
+    Source: Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, Eq. 14,
+    https://arxiv.org/abs/1505.05770.
     """
     return _parametric(features, layers, lambda i: RadialFamily(features), amortised, base)
 
@@ -247,7 +251,7 @@ def SylvesterFlow(
       amortised: the context predicts the maps, one for each example (a VAE's posterior).
 
     Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flows for
-    Variational Inference", 2018, sections 3 and 4.
+    Variational Inference", 2018, sections 3 and 4, https://arxiv.org/abs/1803.05649.
     """
 
     def family(i: int) -> SylvesterFamily:

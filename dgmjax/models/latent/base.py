@@ -61,7 +61,8 @@ def start_at_marginals(
     """Makes a decoder's parameters such that p(x | z) starts near the marginals of `x`.
 
     Otherwise the decoder must first learn where a data set is constant; meanwhile the KL term
-    switches off latents that it needs later. The code of Burda et al. (2016) starts like this.
+    switches off latents that it needs later. The code of Burda et al., 2016
+    (https://arxiv.org/abs/1509.00519) starts like this.
 
     Args:
       decoder: has a method `start_at_marginals(family, x[N, *event])`; others are left alone.

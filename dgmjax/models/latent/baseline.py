@@ -27,7 +27,7 @@ class WithBaseline(Wrapper):
       normalise: divide by the running standard deviation where it exceeds 1.
 
     Source: Mnih & Gregor, "Neural Variational Inference and Learning in Belief Networks", 2014,
-    section 2.3 and Algorithm 1.
+    section 2.3 and Algorithm 1, https://arxiv.org/abs/1402.0030.
     """
 
     network: nn.Module | None = None

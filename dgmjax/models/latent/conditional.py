@@ -34,8 +34,9 @@ class ConditionalVAE(nn.Module):
       event_ndims: rank of x.
       marginal_start: as in `VAE`.
 
-    Source: Sohn, Yan & Lee, "Learning Structured Output Representation using Deep Conditional
-    Generative Models", 2015, section 4.
+    Source: Sohn, Lee & Yan, "Learning Structured Output Representation using Deep Conditional
+    Generative Models", 2015, section 4,
+    https://papers.nips.cc/paper/2015/hash/8d55a249e6baa5c06772297520da2051-Abstract.html.
     """
 
     latent: int

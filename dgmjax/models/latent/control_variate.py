@@ -55,8 +55,10 @@ class WithControlVariate(Wrapper):
       scale: eta at the start.
 
     Sources: Tucker, Mnih, Maddison, Lawson & Sohl-Dickstein, "REBAR: Low-variance, Unbiased
-    Gradient Estimates for Discrete Latent Variable Models", 2017, section 3; Grathwohl, Choi, Wu,
-    Roeder & Duvenaud, "Backpropagation through the Void", 2018, section 3.
+    Gradient Estimates for Discrete Latent Variable Models", 2017, section 3,
+    https://arxiv.org/abs/1703.07370; Grathwohl, Choi, Wu, Roeder & Duvenaud, "Backpropagation
+    through the Void: Optimizing Control Variates for Black-box Gradient Estimation", 2018,
+    section 3, https://arxiv.org/abs/1711.00123.
     """
 
     network: nn.Module | None = None

@@ -54,8 +54,9 @@ class NormalMixture(ParametricDensity):
       spread: standard deviation of the means at the start.
       covariance: "diag", or "full": Sigma_k = L_k L_k^T as in `FullCovarianceNormal`.
 
-    Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding", 2017, Eq. 1 (with
-    diagonal covariances).
+    Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding: An Unsupervised and
+    Generative Approach to Clustering", 2017, Eq. 1 (with diagonal covariances),
+    https://arxiv.org/abs/1611.05148.
     """
 
     features: int
@@ -110,7 +111,7 @@ class AR1Prior(DensityModel):
     KL in nats that independent normal posteriors cannot fall below.
 
     Source: Razavi, van den Oord, Poole & Vinyals, "Preventing Posterior Collapse with delta-VAEs",
-    2019, section 2.2.
+    2019, section 2.2, https://arxiv.org/abs/1901.03416.
     """
 
     length: int
@@ -141,7 +142,8 @@ class VampPrior(nn.Module):
       num_components: K pseudo-inputs.
       start: mean of the pseudo-inputs at the start, inside the range.
 
-    Source: Tomczak & Welling, "VAE with a VampPrior", 2018, Eq. 9.
+    Source: Tomczak & Welling, "VAE with a VampPrior", 2018, Eq. 9,
+    https://arxiv.org/abs/1705.07120.
     """
 
     event_shape: tuple[int, ...]

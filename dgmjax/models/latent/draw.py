@@ -131,7 +131,7 @@ class DRAW(LatentVariableModel):
         without attention, where they see the whole image.
 
     Source: Gregor, Danihelka, Graves, Rezende & Wierstra, "DRAW: A Recurrent Neural Network For
-    Image Generation", 2015, Eq. 3 to 8 and 17 to 29.
+    Image Generation", 2015, Eq. 3 to 8 and 17 to 29, https://arxiv.org/abs/1502.04623.
 
     >>> draw = DRAW((4, 4, 1), latent=2, num_steps=3, hidden=5, window=(2, 2))
     >>> x = jnp.zeros((6, 4, 4, 1))

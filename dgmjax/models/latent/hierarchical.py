@@ -83,9 +83,9 @@ class HierarchicalVAE(LatentVariableModel):
       event_ndims: rank of x.
       marginal_start: as in `VAE`.
 
-    Sources: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, sections 3
-    and 5; Sonderby, Raiko, Maaloe, Sonderby & Winther, "Ladder Variational Autoencoders", 2016,
-    section 2.
+    Sources: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, sections 3 and
+    5, https://arxiv.org/abs/1509.00519; Sonderby, Raiko, Maaloe, Sonderby & Winther, "Ladder
+    Variational Autoencoders", 2016, section 2, https://arxiv.org/abs/1602.02282.
     """
 
     latents: tuple[int, ...]
@@ -231,9 +231,12 @@ def DenseHierarchicalVAE(
 def TwoLayerVAE(
     event_shape: Sequence[int], *, inference: Inference = "bottom_up"
 ) -> HierarchicalVAE:
-    """The model of two stochastic layers of Burda et al. 2016, section 5: 100 and 50 dimensions.
+    """The model of two stochastic layers of the importance weighted autoencoder.
 
     x, 200, 200 tanh units, z_1 of 100; 100, 100 tanh units, z_2 of 50; and back.
+
+    Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5,
+    https://arxiv.org/abs/1509.00519.
     """
     return DenseHierarchicalVAE(
         event_shape, (100, 50), ((200, 200), (100, 100)), inference=inference

@@ -73,8 +73,9 @@ class MultimodalVAE(nn.Module):
       marginal_start: as in `VAE`, for the modalities of the batch that parameters are made with.
 
     Sources: Wu & Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised Learning",
-    2018, section 2; Shi, Siddharth, Paige & Torr, "Variational Mixture-of-Experts Autoencoders
-    for Multi-Modal Deep Generative Models", 2019, section 3 (with normals for Laplace densities).
+    2018, section 2, https://arxiv.org/abs/1802.05335; Shi, Siddharth, Paige & Torr, "Variational
+    Mixture-of-Experts Autoencoders for Multi-Modal Deep Generative Models", 2019, section 3 (with
+    normals for Laplace densities), https://arxiv.org/abs/1911.03393.
     """
 
     latent: int

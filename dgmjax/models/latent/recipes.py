@@ -26,7 +26,7 @@ def SkipVAE(
     """A VAE whose decoder reads z in every layer, so that no layer can do without it.
 
     Source: Dieng, Kim, Rush & Blei, "Avoiding Latent Variable Collapse with Generative Skip
-    Models", 2019, Eq. 6.
+    Models", 2019, Eq. 6, https://arxiv.org/abs/1807.04863.
     """
     family, event = observation or Bernoulli(), as_sizes("event_shape", event_shape)
     widths, ndims = as_sizes("hidden", hidden), len(event)
@@ -99,8 +99,9 @@ def PixelVAE(
         `first_kernel // 2 + blocks (kernel_size // 2)` rows up.
       context_features: what it reads of z, after one layer.
 
-    Sources: Gulrajani et al., "PixelVAE", 2017, section 3.1; Chen et al., "Variational Lossy
-    Autoencoder", 2017, section 3.1.
+    Sources: Gulrajani et al., "PixelVAE: A Latent Variable Model for Natural Images", 2017,
+    section 3.1, https://arxiv.org/abs/1611.05013; Chen et al., "Variational Lossy Autoencoder",
+    2017, section 3.1, https://arxiv.org/abs/1611.02731.
     """
     family, event = observation or Bernoulli(), as_sizes("event_shape", event_shape)
     amortised = posterior_model is not None
@@ -142,7 +143,7 @@ def DeltaVAE(
       options: of `PixelVAE`.
 
     Source: Razavi, van den Oord, Poole & Vinyals, "Preventing Posterior Collapse with delta-VAEs",
-    2019, section 2.
+    2019, section 2, https://arxiv.org/abs/1901.03416.
     """
     prior = AR1Prior(*latent, slowest, fastest)
     vae = PixelVAE(event_shape, latent[1], prior_model=prior, **options)

@@ -41,8 +41,9 @@ class VAE(LatentVariableModel):
         `start_at_marginals`. A VAE of MLPs on binary images reaches in one epoch what otherwise
         takes three.
 
-    Source: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, Eq. 3; Rezende,
-    Mohamed & Wierstra, "Stochastic Backpropagation", 2014.
+    Sources: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, Eq. 3,
+    https://arxiv.org/abs/1312.6114; Rezende, Mohamed & Wierstra, "Stochastic Backpropagation and
+    Approximate Inference in Deep Generative Models", 2014, https://arxiv.org/abs/1401.4082.
     """
 
     latent: int | tuple[int, ...]
@@ -111,9 +112,11 @@ def DenseVAE(
 ) -> VAE:
     """A VAE whose encoder and decoder are MLPs with the same hidden layers in opposite order.
 
-    `DenseVAE((28, 28, 1), 50, (200, 200))` is the one-layer model of Burda, Grosse &
-    Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5. With a `posterior_model`,
-    the encoder ends at its last hidden layer, which is the posterior's context.
+    `DenseVAE((28, 28, 1), 50, (200, 200))` is the one-layer model of the source. With a
+    `posterior_model`, the encoder ends at its last hidden layer, which is the posterior's context.
+
+    Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5,
+    https://arxiv.org/abs/1509.00519.
     """
     family: Family = observation or Bernoulli()
     event_shape, hidden = as_sizes("event_shape", event_shape), as_sizes("hidden", hidden)

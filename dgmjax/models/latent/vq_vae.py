@@ -51,9 +51,9 @@ class HierarchicalVQVAE(nn.Module):
       observation: family of a site of x.
       learning, decay, restart_below: of the codebooks, see `nn.VectorQuantiser`.
 
-    Sources: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017;
-    Razavi, van den Oord & Vinyals, "Generating Diverse High-Fidelity Images with VQ-VAE-2", 2019,
-    section 3.1.
+    Sources: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
+    https://arxiv.org/abs/1711.00937; Razavi, van den Oord & Vinyals, "Generating Diverse
+    High-Fidelity Images with VQ-VAE-2", 2019, section 3.1, https://arxiv.org/abs/1906.00446.
     """
 
     event_shape: tuple[int, ...]
@@ -204,7 +204,8 @@ def VQVAE(
     Args:
       options: of `HierarchicalVQVAE`.
 
-    Source: van den Oord, Vinyals & Kavukcuoglu 2017.
+    Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
+    https://arxiv.org/abs/1711.00937.
     """
     event_shape, level = as_sizes("event_shape", event_shape), Level(num_codes, features, factor)
     return HierarchicalVQVAE(event_shape, (level,), **options)
@@ -223,7 +224,8 @@ def VQVAE2(
       factors: of the bottom level (below the image), and of the top level (below the bottom).
       options: of `HierarchicalVQVAE`.
 
-    Source: Razavi, van den Oord & Vinyals 2019, section 3.1 and Figure 2a.
+    Source: Razavi, van den Oord & Vinyals, "Generating Diverse High-Fidelity Images with VQ-VAE-2",
+    2019, section 3.1 and Figure 2a, https://arxiv.org/abs/1906.00446.
     """
     levels = tuple(Level(num_codes, features, factor) for factor in factors)
     return HierarchicalVQVAE(as_sizes("event_shape", event_shape), levels, **options)

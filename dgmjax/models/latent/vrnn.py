@@ -109,7 +109,7 @@ class VRNN(nn.Module):
       recurrence: "lstm" or "gru".
 
     Source: Chung, Kastner, Dinh, Goel, Courville & Bengio, "A Recurrent Latent Variable Model for
-    Sequential Data", 2015, Eq. 5 to 11.
+    Sequential Data", 2015, Eq. 5 to 11, https://arxiv.org/abs/1506.02216.
 
     >>> vrnn = VRNN((5, 3), latent=2, hidden=4)
     >>> variables = vrnn.init(jax.random.key(0), jax.random.key(1), (), method="sample")

@@ -1,7 +1,8 @@
 """Causal self-attention with a cache of keys and values, and how it knows where a site is.
 
-"Attention Is All You Need" (Vaswani et al., 2017), sections 3.2 and 3.5; "RoFormer: Enhanced
-Transformer with Rotary Position Embedding" (Su et al., 2021), section 3.2.
+Sources: Vaswani et al., "Attention Is All You Need", 2017, sections 3.2 and 3.5,
+https://arxiv.org/abs/1706.03762; Su et al., "RoFormer: Enhanced Transformer with Rotary Position
+Embedding", 2021, section 3.2, https://arxiv.org/abs/2104.09864.
 """
 
 import math
@@ -76,7 +77,7 @@ def rotary(x: Array, sites: Array, base: float = 10_000.0) -> Array:
     """Turns pairs of entries of x_t by angles that grow with t: `[..., T, heads, D]`.
 
     The pair (x_i, x_{i + D/2}) turns by t base^(-2i/D), for i < D/2, so that the inner product of
-    a rotated q_t and a rotated k_s depends on the vectors and on t - s only (Su et al. 2021,
+    a rotated q_t and a rotated k_s depends on the vectors and on t - s only (Su et al., 2021,
     Eq. 14 to 16, with the pairs half of the vector apart).
 
     Args:
@@ -175,7 +176,8 @@ def transformer_block(
 
     With `dropout`, what each adds is thinned in training.
 
-    "On Layer Normalization in the Transformer Architecture" (Xiong et al., 2020), Figure 1b.
+    Source: Xiong et al., "On Layer Normalization in the Transformer Architecture", 2020,
+    Figure 1b, https://arxiv.org/abs/2002.04745.
     """
     noise = dropout_layers(dropout)
     attention = (Pointwise(nn.LayerNorm()), CausalAttention(features, heads, length, rotary))

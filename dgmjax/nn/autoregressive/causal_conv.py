@@ -1,6 +1,7 @@
 """One-dimensional dilated causal convolution with a ring buffer of past inputs.
 
-"WaveNet: A Generative Model for Raw Audio" (van den Oord et al., 2016), section 2.1.
+Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, section 2.1,
+https://arxiv.org/abs/1609.03499.
 """
 
 import math

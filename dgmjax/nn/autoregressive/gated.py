@@ -17,8 +17,8 @@ from dgmjax.types import Array
 def gate(a: Array) -> Array:
     """tanh(a_1) sigmoid(a_2) of the two halves of the last axis.
 
-    Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016,
-    Eq. 2.
+    Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016, Eq. 2,
+    https://arxiv.org/abs/1606.05328.
     """
     first, second = jnp.split(a, 2, axis=-1)
     return jnp.tanh(first) * jax.nn.sigmoid(second)
@@ -36,8 +36,8 @@ class WaveNetStack(Compound):
       kernel_size: taps of each convolution.
       context_features, local_features, hop: see `nn.AddContext`.
 
-    Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, Eq. 2
-    and 3 (global and local conditioning) and Figure 4.
+    Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016, Eq. 2 and 3
+    (global and local conditioning) and Figure 4, https://arxiv.org/abs/1609.03499.
     """
 
     channels: int

@@ -1,8 +1,10 @@
 """Two-dimensional convolutions that read what comes before a pixel in raster order.
 
-"Pixel Recurrent Neural Networks" (van den Oord, Kalchbrenner & Kavukcuoglu, 2016), section 3.4
-and Figure 2, without masks: only the live taps exist and are computed, as a block of rows above
-and a piece of the pixel's own row (a masked 7x7 kernel has 25 live taps of 49).
+There are no masks: only the live taps exist and are computed, as a block of rows above and a piece
+of the pixel's own row (a masked 7x7 kernel has 25 live taps of 49).
+
+Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016,
+section 3.4 and Figure 2, https://arxiv.org/abs/1601.06759.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Masked multi-layer perceptron whose D incremental steps together cost about one pass.
 
-"MADE: Masked Autoencoder for Distribution Estimation" (Germain, Gregor, Murray & Larochelle,
-2015), Eq. 8-13.
+Source: Germain, Gregor, Murray & Larochelle, "MADE: Masked Autoencoder for Distribution
+Estimation", 2015, Eq. 8 to 13, https://arxiv.org/abs/1502.03509.
 """
 
 import itertools
@@ -41,7 +41,7 @@ class MaskedMLP(IncrementalSteps):
     about one pass.
 
     Without hidden layers h_L is x: D logistic regressions in one strictly triangular matrix V
-    (FVSBN; Frey, Hinton & Dayan, 1996).
+    (FVSBN; Frey, Hinton & Dayan, 1996, https://www.cs.toronto.edu/~hinton/absps/wsperf.htm).
 
     Attributes:
       features: D, the length of the event.

@@ -1,6 +1,7 @@
 """Neural autoregressive distribution estimator: one shared hidden layer for all conditionals.
 
-"The Neural Autoregressive Distribution Estimator" (Larochelle & Murray, 2011), Eq. 9-12.
+Source: Larochelle & Murray, "The Neural Autoregressive Distribution Estimator", 2011, Eq. 9 to 12,
+https://proceedings.mlr.press/v15/larochelle11a.html.
 """
 
 import math
@@ -30,7 +31,8 @@ class NADENetwork(nn.Module):
       hidden: H, hidden units.
       num_params: parameters of each site.
       activation: of the hidden units.
-      rescale: learn the factors rho_t (RNADE; Uria, Murray & Larochelle, 2013, Eq. 9); else 1.
+      rescale: learn the factors rho_t (RNADE; Uria, Murray & Larochelle, 2013, Eq. 9,
+        https://arxiv.org/abs/1306.0186); else 1.
       context_features: length of the context vector, 0 for none.
     """
 

@@ -1,7 +1,7 @@
 """Row LSTM and Diagonal BiLSTM: recurrent causal layers over images.
 
-"Pixel Recurrent Neural Networks" (van den Oord, Kalchbrenner & Kavukcuoglu, 2016), sections 3.1
-and 3.2.
+Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016,
+sections 3.1 and 3.2, https://arxiv.org/abs/1601.06759.
 """
 
 import math

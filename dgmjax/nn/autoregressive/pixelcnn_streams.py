@@ -248,8 +248,8 @@ class GatedBlock(nn.Module):
       context_features: length of the context c, 0 for none.
       dropout: rate of d, in training.
 
-    Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016,
-    Eq. 2 and 4, Figure 2.
+    Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", 2016, Eq. 2
+    and 4, Figure 2, https://arxiv.org/abs/1606.05328.
     """
 
     features: int
@@ -298,7 +298,9 @@ class GatedResidualBlock(nn.Module):
     this block and a shortcut's h.
     v is convolved over 2 rows and 3 columns, h over the 2x2 pixels that end with the own one.
 
-    Source: Salimans, Karpathy, Chen & Kingma, "PixelCNN++", 2017, sections 2.3 to 2.5.
+    Source: Salimans, Karpathy, Chen & Kingma, "PixelCNN++: Improving the PixelCNN with Discretized
+    Logistic Mixture Likelihood and Other Modifications", 2017, sections 2.3 to 2.5,
+    https://arxiv.org/abs/1701.05517.
     """
 
     features: int

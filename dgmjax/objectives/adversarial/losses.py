@@ -22,8 +22,9 @@ def discriminator_loss(
       loss `[B]`; metrics `accuracy` (of the discriminator on both halves), `logit_data` and, with
       a penalty, `gradient_penalty`.
 
-    Source: Goodfellow et al., "Generative Adversarial Nets", 2014, Eq. 1; Mescheder, Geiger &
-    Nowozin, "Which Training Methods for GANs do actually Converge?", 2018, Eq. 9.
+    Sources: Goodfellow et al., "Generative Adversarial Nets", 2014, Eq. 1,
+    https://arxiv.org/abs/1406.2661; Mescheder, Geiger & Nowozin, "Which Training Methods for GANs
+    do actually Converge?", 2018, Eq. 9, https://arxiv.org/abs/1801.04406.
     """
     require(gradient_penalty >= 0, "gradient_penalty", "must be at least 0", gradient_penalty)
     x = batch["x"]
@@ -42,7 +43,8 @@ def discriminator_loss(
 def generator_loss(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     """-log D(G(z)), the non-saturating loss, in nats per example.
 
-    Source: Goodfellow et al. 2014, section 3, last paragraph.
+    Source: Goodfellow et al., "Generative Adversarial Nets", 2014, section 3, last paragraph,
+    https://arxiv.org/abs/1406.2661.
     """
     logit = model.logit(model.sample(key, (batch["x"].shape[0],)))
     return softplus(-logit), {"logit_samples": logit}

@@ -26,8 +26,11 @@ def negative_log_likelihood(model, batch: Batch, key: Key | None = None) -> tupl
 def sampled_ordering(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     """-log p_m(x) for one order m drawn uniformly for the whole batch.
 
-    In expectation the order- and connectivity-agnostic loss of MADE (Germain et al. 2015,
-    section 4.2); an upper bound on the ensemble's negative log-likelihood by Jensen.
+    In expectation this is the order- and connectivity-agnostic loss of MADE, which by Jensen's
+    inequality is an upper bound on the ensemble's negative log-likelihood.
+
+    Source: Germain, Gregor, Murray & Larochelle, "MADE: Masked Autoencoder for Distribution
+    Estimation", 2015, section 4.2, https://arxiv.org/abs/1502.03509.
 
     Args:
       model: with `num_orders` and `log_prob(x, order=m)`, the log-density of order m, or

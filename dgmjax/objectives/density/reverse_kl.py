@@ -22,8 +22,8 @@ def reverse_kl(
     Returns:
       loss `[B]`; metrics `log_model` (log q) and `log_target` (log p~), each `[B]`.
 
-    Source: Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, Eq. 15
-    and 20.
+    Source: Rezende & Mohamed, "Variational Inference with Normalizing Flows", 2015, Eq. 15 and 20,
+    https://arxiv.org/abs/1505.05770.
     """
     conditional = "context" in batch
     q = model(batch["context"]) if conditional else model()

@@ -35,8 +35,11 @@ def relax(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
       loss `[B]`; metrics `elbo` and `gradient_square` (sum of g^2 over the logits) `[B]`,
       `temperature` and `scale` of the control variate.
 
-    Sources: Tucker et al., "REBAR", 2017, Eq. 4 and 5 and section 3.1; Grathwohl et al.,
-    "Backpropagation through the Void", 2018, Eq. 7 and 8.
+    Sources: Tucker, Mnih, Maddison, Lawson & Sohl-Dickstein, "REBAR: Low-variance, Unbiased
+    Gradient Estimates for Discrete Latent Variable Models", 2017, Eq. 4 and 5 and section 3.1,
+    https://arxiv.org/abs/1703.07370; Grathwohl, Choi, Wu, Roeder & Duvenaud, "Backpropagation
+    through the Void: Optimizing Control Variates for Black-box Gradient Estimation", 2018, Eq. 7
+    and 8, https://arxiv.org/abs/1711.00123.
     """
     rule = "must have a control variate; wrap it in `models.WithControlVariate`"
     require(hasattr(model, "control_variate"), "model", rule, type(model).__name__)

@@ -50,8 +50,10 @@ def concrete(
       loss `[B]`; metrics `relaxed_bound` (-loss), `log_likelihood` and `kl` `[B]`, and
       `temperature`.
 
-    Source: Maddison, Mnih & Teh, "The Concrete Distribution", 2017, Eq. 20 to 22; Jang, Gu
-    & Poole, "Categorical Reparameterization with Gumbel-Softmax", 2017, for the discrete KL.
+    Sources: Maddison, Mnih & Teh, "The Concrete Distribution: A Continuous Relaxation of Discrete
+    Random Variables", 2017, Eq. 20 to 22, https://arxiv.org/abs/1611.00712; Jang, Gu & Poole,
+    "Categorical Reparameterization with Gumbel-Softmax", 2017, for the discrete KL,
+    https://arxiv.org/abs/1611.01144.
     """
     require(kl in ("relaxed", "discrete"), "kl", "must be relaxed or discrete", repr(kl))
     require_sizes(num_samples=num_samples)
@@ -95,8 +97,10 @@ def straight_through(
     Returns:
       loss `[B]`; metrics `elbo`, `log_likelihood` and `kl` `[B]`, and `temperature`.
 
-    Source: Bengio, Leonard & Courville, "Estimating or Propagating Gradients Through Stochastic
-    Neurons for Conditional Computation", 2013, section 4; Jang, Gu & Poole 2017, section 2.2.
+    Sources: Bengio, Leonard & Courville, "Estimating or Propagating Gradients Through Stochastic
+    Neurons for Conditional Computation", 2013, section 4, https://arxiv.org/abs/1308.3432; Jang, Gu
+    & Poole, "Categorical Reparameterization with Gumbel-Softmax", 2017, section 2.2,
+    https://arxiv.org/abs/1611.01144.
     """
     known = ("relaxed", "probabilities")
     require(through in known, "through", f"must be one of {known}", repr(through))

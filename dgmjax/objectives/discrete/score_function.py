@@ -43,9 +43,10 @@ def reinforce(
       DgmjaxError: K < 1, or K < 2 with `leave_one_out`.
 
     Sources: Williams, "Simple Statistical Gradient-Following Algorithms for Connectionist
-    Reinforcement Learning", 1992; Mnih & Gregor, "Neural Variational Inference and Learning in
-    Belief Networks", 2014, Eq. 7 and 8; Kool, van Hoof & Welling, "Buy 4 REINFORCE Samples,
-    Get a Baseline for Free!", 2019, Eq. 8.
+    Reinforcement Learning", 1992, https://doi.org/10.1007/BF00992696; Mnih & Gregor, "Neural
+    Variational Inference and Learning in Belief Networks", 2014, Eq. 7 and 8,
+    https://arxiv.org/abs/1402.0030; Kool, van Hoof & Welling, "Buy 4 REINFORCE Samples, Get a
+    Baseline for Free!", 2019, Eq. 8, https://openreview.net/forum?id=r1lgTGL5DE.
     """
     least = 2 if leave_one_out else 1
     require(num_samples >= least, "num_samples", f"must be at least {least}", num_samples)
@@ -83,8 +84,8 @@ def vimco(
     Returns:
       loss `[B]`; metrics `bound` (L_K), `elbo` (mean of log w) and `effective_sample_size`, `[B]`.
 
-    Source: Mnih & Rezende, "Variational Inference for Monte Carlo Objectives", 2016, Eq. 6,
-    9 and 10.
+    Source: Mnih & Rezende, "Variational Inference for Monte Carlo Objectives", 2016, Eq. 6, 9 and
+    10, https://arxiv.org/abs/1602.06725.
     """
     known = ("geometric", "arithmetic", "none")
     require(baseline in known, "baseline", f"must be one of {known}", repr(baseline))

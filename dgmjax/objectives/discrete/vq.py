@@ -27,7 +27,7 @@ def vq_vae(model, batch: Batch, key: Key, *, beta: Scheduled = 0.25) -> tuple[Ar
       effective number of codes in the batch: between 1 and K.
 
     Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
-    Eq. 3.
+    Eq. 3, https://arxiv.org/abs/1711.00937.
     """
     sound = callable(beta) or not isinstance(beta, int | float) or beta >= 0
     require(sound, "beta", "must be at least 0", beta)

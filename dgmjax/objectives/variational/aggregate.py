@@ -128,8 +128,9 @@ def infovae(
     Returns:
       loss `[B]`; metrics `log_likelihood`, `kl`, `elbo`, each `[B]`, and `divergence`.
 
-    Sources: Zhao, Song & Ermon, "InfoVAE", 2019, Eq. 6; Tolstikhin, Bousquet, Gelly &
-    Schoelkopf, "Wasserstein Auto-Encoders", 2018, Eq. 4.
+    Sources: Zhao, Song & Ermon, "InfoVAE: Balancing Learning and Inference in Variational
+    Autoencoders", 2019, Eq. 6, https://arxiv.org/abs/1706.02262; Tolstikhin, Bousquet, Gelly &
+    Schoelkopf, "Wasserstein Auto-Encoders", 2018, Eq. 4, https://arxiv.org/abs/1711.01558.
     """
     require(alpha <= 1.0, "alpha", "must be at most 1", alpha)
     require(weight >= 0.0, "weight", "must not be negative", weight)
@@ -178,8 +179,8 @@ def beta_tc(
       loss `[B]`; metrics `elbo`, `log_likelihood`, `kl`, `mutual_information`,
       `total_correlation` and `dimension_kl`, each `[B]`.
 
-    Source: Chen, Li, Grosse & Duvenaud, "Isolating Sources of Disentanglement in VAEs", 2018,
-    Eq. 2 and 4, with alpha = gamma = 1.
+    Source: Chen, Li, Grosse & Duvenaud, "Isolating Sources of Disentanglement in Variational
+    Autoencoders", 2018, Eq. 2 and 4, with alpha = gamma = 1, https://arxiv.org/abs/1802.04942.
     """
     require(num_examples >= 1, "num_examples", "must be at least 1", num_examples)
     require(beta >= 0, "beta", "must not be negative", beta)

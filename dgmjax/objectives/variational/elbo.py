@@ -54,9 +54,13 @@ def elbo(
       loss `[B]`; metrics `elbo`, `log_likelihood`, `kl`, each `[B]`, and in a hierarchy
       `kl_{name}` of each latent.
 
-    Source: Kingma & Welling 2014, Eq. 3; beta: Higgins et al., "beta-VAE", 2017, Eq. 4;
-    free bits: Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow",
-    2016, Eq. 15; warm-up: Bowman et al., "Generating Sentences from a Continuous Space", 2016.
+    Sources: Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, Eq. 3,
+    https://arxiv.org/abs/1312.6114; beta: Higgins et al., "beta-VAE: Learning Basic Visual Concepts
+    with a Constrained Variational Framework", 2017, Eq. 4,
+    https://openreview.net/forum?id=Sy2fzU9gl; free bits: Kingma et al., "Improving Variational
+    Inference with Inverse Autoregressive Flow", 2016, Eq. 15, https://arxiv.org/abs/1606.04934;
+    warm-up: Bowman et al., "Generating Sentences from a Continuous Space", 2016,
+    https://arxiv.org/abs/1511.06349.
     """
     require_sizes(num_samples=num_samples)
     finite = 0 <= free_bits < math.inf

@@ -135,10 +135,13 @@ def iwae(
       loss `[B]`; metrics `bound`, `elbo` (mean of log w) and `effective_sample_size`
       ((sum w)^2 / sum w^2, between 1 and M K), each `[B]`.
 
-    Sources: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, Eq. 8
-    and 14; Roeder, Wu & Duvenaud, "Sticking the Landing", 2017, Eq. 7; Tucker, Lawson, Gu &
-    Maddison, "Doubly Reparameterized Gradient Estimators", 2019, Eq. 8; Rainforth et al.,
-    "Tighter Variational Bounds are Not Necessarily Better", 2018, section 5.
+    Sources: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, Eq. 8 and 14,
+    https://arxiv.org/abs/1509.00519; Roeder, Wu & Duvenaud, "Sticking the Landing: Simple,
+    Lower-Variance Gradient Estimators for Variational Inference", 2017, Eq. 7,
+    https://arxiv.org/abs/1703.09194; Tucker, Lawson, Gu & Maddison, "Doubly Reparameterized
+    Gradient Estimators for Monte Carlo Objectives", 2019, Eq. 8, https://arxiv.org/abs/1810.04152;
+    Rainforth et al., "Tighter Variational Bounds are Not Necessarily Better", 2018, section 5,
+    https://arxiv.org/abs/1802.04537.
     """
     require_sizes(num_samples=num_samples, num_bounds=num_bounds)
     require(0.0 <= elbo_weight <= 1.0, "elbo_weight", "must be in [0, 1]", elbo_weight)
@@ -176,7 +179,8 @@ def renyi(
     Returns:
       loss `[B]`; metrics `bound`, `elbo` and `effective_sample_size`, each `[B]`.
 
-    Source: Li & Turner, "Renyi Divergence Variational Inference", 2016, Eq. 10.
+    Source: Li & Turner, "Renyi Divergence Variational Inference", 2016, Eq. 10,
+    https://arxiv.org/abs/1602.02311.
     """
     require(
         alpha != 1.0 and not math.isnan(alpha),
@@ -220,7 +224,7 @@ def chi_upper_bound(
       power: n, at least 1.
 
     Source: Dieng, Tran, Ranganath, Paisley & Blei, "Variational Inference via chi Upper Bound
-    Minimization", 2017, Eq. 3.
+    Minimization", 2017, Eq. 3, https://arxiv.org/abs/1611.00328.
     """
     require(power >= 1, "power", "must be at least 1", power)
     loss, metrics = renyi(model, batch, key, alpha=1.0 - power, num_samples=num_samples)
@@ -234,7 +238,8 @@ def wake_phase(model, batch: Batch, key: Key, *, num_samples: int = 5) -> tuple[
     The other direction of the divergence: q covers all modes of the posterior. For training q
     alone, beside a player that trains p by `iwae` (reweighted wake-sleep).
 
-    Source: Bornschein & Bengio, "Reweighted Wake-Sleep", 2015, Eq. 7.
+    Source: Bornschein & Bengio, "Reweighted Wake-Sleep", 2015, Eq. 7,
+    https://arxiv.org/abs/1406.2751.
     """
     found = weights(model, batch, key, num_samples=num_samples, held=True)
     log_w = jax.lax.stop_gradient(found.counted)

@@ -123,7 +123,7 @@ def miwae(
         where data enter (`data.FillMissing`).
 
     Source: Mattei & Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data
-    Sets", 2019, Eq. 4.
+    Sets", 2019, Eq. 4, https://arxiv.org/abs/1812.02633.
     """
     require_sizes(num_samples=num_samples)
     part = observed_part(model, batch)

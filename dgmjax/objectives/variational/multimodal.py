@@ -57,8 +57,9 @@ def subsampled_elbo(
       `elbo_{key}` of the posterior that sees this one alone.
 
     Sources: Wu & Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised Learning",
-    2018, section 2 (sub-sampled training); Sutter, Daunhawer & Vogt, "Generalized Multimodal
-    ELBO", 2021, section 3 (mixture of products).
+    2018, section 2 (sub-sampled training), https://arxiv.org/abs/1802.05335; Sutter, Daunhawer &
+    Vogt, "Generalized Multimodal ELBO", 2021, section 3 (mixture of products),
+    https://arxiv.org/abs/2105.02470.
     """
     known = scored in ("seen", "all")
     require(known, "scored", "must be 'seen' or 'all'", repr(scored))

@@ -51,8 +51,9 @@ def posterior_samples(
     Raises:
       DgmjaxError: (when it is differentiated) discrete samples that are not held.
 
-    Source: Morningstar et al., "Automatic Differentiation Variational Inference with Mixture
-    Families", 2021, Eq. 6 and 8.
+    Source: Morningstar, Vikram, Ham, Gallagher & Dillon, "Automatic Differentiation Variational
+    Inference with Mixtures", 2021, Eq. 6 and 8,
+    https://proceedings.mlr.press/v130/morningstar21b.html.
     """
     if isinstance(q, Sequential):
         z, log_q, conditionals = q.draw_steps(key, (num_samples,))
