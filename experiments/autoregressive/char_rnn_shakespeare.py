@@ -10,7 +10,7 @@ tenth begin the play that the test split continues, so leaving them out of train
 choosing the epoch gains.
 Source: Karpathy, "The Unreasonable Effectiveness of Recurrent Neural Networks", 2015 (text and
 task), https://karpathy.github.io/2015/05/21/rnn-effectiveness/. There is no published number for
-this split; 2.3 is our own bar.
+this split. The bar of 2.3 is our own.
 """
 
 from dataclasses import replace
