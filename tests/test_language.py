@@ -22,7 +22,8 @@ def docstrings(path: Path) -> list[str]:
 def sources(docstring: str) -> list[str]:
     """References of the paragraphs that begin with `Source`, one an element."""
     paragraphs = [
-        " ".join(text.split()) for text in re.split(r"\n\s*\n|\n(?=Sources?\b[^:\n]*:)", docstring)
+        " ".join(text.split())
+        for text in re.split(r"\n\s*\n|\n(?=Sources?(?: of the \w+)?: )", docstring)
     ]
     found = [text for text in paragraphs if re.match(r"Sources?\b", text)]
     return [part for text in found for part in re.split(r"; (?![^(]*\))", text)]
