@@ -129,6 +129,22 @@ class StartsAtMarginals(Protocol):
         ...
 
 
+class ReadsMask(Protocol):
+    """A density that looks at a batch as a whole, as batch normalisation does: not at padding.
+
+    Attributes:
+      reads_mask: True.
+    """
+
+    reads_mask: bool
+
+    def log_prob(
+        self, x: Array, context: Array | None = None, *, mask: Array | None = None
+    ) -> Array:
+        """log p(x | context) in nats; `mask[B]` is 1 for the rows that are data."""
+        ...
+
+
 Rule = Any
 """What an array of a batch must hold:
 
@@ -171,6 +187,16 @@ def is_latent_variable_model(model: Any) -> bool:
 def starts_at_marginals(network: Any) -> bool:
     """Whether the network offers `StartsAtMarginals`."""
     return hasattr(network, "start_at_marginals")
+
+
+def reads_mask(model: Any) -> bool:
+    """Whether the density's `log_prob` takes a `mask` (`ReadsMask`)."""
+    return bool(getattr(model, "reads_mask", False))
+
+
+def looks_at_batches(layer: Any) -> bool:
+    """Whether a layer of a flow has an `observe` of its own (`models.flows.layers.FlowLayer`)."""
+    return hasattr(layer, "observe")
 
 
 def is_initialising(model: Any) -> bool:
@@ -292,6 +318,8 @@ def log_density(model: Any, batch: Batch, **options: Any) -> Array:
       options: further arguments of the model's `log_prob`.
     """
     context = (batch["context"],) if "context" in batch else ()
+    if "mask" in batch and reads_mask(model):
+        options["mask"] = batch["mask"]
     return model.log_prob(batch["x"], *context, **options) + original_units(batch)
 
 

@@ -28,7 +28,7 @@ FLOORS = [
     {"bijectors", "noising"},
     {"contracts"},
     {"files"},
-    {"shapes"},
+    {"shapes", "masks"},
     {"errors", "types", "lazy"},
 ]
 """Rooms of `dgmjax`, from the top floor to the ground floor."""

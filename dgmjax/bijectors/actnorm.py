@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.base import Bijector, as_float, require_finite
 from dgmjax.errors import DataError, require
+from dgmjax.masks import weighted_mean
 from dgmjax.types import Array, ArrayLike
 
 
@@ -76,10 +77,15 @@ class ActNorm(Bijector):
         )
 
 
-def actnorm_init(x: Array, epsilon: float = 1e-6) -> tuple[Array, Array]:
+def actnorm_init(
+    x: Array, epsilon: float = 1e-6, weights: Array | None = None
+) -> tuple[Array, Array]:
     """`(shift, log_scale)` of `[C]` from a batch `[..., C]`: its mean and log standard deviation.
 
     log_scale = log(variance + epsilon) / 2, so that a constant channel is not divided by zero.
+
+    Args:
+      weights: of the positions, see `moments`.
     """
     x = as_float(x)
     count = math.prod(x.shape[:-1])
@@ -90,5 +96,14 @@ def actnorm_init(x: Array, epsilon: float = 1e-6) -> tuple[Array, Array]:
         f"shape {x.shape}",
         error=DataError,
     )
+    mean, variance = moments(x, weights)
+    return mean, 0.5 * jnp.log(variance + epsilon)
+
+
+def moments(x: Array, weights: Array | None = None) -> tuple[Array, Array]:
+    """Mean and variance `[C]` of `x[..., C]`; weights, broadcast to x, leave out padding."""
     axes = tuple(range(x.ndim - 1))
-    return x.mean(axes), 0.5 * jnp.log(x.var(axes) + epsilon)
+    if weights is None:
+        return x.mean(axes), x.var(axes)
+    mean = weighted_mean(x, weights, axes)
+    return mean, weighted_mean(jnp.square(x - mean), weights, axes)

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.contracts import reads_mask
 from dgmjax.errors import require, require_sizes
 from dgmjax.models.base import DensityModel
 from dgmjax.nn.conditioning import class_context, join_context
@@ -54,17 +55,26 @@ class ClassConditional(DensityModel):
         require(context is not None, "context", "must be given", "none", remedy)
         return self.density(context)
 
-    def log_prob(self, x: Array, context: Array | None = None) -> Array:
-        """log p(x | y) in nats given the context of the class, else log p(x), C passes."""
+    @property
+    def reads_mask(self) -> bool:
+        """Whether `log_prob` takes the rows of a batch that are data."""
+        return reads_mask(self.density)
+
+    def log_prob(self, x: Array, context: Array | None = None, **options: Any) -> Array:
+        """log p(x | y) in nats given the context of the class, else log p(x), C passes.
+
+        Args:
+          **options: of the density's `log_prob`, such as the `mask` of a flow.
+        """
         if self.is_initializing():  # every class through the same parameters
             context = self.context(jnp.zeros((), jnp.int32)) if context is None else context
         if context is not None:
-            return self.density.log_prob(x, context)
-        return jax.nn.logsumexp(self.log_joint(x), axis=-1)
+            return self.density.log_prob(x, context, **options)
+        return jax.nn.logsumexp(self.log_joint(x, **options), axis=-1)
 
-    def log_joint(self, x: Array) -> Array:
+    def log_joint(self, x: Array, **options: Any) -> Array:
         """log p(x, y) of every class, `[..., C]`: the classifier p(y | x) is its softmax."""
-        one = lambda label: self.density.log_prob(x, self.context(label))
+        one = lambda label: self.density.log_prob(x, self.context(label), **options)
         each = jax.lax.map(one, jnp.arange(self.num_classes))
         return jnp.moveaxis(each, 0, -1) - jnp.log(self.num_classes)
 

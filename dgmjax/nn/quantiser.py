@@ -6,8 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.actnorm import moments
 from dgmjax.bijectors.base import as_float
 from dgmjax.errors import require
+from dgmjax.masks import weighted_mean
 from dgmjax.types import Array, Key
 
 stop = jax.lax.stop_gradient
@@ -22,7 +24,7 @@ class Quantised(NamedTuple):
       commitment: `[...]`, |z - e|^2 with the code e held: moves the encoder.
       codebook: `[...]`, |z - e|^2 with z held: moves a codebook that learns by gradients; 0 for
         one that follows averages.
-      usage: `[K]`, the share of the vectors that each code is nearest to.
+      usage: `[K]`, the share of the vectors that each code is nearest to, padding left out.
     """
 
     codes: Array
@@ -106,25 +108,33 @@ class VectorQuantiser(nn.Module):
         )
         return jnp.take(self.codebook, indices, axis=0, mode="fill")
 
-    def __call__(self, z: Array, key: Key | None = None) -> Quantised:
-        """Quantises `z[..., F]`; with a key, dead codes restart in training."""
+    def __call__(self, z: Array, key: Key | None = None, mask: Array | None = None) -> Quantised:
+        """Quantises `z[B, ..., F]`; with a key, dead codes restart in training.
+
+        Args:
+          mask: `[B]`, 1 for rows of data and 0 for padding, which the codebook does not see.
+        """
         given = z.shape[-1] if z.ndim else 0
         require(given == self.features, "z", f"must have {self.features} features", given)
         z = as_float(z)
         flat = z.reshape(-1, self.features)
+        weights = None
+        if mask is not None:
+            rows = mask.reshape(*mask.shape, *[1] * (z.ndim - 1))
+            weights = jnp.broadcast_to(rows, (*z.shape[:-1], 1)).reshape(-1, 1)
         if self.is_initializing():
-            self._start(stop(flat))
+            self._start(stop(flat), weights)
         codebook = self.codebook
         indices = nearest(stop(flat), stop(codebook))
         one_hot = jax.nn.one_hot(indices, self.num_codes)
-        usage = one_hot.mean(0)
+        usage = weighted_mean(one_hot, weights, 0)
         codes = codebook[indices].reshape(z.shape)
         held = stop(codes)
         # Of equal value; only a codebook that is a parameter has a gradient.
         codebook_loss = jnp.square(codes - stop(z)).sum(-1)
         if self.learning == "ema":
             codebook_loss = jnp.zeros_like(codebook_loss)
-            self._follow(stop(flat), one_hot, usage, key)
+            self._follow(stop(flat), one_hot, usage, key, weights)
         return Quantised(
             codes=held + (z - stop(z)),
             indices=indices.reshape(z.shape[:-1]),
@@ -133,33 +143,66 @@ class VectorQuantiser(nn.Module):
             usage=usage,
         )
 
-    def _start(self, flat: Array) -> None:
+    def _start(self, flat: Array, weights: Array | None) -> None:
         """The codebook at random vectors of the batch, a little apart where some are equal."""
         pick_key, noise_key = jax.random.split(self.make_rng("params"))
         rows = jax.random.choice(
             pick_key, len(flat), (self.num_codes,), replace=len(flat) < self.num_codes
         )
-        apart = 1e-2 * flat.std(0) * jax.random.normal(noise_key, (self.num_codes, self.features))
+        if weights is not None:
+            data, count = _rows_of_data(weights)
+            rows = data[rows % jnp.maximum(count, 1)]
+        _, variance = moments(flat, weights)
+        apart = (
+            1e-2
+            * jnp.sqrt(variance)
+            * jax.random.normal(noise_key, (self.num_codes, self.features))
+        )
         chosen = flat[rows] + apart
         if self.learning == "gradient":
             self.put_variable("params", "codebook", chosen)
         else:
             self.sums.value = chosen / self.num_codes
 
-    def _follow(self, flat: Array, one_hot: Array, shares: Array, key: Key | None) -> None:
+    def _follow(
+        self,
+        flat: Array,
+        one_hot: Array,
+        shares: Array,
+        key: Key | None,
+        weights: Array | None,
+    ) -> None:
         """Moves the averages, in training, and restarts dead codes."""
         if self.is_initializing() or not self.is_mutable_collection("state"):
             return
         usage = self.decay * self.usage.value + (1.0 - self.decay) * shares
-        batch_sums = (one_hot.T @ flat) / len(flat)
+        count: Array | int = len(flat)
+        if weights is None:
+            batch_sums = (one_hot.T @ flat) / count
+        else:
+            total = weights.sum()
+            batch_sums = ((weights * one_hot).T @ flat) / jnp.where(total > 0, total, 1.0)
+            data, count = _rows_of_data(weights)
         sums = self.decay * self.sums.value + (1.0 - self.decay) * batch_sums
         if key is not None and self.restart_below:
             uniform = 1.0 / self.num_codes
             dead = usage < self.restart_below * uniform
-            rows = jax.random.randint(key, (self.num_codes,), 0, len(flat))
+            rows = jax.random.randint(key, (self.num_codes,), 0, count)
+            rows = rows if weights is None else data[rows]
             usage = jnp.where(dead, uniform, usage)
             sums = jnp.where(dead[:, None], uniform * flat[rows], sums)
+        if weights is not None:  # a batch of nothing but padding moves nothing
+            usage, sums = (
+                jnp.where(count > 0, new, old.value)
+                for new, old in ((usage, self.usage), (sums, self.sums))
+            )
         self.usage.value, self.sums.value = usage, sums
+
+
+def _rows_of_data(weights: Array) -> tuple[Array, Array]:
+    """Indices of rows, those of weight above 0 first, and how many these are."""
+    padding = weights[:, 0] <= 0
+    return jnp.argsort(padding, stable=True), (~padding).sum()
 
 
 def nearest(z: Array, codebook: Array) -> Array:
@@ -171,8 +214,11 @@ def nearest(z: Array, codebook: Array) -> Array:
 def perplexity(usage: Array) -> Array:
     """exp(-sum_k p_k log p_k): how many codes are in use, of shares or counts `[..., K]`.
 
+    1 where all of them are 0, as in a batch of padding.
+
     >>> perplexity(jnp.array([2.0, 2.0, 0.0])).round(4).item()
     2.0
     """
-    shares = usage / usage.sum(-1, keepdims=True)
+    total = usage.sum(-1, keepdims=True)
+    shares = usage / jnp.where(total > 0, total, 1.0)
     return jnp.exp(-jax.scipy.special.xlogy(shares, shares).sum(-1))

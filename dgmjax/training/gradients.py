@@ -222,8 +222,7 @@ class VirtualShards:
     averages over the rows stay exact. Integer collections are those of the first shard.
 
     What an objective computes over several rows (batch statistics, an aggregate posterior) it
-    computes over the rows of a shard. `BatchNormLayer` reads no mask: a row of padding, which
-    repeats a row of its shard, enters its statistics.
+    computes over the rows of a shard that are no padding.
 
     One device is the weak point. The compiler simplifies a program for one device differently,
     and rounds some losses in other ways than for 2 or 8 devices, whose bits are equal for every

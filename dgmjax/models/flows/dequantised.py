@@ -1,6 +1,9 @@
 """Dequantisation: the probability of integers under a continuous density."""
 
 import math
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import distrax
 import flax.linen as nn
@@ -9,13 +12,14 @@ import jax.numpy as jnp
 from dgmjax.bijectors.affine import ElementwiseAffine
 from dgmjax.bijectors.block import Block
 from dgmjax.bijectors.domains import Sigmoid
+from dgmjax.contracts import reads_mask
 from dgmjax.distributions.transformed import Transformed
 from dgmjax.errors import require
 from dgmjax.models.flows.flow import Flow
 from dgmjax.models.flows.image_recipes import Shape, checkerboard_couplings
 from dgmjax.models.flows.layers import Fixed
 from dgmjax.nn.conv_resnet import ConvResNet
-from dgmjax.types import Array, Key
+from dgmjax.types import Array, Batch, Key
 
 
 class Dequantised(nn.Module):
@@ -92,11 +96,24 @@ class Dequantised(nn.Module):
             )
         return self.noise(self.encoder(2.0 * k / (self.levels - 1) - 1.0))
 
-    def log_joint(self, x: Array, z: Array) -> Array:
-        """log p((k + u) / levels) - D log levels for integers `x` and noise `z`."""
+    def given(self, batch: Batch) -> Any:
+        """The model of a batch, whose padding the density does not look at."""
+        if "mask" not in batch or not reads_mask(self.density):
+            return self
+        log_joint = partial(self.log_joint, mask=batch["mask"])
+        return SimpleNamespace(
+            posterior=self.posterior, log_joint=log_joint, is_initializing=self.is_initializing
+        )
+
+    def log_joint(self, x: Array, z: Array, **options: Any) -> Array:
+        """log p((k + u) / levels) - D log levels for integers `x` and noise `z`.
+
+        Args:
+          **options: of the density's `log_prob`, such as the `mask` of a flow.
+        """
         continuous = (jnp.asarray(x, jnp.float32) + z) / self.levels
         dims = math.prod(continuous.shape[continuous.ndim - self.event_ndims :])
-        return self.density.log_prob(continuous) - dims * math.log(self.levels)
+        return self.density.log_prob(continuous, **options) - dims * math.log(self.levels)
 
     def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
         """Integers k, as floats: exact samples of P."""

@@ -1,6 +1,7 @@
 """Normalizing flow: base distribution and layers as one density model."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import flax.linen as nn
 from distrax import Bijector
@@ -29,6 +30,7 @@ class Flow(DensityModel):
     event_shape: tuple[int, ...]
     layers: Sequence[nn.Module]
     base: nn.Module | None = None
+    reads_mask: ClassVar[bool] = True
 
     def setup(self):
         require(len(self.layers) >= 1, "layers", "must hold at least one layer", "none")
@@ -41,13 +43,14 @@ class Flow(DensityModel):
     def __call__(self, context: Array | None = None) -> Transformed:
         return Transformed(self.base_model(context), self.bijector(context))
 
-    def log_prob(self, x: Array, context: Array | None = None) -> Array:
+    def log_prob(self, x: Array, context: Array | None = None, mask: Array | None = None) -> Array:
         """log p(x | context) in nats, of shape `sample_shape + batch_shape`.
 
         Initialised through this method, activation normalisation starts from the batch `x`; while
-        running statistics are mutable (in training), batch normalisation uses those of `x`.
+        running statistics are mutable (in training), batch normalisation uses those of `x`: of
+        its rows whose `mask[B]` is 1, where one is given.
         """
         if not (self.is_initializing() or self.is_mutable_collection(RUNNING)):
             return self(context).log_prob(x)
-        z, log_det = observe_all(self.layers, x, context)
+        z, log_det = observe_all(self.layers, x, context, mask)
         return self.base_model(context).log_prob(z) + log_det

@@ -22,6 +22,7 @@ from dgmjax.bijectors.multiscale import MultiScale
 from dgmjax.bijectors.permutation import Permutation
 from dgmjax.bijectors.rematerialisation import rematerialised
 from dgmjax.bijectors.repeat import Repeat
+from dgmjax.contracts import looks_at_batches
 from dgmjax.errors import require
 from dgmjax.types import Array
 
@@ -29,28 +30,31 @@ from dgmjax.types import Array
 class FlowLayer(Protocol):
     """A module that returns a bijector of whole events, base to data.
 
-    A layer may also define `observe(x, context) -> (z, log_det)`, the inverse of the batch `x`
-    and its log-determinant `[...]`, in which it may look at `x`: to choose its first parameters
-    while initialising, or to normalise with the batch's statistics while they are mutable.
+    A layer may also define `observe(x, context, mask) -> (z, log_det)`, the inverse of the batch
+    `x` and its log-determinant `[...]`, in which it may look at `x`: to choose its first
+    parameters while initialising, or to normalise with the batch's statistics while they are
+    mutable. It looks at rows whose `mask[B]` is above 0 only (at all where it is None).
     """
 
     def __call__(self, context: Array | None = None) -> Bijector: ...
 
 
-def observe(layer: Any, x: Array, context: Array | None = None) -> tuple[Array, Array]:
-    """`layer.observe(x, context)`, or the inverse of a layer that has nothing to look at."""
-    if hasattr(layer, "observe"):
-        return layer.observe(x, context)
+def observe(
+    layer: Any, x: Array, context: Array | None = None, mask: Array | None = None
+) -> tuple[Array, Array]:
+    """`layer.observe(x, context, mask)`, or the inverse of a layer that looks at nothing."""
+    if looks_at_batches(layer):
+        return layer.observe(x, context, mask)
     return rematerialised(lambda bijector, x: bijector.inverse_and_log_det(x))(layer(context), x)
 
 
 def observe_all(
-    layers: Sequence[Any], x: Array, context: Array | None = None
+    layers: Sequence[Any], x: Array, context: Array | None = None, mask: Array | None = None
 ) -> tuple[Array, Array]:
     """From the data to the base, last layer first: every layer observes its own input."""
     total: Array | float = 0.0
     for layer in reversed(layers):
-        x, log_det = observe(layer, x, context)
+        x, log_det = observe(layer, x, context, mask)
         total = total + log_det
     return x, jnp.asarray(total)
 
@@ -93,8 +97,10 @@ class Composed(nn.Module):
     def __call__(self, context: Array | None = None) -> Bijector:
         return compose(*(layer(context) for layer in self.layers))
 
-    def observe(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
-        return observe_all(self.layers, x, context)
+    def observe(
+        self, x: Array, context: Array | None = None, mask: Array | None = None
+    ) -> tuple[Array, Array]:
+        return observe_all(self.layers, x, context, mask)
 
 
 class Repeated(nn.Module):
@@ -125,7 +131,9 @@ class Repeated(nn.Module):
         stacked = jax.vmap(lambda p: layer.apply({"params": p}, context))(params)
         return Repeat(stacked, self.num_layers, self.unroll, self.rematerialise)
 
-    def observe(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+    def observe(
+        self, x: Array, context: Array | None = None, mask: Array | None = None
+    ) -> tuple[Array, Array]:
         """While initialising, layer by layer from the data, so that each sees its own input."""
         if not self.is_initializing():
             return self(context).inverse_and_log_det(x)
@@ -133,7 +141,7 @@ class Repeated(nn.Module):
 
         def body(state, key):
             x, total = state
-            (z, log_det), variables = layer.init_with_output(key, x, context, method=observe)
+            (z, log_det), variables = layer.init_with_output(key, x, context, mask, method=observe)
             return (z, total + log_det), _params(variables)
 
         keys = jax.random.split(self.make_rng("params"), self.num_layers)
@@ -170,11 +178,13 @@ class MultiScaleLayer(nn.Module):
         levels = [compose(*(layer(context) for layer in level)) for level in self.levels]
         return MultiScale(levels, self.event_shape)
 
-    def observe(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+    def observe(
+        self, x: Array, context: Array | None = None, mask: Array | None = None
+    ) -> tuple[Array, Array]:
         parts: list[Array] = []
         total: Array | float = 0.0
         for level in self.levels:
-            x, log_det = observe_all(level, x, context)
+            x, log_det = observe_all(level, x, context, mask)
             total = total + log_det
             if len(parts) < len(self.levels) - 1:
                 half = x.shape[-1] // 2

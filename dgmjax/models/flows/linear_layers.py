@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from distrax import Bijector
 
-from dgmjax.bijectors.actnorm import ActNorm, actnorm_init
+from dgmjax.bijectors.actnorm import ActNorm, actnorm_init, moments
 from dgmjax.bijectors.batch_norm import BatchNorm
 from dgmjax.bijectors.conv1x1 import Invertible1x1Convolution
 from dgmjax.bijectors.householder import Householder
@@ -16,6 +16,7 @@ from dgmjax.bijectors.linear import Linear
 from dgmjax.bijectors.lu import LU
 from dgmjax.bijectors.triangular import Triangular
 from dgmjax.errors import require
+from dgmjax.masks import over_sites
 from dgmjax.types import Array
 
 RUNNING = "batch_stats"
@@ -118,10 +119,12 @@ class ActNormLayer(nn.Module):
         log_scale = self.param("log_scale", zeros, (self.features,))
         return ActNorm(shift, log_scale, self.event_ndims)
 
-    def observe(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+    def observe(
+        self, x: Array, context: Array | None = None, mask: Array | None = None
+    ) -> tuple[Array, Array]:
         bijector = self(context)
         if self.is_initializing() and _positions(x) >= 2:
-            shift, log_scale = actnorm_init(x)
+            shift, log_scale = actnorm_init(x, weights=over_sites(mask, self.event_ndims))
             self.put_variable("params", "shift", shift)
             self.put_variable("params", "log_scale", log_scale)
             bijector = ActNorm(shift, log_scale, self.event_ndims)
@@ -133,7 +136,8 @@ class BatchNormLayer(nn.Module):
 
     The running mean and variance are in the collection `batch_stats`. While that is mutable,
     `Flow.log_prob` normalises with the batch's own statistics (gradients flow through them) and
-    moves the running ones; sampling and evaluation use the running ones.
+    moves the running ones; sampling and evaluation use the running ones. Rows of padding (`mask`)
+    do not enter the statistics.
 
     Attributes:
       features: channels (the last axis).
@@ -158,19 +162,28 @@ class BatchNormLayer(nn.Module):
         gamma = self.param("gamma", nn.initializers.zeros, (self.features,))
         return BatchNorm(mean.value, variance.value, beta, gamma, self.epsilon, self.event_ndims)
 
-    def observe(self, x: Array, context: Array | None = None) -> tuple[Array, Array]:
+    def observe(
+        self, x: Array, context: Array | None = None, mask: Array | None = None
+    ) -> tuple[Array, Array]:
         bijector = self(context)
         if not self.is_mutable_collection(RUNNING) or _positions(x) < 2:
             return bijector.inverse_and_log_det(x)
-        axes = tuple(range(x.ndim - 1))
-        mean, variance = x.mean(axes), x.var(axes)
+        weights = over_sites(mask, self.event_ndims)
+        values = dict(zip(("mean", "variance"), moments(x, weights)))
         keep = 0.0 if self.is_initializing() else self.momentum
-        for name, value in (("mean", mean), ("variance", variance)):
-            running = keep * self.get_variable(RUNNING, name) + (1.0 - keep) * value
-            self.put_variable(RUNNING, name, running)
+        old: dict[str, Array] = {name: self.get_variable(RUNNING, name) for name in values}
+        running = {name: keep * old[name] + (1.0 - keep) * value for name, value in values.items()}
+        if weights is not None:  # of fewer than two positions there are no statistics
+            enough = jnp.broadcast_to(weights, x.shape).sum() >= 2 * x.shape[-1]
+            values = {name: jnp.where(enough, new, old[name]) for name, new in values.items()}
+            running = {name: jnp.where(enough, new, old[name]) for name, new in running.items()}
+        for name, value in running.items():
+            self.put_variable(RUNNING, name, value)
         beta: Array = self.get_variable("params", "beta")
         gamma: Array = self.get_variable("params", "gamma")
-        bijector = BatchNorm(mean, variance, beta, gamma, self.epsilon, self.event_ndims)
+        bijector = BatchNorm(
+            values["mean"], values["variance"], beta, gamma, self.epsilon, self.event_ndims
+        )
         return bijector.inverse_and_log_det(x)
 
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require
+from dgmjax.masks import weighted_mean
 from dgmjax.models.latent.wrapper import Wrapper
 from dgmjax.types import Array
 
@@ -65,10 +66,17 @@ class WithBaseline(Wrapper):
         variance = square / jnp.maximum(weight, 1e-8) - jnp.square(self._mean())
         return jnp.sqrt(jnp.maximum(variance, 1.0))
 
-    def observe(self, residual: Array) -> None:
-        """Moves the moments by the batch's signal - b(x), in training."""
+    def observe(self, residual: Array, mask: Array | None = None) -> None:
+        """Moves the moments by the batch's signal - b(x) `[..., B]`, in training.
+
+        Args:
+          mask: `[B]`, 1 for rows of data and 0 for padding, which does not count.
+        """
         if self.is_initializing() or not self.is_mutable_collection("state"):
             return
         left = jax.lax.stop_gradient(residual) + self._mean()
-        seen = jnp.stack([left.mean(), jnp.square(left).mean(), jnp.ones(())])
-        self.moments.value = self.decay * self.moments.value + (1.0 - self.decay) * seen
+        means = [weighted_mean(left, mask), weighted_mean(jnp.square(left), mask)]
+        seen = jnp.stack([*means, jnp.ones(())])
+        new = self.decay * self.moments.value + (1.0 - self.decay) * seen
+        some = True if mask is None else mask.sum() > 0
+        self.moments.value = jnp.where(some, new, self.moments.value)

@@ -113,8 +113,14 @@ class HierarchicalVQVAE(nn.Module):
             for shape, one in zip(self.index_shapes, self.levels)
         )
 
-    def quantise(self, x: Array, key: Key | None = None) -> tuple[Quantised, ...]:
-        """The codes of `x[B, *event]`, the finest level first; with a key, dead codes restart."""
+    def quantise(
+        self, x: Array, key: Key | None = None, mask: Array | None = None
+    ) -> tuple[Quantised, ...]:
+        """The codes of `x[B, *event]`, the finest level first; with a key, dead codes restart.
+
+        Args:
+          mask: `[B]`, 1 for rows of data and 0 for padding, which the codebooks do not see.
+        """
         rank = len(self.event_shape)
         require(
             tuple(x.shape[-rank:]) == tuple(self.event_shape),
@@ -131,7 +137,7 @@ class HierarchicalVQVAE(nn.Module):
         for level in reversed(range(len(self.levels))):
             h = maps[level] if above is None else jnp.concatenate([maps[level], above], -1)
             level_key = None if key is None else jax.random.fold_in(key, level)
-            quantised = self.quantisers[level](self.to_code[level](h), level_key)
+            quantised = self.quantisers[level](self.to_code[level](h), level_key, mask)
             results.insert(0, quantised)
             if level:
                 codes = quantised.codes

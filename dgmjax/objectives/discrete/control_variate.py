@@ -76,10 +76,12 @@ def relax(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
         return left * score + path
 
     g, pull = jax.vjp(gradient, control)
-    (slope,) = pull(2.0 * g)  # of sum g^2
+    mask = batch.get("mask", jnp.ones(len(x)))
+    (slope,) = pull(2.0 * mask.reshape(-1, *[1] * (g.ndim - 1)) * g)  # of sum g^2
+    rows = jnp.maximum(mask.sum(), 1.0)
     moved = sum_event(stop(g) * sites.logits, g.ndim - 1) + log_joint
     square = sum_event(jnp.square(g), g.ndim - 1)
-    loss = with_gradient(-signal, _dot(stop(slope), control) / len(x) - moved)
+    loss = with_gradient(-signal, _along(slope, control) / rows - moved)
     metrics = {
         "elbo": signal,
         "gradient_square": square,
@@ -89,5 +91,8 @@ def relax(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     return loss, metrics
 
 
-def _dot(a: PyTree, b: PyTree) -> Array:
-    return sum((jnp.vdot(x, y) for x, y in zip(*map(jax.tree.leaves, (a, b)))), jnp.zeros(()))
+def _along(slope: PyTree, values: PyTree) -> Array:
+    """Inner product of a held slope and what it is of; keys (of dropout) have none."""
+    pairs = zip(*map(jax.tree.leaves, (slope, values)), strict=True)
+    real = [(a, b) for a, b in pairs if jnp.issubdtype(b.dtype, jnp.inexact)]
+    return sum((jnp.vdot(stop(a), b) for a, b in real), jnp.zeros(()))

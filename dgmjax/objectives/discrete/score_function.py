@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from dgmjax.contracts import given, log_joint as joint
 from dgmjax.errors import require
+from dgmjax.masks import weighted_mean
 from dgmjax.types import Array, Batch, Key, Metrics
 
 stop = jax.lax.stop_gradient
@@ -33,7 +34,7 @@ def reinforce(
 
     Args:
       model: with `prior()`, `posterior(x)` and `likelihood(z)`; optionally `baseline(x)`,
-        `signal_scale()` and `observe(residual)`.
+        `signal_scale()` and `observe(residual, mask)`.
       num_samples: K.
 
     Returns:
@@ -57,9 +58,11 @@ def reinforce(
     elif hasattr(model, "baseline"):
         residual = signal - model.baseline(batch["x"])
         signal, fit = stop(residual) / model.signal_scale(), 0.5 * jnp.square(residual).mean(0)
-        model.observe(residual)
+        model.observe(residual, batch.get("mask"))
     surrogate = (stop(signal) * log_q + log_joint).mean(0) - fit
-    metrics = {"elbo": elbo, "signal_variance": jnp.square(signal).mean() - signal.mean() ** 2}
+    mask = batch.get("mask")
+    variance = weighted_mean(jnp.square(signal), mask) - weighted_mean(signal, mask) ** 2
+    metrics = {"elbo": elbo, "signal_variance": variance}
     return with_gradient(-elbo, -surrogate), metrics
 
 

@@ -18,8 +18,8 @@ def vq_vae(model, batch: Batch, key: Key, *, beta: Scheduled = 0.25) -> tuple[Ar
     p(e) is uniform (`model.code_nats`) or a learned prior.
 
     Args:
-      model: `quantise(x, key)` returns a `nn.Quantised` for each level, and `likelihood(codes)`
-        p(x | e).
+      model: `quantise(x, key, mask)` returns a `nn.Quantised` for each level, and
+        `likelihood(codes)` p(x | e).
       beta: weight of the commitment, at least 0, or a schedule.
 
     Returns:
@@ -35,7 +35,7 @@ def vq_vae(model, batch: Batch, key: Key, *, beta: Scheduled = 0.25) -> tuple[Ar
     require(hasattr(model, "quantise"), "model", rule, type(model).__name__)
     check_batch(batch)
     x = batch["x"]
-    levels = model.quantise(x, key)
+    levels = model.quantise(x, key, batch.get("mask"))
     codes = tuple(level.codes for level in levels)
     log_likelihood = in_original_units(model, batch).likelihood(codes).log_prob(x)
     commitment = sum((_per_example(level.commitment) for level in levels), 0.0)

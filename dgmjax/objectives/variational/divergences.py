@@ -4,7 +4,6 @@ from typing import Any, Literal
 
 import distrax
 import jax
-import jax.numpy as jnp
 
 from dgmjax.contracts import check_same_event
 from dgmjax.distributions.ancestral import Ancestral
@@ -144,11 +143,3 @@ def check_events(q, p) -> None:
 def hold(distribution):
     """The distribution with its parameters held fixed: gradients reach it through values only."""
     return jax.tree.map(jax.lax.stop_gradient, distribution)
-
-
-def masked_batch_mean(values: Array, mask: Array | None) -> Array:
-    """Mean over the first axis, padding (mask 0) left out."""
-    if mask is None:
-        return values.mean(0)
-    weights = mask.reshape(-1, *[1] * (values.ndim - 1))
-    return (values * weights).sum(0) / jnp.maximum(mask.sum(), 1)

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 
 from dgmjax.contracts import given
 from dgmjax.errors import require, require_sizes
+from dgmjax.masks import over_sites, weighted_mean
 from dgmjax.objectives.schedules import Scheduled, scheduled_weight
 from dgmjax.objectives.variational.divergences import (
     KL,
     kl_divergence,
     kl_of_samples,
-    masked_batch_mean,
 )
 from dgmjax.objectives.variational.posterior_samples import posterior_samples
 from dgmjax.types import Array, Batch, Key, Metrics
@@ -100,5 +100,5 @@ def _sum_dimensions(term: Array) -> Array:
 
 def _at_least(floor: float, term: Array, mask: Array | None) -> Array:
     """max(floor, batch mean) of each group of `term[B, *groups]`, `[B]`, with the same mean."""
-    above = masked_batch_mean(term, mask) > floor
+    above = weighted_mean(term, over_sites(mask, term.ndim - 1), 0) > floor
     return _sum_dimensions(jnp.where(above, term, floor))

@@ -1,0 +1,30 @@
+"""Means over the rows of a batch that are data; padding (mask 0) does not count."""
+
+import jax.numpy as jnp
+
+from dgmjax.types import Array
+
+
+def weighted_mean(
+    values: Array, mask: Array | None = None, axis: int | tuple[int, ...] | None = None
+) -> Array:
+    """sum(mask values) / sum(mask) over some axes, all where None; 0 where no mask is above 0.
+
+    Args:
+      mask: as many dimensions as `values` at most, broadcast to it; None for all 1. Padding must
+        be finite.
+
+    >>> x = jnp.array([[1.0, 3.0], [5.0, 5.0], [9e9, 9e9]])
+    >>> weighted_mean(x, jnp.array([1.0, 1.0, 0.0])[:, None], 0).tolist()
+    [3.0, 4.0]
+    """
+    if mask is None:
+        return values.mean(axis)
+    weights = jnp.broadcast_to(mask, values.shape)
+    total = weights.sum(axis)
+    return (values * weights).sum(axis) / jnp.where(total > 0, total, 1.0)
+
+
+def over_sites(mask: Array | None, ndims: int) -> Array | None:
+    """A mask of rows `[B]`, with `ndims` axes of 1 for what each row holds."""
+    return None if mask is None else mask.reshape(*mask.shape, *[1] * ndims)

@@ -1,0 +1,127 @@
+"""Rows of padding: a padded batch moves the learner as the batch without them does."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scrambling import perturbed
+
+from dgmjax import models, nn, objectives
+from dgmjax.bijectors import Sigmoid
+from dgmjax.models.class_conditional import ClassConditional
+from dgmjax.training import Player, gradient_learner
+from dgmjax.training.gradients import Microbatches
+
+ROWS, PADDING = 6, 3
+BINARY = np.random.default_rng(0).integers(0, 2, (ROWS, 4)).astype(np.float32)
+REAL = np.random.default_rng(1).normal(size=(ROWS, 4)).astype(np.float32)
+IMAGES = np.random.default_rng(2).integers(0, 2, (ROWS, 4, 4, 1)).astype(np.float32)
+LABELS = np.arange(ROWS, dtype=np.int32) % 3
+
+TOY = models.DiscreteVAE((4,), 3, 2, (4,))
+FLOW = models.MAF(4, 2, (8,), batch_norm=True)
+INTEGERS = models.Dequantised(
+    models.Flow((4,), (*FLOW.layers, models.Fixed(Sigmoid, (0.05,), event_ndims=1))), 3, 1
+)
+VQ = partial(models.VQVAE2, (4, 4, 1), num_codes=4, features=2, factors=(2, 2), channels=4)
+NLL = objectives.negative_log_likelihood
+CASES = {
+    "vq_ema": (VQ(restart_below=0.9, decay=0.1), objectives.vq_vae, {"x": IMAGES}),
+    "vq_gradient": (VQ(learning="gradient"), objectives.vq_vae, {"x": IMAGES}),
+    "baseline": (models.WithBaseline(TOY), objectives.reinforce, {"x": BINARY}),
+    "nvil": (
+        models.WithBaseline(TOY, nn.MLP((8,), (1,))),
+        objectives.reinforce,
+        {"x": BINARY},
+    ),
+    "rebar": (models.WithControlVariate(TOY), objectives.relax, {"x": BINARY}),
+    "relax": (
+        models.WithControlVariate(TOY, nn.MLP((8,), (1,))),
+        objectives.relax,
+        {"x": BINARY},
+    ),
+    "batch_norm": (FLOW, NLL, {"x": REAL}),
+    "batch_norm_nested": (
+        models.Flow((4,), (models.Composed(FLOW.layers), models.ActNormLayer(4))),
+        NLL,
+        {"x": REAL},
+    ),
+    "batch_norm_images": (
+        models.Flow((2, 2, 1), (models.BatchNormLayer(1, event_ndims=3),)),
+        NLL,
+        {"x": REAL.reshape(ROWS, 2, 2, 1)},
+    ),
+    "batch_norm_of_classes": (
+        ClassConditional(models.MAF(4, 2, (8,), batch_norm=True, context_features=3), 3),
+        NLL,
+        {"x": REAL, "context": np.eye(3, dtype=np.float32)[LABELS]},
+    ),
+    "batch_norm_of_integers": (INTEGERS, objectives.iwae, {"x": BINARY}),
+}
+
+
+def padded(batch):
+    """Rows of twos behind the batch, under a mask of 0."""
+    garbage = lambda a: np.full((PADDING, *a.shape[1:]), 2, a.dtype)
+    rows = {name: np.concatenate([a, garbage(a)]) for name, a in batch.items()}
+    return {**rows, "mask": np.repeat([1.0, 0.0], [ROWS, PADDING]).astype(np.float32)}
+
+
+def step(learner, state, batch):
+    new, metrics = jax.jit(learner.step)(state, jax.tree.map(jnp.asarray, batch))
+    moved = jax.tree.map(lambda a, b: a - b, new.params, state.params)  # minus the gradient
+    return moved, new.collections, metrics
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_padding_enters_neither_gradients_nor_collections_nor_metrics(name):
+    module, objective, batch = CASES[name]
+    learner = gradient_learner(module, {"model": Player(objective, optax.sgd(1.0))})
+    half = jax.tree.map(lambda a: jnp.asarray(a[: ROWS // 2]), batch)
+    state = learner.init(jax.random.key(0), half)
+    state = state.replace(params=perturbed({"params": state.params}, scale=0.1)["params"])
+    found, expected = (step(learner, state, b) for b in (padded(batch), batch))
+    assert int(np.isfinite(found[2]["loss"]))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-5, atol=2e-6), found, expected)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), expected[1], dict(state.collections))
+    assert not moved or max(jax.tree.leaves(moved)) > 0, "a collection that never moves"
+
+
+@pytest.mark.parametrize("name", ["vq_ema", "baseline", "batch_norm"])
+def test_a_batch_of_padding_alone_changes_no_collection(name):
+    module, objective, batch = CASES[name]
+    learner = gradient_learner(module, {"model": Player(objective, optax.sgd(1.0))})
+    state = learner.init(jax.random.key(0), jax.tree.map(jnp.asarray, batch))
+    nothing = {**batch, "mask": np.zeros(ROWS, np.float32)}
+    _, collections, metrics = step(learner, state, nothing)
+    assert all(np.isfinite(value) for value in metrics.values())
+    jax.tree.map(np.testing.assert_array_equal, collections, dict(state.collections))
+
+
+def test_parts_of_a_padded_batch_average_to_the_whole():
+    """Codes that follow averages: each part counts by its rows of data."""
+    module, objective, batch = VQ(restart_below=0.0), objectives.vq_vae, padded({"x": IMAGES})
+    learner = gradient_learner(module, {"model": Player(objective, optax.sgd(1.0))})
+    state = learner.init(jax.random.key(0), {"x": jnp.asarray(IMAGES)})
+    _, whole, _ = step(learner, state, batch)
+    _, parts, _ = step(learner.with_gradients(Microbatches(3)), state, batch)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), whole, parts)
+
+
+def test_a_model_made_from_a_padded_batch_does_not_see_the_padding():
+    x = {"x": jnp.asarray(REAL)}
+    flow = models.Flow((4,), (models.ActNormLayer(4), models.BatchNormLayer(4)))
+    from_real, from_padded = (
+        flow.init(jax.random.key(0), batch, method=NLL) for batch in (x, padded({"x": REAL}))
+    )
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), from_padded, from_real)
+    quantiser = nn.VectorQuantiser(4, 4)
+    variables = quantiser.init(
+        jax.random.key(0), jnp.asarray(padded({"x": REAL})["x"]), None, jnp.arange(9) < ROWS
+    )
+    codes = quantiser.apply(variables, method=lambda module: module.codebook)
+    distance = np.abs(np.asarray(codes)[:, None] - REAL).max(-1)
+    assert distance.min(1).max() < 0.2, "codes start at rows of data"
