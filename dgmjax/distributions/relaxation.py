@@ -49,8 +49,14 @@ def _again_binary(logits: Array, zeta: Array) -> Array:
 
     v is the one that gives this zeta, and is held.
     """
+    # Given z = 1, the uniform u behind zeta = a + logit(u) lies above 1 - p with p = sigmoid(a): u
+    # = 1 - p + p v. Inserted, u / (1 - u) = (exp(-a) + v) / (1 - v), and therefore zeta = log(1 + v
+    # exp(a)) - log(1 - v). Given z = 0, signs of zeta and a turn round.
     sign = jnp.where(zeta > 0, 1.0, -1.0)
     size, odds = stop(jnp.abs(zeta)), stop(sign * logits)
+    # Solved for v: v = (exp(size) - 1) / (exp(size) + exp(odds)), and 1 - v = (1 + exp(odds)) /
+    # (exp(size) + exp(odds)); in logs, of numbers of at most 1. The floor keeps log v finite at
+    # zeta = 0.
     size = jnp.maximum(size, 1e-30)
     log_v = jnp.log(-jnp.expm1(-size)) - softplus(odds - size)
     log_rest = softplus(odds) - size - softplus(odds - size)
@@ -70,9 +76,13 @@ def _again_one_hot(logits: Array, zeta: Array) -> Array:
 
     The E are those that give this zeta, and are held.
     """
+    # With normalised logits the largest zeta is a standard Gumbel variable, independent of which
+    # entry it is: it has no gradient. The others are Gumbel variables cut off at it.
     log_p, zeta = jax.nn.log_softmax(logits), stop(zeta)
     largest = zeta.max(-1, keepdims=True)
     below = zeta < largest
+    # E_i = p_i (exp(-zeta_i) - exp(-zeta_b)) inverts the formula. The largest, where this is log 0,
+    # is replaced before the log: a `where` after it would let NaN into the gradient.
     gap = jnp.where(below, zeta - largest, -1.0)
     log_e = stop(log_p) - zeta + jnp.log(-jnp.expm1(gap))
     return jnp.where(below, -jnp.logaddexp(log_e - log_p, -largest), zeta)

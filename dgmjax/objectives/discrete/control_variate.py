@@ -45,6 +45,9 @@ def relax(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     require(hasattr(model, "control_variate"), "model", rule, type(model).__name__)
     wrapper, model, x = model, given(model, batch), batch["x"]
     relaxation, sites, ndims = discrete_sites(model.posterior(x))
+    # The gradient by the logits a is computed here by hand, at held logits, since its square must
+    # be differentiated once more, by the control variate's parameters. It reaches the networks by
+    # the chain rule below.
     held = stop(sites.logits)
     zeta = relaxation.perturb(key, held, ())
     noise = zeta - held  # the same for every value of the logits
@@ -52,6 +55,10 @@ def relax(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     control = wrapper.control_variate(x, z)
     log_joint = joint(model, x, z)
 
+    # Why any c will do: zeta and zeta' have the same distribution, so that
+    #   E[c(zeta') d log q(z | x) + d c(zeta')] = d E[c(zeta')] = d E[c(zeta)] = E[d c(zeta)],
+    # and the three terms with c cancel in expectation. A c that follows f takes most of the
+    # variance of f(z) d log q(z | x) with it.
     def log_q(logits: Array, z: Array) -> Array:
         return sum_event(type(sites)(logits).log_prob(z), ndims)
 
@@ -67,11 +74,15 @@ def relax(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
         """g, of the logits' shape."""
 
         def difference(logits: Array) -> tuple[Array, Array]:
+            # Both c have the same value, since zeta' is drawn such that it equals zeta (one noise
+            # for both couples them as closely as can be). Their gradients differ: zeta moves
+            # freely, zeta' within the half line or the cone that z stands for.
             free = control_of(control, logits, logits + noise)
             again = control_of(control, logits, relaxation.again(logits, zeta))
             return (free - again).sum(), again
 
         path, again = jax.grad(difference, has_aux=True)(held)
+        # A scalar for each example times the score of all its sites.
         left = (signal - again).reshape(-1, *[1] * (score.ndim - 1))
         return left * score + path
 

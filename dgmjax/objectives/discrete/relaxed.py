@@ -108,6 +108,7 @@ def straight_through(
     value = checked_temperature(scheduled(temperature, batch))
     model = given(model, batch)
     q = model.posterior(batch["x"])
+    # The closed-form KL has an exact gradient; only the likelihood goes through the estimator.
     z = straight_through_sample(q, key, value, (num_samples,), through)
     log_likelihood = model.likelihood(z).log_prob(batch["x"]).mean(0)
     divergence = discrete_kl(q, model.prior())
@@ -125,6 +126,7 @@ def straight_through_sample(
         if through == "probabilities"
         else relaxation.soften(zeta, jnp.asarray(temperature))
     )
+    # The bracket is exactly 0, so that z stays exactly 0 or 1. (harden + soft) - soft would round.
     return relaxation.harden(zeta) + (soft - jax.lax.stop_gradient(soft))
 
 

@@ -54,6 +54,8 @@ def reinforce(
     log_joint, log_q, signal = _terms(model, batch, key, num_samples)
     elbo, fit = signal.mean(0), jnp.zeros(())
     if leave_one_out:
+        # l_k - mean of the others = (l_k - mean of all) K / (K - 1): the baseline of sample k does
+        # not contain l_k, and the estimator stays unbiased.
         signal = (signal - elbo) * (num_samples / (num_samples - 1))
     elif hasattr(model, "baseline"):
         residual = signal - model.baseline(batch["x"])
@@ -100,6 +102,8 @@ def vimco(
     if baseline != "none":
         signal = bound - _bounds_without_one(log_w, baseline)
     weights = jax.nn.softmax(log_w, axis=0)
+    # `log_w` is held (see `_terms`): d L_K = sum_k (w_k / sum w) d log w_k is written out, beside
+    # the score term that a sum over discrete z has in place of a path.
     surrogate = (stop(signal) * log_q + stop(weights) * (log_joint - log_q)).sum(0)
     metrics = {
         "bound": bound,
@@ -112,6 +116,9 @@ def vimco(
 def _bounds_without_one(log_w: Array, mean: str) -> Array:
     """L_K^(-k) of every k, `[K, B]`: w_k replaced by a mean of the other weights."""
     num = log_w.shape[0]
+    # The table [k, i] has all weights but w_k in row k. Masking costs K^2 B numbers, but
+    # subtracting w_k from the sum would leave nothing but rounding errors where w_k dominates it,
+    # which is where the baseline counts most.
     own = jnp.eye(num, dtype=bool)[..., None]
     others = jnp.where(own, -jnp.inf, log_w)  # [k, i, B]
     if mean == "geometric":
@@ -126,6 +133,7 @@ def _terms(model, batch: Batch, key: Key, num_samples: int) -> tuple[Array, Arra
     """log p(x, z_k) and log q(z_k | x), `[K, B]`, at held samples; and their difference, held."""
     model, x = given(model, batch), batch["x"]
     q = model.posterior(x)
+    # Held, so that a posterior that could be reparameterised has no second gradient through z.
     z = jax.tree.map(stop, q.sample(seed=key, sample_shape=(num_samples,)))
     log_joint = joint(model, x, z)
     log_q = q.log_prob(z)

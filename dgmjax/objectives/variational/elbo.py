@@ -88,6 +88,7 @@ def elbo(
         metrics |= {f"kl_{name}": term for name, term in summed.items()}
     cost = divergence
     if free_bits > 0:
+        # Only what is trained has the floor; the metrics above are those of the bound itself.
         counted = {"total": divergence} if free_bits_per == "total" else terms
         costs = [_at_least(free_bits, term, batch.get("mask")) for term in counted.values()]
         cost = sum(costs, jnp.zeros(()))

@@ -67,16 +67,26 @@ def weights(
         repr(gradient),
     )
     z = samples.z
+    # Parameters cannot be made inside of `jax.vjp`, so that an initialising model takes the plain
+    # way too: the values are the same.
     if gradient == "total" or starting:
         return Weights(log_joint(model, x, z) - samples.log_q, samples)
     q_held = hold(q)
+    # The gradient of log q(z(phi) | x; phi) has a part through the sample z, and the score at a fixed
+    # z, whose mean is zero. Its noise remains where q is exact and all else vanishes. With q's
+    # parameters held only the first part is left.
     if gradient == "stl":
         return Weights(log_joint(model, x, z) - q_held.log_prob(z), samples)
+    # DReG. With v_k = w_k / sum w, the gradient of L_K by phi is E[sum_k v_k (path_k - score_k)],
+    # where path_k = d log w_k / dz_k dz_k / dphi. For f = v_k as a function of z_k,
+    #   E_q[f score_k] = E[df/dz_k dz_k / dphi] = E[v_k (1 - v_k) path_k],
+    # which leaves E[sum_k v_k^2 path_k]: no scores, and no bias.
     fixed = jax.lax.stop_gradient(z)
     log_w, pullback = jax.vjp(lambda z: log_joint(model, x, z) - q_held.log_prob(z), fixed)
     shares = jax.nn.softmax(jax.lax.stop_gradient(log_w + samples.log_weight()), axis=0)
     (slope,) = pullback(shares)
-    # The bound's own weights make of this the squared weights of the path's gradient.
+    # 0 in value, since z equals `fixed`, with the gradient v_k path_k. The bound, a log-sum-exp,
+    # multiplies it by v_k once more.
     path = sum(
         (jax.lax.stop_gradient(s) * (a - b)).reshape(*log_w.shape, -1).sum(-1)
         for s, a, b in zip(*map(jax.tree.leaves, (slope, z, fixed)), strict=True)
@@ -158,6 +168,7 @@ def iwae(
     bound = log_mean_exp(jnp.moveaxis(grouped, 0, 1)).mean(0)
     metrics = found.metrics()
     if elbo_weight:
+        # The ELBO's samples are those of the bound: no second set is drawn.
         bound = (1.0 - elbo_weight) * bound + elbo_weight * metrics["elbo"]
     return -bound, {"bound": bound, **metrics}
 
@@ -202,6 +213,9 @@ def renyi(
 def _power_mean(found: Weights, power: float) -> Array:
     """1/n log (1/K) sum_k w_k^n, `[B]`, also where n is so near 0 that every w_k^n is near 1."""
     log_w = found.log_w
+    # Subtracting any constant is exact, as it returns after the root. The mean makes the powers
+    # small where n is, and then log(mean(w^n)) / n, a small number by a small one, is that of log1p
+    # and expm1, which lose no digits. Beyond 1/2 the log-sum-exp has enough of them.
     middle = jax.lax.stop_gradient(log_w.mean(0))
     powers = power * (log_w - middle)
     near = jnp.abs(powers).max(0) < 0.5
@@ -242,6 +256,8 @@ def wake_phase(model, batch: Batch, key: Key, *, num_samples: int = 5) -> tuple[
     https://arxiv.org/abs/1406.2751.
     """
     found = weights(model, batch, key, num_samples=num_samples, held=True)
+    # Weights and samples are data here: the gradient is that of a weighted maximum likelihood fit
+    # of q. Differentiating the weights as well would train another objective.
     log_w = jax.lax.stop_gradient(found.counted)
     q = given(model, batch).posterior(batch["x"])
     z = jax.lax.stop_gradient(found.samples.z)
@@ -282,6 +298,8 @@ def importance_bound(
     def body(state, index):
         maximum, total = state
         log_w = log_weights(model, batch, jax.random.fold_in(key, index), num_samples=chunk)
+        # Invariant: the sum of all weights so far is total * exp(maximum). A new maximum rescales
+        # the old total; exp(-inf - new) = 0 drops the empty one of the start.
         new = jnp.maximum(maximum, log_w.max(0))
         share = chunk / len(log_w)  # a mixture posterior has a row for each component
         return (new, total * jnp.exp(maximum - new) + share * jnp.exp(log_w - new).sum(0)), None
@@ -289,5 +307,6 @@ def importance_bound(
     size = len(batch["x"])
     start = (jnp.full(size, -jnp.inf), jnp.zeros(size))
     (maximum, total), _ = jax.lax.scan(body, start, jnp.arange(num_samples // chunk))
+    # -log((1/K) total exp(maximum)).
     nll = jnp.log(num_samples) - maximum - jnp.log(total)
     return nll, {f"nll_bound_k{num_samples}": nll}
