@@ -72,9 +72,9 @@ def weights(
     if gradient == "total" or starting:
         return Weights(log_joint(model, x, z) - samples.log_q, samples)
     q_held = hold(q)
-    # The gradient of log q(z(phi) | x; phi) has a part through the sample z, and the score at a fixed
-    # z, whose mean is zero. Its noise remains where q is exact and all else vanishes. With q's
-    # parameters held only the first part is left.
+    # The gradient of log q(z(phi) | x; phi) has a part through the sample z, and the score at a
+    # fixed z, whose mean is zero. Its noise remains where q is exact and all else vanishes. With
+    # q's parameters held only the first part is left.
     if gradient == "stl":
         return Weights(log_joint(model, x, z) - q_held.log_prob(z), samples)
     # DReG. With v_k = w_k / sum w, the gradient of L_K by phi is E[sum_k v_k (path_k - score_k)],
