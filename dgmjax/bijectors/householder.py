@@ -29,6 +29,8 @@ class Householder(LinearBijector):
         super().__init__(self.vectors.shape[-1])
 
     def _mapped(self, x: Array) -> Array:
+        # The product is applied from the right. Each reflection is its own inverse, so that the
+        # inverse map is the same reflections in the other order.
         return self._reflect(x, reversed(range(self.vectors.shape[-2])))
 
     def _unmapped(self, y: Array) -> Array:
@@ -38,6 +40,7 @@ class Householder(LinearBijector):
         for index in order:
             v = without_overflow(self.vectors[..., index, :])
             square = jnp.sum(v * v, axis=-1, keepdims=True)
+            # Replaced before the division: otherwise a zero vector would have NaN gradients.
             weight = jnp.where(square > 0, 2 / jnp.where(square > 0, square, 1), 0)
             x = x - weight * jnp.sum(v * x, axis=-1, keepdims=True) * v
         return x

@@ -58,6 +58,9 @@ class ElementwiseLogisticMixture(Bijector):
 
     def _solve(self, z: Array) -> Array:
         _, means, log_scales = self._constrained()
+        # At y = m_k + s_k z, component k alone reaches sigmoid(z). At the least of these points no
+        # component is above it, at the greatest none below, and F is their average. The margin
+        # covers the rounding of the ends.
         ends = means + jnp.exp(log_scales) * z[..., None]
         lower, upper = ends.min(-1), ends.max(-1)
         margin = 1e-5 * (1 + jnp.abs(lower) + jnp.abs(upper))
@@ -83,6 +86,8 @@ class ElementwiseLogisticMixture(Bijector):
         right = (log_survival < log_cdf)[..., None]
         tail = log_weights + jnp.where(right, above, below)
         tail = tail - jax.lax.stop_gradient(tail.max(axis=-1, keepdims=True))
+        # sigmoid'(u) = sigmoid(u) sigmoid(-u): of the two factors `tail` has one, this adds the
+        # other.
         density = tail + jnp.where(right, below, above) - log_scales
         log_det = jax.nn.logsumexp(density, axis=-1) - jax.nn.logsumexp(tail, axis=-1)
         return log_cdf - log_survival, log_det - jnp.maximum(log_cdf, log_survival)

@@ -54,6 +54,7 @@ class LU(LinearBijector):
             f"must be {size} entries of 1 or -1",
             fixed,
         )
+        # Not learned: an entry that changes its sign passes through a singular matrix.
         self.signs = StaticArray(fixed.astype(np.float32))
 
     @classmethod

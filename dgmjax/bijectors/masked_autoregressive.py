@@ -139,6 +139,7 @@ class MaskedAutoregressive(Bijector):
 
     def _naive(self, z: Array, context: PyTree | None) -> tuple[Array, Array]:
         def body(x: Array, index: Array) -> tuple[Array, None]:
+            # All entries are computed, and the one kept whose predecessors are final.
             new = self._tau(x, context).forward(z)
             return jnp.where(jnp.arange(z.shape[-1]) == index, new, x), None
 
@@ -149,6 +150,8 @@ class MaskedAutoregressive(Bijector):
         depth = z.shape[-1]
 
         def residual(x: Array) -> Array:
+            # After k passes the first k entries are final: entry i depends on those before it only.
+            # So D passes suffice, although no pass contracts anything.
             return x - self._tau(x, context).forward(z)
 
         def solve(_: Any, start: Array) -> Array:
@@ -159,6 +162,7 @@ class MaskedAutoregressive(Bijector):
             def triangular(matvec: Any, b: Array) -> Array:
                 return _iterate(lambda u: u + (b - matvec(u)), b, depth)
 
+            # The transpose, I - N^T, is solved by the same iteration: N^T is nilpotent, too.
             return jax.lax.custom_linear_solve(matvec, b, triangular, triangular)
 
         x = jax.lax.custom_root(residual, jnp.zeros_like(z), solve, tangent_solve)

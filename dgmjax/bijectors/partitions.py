@@ -102,6 +102,7 @@ class CheckerboardPartition:
         return self._take(params, axis=params.ndim - 3)
 
     def merge(self, x: Array, changed: Array) -> Array:
+        # Both pixels of a pair get the new value, and the mask lets one of them through.
         doubled = jnp.repeat(changed, 2, axis=changed.ndim - 2)
         return jnp.where(self._mask(), doubled, x)
 
@@ -112,6 +113,8 @@ class CheckerboardPartition:
 
     def _take(self, x: Array, axis: int) -> Array:
         """The transformed pixel of each horizontal pair: its place alternates with the row."""
+        # The first of a pair has an even column, so it is transformed where row % 2 == phase. In
+        # pairs half of the parameters are computed with, and no index is looked up.
         pairs = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
         first, second = jnp.moveaxis(pairs, axis + 1, 0)
         trailing = x.ndim - axis

@@ -65,6 +65,8 @@ class Planar(Bijector):
         """u' and 1 + w.u', the least slope of the map."""
         product, square = _dot(self.w, self.u), _dot(self.w, self.w)
         slope = self.slope_floor + jax.nn.softplus(product + softplus_offset(self.slope_floor))
+        # Both branches are computed, so each is given harmless numbers where the other is chosen: a
+        # NaN in a branch that is not taken would still enter the gradient.
         sound = (square > 3e-5) & (square < 1e30) & (jnp.abs(product) < 1e3)
         plain = (slope - 1 - product) / jnp.where(sound, square, 1)
         unequal = self._push(jnp.where(sound[..., None], 1, self.w))
@@ -84,6 +86,8 @@ class Planar(Bijector):
         near = jnp.abs(t) < 0.03
         slope = 1 / (1 + math.exp(-offset))  # m'(0)
         s, r = jnp.where(near, t, 0), jnp.where(near, 1, t)
+        # Taylor series of (m(t) - t) / t: m(0) = 0 by the choice of c, its first derivative is
+        # slope, the second slope (1 - slope), the third (1 - 2 slope) times the second.
         series = slope - 1 + slope * (1 - slope) * s / 2 * (1 + (1 - 2 * slope) * s / 3)
         bounded = jnp.minimum(r, 1e3)  # beyond it softplus(t + c) - t is c
         rest = floor - 1 + jax.nn.softplus(bounded + offset) - jnp.where(r > 1e3, bounded, r)
@@ -107,6 +111,7 @@ def _log_slope(a: Array, slope: Array) -> Array:
 def solve_planar(target: Array, slope: Array) -> Array:
     """a such that a + (slope - 1) tanh(a) = target; increasing, as slope > 0."""
     target, slope = jnp.broadcast_arrays(target, slope)
+    # |tanh| <= 1, so the root lies within |slope - 1| of the target.
     reach = jnp.abs(slope - 1)
     root = solve_increasing(
         lambda a: a + (slope - 1) * jnp.tanh(a) - target, target - reach, target + reach

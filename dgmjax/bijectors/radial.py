@@ -69,6 +69,7 @@ class Radial(Bijector):
     def _at(self, radius: Array, alpha: Array, slope: Array) -> tuple[Array, Array]:
         """What `z - centre` is multiplied by, and the log-determinant."""
         t = alpha / (alpha + radius)
+        # Sums of positive terms: 1 + (s - 1) t would cancel where s is near 0 and t near 1.
         scale = (1 - t) + slope * t
         along = (1 - t * t) + slope * t * t
         return scale, (self.centre.shape[-1] - 1) * jnp.log(scale) + jnp.log(along)
@@ -84,6 +85,8 @@ def _positive_root(inner: Array, alpha: Array, target: Array) -> Array:
     """r >= 0 with r^2 + (inner - target) r = alpha target, without cancellation."""
     b = inner - target
     root = jnp.hypot(b, 2 * jnp.sqrt(jnp.where(target > 0, alpha * target, 1e-30)))
+    # (-b + root) / 2 cancels for b > 0. The product of both roots is -alpha target, which gives
+    # this one by the other, -(b + root) / 2.
     positive = b > 0
     return jnp.where(
         positive, 2 * alpha * target / jnp.where(positive, b + root, 1), 0.5 * (root - b)

@@ -36,6 +36,7 @@ def solve_increasing(
 
     Source: Press et al., "Numerical Recipes", 3rd edition, 2007, section 9.4, for the safeguard.
     """
+    # The root does not depend on the bracket in which it was sought.
     lower, upper = jax.lax.stop_gradient((lower, upper))
     middle = 0.5 * (lower + upper)
 
@@ -43,14 +44,19 @@ def solve_increasing(
         body = _make_step(f)
         state = varying((lower, upper, start, upper - lower), lambda state: body(0, state))
         low, high, root, last = jax.lax.fori_loop(0, num_steps, body, state)
+        # The equation is known to rounding errors of its largest number, which the bracket bounds.
+        # The least size lets a root at 0 converge.
         size = jnp.maximum(jnp.maximum(jnp.abs(lower), jnp.abs(upper)), jnp.abs(root))
         tolerance = 16 * jnp.finfo(root.dtype).eps * jnp.maximum(size, 1e-6)
         converged = (jnp.abs(last) <= tolerance) | (high - low <= tolerance)
         return jnp.where(converged, root, jnp.nan)
 
     def tangent_solve(matvec: Callable[[Array], Array], b: Array) -> Array:
+        # `function` is elementwise and its linearisation diagonal: a product with ones reads it.
         return b / matvec(jnp.ones_like(b))
 
+    # The equation is differentiated, not the loop: the gradient is as exact as the root, and needs
+    # no memory of the steps.
     root = jax.lax.custom_root(function, middle, solve, tangent_solve)
     return check_converged(root, lower + upper)
 
@@ -74,9 +80,12 @@ def _make_step(f: Callable[[Array], Array]) -> Callable:
     def step(_: int, state: tuple[Array, ...]) -> tuple[Array, ...]:
         low, high, x, last = state
         value, slope = jax.jvp(f, (x,), (jnp.ones_like(x),))
+        # Invariant: f(low) <= 0 <= f(high). At an exact root both ends move onto it.
         low = jnp.where(value <= 0, x, low)
         high = jnp.where(value >= 0, x, high)
         newton = x - value / jnp.where(slope > 0, slope, 1)
+        # Newton may go on while each step is less than half of the last one, |value / slope| <
+        # |last| / 2. So either the steps or the brackets halve, whatever the function.
         slow = jnp.abs(2 * value) > jnp.abs(last * slope)
         bisect = slow | (newton < low) | (newton > high) | ~(slope > 0)
         new = jnp.where(bisect, 0.5 * (low + high), newton)

@@ -108,12 +108,16 @@ class ElementwiseSpline(Bijector):
         """The left ends and the sizes of the bins, which fill [-bound, bound] exactly."""
         share = self.min_bin / self.num_bins + (1 - self.min_bin) * jax.nn.softmax(raw, axis=-1)
         inner = self.bound * (2 * jnp.cumsum(share, axis=-1)[..., :-1] - 1)
+        # The ends are set, since a sum of shares rounds; and sizes are differences of the knots as
+        # they were rounded, so that no point falls between two bins.
         end = jnp.full_like(raw[..., :1], self.bound)
         knots = jnp.concatenate([-end, inner, end], axis=-1)
         return knots[..., :-1], knots[..., 1:] - knots[..., :-1]
 
     def _knot_slopes(self, bin_slopes: Array, raw: Array) -> Array:
         """Slopes at all K + 1 knots, tied to those of the bins beside them."""
+        # A harmonic mean is at most twice the smaller slope: a flat bin beside a steep one bounds
+        # the slope of their knot. A geometric mean would bound no derivative inside the flat bin.
         log_factor = LOG_SLOPE_BOUND * jnp.tanh(raw / LOG_SLOPE_BOUND)
         if self.tails == "circular":
             left, right = jnp.roll(bin_slopes, 1, axis=-1), bin_slopes
@@ -164,11 +168,15 @@ def _forward_in_bin(
 def _inverse_in_bin(
     x: Array, left: Array, w: Array, bottom: Array, h: Array, d0: Array, d1: Array
 ) -> tuple[Array, Array]:
+    # The height formula times its denominator is a t^2 + b t + c = 0. The root is taken in the form
+    # that stays finite where a = 0, as in a straight bin.
     s, rise = h / w, x - bottom
     excess = rise * (d0 + d1 - 2 * s)
     a, b, c = h * (s - d0) + excess, h * d0 - excess, -s * rise
     discriminant = jnp.maximum(b * b - 4 * a * c, np.finfo(np.float32).tiny)
     t = -2 * c / (b + jnp.sqrt(discriminant))
     height, log_slope = _evaluate(t, h, s, d0, d1)
+    # The square root halves the digits where the discriminant is small; a Newton step restores
+    # them. dheight / dt = w exp(log_slope).
     t = t - (height - rise) * jnp.exp(-log_slope) / w
     return left + w * t, -_evaluate(t, h, s, d0, d1)[1]

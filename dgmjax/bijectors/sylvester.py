@@ -85,6 +85,8 @@ class Sylvester(Bijector):
         x = as_float(y)
         check_event(self, x, self.basis.shape[-2:-1])
         upper, upper_tilde = self._triangular()
+        # R' Q^T times x = z + Q R tanh(p), plus b: with Q^T Q = I the right side is p + R' R
+        # tanh(p).
         target = _apply(upper_tilde, self._project(x)) + self.bias
         product = jnp.matmul(upper_tilde, upper, precision=HIGHEST)
         p = check_converged(_back_substitute(product, target), target.sum(-1, keepdims=True))
@@ -95,6 +97,8 @@ class Sylvester(Bijector):
         above = np.triu(np.ones_like(eye), 1)
 
         def bounded(matrix: Array) -> Array:
+            # |r_mm|, |r'_mm| < limit < 1: their product stays above -1, and every scalar equation
+            # of the inverse increases.
             return jnp.where(eye, self.limit * jnp.tanh(matrix), jnp.where(above, matrix, 0))
 
         return bounded(self.upper), bounded(self.upper_tilde)
@@ -125,6 +129,9 @@ def _apply(matrix: Array, vector: Array) -> Array:
 
 
 def _log_det(p: Array, upper: Array, upper_tilde: Array) -> Array:
+    # det(I + Q R T R' Q^T) = det(I + T R' R) with T = diag(tanh'(p)): by Sylvester's identity D x D
+    # becomes M x M, and triangular. 1 + r r' (1 - tanh^2) is written such that it does not cancel
+    # where r r' nears -1.
     diagonal = _diagonal_of(upper) * _diagonal_of(upper_tilde)
     square = jnp.tanh(p) ** 2
     return jnp.sum(jnp.log(square + (1 + diagonal) * (1 - square)), axis=-1)
@@ -137,6 +144,7 @@ def _back_substitute(product: Array, target: Array) -> Array:
 
     def solve_row(p: Array, row: Array) -> tuple[Array, None]:
         weights = jnp.take(product, row, axis=-2)
+        # Row m reads tanh(p_l) of l > m only, which are solved by now; the rest of p is still zero.
         later = jnp.where(jnp.arange(columns) > row, weights, 0)
         rest = jnp.take(target, row, axis=-1) - jnp.sum(later * jnp.tanh(p), axis=-1)
         root = solve_planar(rest, 1 + jnp.take(weights, row, axis=-1))
@@ -172,6 +180,8 @@ def _gram_schmidt(matrix: Array) -> Array:
 
     def orthogonalise(basis: Array, index: Array) -> tuple[Array, None]:
         column = jnp.take(matrix, index, axis=-1)
+        # Rounding in one pass leaves columns that are orthogonal to few digits where they are
+        # nearly dependent; a second pass always suffices ("twice is enough").
         for _ in range(2):
             overlap = _apply(jnp.swapaxes(basis, -1, -2), column)
             column = column - _apply(basis, overlap)
@@ -187,6 +197,9 @@ def _gram_schmidt_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Ar
     product = partial(jnp.matmul, precision=HIGHEST)
     basis = _gram_schmidt(matrix)
     transposed = jnp.swapaxes(basis, -1, -2)
+    # A = Q R gives X = dA R^-1 = dQ + Q dR R^-1. In Q^T X = Q^T dQ + dR R^-1 the first is skew and
+    # the second upper triangular, so that what is below the diagonal, L, fixes the first: Q^T dQ =
+    # L - L^T. Hence dQ = X - Q dR R^-1 = X + Q (L - L^T - Q^T X).
     upper = jnp.triu(product(transposed, matrix))
     # A column that depends on those before it has no direction: keep its derivative finite.
     upper = upper + _diagonal(jnp.where(_diagonal_of(upper) == 0, 1, 0).astype(upper.dtype))
@@ -216,10 +229,13 @@ def householder_columns(vectors: Array, num_columns: int | None = None) -> Array
     require(1 <= columns <= size, "num_columns", f"must lie in [1, {size}]", columns)
     products = jnp.matmul(vectors, jnp.swapaxes(vectors, -1, -2), precision=HIGHEST)
     squares = _diagonal_of(products)
+    # A zero vector has zero products with all others: with 1 on the diagonal the system stays
+    # regular, and the vector moves nothing.
     halves = jnp.where(squares > 0, squares / 2, 1)
     upper = jnp.triu(products, 1) + _diagonal(halves)
     solved = triangular_solve(upper, vectors[..., :columns], left_side=True, lower=False)
     moved = jnp.matmul(jnp.swapaxes(vectors, -1, -2), solved, precision=HIGHEST)
+    # Only the columns wanted were solved for: M of D.
     return jnp.eye(size, columns, dtype=vectors.dtype) - moved
 
 

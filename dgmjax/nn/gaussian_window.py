@@ -30,6 +30,7 @@ def gaussian_filters(centre: Array, stride: Array, variance: Array, num: int, si
     index = jnp.arange(1, num + 1) - num / 2 - 0.5
     mean = jnp.asarray(centre)[..., None] + index * jnp.asarray(stride)[..., None]
     pixel = jnp.arange(1, size + 1, dtype=jnp.float32)
+    # A softmax over the pixels is the normalised Gaussian, also where every exp would underflow.
     distance = (pixel - mean[..., None]) ** 2
     return jax.nn.softmax(-distance / (2.0 * jnp.asarray(variance)[..., None, None]), -1)
 
@@ -81,7 +82,10 @@ class WindowHead(nn.Module):
         require(self.size >= 1, "size", "must be at least 1", self.size)
         raw = Dense(5)(h)
         across, down, log_variance, log_stride, log_intensity = (raw[..., i] for i in range(5))
+        # Bounded, since a state of an untrained network may ask for exp of anything, and `write`
+        # divides by the intensity.
         exp = lambda a: jnp.exp(bounded(a, LOG_BOUND))
+        # At zero the outermost filters stand on the first and last pixel of the longer side.
         longest = max(self.height, self.width)
         stride = (longest - 1) / max(self.size - 1, 1) * exp(log_stride)
         variance = exp(log_variance)

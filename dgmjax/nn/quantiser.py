@@ -136,6 +136,7 @@ class VectorQuantiser(nn.Module):
             codebook_loss = jnp.zeros_like(codebook_loss)
             self._follow(stop(flat), one_hot, usage, key, weights)
         return Quantised(
+            # The bracket is exactly 0: the value is the code itself, the gradient goes to z.
             codes=held + (z - stop(z)),
             indices=indices.reshape(z.shape[:-1]),
             commitment=jnp.square(z - held).sum(-1),
@@ -186,6 +187,8 @@ class VectorQuantiser(nn.Module):
         sums = self.decay * self.sums.value + (1.0 - self.decay) * batch_sums
         if key is not None and self.restart_below:
             uniform = 1.0 / self.num_codes
+            # A code that is far from all data wins no vector, and without one it does not move: it
+            # has to be put where data are.
             dead = usage < self.restart_below * uniform
             rows = jax.random.randint(key, (self.num_codes,), 0, count)
             rows = rows if weights is None else data[rows]
@@ -207,6 +210,8 @@ def _rows_of_data(weights: Array) -> tuple[Array, Array]:
 
 def nearest(z: Array, codebook: Array) -> Array:
     """argmin_k |z - e_k|^2, `[N]` int32, of `z[N, F]` and `codebook[K, F]`, by one product."""
+    # |z|^2 is the same for all codes and left out. At full precision, as accelerators would
+    # otherwise round near ties to another code.
     products = jnp.matmul(z, codebook.T, precision=jax.lax.Precision.HIGHEST)
     return jnp.argmin(jnp.square(codebook).sum(-1) - 2.0 * products, axis=-1)
 

@@ -89,6 +89,7 @@ def rotary(x: Array, sites: Array, base: float = 10_000.0) -> Array:
     [[[-0.0, 1.0]]]
     """
     half = x.shape[-1] // 2
+    # The complex numbers first + i second, times exp(i angle).
     angles = sites[:, None, None] * base ** (-jnp.arange(half) / half)
     cos, sin = jnp.cos(angles), jnp.sin(angles)
     first, second = x[..., :half], x[..., half:]
@@ -133,6 +134,7 @@ class CausalAttention(nn.Module):
 
     def _projections(self, h: Array, sites: Array) -> tuple[Array, Array, Array]:
         """Queries, keys and values `[N, T, heads, C / heads]` of `sites` `[T]`."""
+        # Queries, keys and values by one product.
         parts = self.read(h).astype(self._dtype)
         parts = parts.reshape(*h.shape[:-1], 3, self.heads, self.features // self.heads)
         query, key, value = (parts[..., i, :, :] for i in range(3))
@@ -155,9 +157,12 @@ class CausalAttention(nn.Module):
     def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
         flat = h.reshape(-1, h.shape[-1])[:, None]
         query, key, value = self._projections(flat, jnp.asarray(index)[None])
+        # Keys are kept as turned: their angle is that of their own site, whoever looks at them
+        # later.
         update = jax.lax.dynamic_update_slice_in_dim
         keys = update(carry["keys"], key, index, axis=1)
         values = update(carry["values"], value, index, axis=1)
+        # Later places hold zeros, which a softmax would not ignore.
         seen = (jnp.arange(self.length) <= index)[None, None, None]
         out = jax.nn.dot_product_attention(query, keys, values, mask=seen)
         out = self.write(out.reshape(len(flat), self.features))

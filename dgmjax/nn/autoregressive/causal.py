@@ -221,6 +221,7 @@ class CausalNetwork(nn.Module):
         h = self.embed(x.reshape(*batch, num_sites, *event[len(event_sites) :]))
         sites = self.sites or (num_sites,)
         if self.first is None:
+            # The one strict step: site t gets the features of site t - 1.
             h = jnp.pad(h[..., :-1, :], [(0, 0)] * len(batch) + [(1, 0), (0, 0)])
         h = h.reshape(*batch, *sites, h.shape[-1])
         if self.first is not None:
@@ -245,6 +246,8 @@ class CausalNetwork(nn.Module):
     def step(self, carry: PyTree, previous: Array, index: Array) -> tuple[PyTree, Array]:
         first, rest = carry
         h = self.embed(previous)
+        # Before site 0 there is nothing, which is not the same as a site of value 0: the features
+        # are zero, not those of a zero.
         h = jnp.where(index > 0, h, jnp.zeros_like(h))
         if self.first is not None:
             first, h = self.first.step(first, h, index)

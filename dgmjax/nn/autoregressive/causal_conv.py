@@ -81,6 +81,8 @@ class CausalConv(nn.Module):
         # is faster than one a tap.
         size = self.reach + 1
         carry = jax.lax.dynamic_update_index_in_dim(carry, h, index % size, 0)
+        # h_s stands in slot s % size. Tap k reads s = t - reach + k dilation, and -reach is 1
+        # modulo size.
         slots = [(index + 1 + self.dilation * tap) % size for tap in range(self.kernel_size - 1)]
         past = [jax.lax.dynamic_index_in_dim(carry, slot, 0, keepdims=False) for slot in slots]
         out = jnp.concatenate([*past, h], -1) @ kernel.reshape(-1, self.features)

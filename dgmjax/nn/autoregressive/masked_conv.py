@@ -55,6 +55,8 @@ class RasterConv(nn.Module):
         """The kernel's pieces: `above`, `left`, one `centre_g` a group, and `bias` (or 0)."""
         groups, (rows, left, right) = self._groups, self.above
         wide, out = groups * channels, groups * self.features
+        # Group g reads the pixel's own channels of the groups before it, and with the centre its
+        # own.
         seen = [(g + self.centre) * channels for g in range(groups)]
         taps = rows * (left + 1 + right) + self.left
         fan_in = max(taps * wide + sum(seen) / groups, 1)
@@ -103,6 +105,8 @@ class RasterConv(nn.Module):
         out = params["bias"]
         maps = h.reshape(-1, height, width, self._groups * h.shape[-1]).astype(out.dtype)
         if "above" in params and height > 1:
+            # Row i gets what ends with row i - 1: convolved without the last row, and moved down by
+            # one.
             new = convolve(maps[:, :-1], params["above"], (rows - 1, 0), (left, right))
             out = out + jnp.pad(new, ((0, 0), (1, 0), (0, 0), (0, 0)))
         row = self._row_kernel(params)
@@ -115,6 +119,7 @@ class RasterConv(nn.Module):
 
     def _row(self, maps: Array, kernel: Array) -> Array:
         """The convolution along the rows, `[N, H, W, C] -> [N, H, W, features]`."""
+        # Likewise along the row: without the last pixel, and moved right by one.
         if kernel.shape[1] == self.left:  # without the centre
             if maps.shape[2] == 1:
                 return jnp.zeros((*maps.shape[:-1], kernel.shape[-1]), maps.dtype)
@@ -187,11 +192,16 @@ class RasterConv(nn.Module):
         h = h.reshape(-1, channels).astype(row.dtype)
         place = jnp.maximum(index - (not self.centre), 0)  # the site whose features h are
 
+        # The row is never cleared: nothing to the right of the site is read before it is written
+        # anew, and channels of the pixel itself that are still the old row's meet zeros of the
+        # kernel.
         def written(row: Array) -> Array:
             start = (0, self.left + place // groups % width, place % groups * channels)
             return jax.lax.dynamic_update_slice(row, h[:, None], start)
 
         def next_row(above: Array, row: Array, sums: Array) -> tuple[Array, Array]:
+            # Once a row, not once a site: the block above is convolved for all columns of the next
+            # row.
             finished = jnp.pad(row[:, self.left :], ((0, 0), (left, right), (0, 0)))
             above = jnp.concatenate([above[:, 1:], finished[:, None]], 1)
             params = self._params(channels)
@@ -208,6 +218,7 @@ class RasterConv(nn.Module):
         row = written(row) if self.centre else row
         column, group = index // groups % width, index % groups
         taps = kernel.shape[1] // row.shape[-1]
+        # `row` begins with `left` zeros, so that the window of a site begins at its own column.
         window = jax.lax.dynamic_slice_in_dim(row, column, taps, 1)
         window = window.reshape(len(row), kernel.shape[1])
         start = (0, column, group * self.features)

@@ -135,6 +135,8 @@ class MaskedMLP(IncrementalSteps):
             total = self._masked(h, kernel, degrees[i], degrees[i + 1]) + self._cast(bias)
             new = self.activation(total + (added if i == 0 else 0.0))
             h = new + h if self._adds_residual(i) else new
+        # Inputs have the degrees 1 .. D, outputs 0 .. D - 1: "at most" in every layer is then
+        # "before" from end to end.
         sites = np.repeat(np.arange(self.features), self.num_params)
         out = out + self._masked(h, self.out_kernel, degrees[-1], sites) + self._cast(self.out_bias)
         if self.direct:
@@ -143,6 +145,7 @@ class MaskedMLP(IncrementalSteps):
 
     def _masked(self, h: Array, kernel: Array, below: np.ndarray, above: np.ndarray) -> Array:
         """h times the kernel where degrees `below` are at most those `above`; both are sorted."""
+        # Sorted degrees make each column of the mask ones, then zeros: a count describes it.
         return staircase_product(h, self._cast(kernel), np.searchsorted(below, above, "right"))
 
     def _adds_residual(self, layer: int) -> bool:

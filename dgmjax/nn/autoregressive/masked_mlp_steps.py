@@ -43,6 +43,7 @@ class SortedUnits:
     def __init__(self, counts: np.ndarray, block: int, width: int | None = None):
         ends = np.cumsum(counts)
         starts = ends - counts
+        # Every step of a block has the block's first unit as its origin.
         origins = np.repeat(starts[::block], block)[: starts.size]
         self.most = int(counts.max())
         self.even = bool((counts == self.most).all())
@@ -153,6 +154,8 @@ class IncrementalSteps(nn.Module):
             else cond(index % self._block == 0, begin, lambda: carry["begun"])
         )
 
+        # No kernel needs its mask here. What is known when a block begins has lower degrees than
+        # all units of the block, and within a block the units of later steps are still zero.
         def within(kernel: Array, i: int, above: SortedUnits) -> Array:
             """What the units of this step see of the units of layer i in their block."""
             start = (layers[i].block_slices[index], above.step_slices[index])
@@ -167,6 +170,8 @@ class IncrementalSteps(nn.Module):
             if i < len(self.hidden):
                 units = self.activation(total)
                 if self._adds_residual(i):
+                    # Layers of equal size have equal degrees: the input of a unit stands at its own
+                    # place.
                     units = units + _read(known[i], start, layer.most)
                 known[i + 1] = layer.written(known[i + 1], units, index)
         if self.direct:

@@ -94,6 +94,8 @@ class NADENetwork(nn.Module):
 
     def _hidden_sums(self, start: Array, x: Array) -> Array:
         """V_t act(rho_t a_t) of all sites, `[N, D, P]`, from a_0 `[N, H]`."""
+        # Rows of sqrt(D) sites, each computed again in the backward pass: it keeps the sums between
+        # the rows, and those inside of one row at a time, about 2 sqrt(D) of them instead of D.
         size = max(1, round(math.sqrt(self.features)))
         rows = -(-self.features // size)  # rows of sites, the last one filled up with zeros
 
@@ -119,6 +121,7 @@ class NADENetwork(nn.Module):
     def step(self, carry: Any, previous: Array, index: Array) -> tuple[Any, Array]:
         total, out = carry
         seen = jnp.where(index > 0, previous.astype(total.dtype), 0.0)
+        # Site `index` reads the site before it; site 0 reads none, and adds zero times some row.
         total = total + seen[..., None] * self.kernel[jnp.maximum(index - 1, 0)]
         hidden = self.activation(self.scale[index] * total)
         return (total, out), hidden @ self.out_kernel[index].T + jnp.take(out, index, -2)

@@ -78,6 +78,8 @@ class RowLSTM(nn.Module):
         slices, update = jax.lax.dynamic_slice_in_dim, jax.lax.dynamic_update_slice_in_dim
         inputs, gates = self.inputs.step(carry["inputs"], h, index)
         column = index % self.sites[1]
+        # A row of cells suffices: that of (i - 1, j) is read at the moment when (i, j) replaces it.
+        # Hidden units need two, since neighbours to the right are read as well.
         above = jnp.where(column == 0, carry["row"], carry["above"])
         window = slices(above, column, self.kernel_size, 1)
         window = window.reshape(len(above), len(self.kernel)) @ self.kernel
@@ -121,6 +123,7 @@ class DiagonalBiLSTM(nn.Module):
         maps = h.reshape(-1, *self.sites, h.shape[-1])
         out = _diagonal_sweep(self.left(maps), self.left_kernel)
         right = _diagonal_sweep(self.right(maps[:, :, ::-1]), self.right_kernel)[:, :, ::-1]
+        # The right sweep has seen the whole of a row, so it may reach the row below only.
         out = out + jnp.pad(right[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
         return out.reshape(*h.shape[:-1], self.features)
 
@@ -171,6 +174,8 @@ class DiagonalBiLSTM(nn.Module):
 def _diagonal_sweep(gates: Array, kernel: Array) -> Array:
     """The left LSTM over all diagonals, `[N, H, W, 4 F]` to `[N, H, W, F]`."""
     _, height, width, _ = gates.shape
+    # Site (i, j) stands in column i + j, and both of its predecessors, (i - 1, j) and (i, j - 1),
+    # in the column before: row i - 1 and row i of the last state.
     diagonals = jnp.arange(height + width - 1)
     inside = diagonals[:, None] - jnp.arange(height)[None, :] >= 0
 
@@ -191,6 +196,8 @@ def _skew(maps: Array) -> Array:
     """Row i moved right by i: `[N, H, W, C]` to `[N, H, H + W - 1, C]`, zeros around."""
     num, height, width, channels = maps.shape
     wide = jnp.pad(maps, ((0, 0), (0, 0), (0, height), (0, 0)))
+    # Rows of W + H numbers read as rows of W + H - 1: number i (W + H) + j is i (W + H - 1) + (i +
+    # j), so that row i has moved right by i, without a gather.
     flat = wide.reshape(num, height * (width + height), channels)
     length = width + height - 1
     return flat[:, : height * length].reshape(num, height, length, channels)

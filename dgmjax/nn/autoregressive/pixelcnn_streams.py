@@ -153,6 +153,8 @@ class TwoStreams(nn.Module):
         h = h.reshape(num, *self.sites, h.shape[-1])
         context = _flat(context, batch)
         e = h.reshape(num, height, width, self._groups * h.shape[-1])
+        # Moved down by one: the rows' stream at row i has read the rows before it. What follows may
+        # then read its own row of features.
         above = jnp.pad(e[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
         terms = [block.row_terms(context) for block in self.blocks]
         read, _ = self._rows(above, self._no_pasts(num, e.shape[-1]), terms)
@@ -168,6 +170,7 @@ class TwoStreams(nn.Module):
         pasts = self._no_pasts(num, channels)
         terms = [block.row_terms(context) for block in self.blocks]
         row = jnp.zeros((num, 1, width, channels), pasts[0].dtype)
+        # Shapes only: the first step computes the numbers.
         read = jax.eval_shape(lambda: self._rows(row, pasts, terms)[0])
         return {
             "row": row,
@@ -191,6 +194,8 @@ class TwoStreams(nn.Module):
         begins = index % (width * groups) == 0
         new = lambda row, pasts, read: self._rows(row, pasts, carry["terms"])
         keep = lambda row, pasts, read: (read, pasts)
+        # At the first site of a row, `row` holds the whole row before it, whose last site was
+        # written just now.
         read, pasts = cond(begins, new, keep, row, carry["pasts"], carry["read"])
         first, h = self.site_first.step(carry["first"], h, index)
         column, group = index // groups % width, index % groups

@@ -45,6 +45,9 @@ def _product(h: Array, kernel: Array, seen: np.ndarray, halvings: int) -> Array:
     if halvings == 0 or min(rows, columns) < LEAST:
         mask = np.arange(rows)[:, None] < seen
         return h @ (kernel if mask.all() else jnp.where(mask, kernel, 0))
+    # The columns of the left half see no row from `most` on, so these rows are left out. Those of
+    # the right half all see the rows before `all_see`: a full product, without a mask. Staircases
+    # remain in two corners, to be halved again.
     half = columns // 2
     most, all_see = int(seen[half - 1]), int(seen[half])
     left = _product(h[:, :most], kernel[:most, :half], seen[:half], halvings - 1)
@@ -74,4 +77,5 @@ def prefix_product(columns: Array, h: Array, known: Array) -> Array:
         lambda columns, h, end=end: columns[:end].T @ h[:end]
         for end in range(size, features + size, size)
     ]
+    # Where nothing is known the index is -1, which `switch` takes for 0.
     return jax.lax.switch((known - 1) // size, products, columns, h)

@@ -87,11 +87,18 @@ def relax(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
         return left * score + path
 
     g, pull = jax.vjp(gradient, control)
+    # E[g] does not depend on the control variate, so the gradient of E[g^2] is that of the
+    # variance. `pull` goes back through `jax.grad`: a second derivative, of the control variate
+    # only.
     mask = batch.get("mask", jnp.ones(len(x)))
     (slope,) = pull(2.0 * mask.reshape(-1, *[1] * (g.ndim - 1)) * g)  # of sum g^2
     rows = jnp.maximum(mask.sum(), 1.0)
+    # The gradient of <g, logits> is g d logits / d parameters. log p(x, z) is differentiated at the
+    # held z, as usual.
     moved = sum_event(stop(g) * sites.logits, g.ndim - 1) + log_joint
     square = sum_event(jnp.square(g), g.ndim - 1)
+    # `slope` is that of the whole batch. Each of its examples gets an equal share, so that the
+    # batch's mean of the loss has the mean of the slopes.
     loss = with_gradient(-signal, _along(slope, control) / rows - moved)
     metrics = {
         "elbo": signal,

@@ -61,6 +61,7 @@ def reinforce(
         residual = signal - model.baseline(batch["x"])
         signal, fit = stop(residual) / model.signal_scale(), 0.5 * jnp.square(residual).mean(0)
         model.observe(residual, batch.get("mask"))
+    # The least-squares fit has its minus sign here, since the surrogate as a whole is ascended.
     surrogate = (stop(signal) * log_q + log_joint).mean(0) - fit
     mask = batch.get("mask")
     variance = weighted_mean(jnp.square(signal), mask) - weighted_mean(signal, mask) ** 2

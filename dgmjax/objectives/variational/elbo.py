@@ -102,4 +102,6 @@ def _sum_dimensions(term: Array) -> Array:
 def _at_least(floor: float, term: Array, mask: Array | None) -> Array:
     """max(floor, batch mean) of each group of `term[B, *groups]`, `[B]`, with the same mean."""
     above = weighted_mean(term, over_sites(mask, term.ndim - 1), 0) > floor
+    # The batch's mean decides for all examples: one below the floor keeps its gradient where the
+    # mean is above. The rate is bounded on average, not of each example.
     return _sum_dimensions(jnp.where(above, term, floor))
