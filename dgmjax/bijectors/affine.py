@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from dgmjax.bijectors.base import Bijector, as_float, require_finite
+from dgmjax.bijectors.base import Bijector, as_float, check_batch, require_finite
 from dgmjax.types import Array, ArrayLike
 
 
@@ -25,11 +25,11 @@ class ElementwiseAffine(Bijector):
         self.log_scale = None if log_scale is None else as_float(log_scale)
 
     def forward(self, x: Array) -> Array:
-        x = as_float(x)
+        x = self._input(x)
         return self.shift + (x if self.log_scale is None else jnp.exp(self.log_scale) * x)
 
     def inverse(self, y: Array) -> Array:
-        z = as_float(y) - self.shift
+        z = self._input(y) - self.shift
         return z if self.log_scale is None else z * jnp.exp(-self.log_scale)
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
@@ -39,6 +39,11 @@ class ElementwiseAffine(Bijector):
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
         x = self.inverse(y)
         return x, -self._log_det(x)
+
+    def _input(self, x: Array) -> Array:
+        x = as_float(x)
+        check_batch(self, x.shape, self.shift.shape)
+        return x
 
     def _log_det(self, like: Array) -> Array:
         if self.log_scale is None:

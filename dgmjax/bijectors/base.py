@@ -37,6 +37,7 @@ __all__ = [
     "StaticArray",
     "as_float",
     "broadcast_context",
+    "check_batch",
     "check_event",
     "check_ndims",
     "is_concrete",
@@ -191,8 +192,32 @@ def check_ndims(bijector: Any, x: Array, event_ndims: int) -> None:
     )
 
 
-def check_event(bijector: Any, x: Array, event_shape: Sequence[int]) -> None:
-    """Raises `DgmjaxError` unless the last dimensions of `x` are `event_shape`."""
+def check_batch(owner: Any, batch: Sequence[int], own: Sequence[int]) -> None:
+    """Raises `DgmjaxError` unless the batch shape of points broadcasts against that of parameters.
+
+    Args:
+      owner: the bijector or distribution, for its name.
+      batch: of the points.
+      own: of the parameters of `owner`: that of the context, where one predicts them.
+    """
+    fits = all(1 in (n, m) or n == m for n, m in zip(reversed(batch), reversed(own)))
+    require(
+        fits,
+        "x",
+        f"must have a batch shape that broadcasts against {tuple(own)}, that of the parameters "
+        f"(or of the context that predicts them) of {type(owner).__name__}",
+        f"batch shape {tuple(batch)}",
+        "Give one context for each point.",
+    )
+
+
+def check_event(
+    bijector: Any, x: Array, event_shape: Sequence[int], batch_shape: Sequence[int] = ()
+) -> None:
+    """Raises `DgmjaxError` unless the last dimensions of `x` are `event_shape`.
+
+    Those before it must broadcast against `batch_shape`, that of the bijector's parameters.
+    """
     event_shape = tuple(event_shape)
     require(
         x.ndim >= len(event_shape) and x.shape[x.ndim - len(event_shape) :] == event_shape,
@@ -201,6 +226,7 @@ def check_event(bijector: Any, x: Array, event_shape: Sequence[int]) -> None:
         f"shape {x.shape}",
         f"Any shape [..., {', '.join(map(str, event_shape))}] would do.",
     )
+    check_batch(bijector, x.shape[: x.ndim - len(event_shape)], batch_shape)
 
 
 def broadcast_context(

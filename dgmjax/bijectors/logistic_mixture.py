@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dgmjax.bijectors.base import Bijector, as_float, require_finite
+from dgmjax.bijectors.base import Bijector, as_float, check_batch, require_finite
 from dgmjax.bijectors.solver import check_converged, solve_increasing
 from dgmjax.errors import require
 from dgmjax.shapes import check_shapes
@@ -49,10 +49,13 @@ class ElementwiseLogisticMixture(Bijector):
         self.mean_bound, self.scale_bound = float(mean_bound), float(scale_bound)
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
-        return self._logit_cdf(as_float(y))
+        x = as_float(y)
+        check_batch(self, x.shape, self.params.shape[:-1])
+        return self._logit_cdf(x)
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         z = as_float(x)
+        check_batch(self, z.shape, self.params.shape[:-1])
         y = check_converged(_solve(self, z), z + self.params.sum(-1))
         return y, -self._logit_cdf(y)[1]
 

@@ -46,7 +46,7 @@ class Radial(Bijector):
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         z = as_float(x)
-        check_event(self, z, self.centre.shape[-1:])
+        check_event(self, z, self.centre.shape[-1:], self.centre.shape[:-1])
         alpha, slope = self._constrained()
         difference = z - self.centre
         scale, log_det = self._at(_norm(difference), alpha, slope)
@@ -54,7 +54,7 @@ class Radial(Bijector):
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
         x = as_float(y)
-        check_event(self, x, self.centre.shape[-1:])
+        check_event(self, x, self.centre.shape[-1:], self.centre.shape[:-1])
         alpha, slope = self._constrained()
         difference = x - self.centre
         radius = _positive_root(slope * alpha, alpha, _norm(difference))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.bijectors.base import Bijector, as_float, require_finite
+from dgmjax.bijectors.base import Bijector, as_float, check_batch, require_finite
 from dgmjax.bijectors.rematerialisation import recomputed_in_scans
 from dgmjax.errors import require
 from dgmjax.shapes import check_shapes
@@ -70,6 +70,7 @@ class ElementwiseSpline(Bijector):
         return self._apply(as_float(y), inverse=True)
 
     def _apply(self, x: Array, inverse: bool) -> tuple[Array, Array]:
+        check_batch(self, x.shape, self.params.shape[:-1])
         evaluate = recomputed_in_scans(partial(self._evaluate, inverse=inverse))
         return evaluate(self.params, x)
 

@@ -76,14 +76,14 @@ class Sylvester(Bijector):
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         z = as_float(x)
-        check_event(self, z, self.basis.shape[-2:-1])
+        check_event(self, z, self.basis.shape[-2:-1], self.bias.shape[:-1])
         upper, upper_tilde = self._triangular()
         p = _apply(upper_tilde, self._project(z)) + self.bias
         return z + self._lift(_apply(upper, jnp.tanh(p))), _log_det(p, upper, upper_tilde)
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
         x = as_float(y)
-        check_event(self, x, self.basis.shape[-2:-1])
+        check_event(self, x, self.basis.shape[-2:-1], self.bias.shape[:-1])
         upper, upper_tilde = self._triangular()
         # R' Q^T times x = z + Q R tanh(p), plus b: with Q^T Q = I the right side is p + R' R
         # tanh(p).

@@ -2,9 +2,17 @@
 
 import jax
 
+from dgmjax.bijectors.base import check_batch
 from dgmjax.distributions.base import Distribution
 from dgmjax.errors import require
 from dgmjax.types import Array, Key
+
+
+def log_prob_in_batch(distribution, value: Array) -> Array:
+    """`distribution.log_prob(value)`; a batch that it does not broadcast against is named."""
+    ndims = len(distribution.event_shape)
+    check_batch(distribution, value.shape[: value.ndim - ndims], distribution.batch_shape)
+    return distribution.log_prob(value)
 
 
 class Transformed(Distribution):
@@ -55,7 +63,7 @@ class Transformed(Distribution):
 
     def log_prob(self, value: Array) -> Array:
         z, log_det = self.bijector.inverse_and_log_det(value)
-        return self.base.log_prob(z) + log_det
+        return log_prob_in_batch(self.base, z) + log_det
 
     def _base_shape(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The sample shape to ask of the base: one draw for each of the bijector's batch."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.families import bounded
+from dgmjax.distributions.transformed import log_prob_in_batch
 from dgmjax.nn.dense import Dense
 from dgmjax.types import Array, Key
 
@@ -28,7 +29,7 @@ class DensityModel(nn.Module):
 
     def log_prob(self, x: Array, context: Array | None = None) -> Array:
         """log p(x | context) in nats, of shape `sample_shape + batch_shape`."""
-        return self(context).log_prob(x)
+        return log_prob_in_batch(self(context), x)
 
     def sample(
         self, key: Key, sample_shape: tuple[int, ...] = (), context: Array | None = None

@@ -7,7 +7,7 @@ import pytest
 from scrambling import perturbed
 
 from dgmjax import models, nn
-from dgmjax.bijectors import Affine, PlanarFamily, alternating
+from dgmjax.bijectors import Affine, PlanarFamily, RationalQuadraticSpline, alternating
 from dgmjax.errors import DgmjaxError
 from dgmjax.models.flows.layers import observe
 
@@ -127,6 +127,7 @@ def test_image_flow_density_is_the_change_of_variables(name):
     assert abs(expected - log_normal) > 0.1  # the map stretches
 
 
+SPLINE = RationalQuadraticSpline(4)
 AMORTISED = {"amortised": True, "base": models.DiagonalNormal((2,))}
 CONDITIONAL = {
     "realnvp": models.RealNVP(2, 3, (8,)),
@@ -139,6 +140,43 @@ CONDITIONAL = {
     "radial": models.RadialFlow(2, 3, **AMORTISED),
     "sylvester_orthogonal": models.SylvesterFlow(2, 2, num_columns=1, **AMORTISED),
 }
+
+
+READERS = {
+    **CONDITIONAL,
+    "maf": models.MAF(2, 2, (8,), context_features=3),
+    "iaf": models.IAF(2, 2, (8,), context_features=3),
+    "nice": models.NICE(2, 2, (8,)),
+    "glow": models.Glow((4, 4, 1), 1, 1, channels=4),
+    "planar_normal_base": models.PlanarFlow(2, 3, amortised=True),
+    "sylvester": models.SylvesterFlow(2, 2, "householder", amortised=True),
+    "affine": models.Flow(
+        (2,), (models.ParametricLayer(models.Elementwise((2,), Affine()), amortised=True),)
+    ),
+    "spline": models.Flow(
+        (2,), (models.ParametricLayer(models.Elementwise((2,), SPLINE), amortised=True),)
+    ),
+    "base_only": models.Flow((2,), (models.LinearLayer(2),), base=models.DiagonalNormal((2,))),
+    "normal": models.DiagonalNormal((2,)),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_contexts_of_another_number_than_points_are_named(name):
+    """4 points and 5 contexts; one context, or one point, would do."""
+    flow = READERS[name]
+    shape = (4, 4, 1) if name == "glow" else (2,)
+    points, contexts = jnp.ones((4, *shape)), jnp.ones((5, 3))
+    init = lambda x, context: flow.init(KEY, x, context, method="log_prob")
+    variables = jax.tree.map(jnp.zeros_like, jax.eval_shape(init, points, contexts[:4]))
+    log_prob = lambda x, context: flow.apply(variables, x, context, method="log_prob")
+    for run in (init, log_prob, jax.jit(log_prob)):
+        with pytest.raises(DgmjaxError, match=r"^`(x|context)` must .*broadcast.*") as found:
+            run(points, contexts)
+        assert "(4," in str(found.value) and "(5," in str(found.value)
+    for number, context in ((4, contexts[0]), (4, contexts[:1]), (1, contexts)):
+        expected = (max(number, len(context) if context.ndim == 2 else 1),)
+        assert jax.eval_shape(log_prob, points[:number], context).shape == expected
 
 
 @pytest.mark.parametrize("name", CONDITIONAL)

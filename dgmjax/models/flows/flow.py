@@ -7,7 +7,7 @@ import flax.linen as nn
 from distrax import Bijector
 
 from dgmjax.bijectors.composition import compose
-from dgmjax.distributions.transformed import Transformed
+from dgmjax.distributions.transformed import Transformed, log_prob_in_batch
 from dgmjax.errors import require
 from dgmjax.models.base import DensityModel, StandardNormal
 from dgmjax.models.flows.layers import observe_all
@@ -53,4 +53,4 @@ class Flow(DensityModel):
         if not (self.is_initializing() or self.is_mutable_collection(RUNNING)):
             return self(context).log_prob(x)
         z, log_det = observe_all(self.layers, x, context, mask)
-        return self.base_model(context).log_prob(z) + log_det
+        return log_prob_in_batch(self.base_model(context), z) + log_det
