@@ -37,10 +37,13 @@ def write_atomically(
     path = Path(path)
     temporary = None
     try:
+        # In the same folder, since a rename is atomic within one file system only.
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
+            # Before the rename: a file system may write the new name first, and a power failure
+            # would leave that name with no content.
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as problem:
@@ -51,6 +54,7 @@ def write_atomically(
             f"`path` must be a file that can be written; got {path}: {problem.strerror}. Free "
             "some space or choose another folder; what was there is unharmed."
         ) from problem
+    # After it: only now does the new name survive a power failure.
     _sync_folder(path.parent)
 
 
@@ -85,6 +89,7 @@ def open_file(
         if problem.errno in kind:
             raise _not_a_file(path, kind[problem.errno], error) from problem
         raise
+    # Of what was opened, not of the path, which somebody may have exchanged in between.
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
@@ -140,6 +145,7 @@ def make_private_folder(path: str | os.PathLike, error: type[DgmjaxError] = RunE
     """Creates `path` and its missing parents with mode 0700; returns it. Existing ones stay."""
     path = Path(path)
     try:
+        # `mkdir(parents=True)` would give the parents the default mode.
         for folder in (*reversed(path.parents), path):
             if not folder.is_dir():
                 with contextlib.suppress(FileExistsError):

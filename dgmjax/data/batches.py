@@ -56,6 +56,7 @@ class Batches:
     def indices(self, step: int) -> np.ndarray:
         """The rows of batch `step`, int32 `[batch_size]`."""
         require(step >= 0, "step", "must be at least 0", step)
+        # No generator has a state that would have to be saved: the epoch's number is all.
         epoch, position = divmod(int(step), self.steps_per_epoch)
         start = position * self.batch_size
         return self._order(epoch)[start : start + self.batch_size]

@@ -61,6 +61,8 @@ class Blocks:
         count, height, width, _ = shape
         fits = self.size < min(height, width)
         require(fits, "size", f"must be below the sides {height}, {width}", self.size)
+        # Raw words, not `integers`: their stream is fixed by the algorithm, while NumPy may change
+        # how it makes integers of them.
         words = np.random.Philox(np.random.SeedSequence(seed)).random_raw(2 * count)
         words = words.reshape(2, count)
         top, left = words[0] % (height - self.size + 1), words[1] % (width - self.size + 1)

@@ -141,6 +141,7 @@ def named_losses() -> Iterator[None]:
         raise
     except Exception as problem:
         if _peers is not None and part()[1] > 1:
+            # The cause often becomes known a moment after the operation has failed.
             _peers.explain(problem)
         raise
     if _peers is not None:
@@ -234,6 +235,7 @@ def _texts(text: str) -> list[str]:
 
     content = np.frombuffer(text.encode(), np.uint8)
     sizes = _everyone(content.size)
+    # A collective needs equal shapes in every process, so lengths are exchanged first.
     padded = np.pad(content, (0, int(sizes.max()) - content.size))
     rows = np.asarray(multihost_utils.process_allgather(padded)).reshape(len(sizes), -1)
     return [bytes(row[:size]).decode() for row, size in zip(rows, sizes, strict=True)]
@@ -294,6 +296,7 @@ def to_host(tree: Any) -> Any:
     def fetch(array: Any) -> np.ndarray:
         if not isinstance(array, jax.Array) or array.is_fully_addressable:
             return np.asarray(array)
+        # Each process has the whole array already: no communication.
         if array.is_fully_replicated:
             return np.asarray(array.addressable_data(0))
         return np.asarray(multihost_utils.process_allgather(array, tiled=True))

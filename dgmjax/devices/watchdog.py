@@ -57,6 +57,8 @@ class Peers:
         self._names: dict[int, str] = {}
         self._closing = False
         self._sockets: dict[socket.socket, int] = {}
+        # Any free port. It and the token reach the others through JAX, whose connections stand
+        # already; a token of two numbers, since `agree` carries 31 bits.
         server = socket.create_server(("", 0)) if index == 0 else None
         port = agree(server.getsockname()[1] if server else 0)
         token = f"{agree(secrets.randbits(31))}-{agree(secrets.randbits(31))}"
@@ -91,6 +93,8 @@ class Peers:
         for connection in list(self._sockets):
             with contextlib.suppress(OSError):
                 _send(connection, line)
+                # Half closed: this process has said its last word, but still hears of the end of
+                # others.
                 connection.shutdown(socket.SHUT_WR)
 
     def _accept(self, server: socket.socket, token: str, seconds: float) -> None:
@@ -100,6 +104,8 @@ class Peers:
             while len(self._sockets) < self.count - 1:
                 server.settimeout(max(deadline - time.monotonic(), 0.001))
                 connection, _ = server.accept()
+                # Anybody on the network may connect. One that says nothing must not hold up the
+                # others, and without the token none is listened to.
                 connection.settimeout(5.0)
                 try:
                     hello = json.loads(connection.makefile("rb").readline(_MAX_LINE))
@@ -122,9 +128,13 @@ class Peers:
                 for key, _ in selector.select():
                     spoke: Any = key.fileobj
                     data = _receive(spoke)
+                    # TCP keeps no boundaries of messages: what follows the last newline is the
+                    # beginning of the next one.
                     *lines, pending[spoke] = (pending[spoke] + data).split(b"\n")
                     for line in lines:
                         self._hear(self._sockets[spoke], line)
+                    # An empty read is the end of the connection: a goodbye came before it, or the
+                    # process died.
                     if not data:
                         selector.unregister(spoke)
                         del pending[spoke]
@@ -168,6 +178,8 @@ class Peers:
         self.message = message
         self._known.set()
         print(f"error: {message}", file=sys.stderr, flush=True)
+        # A process that waits inside of a collective operation never returns to Python, where an
+        # exception could reach it: after the grace period only `os._exit` ends it.
         timer = threading.Timer(self.grace, os._exit, (EXIT_CODE,))
         timer.daemon = True
         timer.start()

@@ -299,6 +299,8 @@ class Autoregressive(Distribution):
         carry = self.network.init_carry(batch, self.context)
         first = jnp.zeros((*batch, *self._site_shape))
         size = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(noise, 0)))
+        # Noise for many sites is drawn at once, which is faster than site by site, but not for all:
+        # a long sequence would hold more noise than values.
         together = _divisor(self.num_sites, NOISE // max(size, 1))
         blocks = jnp.arange(self.num_sites).reshape(-1, together)
         _, sites = scan(block, (carry, first), blocks)
@@ -307,6 +309,7 @@ class Autoregressive(Distribution):
 
     def _draw_naive(self, noise: Noise, place: Place, batch: tuple[int, ...]) -> Array:
         def body(site, x):
+            # Sites from here on are still zero, and not read.
             value = place(site, self.params(x)[..., site, :], noise(site))
             index = (slice(None),) * len(batch) + (site,)
             return self._event(self._sites(x).at[index].set(value))
@@ -324,6 +327,8 @@ class Autoregressive(Distribution):
 
         def body(state):
             iteration, x, _ = state
+            # The noise of a site is fixed, so its value is a function of the sites before it. After
+            # k passes the first k sites are final, and where nothing changes all are.
             params = jnp.moveaxis(self.params(x), -2, 0)
             sites = jax.vmap(place)(numbers, params, noises)
             new = self._event(jnp.moveaxis(sites, 0, len(batch)))

@@ -63,6 +63,8 @@ class RelaxedBernoulli(Distribution):
             return self._unbounded_log_prob(value)
         info = jnp.finfo(value.dtype)
         inside = (value >= 0) & (value <= 1)
+        # The least positive number and the greatest below 1: where y rounds to an end, the density
+        # is that of its neighbour inside.
         y = jnp.clip(value, info.tiny, 1.0 - info.epsneg)
         log_y, log_other = jnp.log(y), jnp.log1p(-y)
         log_prob = self._unbounded_log_prob(log_y - log_other) - log_y - log_other

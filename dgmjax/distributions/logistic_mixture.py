@@ -78,6 +78,7 @@ class DiscretisedLogisticMixture(Distribution):
         # log[F(b) - F(a)] = log(1 - e^(a-b)) - softplus(a) - softplus(-b): exact in every tail.
         width = 2.0 * half_bin * inverse_scale
         interval = jnp.log(-jnp.expm1(-width)) - softplus(lower) - softplus(-upper)
+        # The end levels take the tails: log F(b) and log(1 - F(a)).
         low, high = (x <= -1.0)[..., None, :], (x >= 1.0)[..., None, :]
         per_channel = jnp.where(low, -softplus(-upper), jnp.where(high, -softplus(lower), interval))
         return jax.nn.logsumexp(per_channel.sum(-1) + jax.nn.log_softmax(self.logits), axis=-1)
@@ -99,6 +100,7 @@ class DiscretisedLogisticMixture(Distribution):
                 for other in range(channel):
                     x = x + coefficients[..., first + other] * channels[other]
                 first += channel
+            # Rounded before the next channel reads it, since `log_prob` conditions on levels.
             level = jnp.clip(jnp.round((x + 1.0) * 0.5 * (self.levels - 1)), 0, self.levels - 1)
             channels.append(2.0 * level / (self.levels - 1) - 1.0)
         levels = jnp.round((jnp.stack(channels, -1) + 1.0) * 0.5 * (self.levels - 1))
@@ -110,6 +112,7 @@ class DiscretisedLogisticMixture(Distribution):
         A level's probability is a difference of F, so the sum over levels of x P(x) is
         (levels - 1) - sum_l F((l + 1/2 - mu) / s), one term for each boundary of two levels.
         """
+        # A scan over the boundaries: all at once would take `levels` times the memory.
         boundaries = 2.0 * (jnp.arange(self.levels - 1) + 0.5) / (self.levels - 1) - 1.0
         means: list[Array] = []  # of each component, scaled, `[..., K]`
         first = 0

@@ -79,8 +79,12 @@ class LowRankNormal(Distribution):
     def log_prob(self, value: Array) -> Array:
         difference = value - self.loc
         mean = apply_matrix(self.latent_covariance(), apply_matrix(self._scaled, difference))
+        # With C = W W^T + V and r = x - loc, r^T C^-1 r is the least of
+        # (r - W z)^T V^-1 (r - W z) + |z|^2 over z, which it takes at the posterior mean: two sums
+        # of squares, where Woodbury's formula would subtract numbers of the size of 1 / V.
         rest = difference - apply_matrix(self.factor, mean)
         squared = (rest**2 / self.variance).sum(-1) + (mean**2).sum(-1)
+        # det C = det V det(I + W^T V^-1 W), the second of size L.
         log_det = jnp.log(self.variance).sum() + 2.0 * jnp.log(jnp.diag(self._precision)).sum()
         return -0.5 * (squared + log_det + self.loc.shape[-1] * np.log(2 * np.pi))
 

@@ -50,6 +50,7 @@ class Poisson(Distribution):
         x = jnp.asarray(value).astype(rate.dtype)
         log_rate = self.log_rate.astype(rate.dtype)
         many = x >= MANY
+        # Each branch gets counts for which it is finite, gradients included.
         few = jnp.where(many, 0.0, x)
         plain = few * log_rate - rate - gammaln(few + 1.0)
         return jnp.where(many, _saddle(jnp.where(many, x, MANY), rate, log_rate), plain)
@@ -71,6 +72,8 @@ class Poisson(Distribution):
 
 def _saddle(x: Array, rate: Array, log_rate: Array) -> Array:
     """log p(x) for x >= 16, accurate to the last digits of a float32."""
+    # c(x) = 1/(12 x) - 1/(360 x^3) + 1/(1260 x^5) - ...; from 16 on what is left out is below the
+    # last digit of a float32.
     square = 1.0 / (x * x)
     stirling = (1.0 / 12.0 - square * (1.0 / 360.0 - square / 1260.0)) / x
     return -_deviance(x, rate, log_rate) - stirling - 0.5 * jnp.log(2.0 * jnp.pi * x)

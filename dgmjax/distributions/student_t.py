@@ -98,6 +98,7 @@ def _log_kernel_jvp(primals, tangents):
     root = jnp.sqrt(df)
     t = z / root
     size = jnp.maximum(jnp.abs(t), 1.0)
+    # t / (1 + t^2), for large t as 1 / (t + 1 / t): no square that could overflow.
     share = jnp.where(jnp.abs(t) > 1.0, jnp.sign(t) / (size + 1.0 / size), t / (1.0 + _square(t)))
     by_z = (df + 1.0) / root * share
     w = _square(t)

@@ -46,6 +46,8 @@ def read_step(folder: Path, template: PyTree, prefix: str = "") -> tuple[PyTree,
     Raises:
       CheckpointError: other arrays than the template's, or files that Orbax cannot read.
     """
+    # Names and shapes are compared here, where an error can say which array differs. Orbax would
+    # cast silently, or fail in the middle of reading.
     version, host, saved = _read_description(folder)
     flat = flatten({prefix: template} if prefix else template)
     flat = {saved_name(name, version): leaf for name, leaf in flat.items()}

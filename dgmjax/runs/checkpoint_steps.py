@@ -99,6 +99,10 @@ class LocalSteps:
 
     def commit(self, step: int, identity: str) -> None:
         part = self._steps / f"{step}.part"
+        # The manifest is on the disk before the rename, which makes the step visible at once and
+        # whole. The rename itself is not forced to the disk: after a power failure the step may be
+        # a `.part` again, which is removed, and an older one is used. Files of it that did not
+        # reach the disk would not match their digests.
         manifest.seal(part, step, identity)
         os.rename(part, self.path(step))
 
@@ -159,6 +163,7 @@ class StoredSteps:
 
     def remove(self, steps: set[int]) -> None:
         for step in steps:
+            # First, so that the step ceases to exist before it ceases to be whole.
             (self.path(step) / manifest.NAME).unlink(missing_ok=True)
             self.path(step).rmtree()
 

@@ -106,6 +106,7 @@ class Checkpoints:
           CheckpointError: this or the previous save failed, since the disk is full or read-only.
         """
         require(not self.read_only, "read_only", "must be False to save", self.read_only)
+        # One save at a time, and its failure is reported here, in the thread that can handle it.
         self.wait()
         if step in self._steps.committed():
             return False
@@ -205,6 +206,7 @@ class Checkpoints:
         with contextlib.suppress(OSError):
             self._steps.clean()
         if self.on_disk_error == "stop" or processes.part()[1] > 1:
+            # Several processes cannot go on with different ideas of which checkpoints exist.
             raise error from problem
         logger.warning("A checkpoint was not saved, and training goes on: %s", error)
 
@@ -229,12 +231,16 @@ class Checkpoints:
 
     def _seal(self, step: int) -> None:
         """Makes a written step valid, then deletes those that are not kept."""
+        # The new step is valid before an older one is deleted: at every moment there is one to
+        # restore.
         self._steps.commit(step, self.identity)
         committed = self._steps.committed()
         self._steps.remove(set(committed) - kept_steps(committed, self.keep, self.keep_every))
 
     def _choose(self, wanted: int | None) -> int | None:
         """The step to restore; process 0 decides for all."""
+        # An exception in process 0 alone would leave the others waiting for it: the outcome is a
+        # number, which all of them get, and then all raise.
         chosen, error = -1, ""
         if processes.is_main():
             try:
@@ -252,6 +258,8 @@ class Checkpoints:
         for step in steps:
             problem = self.problem(step)
             if problem is None:
+                # Damaged steps are moved aside only where a valid one is left. Otherwise all stays
+                # as it is, for the user to repair from a copy.
                 self._refuse(refused)
                 return step
             logger.warning("Checkpoint %s is not used: %s.", self._steps.path(step), problem)

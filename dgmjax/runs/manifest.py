@@ -45,6 +45,7 @@ def problem(folder: Path, step: int, identity: str = "") -> str | None:
         return f"it cannot be read ({error})"
     if not isinstance(expected, dict) or expected.get("format") != FORMAT:
         return f"its file {NAME} is damaged, or of another version"
+    # Digests alone would accept a whole folder that was copied into the place of another.
     if expected.get("step") != step:
         return f"it was sealed as step {expected.get('step')!r}"
     if expected.get("identity") != identity:
@@ -74,6 +75,7 @@ def _digests(folder: Path, below: str = "") -> dict[str, list]:
     with os.scandir(folder / below) as entries:
         for entry in entries:
             name = f"{below}{entry.name}"
+            # A link would be digested as what it points to, which may change afterwards.
             mode = entry.stat(follow_symlinks=False).st_mode
             if stat.S_ISDIR(mode):
                 found.update(_digests(folder, f"{name}/"))

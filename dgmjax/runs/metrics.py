@@ -44,6 +44,8 @@ class MetricsFile:
             if not self._whole:
                 lines = self._lines()
                 self._cut(lines[-1][0] if lines else 0)
+            # False while it writes: if this raises in the middle, the next call removes the half
+            # line.
             self._whole = False
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             with open(open_file(self._path, flags), "wb") as file:
@@ -83,6 +85,7 @@ class MetricsFile:
         except OSError as problem:
             raise RunError(f"{self._path} cannot be read: {problem.strerror}.") from problem
         lines, position = [], 0
+        # What follows the last newline is half a line, of a process that was killed.
         for number, row in enumerate(rows[:-1]):
             position += len(row) + 1
             try:
@@ -93,6 +96,8 @@ class MetricsFile:
                 sound = False
             if sound:
                 lines.append((position, entry))
+            # A kill damages the end of a file only. Damage before other lines has another cause,
+            # and silently dropping the line would hide it.
             elif any(rows[number + 1 :]):
                 raise RunError(
                     f"Line {number + 1} of {self._path} is damaged. Remove that line, or the "

@@ -44,6 +44,8 @@ def read(path: Path) -> Any:
     """
     try:
         content = read_file(path, MAX_BYTES + 1)
+        # One byte more than allowed was asked for, which tells a file at the limit from a larger
+        # one without reading that.
         if len(content) > MAX_BYTES:
             raise RunError(f"{path} is damaged: it is larger than {MAX_BYTES} bytes.")
         return loads(content.decode())

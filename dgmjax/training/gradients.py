@@ -156,8 +156,10 @@ class Rematerialised:
     def __call__(
         self, loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key
     ) -> Any:
+        # A dry run over shapes tells whether any layer asks for it; nothing is computed.
         with rematerialising() as happened:
             jax.eval_shape(loss_fn, params, fixed, batch, key)
+        # Products are expensive to repeat; what lies between them is cheap.
         products = jax.checkpoint(loss_fn, policy=jax.checkpoint_policies.dots_saveable)
 
         def by_layers(*arguments):
@@ -191,6 +193,7 @@ def _scaled(value: Any) -> Any:
     def scaled(mean: Array) -> Array:
         if not _is_float(mean):
             return mean
+        # The weight is a scalar, or `[V]` for stacked shards.
         by = weight.reshape(weight.shape + (1,) * (mean.ndim - weight.ndim))
         return jnp.where(by > 0, by * mean, 0.0)  # a part without examples may have no mean
 
@@ -283,6 +286,7 @@ def spread(batch: Batch, num_shards: int) -> Batch:
         return batch
     size = -(-count // num_shards)
     rows, mask = [], []
+    # Contiguous rows, most of which are on the shard's own device already.
     for shard in np.array_split(np.arange(count), num_shards):
         missing = size - len(shard)
         rows += [*shard, *([shard[0] if len(shard) else 0] * missing)]
@@ -328,6 +332,8 @@ def map_shards(
         return (_loop_of_one if len(indices) == 1 else jax.lax.map)(one, (shards, indices))
 
     stacked = local(replicated, shards, jnp.arange(num_shards), key)
+    # Gathered before anything is added: each device then adds the same numbers in the order of
+    # `tree_sum`. An all-reduce would choose an order of its own.
     return jax.lax.with_sharding_constraint(stacked, NamedSharding(mesh, whole))
 
 

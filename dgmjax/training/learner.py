@@ -153,6 +153,8 @@ class GradientLearner:
         def all_objectives(model, batch, key):
             return [player.objective(model, batch, key) for player in self.players.values()]
 
+        # All objectives in one `init`: a part of the model that only one of them uses (a critic, a
+        # baseline) must have its parameters, too.
         init_key, sample_key, run_key = jax.random.split(key, 3)
         variables = self.module.init(init_key, batch, sample_key, method=all_objectives)
         collections = {name: tree for name, tree in variables.items() if name != "params"}
@@ -181,6 +183,8 @@ class GradientLearner:
         )
 
     def step(self, state: State, batch: Batch) -> tuple[State, Metrics]:
+        # Random numbers are a function of the run's key and the step, so that a resumed run draws
+        # those of an uninterrupted one.
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         metrics: dict[str, Array] = {}
         finite = jnp.array(True)
@@ -190,9 +194,12 @@ class GradientLearner:
             )
             prefix = f"{name}/" if len(self.players) > 1 else ""
             metrics |= {prefix + metric: value for metric, value in player_metrics.items()}
+            # One player's failed move makes the step a skipped one, whose metrics do not count.
             finite &= ok
         ema = state.ema
         if self.ema_decay is not None:
+            # Also after a skipped step, whose parameters are the old ones: the average moves
+            # towards them.
             decay = ema_decay_at(state.step, self.ema_decay)
             ema = optax.incremental_update(state.params, ema, 1.0 - decay)
         return dataclasses.replace(
@@ -240,6 +247,7 @@ class GradientLearner:
         value, grads = self.gradients(loss_fn, params, fixed, batch, key)
         loss, (metrics, collections) = value
         metrics = {name: value for name, value in metrics.items() if name != WEIGHT}
+        # The norm is finite only if every entry of the gradient is: one number to look at.
         norm = optax.tree.norm(grads)
         ok = jnp.isfinite(loss) & jnp.isfinite(norm)
 

@@ -200,9 +200,12 @@ class Loop:
             if self.step % schedule.log_every == 0 or last:
                 self._log()
             rewound = self._rewind_or_stop()
+            # Validation comes before the checkpoint, which then holds its result: a resumed run
+            # neither repeats nor misses it.
             evaluating = self.step % schedule.evaluate_every == 0 or last
             if evaluating:
                 stopped = self._evaluate()
+            # A signal may reach one process only, and all have to stop at the same step.
             told = processes.any_process(interruption.received is not None) and not last
             due = self._checkpoint_is_due(evaluating)
             if due or told or last or stopped or rewound:
@@ -220,6 +223,8 @@ class Loop:
                 tree = self.tree
                 state, sums, taken = self.runner.run(tree["state"], tree["sums"], self.step, count)
             self.tree = {"state": state, "sums": sums}
+            # Calls return before the device is done. Without waiting, times would be those of
+            # queueing, and an interruption would come many steps late.
             jax.block_until_ready(sums)
         self.step += taken
         return taken
@@ -231,6 +236,8 @@ class Loop:
 
     def _log(self) -> None:
         sums, skipped = jax.device_get((self.tree["sums"], self.tree["state"].skipped))
+        # Skipped steps add zeros to the sums (see `GradientLearner.step`), so they leave the count,
+        # too.
         averaged = self.step - self.host.logged - (int(skipped) - self.host.skipped)
         mean = lambda total: float(total) / averaged if averaged else math.nan
         means = {name: mean(total) for name, total in sums.items()}
@@ -263,6 +270,8 @@ class Loop:
             f"{bad}{now}). Back to the state of step {self.step}; the batches until {now} are left "
             "out."
         )
+        # Only the step number goes on. From the old one the same batches and the same noise would
+        # lead to the same place.
         step = processes.global_copy(np.int32(now), self.shardings.step)
         self.tree = {"state": replace(self.tree["state"], step=step), "sums": sums}
         host.skipped += self._skipped() - skipped  # the state's count went back with it
@@ -317,6 +326,7 @@ class Loop:
         """True at the set interval; without one, at evaluations, as `SAVING_SHARE` allows."""
         if self.schedule.checkpoint_every is not None:
             return self.step % self.schedule.checkpoint_every == 0
+        # A decision by the clock, and clocks differ: process 0 decides for all.
         cheap = SAVING_SHARE * (self.host.seconds - self.saved.at) >= self.saved.took
         return evaluating and bool(processes.agree(int(cheap)))
 

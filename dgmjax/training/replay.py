@@ -37,8 +37,11 @@ class Replay:
         """`runner.run(state, sums, step, count)`; the caller lets calls end at multiples of N."""
         if self._seen is not None:
             self._compare(self._seen, fingerprint(tree["state"]), f"in memory, before step {step}")
+        # The data first: a flip in them would make both runs of the step agree on a wrong number.
         if step % self.every == 0:
             self._check_data(getattr(runner, "arrays", {}), step)
+            # A compiled step takes its arguments' memory (donation), so the second run needs a
+            # copy.
             again = jax.tree.map(jnp.copy, tree)
             state, sums, taken = runner.run(tree["state"], tree["sums"], step, 1)
             state2, sums2, _ = runner.run(again["state"], again["sums"], step, 1)
@@ -84,6 +87,7 @@ def fingerprint(tree: PyTree) -> Array:
 
     def one(leaf: Array) -> Array:
         bits = _bits(leaf).reshape(-1)
+        # Pairs of flips that cancel in the plain sum show here, but for two of the highest bit.
         weights = jnp.arange(bits.size, dtype=jnp.uint32) * jnp.uint32(2) + jnp.uint32(1)
         return jnp.stack(jax.lax.reduce((bits, bits * weights), zeros, add, (0,)))
 

@@ -69,6 +69,8 @@ def _train_step(learner: Learner, transform, divided: Divided, state, sums, batc
     step is that of the batch itself, whatever the number of devices, and its noise too.
     """
     layout, axis = divided.layout, int(learner.batches_per_step > 1)
+    # Padding was needed to divide the rows over devices. It is cut off here rather than masked:
+    # objectives then see a batch of the size that was asked for, and draw as much noise.
     rows = (slice(None),) * axis + (slice(divided.batch_size),)
     if next(iter(batch.values())).shape[axis] != divided.batch_size:
         batch = {name: array[rows] for name, array in batch.items()}
@@ -77,6 +79,8 @@ def _train_step(learner: Learner, transform, divided: Divided, state, sums, batc
         batch = prepared(batch, transform, data_key, state.step)
     else:
         index = jnp.arange(learner.batches_per_step)
+        # Every batch has a number of its own over the whole run, and with it its own random
+        # numbers.
         step = state.step * learner.batches_per_step
         batch = jax.vmap(lambda b, i: prepared(b, transform, data_key, step + i))(batch, index)
     state, metrics = learner.step(state, batch)
@@ -128,6 +132,8 @@ class ResidentSteps:
 
     def run(self, state: State, sums: PyTree, step: int, count: int) -> tuple[State, PyTree, int]:
         """At most `count` steps from `step`; returns how many were run (a block holds so many)."""
+        # Blocks begin at multiples of BLOCK whatever the step at which a run was resumed: shapes
+        # stay the same, and nothing compiles again.
         first = step - step % BLOCK
         if first != self._first:
             self._first, self._rows = first, self._block(first)
@@ -170,6 +176,8 @@ class StreamedSteps:
 
     def run(self, state: State, sums: PyTree, step: int, count: int) -> tuple[State, PyTree, int]:
         """At most `count` steps from `step`, a few at a time; returns how many were run."""
+        # Any other step than the next one: the run began, was resumed, or went back. Batches are a
+        # function of the step, so that the stream can begin anywhere.
         if step != self._next_step:
             first = step * self.learner.batches_per_step
             source: Any = _PaddedBatches(self.batches, self.layout.mesh.size)

@@ -116,7 +116,10 @@ class RunStore(Store):
     def save(self, step: int, tree: PyTree, host: Mapping[str, Any]) -> None:
         self._one_at_a_time()
         best = self._checkpoints["best"]
+        # The latest checkpoint names the best step: it may become valid only once that one is, or a
+        # kill between the two would leave a name without a state.
         self._checkpoints["latest"].save(step, tree, host, after=best)
+        # Otherwise training goes on while Orbax writes the copies that it made.
         if not self._execution.background_saves:
             self.wait()
 

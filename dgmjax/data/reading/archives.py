@@ -34,6 +34,8 @@ def require_size(path: Path, unpacked: int, max_bytes: int | None) -> None:
     Without a `max_bytes` it is 4 GiB, and the ratio counts from 32 MiB on.
     """
     packed = path.stat().st_size
+    # The ratio of a bomb is its mark, but small files may have any: a few kilobytes of zeros are
+    # harmless.
     bomb = max_bytes is None and unpacked > max(SMALL, MAX_RATIO * packed)
     limit = MAX_BYTES if max_bytes is None else max_bytes
     require(
@@ -71,6 +73,7 @@ def open_zip(path: Path, max_bytes: int | None = None) -> Iterator[zipfile.ZipFi
         plain = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
         if any(member.compress_type not in plain for member in members):
             raise zipfile.BadZipFile("it has members that are neither stored nor deflated")
+        # Programs disagree about which of them counts: what one has checked another would not read.
         if len({member.filename for member in members}) < len(members):
             raise zipfile.BadZipFile("it has two members of one name")
         require_size(path, sum(member.file_size for member in members), max_bytes)
@@ -102,6 +105,7 @@ def tar_member(path: Path, name: str) -> bytes:
 
 
 def _plain(path: Path, archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+    # Refuses absolute names, names with "..", links that lead outside, and devices.
     checked = tarfile.data_filter(info, ".")
     plain = checked is not None and info.isreg() and not info.issparse()
     require(plain, "name", "must be a plain file of the archive", info.name, "", DataError)
@@ -128,6 +132,8 @@ def _unpacked(path: Path) -> io.BytesIO:
             packed = file.read(2**16) if decoder.needs_input else b""
             if decoder.needs_input and not packed:
                 raise EOFError("it ends in the middle")
+            # Without a `max_length` the decoder would unpack all that its input holds before
+            # anything could be compared.
             content.write(decoder.decompress(packed, max_length=2**20))
             rule = f"must unpack to at most {_MAX_TAR} bytes"
             require(content.tell() <= _MAX_TAR, "name", rule, path, "", DataError)

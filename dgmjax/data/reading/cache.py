@@ -73,6 +73,7 @@ def _read(entry: Path) -> dict[str, np.ndarray] | None:
         arrays = {}
         for name, crc in manifest.items():
             array = np.load(entry / f"{name}.npy", allow_pickle=False)
+            # An altered file would change training without any error; rebuilding costs seconds.
             if _crc(array) != crc:
                 raise ValueError(f"{name}.npy differs from its checksum")
             arrays[name] = array
@@ -94,6 +95,7 @@ def _write(entry: Path, arrays: Mapping[str, np.ndarray]) -> None:
             np.save(scratch / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
         manifest = {name: _crc(array) for name, array in arrays.items()}
         (scratch / "manifest.json").write_text(json.dumps(manifest))
+        # A reader that comes between the two finds no entry, and builds its own.
         shutil.rmtree(entry, ignore_errors=True)
         try:
             scratch.rename(entry)

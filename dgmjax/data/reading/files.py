@@ -90,6 +90,8 @@ def read_idx(path: Path, *, max_bytes: int | None = None) -> np.ndarray:
             dtype = np.dtype(_IDX_TYPES[magic[2]])
             size = math.prod(shape) * dtype.itemsize
             require_size(path, size, max_bytes)
+            # One byte more than announced: it finds what follows, and a bomb unpacks to no more
+            # than that.
             data = stream.read(size + 1)
             if len(shape) != magic[3] or len(data) != size:
                 raise damaged(path, f"it announces {shape} and ends after {len(data)} bytes")

@@ -14,6 +14,8 @@ import numpy as np
 
 _MAX_HEADER = 4096
 _CHUNK = 2**20
+# Each repetition is bounded. 19 digits hold every size that fits into memory, and `int` of a longer
+# text takes quadratic time.
 _HEADER = re.compile(
     rb"\{'descr': '([<>|=][biufcSU]\d{1,4})', 'fortran_order': (True|False), "
     rb"'shape': \(((?:\d{1,19}, ?)*\d{0,19})\), ?\} *\n"
@@ -30,6 +32,8 @@ class Header(NamedTuple):
 
     @property
     def bytes(self) -> int:
+        # Python integers: in NumPy the product of announced sizes could wrap around to a small
+        # number.
         return math.prod(self.shape) * self.dtype.itemsize
 
 
@@ -43,6 +47,7 @@ def read_header(stream: IO[bytes]) -> Header:
     if size > _MAX_HEADER:
         raise ValueError(f"its header announces {size} bytes")
     text = stream.read(size)
+    # Only for its message: the expression below refuses it as well.
     if b"'|O'" in text or b"'O'" in text:
         raise ValueError("it holds Python objects, which are not read")
     found = _HEADER.fullmatch(text)
@@ -71,6 +76,7 @@ def read_data(stream: IO[bytes], header: Header) -> np.ndarray:
             raise ValueError(f"it announces {len(buffer)} bytes and ends after {position}")
         view[position : position + len(chunk)] = chunk
         position += len(chunk)
+    # Bytes that nobody announced are a sign of damage, or of something hidden.
     if stream.read(1):
         raise ValueError(f"it announces {len(buffer)} bytes and holds more")
     flat = np.frombuffer(buffer, header.dtype)

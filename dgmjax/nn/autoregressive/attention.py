@@ -134,7 +134,6 @@ class CausalAttention(nn.Module):
 
     def _projections(self, h: Array, sites: Array) -> tuple[Array, Array, Array]:
         """Queries, keys and values `[N, T, heads, C / heads]` of `sites` `[T]`."""
-        # Queries, keys and values by one product.
         parts = self.read(h).astype(self._dtype)
         parts = parts.reshape(*h.shape[:-1], 3, self.heads, self.features // self.heads)
         query, key, value = (parts[..., i, :, :] for i in range(3))

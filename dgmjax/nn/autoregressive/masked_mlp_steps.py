@@ -43,7 +43,6 @@ class SortedUnits:
     def __init__(self, counts: np.ndarray, block: int, width: int | None = None):
         ends = np.cumsum(counts)
         starts = ends - counts
-        # Every step of a block has the block's first unit as its origin.
         origins = np.repeat(starts[::block], block)[: starts.size]
         self.most = int(counts.max())
         self.even = bool((counts == self.most).all())

@@ -46,6 +46,7 @@ def aggregated_log_prob(q, z: Array, mask: Array | None = None, dimensions: bool
         be a `distrax.Independent`.
     """
     part = q.distribution if dimensions else q
+    # All pairs of a sample and an example: B^2 densities, which is why a batch stands for the data.
     each = part.log_prob(z[:, None])  # [N, B] or [N, B, *event]
     weights = jnp.ones(each.shape[1]) if mask is None else mask
     weights = weights.reshape(-1, *[1] * (each.ndim - 2))
@@ -197,6 +198,8 @@ def beta_tc(
     )
     z, log_q = q.sample_and_log_prob(seed=key)
     log_likelihood = model.likelihood(z).log_prob(x)
+    # Minibatch-weighted sampling divides by N B where an average divides by B: log N less in the
+    # joint, and once in each dimension. It moves the values of the terms, not their gradients.
     constant = math.log(num_examples)
     joint = aggregated_log_prob(q, z, mask) - constant
     apart = aggregated_log_prob(q, z, mask, dimensions=True) - constant
