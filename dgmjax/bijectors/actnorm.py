@@ -97,7 +97,14 @@ def actnorm_init(
         error=DataError,
     )
     mean, variance = moments(x, weights)
-    return mean, 0.5 * jnp.log(variance + epsilon)
+    # Beyond 1e19 squares overflow: such channels are measured in units of their largest entry.
+    largest = jnp.abs(x).max(tuple(range(x.ndim - 1)))
+    sound = jnp.isfinite(variance)
+    unit = jnp.where(sound, 1, largest)
+    unit_mean, unit_variance = moments(x / unit, weights)
+    log_scale = 0.5 * jnp.log(variance + epsilon)
+    unit_log_scale = jnp.log(unit) + 0.5 * jnp.log(unit_variance + epsilon)
+    return jnp.where(sound, mean, unit * unit_mean), jnp.where(sound, log_scale, unit_log_scale)
 
 
 def moments(x: Array, weights: Array | None = None) -> tuple[Array, Array]:

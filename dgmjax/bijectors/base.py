@@ -113,7 +113,9 @@ def without_overflow(vector: Array) -> Array:
     square = jnp.sum(vector * vector, axis=-1, keepdims=True)
     largest = jax.lax.stop_gradient(jnp.abs(vector).max(-1, keepdims=True))
     sound = ((square > 1e-30) & (square < 1e30)) | (largest == 0)
-    return vector / jnp.where(sound, 1, largest)
+    # In two steps: the reciprocal of a number above 8e37 is flushed to 0.
+    root = jnp.where(sound, 1, jnp.sqrt(largest))
+    return vector / root / root
 
 
 def sum_last(log_det: Array, ndims: int) -> Array:

@@ -137,6 +137,23 @@ def test_circular_spline_is_a_map_of_the_circle():
     np.testing.assert_allclose(slopes[0], slopes[1], rtol=1e-2)
 
 
+@pytest.mark.parametrize("z", [1e10, -1e10, 1e20, 3e38])
+def test_circular_splines_far_beyond_any_angle_of_a_float32(z):
+    """Some point of the spline, with its slope: neither NaN nor the identity."""
+    z = jnp.float32(z)
+    spline = bj.RationalQuadraticSpline(5, bound=np.pi, tails="circular")(
+        jax.random.normal(KEY, (15,))
+    )
+    line = jnp.linspace(-np.pi, np.pi, 1001)
+    for side, run in (("forward", spline.forward), ("inverse", spline.inverse)):
+        slopes = jax.jit(jax.vmap(jax.grad(run)))(line)
+        value, log_det = getattr(spline, f"{side}_and_log_det")(z)
+        np.testing.assert_allclose(value, z, rtol=1e-6)
+        np.testing.assert_allclose(jax.grad(run)(z), np.exp(log_det), rtol=1e-4)
+        assert slopes.min() * 0.99 < np.exp(log_det) < slopes.max() * 1.01
+        assert abs(log_det) > 1e-3
+
+
 def test_lu_factorises_a_given_matrix():
     matrix = jnp.linalg.qr(jax.random.normal(KEY, (5, 5)))[0] * 1.3
     z = jax.random.normal(jax.random.key(1), (3, 5))
@@ -173,6 +190,39 @@ def test_linear_maps_of_many_vectors_are_those_of_each(name):
     close(stacked.forward(z[..., None, :]), apart)
 
 
+@pytest.mark.parametrize("length", [1e-37, 1e-20, 1.0, 1e20, 1e38])
+def test_reflections_do_not_depend_on_the_length_of_their_vectors(length):
+    """A vector whose square over- or underflows once stood for no reflection."""
+    unit = np.array([[1.0, 2.0, -1.0], [0.5, 0.0, 1.0]])
+    vectors = (length * unit).astype(np.float32)
+    np.testing.assert_allclose(
+        bj.Householder(vectors).forward(jnp.eye(3)).T, numpy_householder(unit), atol=2e-6
+    )
+    np.testing.assert_allclose(bj.householder_columns(vectors), numpy_householder(unit), atol=2e-6)
+    slopes = jax.grad(lambda v: bj.Householder(v).forward(jnp.ones(3))[0])(jnp.asarray(vectors))
+    assert np.isfinite(slopes).all()
+
+
+@pytest.mark.parametrize("u, w", [(1e20, 1e-20), (1e10, 1e-10), (1e-20, 1e20), (1e-25, 1e-25)])
+def test_planar_maps_of_very_unequal_u_and_w(u, w):
+    """Values, log-determinants and inverses against float64."""
+    given = u * np.array([1.0, -2.0, 0.5]), w * np.array([0.3, 1.0, -0.7]), np.array(0.1)
+    z = np.array([[0.3, -0.2, 0.9], [1.0, 2.0, 3.0]])
+    planar = bj.Planar(*(jnp.asarray(a, jnp.float32) for a in given))
+    x, log_det = forward(planar, np.float32(z))
+    with jax.enable_x64(True):
+        exact = bj.Planar(*(jnp.asarray(a, jnp.float64) for a in given))
+        truth = np.asarray(exact.forward(jnp.asarray(z)))
+        jacobians = jax.vmap(jax.jacfwd(exact.forward))(jnp.asarray(z))
+        expected = np.linalg.slogdet(np.asarray(jacobians))[1]
+    size = np.abs(truth).max()
+    np.testing.assert_allclose(x / size, truth / size, atol=1e-6)
+    np.testing.assert_allclose(log_det, expected, atol=1e-5)
+    back, back_log_det = planar.inverse_and_log_det(x)
+    np.testing.assert_allclose(back / size, z / size, atol=2e-6)
+    np.testing.assert_allclose(back_log_det, -log_det, atol=1e-5)
+
+
 def test_householder_is_orthogonal():
     matrix = bj.Householder(jax.random.normal(KEY, (3, 4))).forward(jnp.eye(4))
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(4), atol=1e-6)
@@ -186,6 +236,23 @@ def test_data_dependent_initialisation_standardises_each_channel():
     np.testing.assert_allclose(z.std((0, 1, 2)), 1, atol=1e-2)
     constant = bj.actnorm_init(jnp.ones((8, 2)))
     assert jnp.isfinite(bj.ActNorm(*constant).inverse(jnp.zeros(2))).all()
+
+
+def test_data_dependent_initialisation_of_channels_of_any_scale():
+    """Scales below `epsilon` count as constant; squares above 1e19 would overflow."""
+    noise = np.random.default_rng(0).normal(size=(256, 5))
+    x = (noise * np.array([1e-20, 0.0, 1.0, 1e20, 1e30]) + [0, 3, 0, 1e20, 0]).astype(np.float32)
+    for weights in (None, np.ones((256, 1), np.float32)):
+        actnorm = bj.ActNorm(*bj.actnorm_init(x, weights=weights))
+        z, log_det = map(np.asarray, actnorm.inverse_and_log_det(x))
+        assert np.isfinite(log_det).all() and np.isfinite(actnorm.log_scale).all()
+        np.testing.assert_allclose(z.mean(0), 0, atol=1e-3)
+        np.testing.assert_allclose(z.std(0), [0, 0, 1, 1, 1], atol=1e-3)
+        np.testing.assert_allclose(actnorm.log_scale[:2], 0.5 * np.log(1e-6), rtol=1e-5)
+        expected = np.log(noise[:, 2:].std(0) * [1.0, 1e20, 1e30])
+        np.testing.assert_allclose(actnorm.log_scale[2:], expected, rtol=1e-5, atol=1e-5)
+        size = np.abs(x).max(0) + np.float32(1e-20)
+        np.testing.assert_allclose(actnorm.forward(z) / size, x / size, atol=2e-6)
 
 
 def test_batch_norm_standardises_and_follows_the_formula():
@@ -263,6 +330,17 @@ def test_repeat_equals_its_layers_one_by_one():
             )
             for a, b in zip(ours, truth):
                 np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("unroll", [True, False])
+def test_repeat_of_a_layer_without_arrays(unroll):
+    """A permutation has no leaves to stack: five turns of a cycle of three are two."""
+    repeat = bj.Repeat(bj.Permutation([2, 0, 1]), 5, unroll)
+    x, log_det = forward(repeat, jnp.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(x, [[1, 2, 0], [4, 5, 3]])
+    np.testing.assert_array_equal(log_det, 0)
+    np.testing.assert_array_equal(repeat.inverse(x), np.arange(6.0).reshape(2, 3))
+    assert jax.tree.leaves(repeat) == []
 
 
 def test_repeat_compiles_one_layer_whatever_the_depth():

@@ -67,6 +67,18 @@ def test_repeated_actnorms_each_see_their_own_input():
     np.testing.assert_allclose(z.var(0), 1.0, atol=1e-3)
 
 
+def test_actnorm_of_channels_of_any_scale_leaves_a_finite_density():
+    """A constant channel, one below every variance, and one whose square overflows."""
+    flow = models.Flow((3,), (models.ActNormLayer(3), coupling(3), models.ActNormLayer(3)))
+    x = jax.random.normal(KEY, (64, 3)) * jnp.array([1e-20, 0.0, 1e20])
+    variables = flow.init(KEY, x, method="log_prob")
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
+    log_prob = flow.apply(variables, x, method="log_prob")
+    z = np.asarray(flow.apply(variables, method="bijector").inverse(x))
+    assert np.isfinite(log_prob).all()
+    np.testing.assert_allclose(z.std(0), [0, 0, 1], atol=1e-3)
+
+
 def test_one_example_leaves_actnorm_the_identity():
     flow = models.Flow((4,), (models.ActNormLayer(4),))
     variables = flow.init(KEY, jnp.ones(4), method="log_prob")
