@@ -25,6 +25,16 @@ def weighted_mean(
     return (values * weights).sum(axis) / jnp.where(total > 0, total, 1.0)
 
 
+def kept(x: Array, mask: Array) -> Array:
+    """`x[*shape, ...]` with zeros, not NaN, where `mask[*shape]` is not above 0.
+
+    Networks that read the result have finite gradients, whatever stands in the padding.
+    """
+    x = jnp.asarray(x)
+    there = (mask > 0).reshape(*mask.shape, *[1] * (x.ndim - mask.ndim))
+    return jnp.where(there, x, jnp.zeros((), x.dtype))
+
+
 def over_sites(mask: Array | None, ndims: int) -> Array | None:
     """A mask of rows `[B]`, with `ndims` axes of 1 for what each row holds."""
     return None if mask is None else mask.reshape(*mask.shape, *[1] * ndims)

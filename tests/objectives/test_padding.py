@@ -11,7 +11,9 @@ from scrambling import perturbed
 
 from dgmjax import models, nn, objectives
 from dgmjax.bijectors import Sigmoid
+from dgmjax.distributions import families
 from dgmjax.models.class_conditional import ClassConditional
+from dgmjax.models.latent.multimodal import Modality
 from dgmjax.training import Player, gradient_learner
 from dgmjax.training.gradients import Microbatches
 
@@ -81,7 +83,7 @@ def test_padding_enters_neither_gradients_nor_collections_nor_metrics(name):
     module, objective, batch = CASES[name]
     learner = gradient_learner(module, {"model": Player(objective, optax.sgd(1.0))})
     half = jax.tree.map(lambda a: jnp.asarray(a[: ROWS // 2]), batch)
-    state = learner.init(jax.random.key(0), half)
+    state = jax.jit(learner.init)(jax.random.key(0), half)
     state = state.replace(params=perturbed({"params": state.params}, scale=0.1)["params"])
     found, expected = (step(learner, state, b) for b in (padded(batch), batch))
     assert int(np.isfinite(found[2]["loss"]))
@@ -94,7 +96,7 @@ def test_padding_enters_neither_gradients_nor_collections_nor_metrics(name):
 def test_a_batch_of_padding_alone_changes_no_collection(name):
     module, objective, batch = CASES[name]
     learner = gradient_learner(module, {"model": Player(objective, optax.sgd(1.0))})
-    state = learner.init(jax.random.key(0), jax.tree.map(jnp.asarray, batch))
+    state = jax.jit(learner.init)(jax.random.key(0), jax.tree.map(jnp.asarray, batch))
     nothing = {**batch, "mask": np.zeros(ROWS, np.float32)}
     _, collections, metrics = step(learner, state, nothing)
     assert all(np.isfinite(value) for value in metrics.values())
@@ -125,3 +127,72 @@ def test_a_model_made_from_a_padded_batch_does_not_see_the_padding():
     codes = quantiser.apply(variables, method=lambda module: module.codebook)
     distance = np.abs(np.asarray(codes)[:, None] - REAL).max(-1)
     assert distance.min(1).max() < 0.2, "codes start at rows of data"
+
+
+NORMAL = families.Normal()
+MODALITIES = tuple(
+    Modality(key, nn.MLP((), (2, 2)), nn.MLP((), (5, 2)), NORMAL, (5,)) for key in ("x", "y")
+)
+SEQUENCES = {
+    "vrnn_lstm": (models.VRNN((5, 2), 2, 4, NORMAL), objectives.elbo, (6, 5, 2)),
+    "vrnn_gru": (
+        models.VRNN((5, 2), 2, 4, NORMAL, recurrence="gru"),
+        partial(objectives.iwae, num_samples=2, gradient="dreg"),
+        (6, 5, 2),
+    ),
+    "wavenet": (
+        ClassConditional(
+            models.WaveNet((5,), NORMAL, channels=4, stacks=1, layers=2, context_features=3), 3
+        ),
+        objectives.padded_sequence_nll,
+        (6, 5),
+    ),
+    "made": (
+        ClassConditional(models.MADE((5,), (8,), NORMAL, context_features=3), 3),
+        objectives.padded_sequence_nll,
+        (6, 5),
+    ),
+    "product": (models.MultimodalVAE(2, MODALITIES), objectives.elbo, (6, 5)),
+    "mixture": (models.MultimodalVAE(2, MODALITIES, "mixture"), objectives.elbo, (6, 5)),
+    "missing_entries": (
+        models.DenseVAE((5,), 2, (4,), observation=NORMAL),
+        objectives.miwae,
+        (6, 5),
+    ),
+}
+LENGTHS = np.array([5, 2, 1, 4, 3, 0], np.int32)
+ENDS = np.arange(5) < LENGTHS[:, None]
+
+
+def with_padding(name, shape, filler):
+    """A batch in which `filler` stands in whatever is not there."""
+    x = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+    if name in ("product", "mixture"):
+        present = np.stack([np.arange(6) % 2, np.ones(6)], -1).astype(np.float32)
+        absent = np.where(present[:, :1] > 0, x, filler)
+        return {"x": absent.astype(np.float32), "y": 2.0 * x, "present": present}
+    x = np.where(ENDS.reshape(6, 5, *[1] * (len(shape) - 2)), x, filler).astype(np.float32)
+    if name == "missing_entries":
+        return {"x": x, "observed": ENDS.astype(np.float32)}
+    return {"x": x, "length": LENGTHS, "label": LABELS}
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_what_stands_in_padding_is_read_by_no_network(name):
+    """Zeros, NaN and 1e30 behind the end of sequences: one start, one loss, one gradient."""
+    module, objective, shape = SEQUENCES[name]
+
+    @jax.jit
+    def run(batch):
+        start = module.init(jax.random.key(0), batch, jax.random.key(1), method=objective)
+
+        def loss(variables):
+            return module.apply(variables, batch, jax.random.key(2), method=objective)[0].sum()
+
+        return start, *jax.value_and_grad(loss)(perturbed(start))
+
+    batches = [with_padding(name, shape, filler) for filler in (0.0, np.nan, 1e30)]
+    found = [run(jax.tree.map(jnp.asarray, batch)) for batch in batches]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found[0]))
+    jax.tree.map(np.testing.assert_array_equal, found[1], found[0])
+    jax.tree.map(np.testing.assert_array_equal, found[2], found[0])

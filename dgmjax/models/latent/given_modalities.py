@@ -11,6 +11,7 @@ from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.families import Categorical
 from dgmjax.distributions.mixture import Mixture
 from dgmjax.distributions.normal_product import product_of_normals
+from dgmjax.masks import kept
 from dgmjax.types import Array, Key
 
 
@@ -53,7 +54,7 @@ class GivenModalities:
         """q(z | what is seen): a normal, or a mixture with a component for each modality."""
         flags = {key: self._flag(key) for key in self.values}
         experts = [
-            self.model.modality(key).expert(_readable(value, flags[key] > 0))
+            self.model.modality(key).expert(kept(value, flags[key] > 0))
             for key, value in self.values.items()
         ]
         prior = distrax.Normal(jnp.zeros(self.model.latent), jnp.ones(self.model.latent))
@@ -82,7 +83,7 @@ class GivenModalities:
         found = {}
         for key, value in self.values.items():
             flag = self._flag(key) > 0
-            log_prob = self.model.modality(key).likelihood(z).log_prob(_readable(value, flag))
+            log_prob = self.model.modality(key).likelihood(z).log_prob(kept(value, flag))
             log_det = self.log_det if key == "x" else 0.0
             found[key] = jnp.where(flag, log_prob + log_det, 0.0)
         return found
@@ -98,12 +99,6 @@ class GivenModalities:
         if isinstance(family, Categorical):
             return jax.nn.softmax(likelihood.params, -1)
         return likelihood.mean()
-
-
-def _readable(value: Array, flag: Array) -> Array:
-    """`value` with zeros where it is absent, so that whatever stands there is never read."""
-    shaped = flag.reshape(*flag.shape, *[1] * (value.ndim - flag.ndim))
-    return jnp.where(shaped, value, jnp.zeros((), value.dtype))
 
 
 class SeenParts:

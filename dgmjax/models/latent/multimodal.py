@@ -12,6 +12,7 @@ from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.factorised import Factorised
 from dgmjax.distributions.families import Bernoulli, Categorical, Family, Normal
 from dgmjax.errors import DataError, as_sizes, require, require_sizes
+from dgmjax.masks import kept
 from dgmjax.models.base import StandardNormal
 from dgmjax.models.latent.base import start_at_marginals
 from dgmjax.models.latent.given_modalities import GivenModalities
@@ -147,15 +148,17 @@ class MultimodalVAE(nn.Module):
           DataError: names that no modality has, or values of other shapes than theirs.
         """
         self._batch_shape(values)
+        flags = dict(present or {})
         if self.is_initializing():
+            seen = {key: flag for key, flag in flags.items() if flag is not None}
+            readable = {key: kept(x, seen[key]) if key in seen else x for key, x in values.items()}
             for modality in self.modalities:
                 modality.expert(jnp.zeros((1, *modality.event_shape)))
                 z = jnp.zeros((1, self.latent))
                 if self.marginal_start and modality.key in values:
-                    modality.start_at_marginals(values[modality.key], z)
+                    modality.start_at_marginals(readable[modality.key], z)
                 else:
                     modality.likelihood(z)
-        flags = dict(present or {})
         return GivenModalities(self, dict(values), {key: flags.get(key) for key in values})
 
     def prior(self) -> distrax.Distribution:

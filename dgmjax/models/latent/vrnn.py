@@ -13,6 +13,7 @@ from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.distributions.padded import Padded
 from dgmjax.distributions.sequential import Sequential
 from dgmjax.errors import DataError, require, require_sizes
+from dgmjax.masks import kept
 from dgmjax.nn.embeddings import network_input
 from dgmjax.nn.mlp import MLP
 from dgmjax.nn.recurrent import Recurrent
@@ -168,9 +169,9 @@ class VRNN(nn.Module):
             )
             ends = steps[:, None] > jnp.arange(x.shape[1])
             observed = ends if name == "length" else steps > 0
+            x = kept(x, observed)
         if self.is_initializing():  # frames start at the marginal rates of their numbers
-            frames = jnp.where(observed[..., None], as_float(x), 0.0)
-            self.cell.create(self.observation.marginal(frames.reshape(-1, x.shape[-1])))
+            self.cell.create(self.observation.marginal(as_float(x).reshape(-1, x.shape[-1])))
         return GivenSequences(self, x, observed)
 
     def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:

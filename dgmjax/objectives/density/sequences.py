@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from dgmjax.contracts import check_batch, is_initialising, original_units
 from dgmjax.distributions.base import sum_event
 from dgmjax.errors import DataError, require
+from dgmjax.masks import kept
 from dgmjax.types import Array, Batch, Key, Metrics
 
 
@@ -27,13 +28,15 @@ def padded_sequence_nll(model, batch: Batch, key: Key | None = None) -> tuple[Ar
     check_batch(batch)
     for name in ("length", "label"):
         require(name in batch, "batch", f"must hold `{name}`", sorted(batch), "", DataError)
-    x, length = batch["x"], batch["length"]
+    length, steps = batch["length"], jnp.arange(jnp.shape(batch["x"])[-1])
+    lasts = steps < length[:, None]
+    x = kept(batch["x"], lasts)
     context = model.context(batch["label"])
     if is_initialising(model):  # starts at the marginals
         nll = -model.log_prob(x, context)
     else:
         distribution = model(context)
         per_site = distribution.family(distribution.params(x)).log_prob(x)
-        nll = -sum_event(jnp.where(jnp.arange(x.shape[-1]) < length[:, None], per_site, 0.0), 1)
+        nll = -sum_event(jnp.where(lasts, per_site, 0.0), 1)
     nll = nll - original_units(batch)
     return nll, {"nll_nats": nll, "nats_per_site": nll / jnp.maximum(length, 1)}
