@@ -111,6 +111,8 @@ def without_overflow(vector: Array) -> Array:
     For maps that depend on the direction of a vector only.
     """
     square = jnp.sum(vector * vector, axis=-1, keepdims=True)
+    # The map depends on the direction only, so that the gradient through the divisor is zero: held,
+    # it does not have to be computed.
     largest = jax.lax.stop_gradient(jnp.abs(vector).max(-1, keepdims=True))
     sound = ((square > 1e-30) & (square < 1e30)) | (largest == 0)
     # In two steps: the reciprocal of a number above 8e37 is flushed to 0.

@@ -51,6 +51,8 @@ class BatchNorm(Bijector):
         beta = zeros if beta is None else as_float(beta)
         gamma = zeros if gamma is None else as_float(gamma)
         super().__init__(event_ndims_in=event_ndims, is_constant_jacobian=True)
+        # (z - beta) exp(-gamma), then times the standard deviation plus the mean: two shifts and
+        # scales, whose log-determinants are those of `ActNorm`.
         self.bijector = compose(
             ActNorm(-beta * jnp.exp(-gamma), -gamma, event_ndims),
             ActNorm(mean, 0.5 * jnp.log(variance + epsilon), event_ndims),

@@ -30,6 +30,8 @@ class Composition(Bijector):
             )
         rank, needed = 0, 0
         for bijector in bijectors:
+            # `rank` is what the members before this one have added to the rank of an event: it must
+            # start high enough that each finds the rank it needs.
             needed = max(needed, bijector.event_ndims_in - rank)
             rank += bijector.event_ndims_out - bijector.event_ndims_in
         super().__init__(

@@ -81,6 +81,8 @@ class Coupling(Bijector):
         check_event(self, x, self.event_shape)
         x, context = broadcast_context(x, ndims, self.context, self.context_ndims)
         with predicted():
+            # The entries that are kept are the same before and after: both directions compute the
+            # same theta.
             tau = self.transformer(self._params(x, context))
         changed, log_det = getattr(tau, direction)(self.partition.changed(x))
         return self.partition.merge(x, changed), sum_last(log_det, log_det.ndim - x.ndim + ndims)

@@ -43,7 +43,9 @@ class Sigmoid(Bijector):
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
         x = as_float(y)
         probability = self.margin + (1 - 2 * self.margin) * x
+        # 1 - probability, from 1 - x: the difference itself would have lost its digits near 1.
         rest = self.margin + (1 - 2 * self.margin) * (1 - x)
+        # Data that touch the border may lie beyond it by rounding.
         edge = 4 * np.finfo(np.float32).eps
         inside = (probability >= -edge) & (rest >= -edge)
         require_inside(

@@ -80,6 +80,7 @@ class Pytree:
         return object.__new__(cls)  # distrax's own would register the class once more
 
     def __setattr__(self, name: str, value: Any) -> None:
+        # What was set may hold other arrays: the layout is made anew.
         self.__dict__.pop(_LAYOUT, None)
         object.__setattr__(self, name, value)
 
@@ -112,6 +113,8 @@ class Pytree:
 
 def _layout(tree: Pytree) -> Layout:
     """The layout with which an object was rebuilt, or that of the arrays that it was given."""
+    # A rebuilt object may have leaves of any type by now. To ask them again what they are would
+    # change its structure.
     known = vars(tree).get(_LAYOUT)
     if known is not None:
         return known

@@ -80,6 +80,8 @@ def _range(x: np.ndarray) -> str:
 @lru_cache
 def _tables(levels: int) -> tuple[np.ndarray, np.ndarray]:
     """Code of every int16 sample, from -32768, and sample of every code."""
+    # The logarithm is taken here once, in float64 on the host: devices round it differently, and a
+    # code at the border of two cells would depend on them.
     every = np.arange(-32768, 32768).astype(np.int16)
     return mu_law_encode(every, levels), mu_law_decode(np.arange(levels), levels)
 

@@ -38,6 +38,7 @@ class Logit:
         x = jnp.asarray(batch["x"])
         slope = 1 - 2 * self.alpha
         log_y = jnp.log(self.alpha + slope * x)
+        # From 1 - x, which keeps its digits where 1 - y would lose them.
         log_not_y = jnp.log(self.alpha + slope * (1 - x))
         each = math.log(slope) - log_y - log_not_y
         return with_x(batch, log_y - log_not_y, jnp.sum(each, axis=range(1, x.ndim)))

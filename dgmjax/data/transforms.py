@@ -85,6 +85,7 @@ class Binarise:
         grey = x.astype(jnp.float32) / (self.levels - 1) if integer else x
         if self.mode == "threshold":
             return grey > self.threshold
+        # u is in [0, 1): a grey of 0 never gives 1, and a grey of 1 always does.
         return jax.random.uniform(key, x.shape, jnp.float32) < grey
 
     def check(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -169,6 +170,7 @@ def apply_once(
     size = min(chunk, total)
     parts = []
     for start in range(0, total, size):
+        # The last chunk repeats the last row, so that all have one shape and compile once.
         rows = np.minimum(np.arange(start, start + size), total - 1)
         batch = {key: np.asarray(array[rows]) for key, array in arrays.items()}
         new = _apply_rows(transform, batch, jax.random.key(seed), rows)

@@ -39,6 +39,8 @@ class AR1(Distribution):
         return self.alpha.shape[:-1]
 
     def log_prob(self, value: Array) -> Array:
+        # The chain rule: z_t given z_{t-1} is normal with variance 1 - alpha^2, so that T steps
+        # cost O(T) and no covariance matrix is made.
         noise = value[..., 1:, :] - self.alpha[..., None, :] * value[..., :-1, :]
         variance = 1.0 - self.alpha**2
         first = -0.5 * (value[..., 0, :] ** 2).sum(-1)

@@ -69,6 +69,7 @@ class Energy:
         power of the step; 2001 points a side reach about 1e-10.
         """
         require(resolution >= 3, "resolution", "must be at least 3", resolution)
+        # In strips of rows, since the whole grid in float64 takes hundreds of megabytes.
         with jax.enable_x64(True):
             line = np.linspace(-reach, reach, resolution)
             total = 0.0

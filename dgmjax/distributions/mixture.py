@@ -115,6 +115,8 @@ def _normals_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tup
     value, loc, scale = primals
     of_value, of_loc, of_scale = tangents
     scaled = (value[:, None] - loc) / scale
+    # With s = (z - mu) / sigma, log N has the derivatives -s / sigma by z, s / sigma by mu, and
+    # (s^2 - 1) / sigma by sigma.
     slope = scaled / scale
     by_component = lambda a, b: jnp.einsum("nkd,kd->nk", a, b, precision="highest")
     change = by_component(slope, of_loc) + by_component(scaled * slope, of_scale)

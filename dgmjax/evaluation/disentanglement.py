@@ -90,6 +90,8 @@ def beta_vae_score(
         require(count >= 1, name, "must be at least 1", count)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
     groups = [_Groups(column) for column in factors.T]
+    # Distances are compared across entries, so each is in units of its own spread; one that never
+    # varies carries nothing.
     scale = codes.std(0)
     codes = codes[:, scale > 0] / scale[scale > 0]
     require(codes.shape[1] > 0, "codes", "must not be constant", "constant codes", "", DataError)

@@ -130,6 +130,8 @@ def _start(batch: Batch, shapes: Any, num_imputations: int) -> _Running:
 def _averaged(running: _Running, x: Array, log_w: Array) -> _Running:
     """The sums with another chunk of E[x | z] `[K, B, *event]` and log-weights `[K, B]`."""
     maximum = jnp.maximum(running.maximum, log_w.max(0))
+    # All sums are relative to exp(maximum): a new one scales the old sums, and squares by its
+    # square. At first exp(-inf - maximum) = 0.
     old, new = jnp.exp(running.maximum - maximum), jnp.exp(log_w - maximum)
     return running._replace(
         maximum=maximum,
@@ -144,6 +146,8 @@ def _resampled(running: _Running, z: PyTree, log_w: Array, key: Key) -> _Running
     draws = running.best.shape[0]
     if draws == 0:
         return running
+    # The largest of log w_k + g_k belongs to k with probability w_k / sum w, and the largest of all
+    # chunks is the largest of their largest.
     scores = log_w[:, None] + jax.random.gumbel(key, (log_w.shape[0], draws, log_w.shape[1]))
     index, best = scores.argmax(0), scores.max(0)  # [M, B]
     better = best > running.best

@@ -43,6 +43,7 @@ def _sample_mean(q) -> PyTree:
         z = q.sample(seed=key, sample_shape=(_AT_A_TIME,))
         return jax.tree.map(lambda leaf: leaf.mean(0), z)
 
+    # A fixed seed: the mean is a property of the model, and must not differ from call to call.
     keys = jax.random.split(jax.random.key(_MEAN_SEED), MEAN_SAMPLES // _AT_A_TIME)
     return jax.tree.map(lambda leaf: leaf.mean(0), jax.lax.map(part, keys))
 

@@ -97,15 +97,21 @@ class LinearGaussian(ExactLatentModel):
         https://doi.org/10.1007/BF02293851; Tipping & Bishop, "Probabilistic Principal Component
         Analysis", 1999, Eq. 27 and 28, https://doi.org/10.1111/1467-9868.00196.
         """
+        # Of the parameters before the step, so that the sequence of these numbers never falls.
         log_prob = marginal(params).log_prob(x)
+        # The mean of the data maximises the likelihood for every W and Psi: it comes first, and the
+        # rest of the step is about centred data.
         p_x = marginal({**params, "loc": _mean(x, rows)})
         difference, posterior = x - p_x.loc, p_x.latent_posterior(x)
         covariance, z = p_x.latent_covariance(), posterior.loc
         weighted = z * (rows / rows.sum())[:, None]
+        # E[z z^T | x] = m m^T + M^-1, with the same M^-1 for every x.
         moment = jnp.matmul(weighted.T, z, precision=HIGHEST) + covariance
         cross = jnp.matmul(weighted.T, difference, precision=HIGHEST)
         weights = jnp.linalg.solve(moment, cross).T
         rest = _mean((difference - apply_matrix(weights, z)) ** 2, rows)
+        # E[(r - W z)^2 | x] = (r - W m)^2 + diag(W M^-1 W^T): squares, which cannot turn negative,
+        # where the usual form subtracts.
         spread = jnp.einsum("dl,lm,dm->d", weights, covariance, weights, precision=HIGHEST)
         log_variance = jnp.log(self._bounded(rest + spread))
         return {"weights": weights, "loc": p_x.loc, "log_variance": log_variance}, log_prob

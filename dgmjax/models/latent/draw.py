@@ -91,6 +91,7 @@ class DrawCell(nn.Module):
     def emit(self, carry: PyTree, seen: PyTree, inputs: None) -> tuple[PyTree, Array]:
         """Parameters of q(z_t | x, z_<t) `[..., latent, 2]`; see `seen` for what is seen of x."""
         h = carry["decoder"][0]
+        # The canvas holds logits, the image intensities: they are compared as intensities.
         error = seen["x"] - jax.nn.sigmoid(carry["canvas"])
         gates = self.encoder.inputs(join(self._read(seen["x"], error, h), h)) + seen["gates"]
         state = self.encoder.update(carry["encoder"], gates)
@@ -185,6 +186,8 @@ class DRAW(LatentVariableModel):
     def canvases(self, z: Array) -> Array:
         """Logits of the pixels after every step, `[..., T, *event]`."""
         before, last = self._steps().states(z, z.ndim - 2)
+        # `states` gives the carry before each step: shifted by one, and with the last one, these
+        # are the canvases after each.
         after = jnp.concatenate([before["canvas"][1:], last["canvas"][None]])
         steps = jnp.moveaxis(after, 0, z.ndim - 2)
         return steps.reshape(*steps.shape[:-1], *self.event_shape)

@@ -51,6 +51,8 @@ class Link:
     def __call__(self, latents: Latents) -> distrax.Distribution:
         normal = _NORMAL(as_float(self.network(latents[self.parent])))
         if self.estimate is not None:
+            # Where the data say nothing, the estimate is wide and the product is the prior's
+            # normal: such a unit costs no KL divergence.
             normal = product_of_normals([self.estimate, normal])
         return distrax.Independent(normal, 1)
 
@@ -125,6 +127,8 @@ class HierarchicalVAE(LatentVariableModel):
         """The conditionals below the top: those of the prior, or of a posterior by estimates."""
         links = {}
         for level in reversed(range(len(self.latents) - 1)):
+            # The same networks for prior and posterior: a ladder corrects the generative path,
+            # instead of modelling it a second time.
             network = self._bound(self.decoders[level + 1], self.latents[level + 1])
             links[self.names[level]] = Link(network, estimates[level], self.names[level + 1])
         return links

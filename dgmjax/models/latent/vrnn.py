@@ -89,6 +89,8 @@ class VRNNCell(nn.Module):
 
 def _until_the_end(params: Array, inputs: PyTree) -> Array:
     """Parameters where the sequence lasts, zeros after."""
+    # Zero parameters are N(0, I), here and in the prior: steps after the end add no KL divergence,
+    # and need no mask of their own.
     return jnp.where(inputs["observed"][..., None, None], as_float(params), 0.0)
 
 
@@ -178,6 +180,8 @@ class VRNN(nn.Module):
         """Sequences of T frames, `[*sample_shape, T, F]`, one frame after the other."""
         if self.is_initializing():
             self.cell.create()
+        # Inside of a scan a bound module would mix the tracers of two levels; unbound, its
+        # variables are plain arrays.
         module, variables = self.cell.unbind()
 
         def body(carry: PyTree, key: Key) -> Any:
@@ -203,6 +207,7 @@ class GivenSequences:
     """
 
     def __init__(self, model: VRNN, x: Array, observed: Array):
+        # Features of all frames by one product: they do not depend on the state.
         self.model, self.observed = model, observed
         self.inputs = {
             "features": jnp.moveaxis(

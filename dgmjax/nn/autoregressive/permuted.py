@@ -33,6 +33,8 @@ def _forward(values: Array, order: Array, axis: int) -> tuple[Array, Array]:
 
 
 def _backward(axis: int, order: Array, cotangent: Array) -> tuple[Array, np.ndarray]:
+    # The transpose of a permutation is its inverse. An integer argument has the tangent type
+    # float0, of no numbers.
     return jnp.take(cotangent, jnp.argsort(order), axis), np.zeros(order.shape, jax.dtypes.float0)
 
 

@@ -48,6 +48,8 @@ def guarded(q: Any, z: PyTree) -> PyTree:
     """
     if not is_discrete(q, z):
         return z
+    # The rule below is asked for only where somebody differentiates with respect to these; sampling
+    # and evaluation never meet it.
     parameters = [leaf for leaf in jax.tree.leaves(q) if isinstance(leaf, jax.Array)]
     return jax.tree.map(lambda leaf: _not_differentiable(leaf, parameters), z)
 

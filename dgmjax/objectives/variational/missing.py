@@ -53,6 +53,8 @@ class ObservedSites:
 
     def log_prob(self, value: Array) -> Array:
         """In nats, `[..., B]`; what `value` holds in the place of missing entries is not read."""
+        # Zeros go in before the density is computed: to drop its value afterwards would leave a NaN
+        # in the gradient.
         per_site = _site_log_prob(self.likelihood, zero_filled(value, self.observed))
         ndims = per_site.ndim - len(self.likelihood.batch_shape)
         channels = range(ndims - len(self.likelihood.event_shape), 0)
@@ -76,6 +78,7 @@ def _site_log_prob(likelihood: distrax.Distribution, x: Array) -> Array:
 
 def zero_filled(x: Array, observed: Array) -> Array:
     """`x` with zeros, not NaN, where it was not observed."""
+    # A choice, not a product with the mask: 0 times NaN is NaN.
     return jnp.where(observed, x, jnp.zeros((), jnp.result_type(x)))
 
 

@@ -71,12 +71,15 @@ def subsampled_elbo(
     for name, weight in (weights or {}).items():
         require(0.0 <= weight < math.inf, f"weights[{name!r}]", "must be at least 0", weight)
     scale = scheduled_weight(beta, batch)
+    # For each modality, the flags that leave it alone.
     only = [{other: float(other == name) for other in named} for name in named]
     alone = alone and len(named) > 1
     subsets = [{}, *only] if alone else [{}]
     coins_key, key = jax.random.split(key)
     size = batch["x"].shape[0]
     for index in range(num_subsets):
+        # For each example of its own: a subset for the whole batch would make the gradient of a
+        # step that of one task.
         coins = jax.random.bernoulli(jax.random.fold_in(coins_key, index), 0.5, (len(named), size))
         subsets.append(dict(zip(named, coins.astype(jnp.float32))))
     loss, metrics = jnp.zeros(()), {}

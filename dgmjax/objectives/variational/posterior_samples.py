@@ -64,6 +64,8 @@ def posterior_samples(
     z = q.components.sample(seed=key, sample_shape=(num_samples,))  # [K, B, C, *event]
     batch = z.ndim - len(q.event_shape) - 1
     z = jnp.moveaxis(z, batch, 1).reshape(-1, *z.shape[1:batch], *q.event_shape)
+    # Rows have the weights C w_c, of mean 1. They carry the gradient of the mixture's logits, which
+    # no sample does.
     weight = q.num_components * jax.nn.softmax(q.logits, -1)
     weight = jnp.broadcast_to(weight, (*q.batch_shape, q.num_components))
     weight = jnp.tile(jnp.moveaxis(weight, -1, 0), (num_samples, *[1] * len(q.batch_shape)))
