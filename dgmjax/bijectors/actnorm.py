@@ -71,6 +71,7 @@ class ActNorm(Bijector):
 
     def _log_det(self, x: Array) -> Array:
         ndims = self.event_ndims_in
+        # Each channel's scale acts once at every position.
         positions = math.prod(x.shape[x.ndim - ndims : -1])
         return jnp.broadcast_to(
             positions * jnp.sum(self.log_scale.astype(x.dtype), axis=-1), x.shape[: x.ndim - ndims]

@@ -148,6 +148,7 @@ def text_dataset(
     require(shares, "validation", rule, (validation, test), "", DataError)
     symbols = Vocabulary.of(text) if symbols is None else symbols
     numbers = symbols.encode(text)
+    # Cut before blocks are made: a block across the border would show held-out characters.
     ends = np.round(len(numbers) * np.array([1 - validation - test, 1 - test])).astype(int)
     wanted = {"train": 1.0, "validation": validation, "test": test}
     pieces = dict(zip(wanted, np.split(numbers, ends), strict=True))

@@ -121,6 +121,8 @@ def check_private(folder: Path) -> None:
             f"{stat.S_IMODE(status.st_mode):04o}). Run `chmod 700 {folder}` if nobody else has "
             f"used it. {remedy}"
         )
+    # Whoever may rename a folder above can put another one in its place. A sticky bit (as /tmp has)
+    # forbids that.
     for parent in folder.resolve().parents:
         mode = parent.stat().st_mode
         if mode & 0o002 and not mode & stat.S_ISVTX:
@@ -131,6 +133,7 @@ def check_private(folder: Path) -> None:
 
 
 def _point_jax_at(folder: Path) -> None:
+    # JAX reads its environment when it is imported: afterwards only its configuration counts.
     settings = {"jax_compilation_cache_dir": str(folder), **_CACHE_SETTINGS}
     jax = sys.modules.get("jax")
     for name, value in settings.items():

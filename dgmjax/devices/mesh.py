@@ -46,6 +46,7 @@ def make_mesh(data: int | None = None, fsdp: int = 1, devices: list | None = Non
         "On a CPU, XLA_FLAGS=--xla_force_host_platform_device_count=N makes N of them.",
     )
     chosen = devices[:count]
+    # A process without a device in the mesh would wait for ever in the first collective operation.
     missing = {device.process_index for device in devices} - {d.process_index for d in chosen}
     require(
         not missing,

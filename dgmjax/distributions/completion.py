@@ -84,6 +84,7 @@ def _prefix(
         DataError,
     )
     axis = observed.ndim - num_dims
+    # The zeros are never read: the mask is false there.
     widths = [(0, event_shape[0] - given if i == axis else 0) for i in range(observed.ndim)]
     known = np.arange(event_shape[0]) < given
     mask = np.broadcast_to(known.reshape(-1, *[1] * (len(sites) - 1)), sites)

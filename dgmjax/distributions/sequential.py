@@ -99,6 +99,8 @@ class Sequential(Distribution):
             carry, params = self.steps.emit(carry, inputs)
             conditional = self._conditional(params)
             noise = jax.random.fold_in(key, index)
+            # Drawn and scored in one pass over the steps; by itself `log_prob` would have to repeat
+            # it.
             value, log_prob = conditional.sample_and_log_prob(seed=noise)
             return self.steps.absorb(carry, inputs, value), (value, log_prob, params)
 

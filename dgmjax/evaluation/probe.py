@@ -44,6 +44,7 @@ def linear_probe(
         require(shape == (len(codes),), name, "must be [N], one a code", shape, "", DataError)
     classes = len(np.unique(train_labels))
     require(classes > 1, "train_labels", "must hold two classes or more", classes, "", DataError)
+    # Of the training split, for both: statistics of the test split would be information about it.
     mean, scale = train.mean(0), train.std(0)
     varying = scale > 0
     require(

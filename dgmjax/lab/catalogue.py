@@ -157,6 +157,7 @@ def build(function: ExperimentFunction, arguments: Mapping[str, Any], **shared: 
 def _check_types(arguments: Mapping[str, Any], declared: Mapping[str, Option]) -> None:
     import typeguard
 
+    # A run folder may come from anywhere: every item of a sequence is looked at, not the first.
     every = typeguard.CollectionCheckStrategy.ALL_ITEMS
     for name, value in arguments.items():
         kind = get_type_hints(declared[name].owner).get(name, Any)
@@ -205,6 +206,7 @@ def _import_ours(family: str, name: str) -> ModuleType:
 def _import_file(path: Path) -> ModuleType:
     require(path.is_file(), "experiment", "must be an existing file", path)
     require(path.stem.isidentifier(), "experiment", "must have the name of a function", path.name)
+    # Imported by its own name, since under another its relative imports would fail.
     if path.resolve() in [file.resolve() for file in _files()]:  # ours, with relative imports
         return _import_ours(path.resolve().parent.name, path.stem)
     specification = importlib.util.spec_from_file_location(f"experiment_{path.stem}", path)

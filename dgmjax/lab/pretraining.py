@@ -47,6 +47,7 @@ def fitted_mixture(
         if result.interrupted:
             raise KeyboardInterrupt
         fitted = learner.bind(result.state)
+        # EM climbs to the maximum next to its start: of several starts the highest is kept.
         fits.append((float(fitted.log_prob(data["x"]).mean()), fitted))
     mixture = max(fits, key=lambda pair: pair[0])[1]()
     components = mixture.components
@@ -79,6 +80,7 @@ def clustered_start(
         steps=steps,
         batch_size=experiment.batch_size,
         transform=experiment.transform,
+        # From the parameters of the run itself, not from new ones.
         start=lambda _: params,
     )
     if result.interrupted:

@@ -86,6 +86,7 @@ def train(
     )
     if result.interrupted:
         raise KeyboardInterrupt
+    # A collective operation: all processes take part before process 0 goes on alone.
     state = processes.to_host(result.state) if processes.part()[1] > 1 else result.state
     trained = shell(state, step=result.best_step, seconds=result.seconds)
     started = time.perf_counter()

@@ -80,6 +80,7 @@ class Trained:
             key,
             part=processes.part(),
         )
+        # Each process has zeros where it computed nothing, so that sums are the whole, bit for bit.
         return processes.total(mine)
 
     def sample(self, num: int, seed: int = 0) -> np.ndarray:

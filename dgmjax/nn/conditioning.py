@@ -73,6 +73,7 @@ class AddContext(nn.Module):
     def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
         if carry is None:
             return carry, h
+        # A context of one vector is the same at every site; one of frames is read at its own.
         site = jnp.minimum(index // self.hop, carry.shape[-2] - 1)
         return carry, h + jax.lax.dynamic_index_in_dim(carry, site, -2, keepdims=False)
 

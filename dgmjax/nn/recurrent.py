@@ -77,6 +77,7 @@ class Recurrent(nn.Module):
     def __call__(self, h: Array, context: Array | None = None) -> Array:
         require(h.ndim >= 2, "h", "must be sequences [..., T, C]", f"shape {h.shape}")
         batch, num = h.shape[:-2], math.prod(h.shape[:-2])
+        # Time goes first, since a scan runs over the first axis.
         inputs = self.inputs(h.reshape(num, *h.shape[-2:]).swapaxes(0, 1))
 
         def body(state: tuple[Array, ...], inputs: Array) -> tuple[tuple[Array, ...], Array]:

@@ -59,6 +59,7 @@ class BoundSteps:
 
         def body(carry: PyTree, scanned: PyTree) -> tuple[PyTree, PyTree]:
             value, inputs = scanned
+            # The carry before the step is what its parameters depend on.
             return self.absorb(carry, inputs, value), carry
 
         scanned = (jnp.moveaxis(values, axis, 0), self.inputs)

@@ -14,6 +14,7 @@ IMQ_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 def squared_distances(x: Array, y: Array) -> Array:
     """|x_i - y_j|^2 of `x[N, D]` and `y[M, D]`, `[N, M]`."""
     squared = (x**2).sum(-1)[:, None] - 2.0 * x @ y.T + (y**2).sum(-1)[None]
+    # Cancellation may leave a small negative number where two points are equal.
     return jnp.maximum(squared, 0.0)
 
 
@@ -72,6 +73,8 @@ def mmd(
         require(sound, name, "must be [N, D] with N at least 2", f"shape {points.shape}")
     w = jnp.ones(len(x)) if weights is None else weights
     which = jnp.arange(len(x)) if examples is None else examples
+    # A sample beside itself has the largest kernel value, whatever the distribution: such pairs
+    # would bias the estimate upwards.
     pairs = w[:, None] * w[None] * (which[:, None] != which[None])
     tiny = 1e-12
     xx = (pairs * gram(x, x, kernel, bandwidth)).sum() / jnp.maximum(pairs.sum(), tiny)

@@ -50,6 +50,8 @@ class Events:
             folder = make_own_folder(self._folder)
             self._writer = EventsWriter(str(folder / "events"))
             if self._purge_step is not None:
+                # TensorBoard hides what earlier files hold from this step on: steps that a resumed
+                # run repeats.
                 start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
                 self._writer.write_event(
                     event_pb2.Event(wall_time=time.time(), step=self._purge_step, session_log=start)

@@ -121,6 +121,7 @@ class RunFolder:
         asked["tiny"] = tiny
         name = run_name(arguments, defaults or {}, seed, tiny)
         path = Path(run_dir or Path(root) / experiment / name)
+        # Compared before anything is written: a folder of another run stays as it is.
         if (path / "config.json").exists():
             run = cls(path)
             check_same(path, run.config, asked, plain(defaults or {}))
@@ -286,6 +287,8 @@ class RunFolder:
             ) from problem
         with open(descriptor, "wb") as file:
             try:
+                # A lock of the system, not a file that says so: it ends with the process, however
+                # that ends.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RunError(

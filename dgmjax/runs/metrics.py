@@ -68,6 +68,7 @@ class MetricsFile:
                 break
             end = position
         self._cut(end)
+        # A file of events cannot be cut: the next one declares the rest of the old ones void.
         self._purge_step = step + 1
 
     def close(self) -> None:

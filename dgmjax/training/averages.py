@@ -24,6 +24,7 @@ def masked_mean(values: Array, mask: Array | None) -> Array:
     if values.ndim == 0 or mask is None:
         return values.mean()
     values = values.reshape(len(values), -1).mean(1) if values.ndim > 1 else values
+    # All of a batch may be padding (a share of it on some device): 0, not 0 / 0.
     total = mask.sum()
     return (values * mask).sum() / jnp.where(total > 0, total, 1.0)
 

@@ -56,6 +56,8 @@ class EMLearner:
         x, rows = _data(batch)
         params, log_prob = self.module.em_step(state.params, x, rows)
         value = masked_mean(log_prob, rows)
+        # As in `GradientLearner`: a step whose numbers are not finite changes nothing and is
+        # counted.
         leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((params, value))]
         finite = jnp.stack(leaves).all()
         kept = jax.tree.map(lambda new, old: jnp.where(finite, new, old), params, state.params)

@@ -26,6 +26,8 @@ class _Handlers:
         self.received = None
         if threading.current_thread() is threading.main_thread():
             for number in (getattr(signal, name, None) for name in STOPS):
+                # `nohup` sets SIGHUP to be ignored before the program starts: a handler would undo
+                # it.
                 ignored = number is not None and signal.getsignal(number) is signal.SIG_IGN
                 if number is not None and not (ignored and number.name == "SIGHUP"):
                     self._previous[number] = signal.signal(number, self._handle)
@@ -44,6 +46,8 @@ class Interruption(_Handlers):
     """A flag that training looks at between compiled calls; a second SIGINT raises."""
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        # The first signal lets the compiled call end, so that the state is whole and can be saved.
+        # Whoever presses Ctrl-C again will not wait for that.
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)

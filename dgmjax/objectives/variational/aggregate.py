@@ -202,6 +202,7 @@ def beta_tc(
     # joint, and once in each dimension. It moves the values of the terms, not their gradients.
     constant = math.log(num_examples)
     joint = aggregated_log_prob(q, z, mask) - constant
+    # The product of the marginals, each estimated from the same batch.
     apart = aggregated_log_prob(q, z, mask, dimensions=True) - constant
     product = apart.reshape(len(z), -1).sum(-1)
     log_p = p.log_prob(z)
