@@ -5,7 +5,7 @@ the same transform with the same key, so that they train on the same numbers.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial, wraps
 from typing import Any, NamedTuple
 
 import jax
@@ -87,7 +87,27 @@ def _train_step(learner: Learner, transform, divided: Divided, state, sums, batc
     return layout.constrain(state), jax.tree.map(jnp.add, sums, metrics)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(3, 4))
+def _compiled(steps: Callable) -> Callable:
+    """`steps` under `jit`, with the compiler's options that the learner's gradients ask for."""
+
+    @lru_cache
+    def program(options):
+        return jax.jit(
+            steps,
+            static_argnums=(0, 1, 2),
+            donate_argnums=(3, 4),
+            compiler_options=dict(options) or None,
+        )
+
+    @wraps(steps)
+    def run(learner, *arguments):
+        return program(learner.gradients.compiler_options)(learner, *arguments)
+
+    run.program = program  # type: ignore[attr-defined]  # for tests that count what it compiled
+    return run
+
+
+@_compiled
 def _run_block(learner, transform, divided, state, sums, arrays, rows, start, count, data_key):
     """`count` steps over resident arrays; `rows[start + i]` are the rows of the i-th."""
 
@@ -99,7 +119,7 @@ def _run_block(learner, transform, divided, state, sums, arrays, rows, start, co
     return jax.lax.fori_loop(0, count, body, (state, sums))
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=(3, 4))
+@_compiled
 def _run_one(learner, transform, divided, state, sums, batch, data_key):
     return _train_step(learner, transform, divided, state, sums, batch, data_key)
 
