@@ -38,7 +38,7 @@ def main(names):
         function = catalogue.load_experiment(name)
         experiment = catalogue.build(function, {}, seed=0, tiny=True, data_dir=None)
         usual = {option: default for option, default, _ in catalogue.options(function)}
-        size = usual.get("batch_size", experiment.batch_size)
+        size = usual.get("batch_size") or experiment.batch_size
         print(name, *(digest(experiment, size, devices) for devices in (1, 2, 4, 8)), flush=True)
         jax.clear_caches()
 
