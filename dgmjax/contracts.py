@@ -1,12 +1,12 @@
-"""Contracts: what objectives, training and evaluation expect of a model, and how they ask for it.
+"""Contracts: what objectives, training and evaluation expect of a model, and how they query it.
 
 A model is any object with the methods of a protocol: a bound Flax module, an NNX module, or a class
-written by hand. Nobody has to inherit from a protocol. Shapes are `sample_shape + batch_shape +
-event_shape`; log-densities are in nats, one per example; methods are pure functions of their
-arguments and the parameters, and can be traced. Whether distributions are normalised, and whether a
-posterior covers the prior's events, is not checked.
+written by hand. Inheritance is not required. Shapes are `sample_shape + batch_shape + event_shape`;
+log-densities are in nats, one per example; methods are pure functions of their arguments and the
+parameters, and can be traced. Whether distributions are normalised, and whether a posterior covers
+the prior's events, is not checked.
 
-Objectives read a model through the functions below and no other way:
+Objectives access a model only through the functions below:
 
 - `given(model, batch)`: the latent-variable model of a batch, in the units of the raw data;
 - `log_density(model, batch)`: the log-density of a batch, in the units of the raw data;
@@ -45,8 +45,8 @@ class DensityModel(Protocol):
 class LatentVariableModel(Protocol):
     """p(x, z) = p(z) p(x | z) with a posterior q(z | x); z may be a pytree.
 
-    A model whose joint density does not split that way has `log_joint(x, z)` besides, which is used
-    in place of prior and likelihood.
+    A model whose joint density does not split that way also has `log_joint(x, z)`, which is used in
+    place of prior and likelihood.
     """
 
     def prior(self) -> "distrax.Distribution":
@@ -130,7 +130,7 @@ class StartsAtMarginals(Protocol):
 
 
 class ReadsMask(Protocol):
-    """A density that looks at a batch as a whole, as batch normalisation does: not at padding.
+    """A density that depends on the whole batch, as with batch normalisation, except its padding.
 
     Attributes:
       reads_mask: True.
@@ -153,7 +153,7 @@ Rule = Any
 - "real": finite numbers;
 - "prefix": 0 or 1, in each row ones and then zeros: the steps that a sequence has;
 - "present": 0 or 1, a column for each of the rules before this one: the rows in which their arrays
-  are read. What is not read may be anything finite.
+are read. Rows that are not read may hold anything finite.
 """
 
 
@@ -226,8 +226,8 @@ def original_units(batch: Batch) -> Array | float:
 def given(model: Any, batch: Batch) -> Any:
     """The latent-variable model of a batch, whose likelihood is one of the raw data.
 
-    A conditional model is asked for it (`ConditionalModel`). Where the batch was transformed,
-    likelihood and joint density carry the transform's log-determinant.
+    A conditional model provides it (`ConditionalModel`). If the batch was transformed, likelihood
+    and joint density include the log-determinant of the transform.
 
     Raises:
       DgmjaxError: the model has no posterior.
@@ -243,8 +243,8 @@ def given(model: Any, batch: Batch) -> Any:
 def in_original_units(model: Any, batch: Batch) -> Any:
     """The model with a likelihood of the raw data; the model itself where nothing was transformed.
 
-    A model of several likelihoods decides which of them the transform belongs to by a method
-    `in_original_units(log_det)`.
+    A model with several likelihoods decides by a method `in_original_units(log_det)` which of them
+    was transformed.
     """
     if "log_det" not in batch:
         return model
@@ -256,7 +256,7 @@ class InOriginalUnits:
     """A latent-variable model of transformed data: log p(raw x | z) = log p(x | z) + log_det.
 
     Args:
-      model: of the transformed data; whatever else it offers is passed on.
+      model: of the transformed data; all other attributes are passed on.
       log_det: `[B]`, of the transform.
     """
 
@@ -278,7 +278,7 @@ class InOriginalUnits:
 
 
 class LikelihoodInOriginalUnits:
-    """A likelihood whose `log_prob` counts a log-determinant `[B]`; the rest is the inner one's."""
+    """A likelihood whose `log_prob` adds a log-determinant `[B]`; the rest is the inner one's."""
 
     def __init__(self, likelihood: Any, log_det: Array):
         self.inner, self.log_det = likelihood, log_det

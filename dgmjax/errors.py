@@ -1,4 +1,4 @@
-"""Errors that dgmjax raises on purpose, and one way to raise them.
+"""Errors that dgmjax raises on purpose, and the function that raises them.
 
 Everything a user can get wrong ends in a `DgmjaxError` whose message names the argument, the
 rule, what was given, and the remedy. Anything else that escapes is a bug.
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 
 class DgmjaxError(ValueError):
-    """Base class of every error that dgmjax raises about what it was given."""
+    """Base class of all errors about arguments, data and files."""
 
 
 class DataError(DgmjaxError):

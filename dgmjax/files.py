@@ -1,7 +1,7 @@
 """Files and folders: written whole or not at all, private, and never through a symbolic link.
 
-A run folder may come from somebody else. A link in it that is followed would let that person choose
-a file of the user's to be overwritten, and a FIFO would make the reader wait forever.
+A run folder may come from somebody else. Following a link in it would let that person choose which
+of the user's files is overwritten, and a FIFO would make the reader wait forever.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from dgmjax.errors import DgmjaxError, RunError
 def write_atomically(
     path: str | os.PathLike, content: bytes | str, error: type[DgmjaxError] = RunError
 ) -> None:
-    """Replaces the file at `path` by `content`; a crash at any moment leaves the old or the new.
+    """Replaces the file at `path` by `content`; a crash leaves either old or new.
 
     The content goes to a temporary file beside `path`, is forced to the disk, and is renamed.
 
@@ -161,7 +161,7 @@ def make_private_folder(path: str | os.PathLike, error: type[DgmjaxError] = RunE
 
 
 def _sync_folder(folder: Path) -> None:
-    """Forces a rename to the disk, where the system lets one open a folder."""
+    """Forces a rename to the disk, on systems where a folder can be opened."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Names for the types that signatures share."""
+"""Type aliases of signatures."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Families of whole-vector bijectors: what an encoder predicts to amortise a flow.
+"""Families of whole-vector bijectors, whose parameters an encoder predicts.
 
 Each maps `params[..., num_params]`, of one flow for each example, to a bijector of `[..., D]`.
 Zero parameters give the identity.

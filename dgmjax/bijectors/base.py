@@ -15,7 +15,7 @@ Conventions, for all of `dgmjax.bijectors`:
   its values are concrete and gives NaN under a transformation. A point with NaN or infinite
   entries raises none: its value or its log-determinant, or both, are not finite (NaN, or an
   infinity where the map has that limit), so that its log-density is NaN or -infinity, with and
-  without `jit`. The other events of the batch are what they are without it.
+  without `jit`. The other events of the batch are not affected.
 """
 
 import contextlib
@@ -89,7 +89,7 @@ def as_float(x: Any) -> Array:
 
 
 def promoted(tree: Any, dtype: Any) -> Any:
-    """`tree` with its floating-point leaves in at least `dtype`; itself where they are so already.
+    """`tree` with its floating-point leaves in at least `dtype`; itself if they are already.
 
     The map of a float64 point by float32 parameters is computed, and its log-determinant summed,
     in float64.
@@ -126,7 +126,7 @@ def sum_last(log_det: Array, ndims: int) -> Array:
 
 
 def is_concrete(x: Any) -> bool:
-    """Whether the values of `x` can be read now: not while it is traced, nor from elsewhere."""
+    """Whether the values of `x` can be read now: false for tracers and arrays on other hosts."""
     if isinstance(x, jax.core.Tracer):
         return False
     return bool(getattr(x, "is_fully_addressable", True))
@@ -137,7 +137,7 @@ _predicted: ContextVar[bool] = ContextVar("predicted", default=False)
 
 @contextlib.contextmanager
 def predicted() -> Iterator[None]:
-    """While a bijector is made of what a network predicts: NaN where the network's input is."""
+    """Inside, parameters come from a network, and may be NaN where its input is."""
     token = _predicted.set(True)
     try:
         yield

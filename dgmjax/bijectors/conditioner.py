@@ -1,4 +1,4 @@
-"""Conditioners: networks as bijectors take them, parameters as leaves and the function static."""
+"""Conditioners: networks in the form that bijectors take, with parameters as leaves."""
 
 import dataclasses
 import functools

@@ -61,7 +61,7 @@ def solve_triangular(matrix: Array, vector: Array, lower: bool, unit: bool) -> A
 
 
 class LinearBijector(Bijector):
-    """A linear map of `[..., D]`; abstract: what it does to vectors and its `_log_det` are missing.
+    """A linear map of `[..., D]`; subclasses define its action on vectors and its `_log_det`.
 
     Where one map meets more than D vectors (the positions of images), it is first applied to the
     basis: a single product then maps them all.
@@ -80,7 +80,7 @@ class LinearBijector(Bijector):
         raise NotImplementedError(f"{type(self).__name__} must define _unmapped().")
 
     def _log_det(self) -> Array:
-        """log|det| of the map, `[...]`: what a subclass knows beside forward and inverse."""
+        """log|det| of the map, `[...]`."""
         raise NotImplementedError(f"{type(self).__name__} must define _log_det().")
 
     def forward(self, x: Array) -> Array:

@@ -20,7 +20,7 @@ class ElementwiseLogisticMixture(Bijector):
     If z is logistic, x has exactly this mixture as its distribution.
 
     Means are `mean_bound tanh(. / mean_bound)` and log-scales `scale_bound tanh(. / scale_bound)`:
-    between two far and narrow modes, F is flat, and nothing can bring back a float32 from there.
+    between two distant, narrow modes F is so flat that float32 cannot invert it.
 
     Args:
       params: `[..., 3 K]`: K logits of pi, K means, K log-scales; zeros give the identity.

@@ -27,7 +27,7 @@ class Planar(Bijector):
     Invertible where s > -1, so u is moved along w until it is:
     u' = u + (m(w.u) - w.u) w / |w|^2 with m(t) = -1 + slope_floor + softplus(t + c). The paper
     has c = 0 and no floor; here c makes u = 0 the identity, and the floor keeps the slope of the
-    map away from 0, so that a float32 can be taken back.
+    map away from 0, so that the inverse is accurate in float32.
 
     Args:
       u, w: `[..., D]`.

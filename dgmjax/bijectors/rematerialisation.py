@@ -1,4 +1,4 @@
-"""Less memory in the backward pass: layers that are computed again instead of kept."""
+"""Rematerialisation: layers recomputed in the backward pass to save memory."""
 
 import contextlib
 from collections.abc import Callable, Iterator

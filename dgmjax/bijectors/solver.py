@@ -66,8 +66,8 @@ def check_converged(root: Array, given: Array) -> Array:
 
     Args:
       root: what `solve_increasing` returned.
-      given: what the equation was made of, broadcast against `root`: where this is not finite
-        there is nothing to converge to.
+      given: the numbers in the equation, broadcast against `root`; where they are not finite there
+        is no root to converge to.
     """
     if is_concrete(root) and is_concrete(given):
         failed = int((np.isnan(np.asarray(root)) & np.isfinite(np.asarray(given))).sum())

@@ -24,7 +24,7 @@ class TrainRequest:
       seed: of the run.
       tiny: whether to shrink the experiment to seconds.
       steps: stop after this many steps; None for the experiment's own number.
-      execution: devices, precision, what happens in case of a fault.
+      execution: devices, precision, treatment of faults.
       processes: the other processes, if any.
       run_dir: the run's folder, or None for one under `runs`.
       data_dir: the folder of data sets, or None for the default.
@@ -95,7 +95,7 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
 
     The options are the experiment's arguments (`lab.catalogue.options`), explained by the `Args:`
     of its docstring and the `Attributes:` of its option groups, and the shared ones. A function
-    that declares `steps` decides what it means and its default.
+    that declares `steps` defines its meaning and default.
     """
     _, description = _explanations(function)
     fields = [
@@ -128,7 +128,7 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
 
 
 def parse(function: Callable[..., None], command: str, arguments: Sequence[str]) -> None:
-    """Calls `function` with what the command line says.
+    """Calls `function` with the arguments of the command line.
 
     Each parameter is annotated `Annotated[type, help text]`; those without a default are
     positional.
@@ -186,7 +186,7 @@ def _parse_fields(
 
 
 def _metavar(name: str, kind: Any, default: Any) -> str | None:
-    """What stands for the value in the help text; None for tyro's own choice."""
+    """The placeholder of the value in the help text; None for tyro's own choice."""
     if default is inspect.Parameter.empty:
         return name.upper()
     kinds = [entry for entry in get_args(kind) if entry is not type(None)]

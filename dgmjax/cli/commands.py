@@ -1,7 +1,7 @@
 """Commands: `dgmjax list | train | evaluate | sample | report`.
 
 Help and errors of usage import no JAX. Each command ends in one `_dispatch_...` function, which
-is where the work begins. Exit codes: 0 done, 2 something given was wrong, 130 interrupted.
+is where the work begins. Exit codes: 0 done, 2 invalid input, 130 interrupted.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ _stopping = Stopping()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code. Nothing that it prints can end it."""
+    """Runs one command; returns the exit code. Failures to print do not end it."""
     with unfailing_streams():
         return _main(argv)
 
@@ -219,7 +219,7 @@ def _train_here(request: TrainRequest) -> None:
 
 
 def _whole_command(request: TrainRequest) -> dict[str, Any]:
-    """What must be the same in every process, by the names of the options."""
+    """Settings that must be the same in every process, by the names of the options."""
     from dgmjax.runs.versions import package_versions
 
     return {
@@ -296,7 +296,7 @@ def _dispatch_report(
 
 
 def _prepare() -> Any:
-    """What must happen before JAX is imported."""
+    """Preparations before JAX is imported."""
     from dgmjax.devices.environment import configure
 
     return configure()

@@ -1,4 +1,4 @@
-"""Supervision of a training process: it is started again after a crash. Imports no JAX."""
+"""Supervision of a training process, with restarts after a crash. Imports no JAX."""
 
 import os
 import signal
@@ -26,8 +26,7 @@ def supervise(
     """Runs `command` until it ends by itself, at most `1 + restarts` times; its last exit code.
 
     The pause before a restart doubles from one to the next, up to `LONGEST_PAUSE` seconds. Two
-    crashes in a row without a new checkpoint between them are taken for a crash that would
-    happen again, and end the attempts.
+    crashes in a row without a new checkpoint between them count as permanent and end the attempts.
 
     Args:
       newest: step of the newest checkpoint, None without one; called after a crash.

@@ -1,4 +1,4 @@
-"""Standard streams that never end a run: what cannot be printed is dropped."""
+"""Standard streams that never end a run: output that cannot be printed is dropped."""
 
 import contextlib
 import os

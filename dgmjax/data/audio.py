@@ -90,7 +90,7 @@ def _tables(levels: int) -> tuple[np.ndarray, np.ndarray]:
 class MuLaw:
     """int16 samples to mu-law codes 0 .. levels - 1, by a table of all 65,536 samples.
 
-    There is no `log_det`: what is modelled are the codes. `inverse` gives int16 again.
+    There is no `log_det`: the codes themselves are modelled. `inverse` gives int16 again.
     """
 
     levels: int = 256
@@ -140,8 +140,8 @@ def read_wav(path: str | Path, rate: int) -> np.ndarray:
     """The samples of a 16-bit mono `.wav` file, int16 `[T]`.
 
     Raises:
-      DataError: a file that is none, stereo sound, another width or another rate than `rate`
-        samples a second.
+      DataError: not a `.wav` file, stereo sound, another sample width, or another rate than `rate`
+        samples per second.
     """
     path = Path(path)
     try:
@@ -190,7 +190,7 @@ def write_wav(path: str | Path, samples: np.ndarray, rate: int) -> Path:
 def built_in_tones(
     num: int = 400, length: int = 64, classes: int = 10, rate: int = 8000, seed: int = 0
 ) -> Dataset:
-    """Noisy sine tones, one frequency a class, shaped as spoken digits are; needs no files.
+    """Noisy sine tones, one frequency per class, shaped like spoken digits; needs no files.
 
     `x` int16 `[N, length]`, zero after `length[N]`; `label` is the class.
     """
@@ -213,7 +213,7 @@ def built_in_tones(
 
 
 def unigram_bits(train: np.ndarray, test: np.ndarray, levels: int = 256) -> float:
-    """Bits a code of `test` under the frequencies of `train` (Laplace's rule): the baseline.
+    """Bits per code of `test` under the frequencies of `train` (Laplace's rule): the baseline.
 
     >>> round(unigram_bits(np.array([0, 1]), np.array([1, 0]), 2), 3)
     1.0

@@ -19,7 +19,7 @@ class Batches:
 
     Args:
       arrays: arrays of equal leading length N.
-      batch_size: rows a batch, at most N.
+      batch_size: rows per batch, at most N.
       seed: of the permutations, at least 0.
       shuffle: False keeps the stored order.
 

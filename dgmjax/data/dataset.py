@@ -20,9 +20,9 @@ class Dataset:
     is scaled, binarised or dequantised. `label[N]` is optional, and so are further arrays with
     the same leading length, such as `length[N]` of padded sequences.
 
-    `info` is JSON-safe and says what the numbers of a record rest on: source, version, how the
-    splits were made, split sizes, event shape, dtype and value range. `log_density` maps
-    `[..., *event]` to nats and `entropy` is its entropy in nats, for synthetic sets only.
+    `info` is JSON-safe and describes what a record is based on: source, version, how the splits
+    were made, split sizes, event shape, dtype and value range. `log_density` maps `[..., *event]`
+    to nats and `entropy` is its entropy in nats, for synthetic sets only.
 
     Raises:
       DataError: a split without `x`, without rows, or with unequal leading lengths.
@@ -81,7 +81,7 @@ def split_rows(
     Args:
       arrays: arrays of equal leading length N.
       splits: sizes by name, in rows (`int`) or as fractions of N (`float`). Fractions that add up
-        to 1 use every row: what rounding leaves over goes to the first split.
+        to 1 use every row: the remainder of rounding goes to the first split.
       seed: of the permutation that precedes the division.
 
     Raises:
@@ -141,7 +141,7 @@ def set_apart(
 ) -> tuple[dict[str, Arrays], str]:
     """Moves `validation` random rows of `train` into a validation split, unless there is one.
 
-    Returns the splits and a sentence for `info` that says what was done.
+    Returns the splits, and a sentence for `info` that describes the division.
     """
     require(validation >= 0, "validation", "must be at least 0", validation, "", DataError)
     if validation == 0 or "validation" in splits:
@@ -156,7 +156,7 @@ def set_apart(
 
 
 def describe(splits: Mapping[str, Arrays], /, **facts: Any) -> dict[str, Any]:
-    """The JSON-safe `info` of a data set: what the arrays show, and the given facts."""
+    """The JSON-safe `info` of a data set: facts of the arrays, and those given."""
     x = next(iter(splits.values()))["x"]
     full = all(arrays["x"].size > 0 for arrays in splits.values())
     require(full, "x", "must have at least one number an example", x.shape, "", DataError)

@@ -1,4 +1,4 @@
-"""Fingerprints of data sets: what a run was made with, as a digest for each split."""
+"""Fingerprints of data sets: a digest for each split, which identifies the data of a run."""
 
 import hashlib
 
@@ -15,7 +15,7 @@ BLOCK_BYTES, NUM_BLOCKS = 2**20, 256
 def fingerprint(dataset: Dataset) -> dict[str, str]:
     """The SHA-256 of each split: names, shapes, types and values of its arrays.
 
-    Data that a model computed (`info["derived"]`) have none, since their last bits depend on the
+    Data computed by a model (`info["derived"]`) have none, since their last bits depend on the
     machine.
 
     >>> points = Dataset("points", {"train": {"x": np.zeros((2, 3), np.float32)}}, {})

@@ -1,4 +1,4 @@
-"""Missing entries: which ones are observed is part of the data, fixed for a data set.
+"""Missing entries: the mask of observed ones is part of the data, and fixed for a data set.
 
 Arrays with missing entries hold `x` (zero where an entry is missing), `observed` (the same shape,
 uint8: 1 observed, 0 missing) and, where entries were removed on purpose, `complete`, the truth.
@@ -20,7 +20,7 @@ from dgmjax.types import Array, Key
 
 
 class Pattern(Protocol):
-    """Which entries are removed, whatever their values: missing completely at random."""
+    """Removal of entries regardless of their values: missing completely at random."""
 
     def __call__(self, shape: tuple[int, ...], *seed: int) -> np.ndarray:
         """uint8 `[N, *event]`, 1 where an entry stays."""
@@ -122,7 +122,7 @@ def check_observed(arrays: Arrays) -> None:
 
 @dataclass(frozen=True)
 class FillMissing:
-    """Zeros in the place of missing entries: the first transform of data with missing entries.
+    """Puts zeros in place of missing entries; the first transform of such data.
 
     `check` refuses a mask that is not 0 or 1 or does not have the shape of x, and NaN or infinity.
     """

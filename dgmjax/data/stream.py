@@ -9,7 +9,7 @@ from dgmjax.errors import require
 
 
 class _Steps:
-    """A Grain random-access source whose record is a whole batch: one gather a record.
+    """A Grain random-access source whose record is a whole batch: one gather per record.
 
     Reading row by row is a hundred times slower.
     """
@@ -32,13 +32,13 @@ def streamed(
     num_steps: int | None = None,
     part: tuple[int, int] = (0, 1),
 ) -> Iterator[dict[str, np.ndarray]]:
-    """`batches.batch(step)` for step = start_step, start_step + 1, ...: the resident path's.
+    """`batches.batch(step)` for step = start_step, start_step + 1, ..., as on the resident path.
 
     Args:
       batches: any source of rows, memory-mapped ones too.
-      start_step: where to begin; resuming a run is beginning at its step.
-      prefetch: batches read ahead in a thread; 0 reads each when it is asked for, which costs
-        least where the rows are in memory.
+      start_step: where to begin; a resumed run begins at its step.
+      prefetch: batches read ahead in a thread; 0 reads each on request, which is cheapest for rows
+        in memory.
       num_steps: how many batches; None for no end.
       part: `(process_index, process_count)`: the share of each batch that is read.
     """

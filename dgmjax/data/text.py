@@ -1,4 +1,4 @@
-"""Text as data: a vocabulary of characters, and blocks of a length with parts held out."""
+"""Text as data: a vocabulary of characters, and blocks of one length in held-out splits."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,8 +56,8 @@ position 3. Make the vocabulary of all texts together, or remove those character
         """The numbers of the characters, int32 `[len(text)]`.
 
         Raises:
-          DataError: characters outside the vocabulary; the message names them and where the
-            first stands.
+          DataError: characters outside the vocabulary; the message names them and the position of
+            the first.
         """
         codes, numbers = self._codes
         given = _code_points(text)

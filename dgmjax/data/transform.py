@@ -1,4 +1,4 @@
-"""Transform protocol, and what transforms share."""
+"""Transform protocol, and functions that transforms share."""
 
 import math
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ class Transform(Protocol):
 
     `__call__(batch, key)` returns a new dict with another `x` and, where densities are mapped, a
     `log_det` `[B]` to which its own is added. It is pure and traceable; `key` may be ignored.
-    `check(arrays)` looks, on the host and once, whether the data are such as the transform
-    expects, and raises `DataError`; `__call__` cannot. `inverse(x)` maps samples back for
-    pictures (`Dequantise` rounds down, `Binarise` leaves them alone).
+    `check(arrays)` runs once, on the host, and raises `DataError` unless the data are as the
+    transform expects; `__call__` cannot check. `inverse(x)` maps samples back for pictures
+    (`Dequantise` rounds down, `Binarise` leaves them alone).
     """
 
     def __call__(self, batch: Mapping[str, Any], key: Key) -> dict[str, Any]: ...
@@ -49,7 +49,7 @@ def with_x(batch: Mapping[str, Any], x: Array, log_det: Array | float | None = N
 
 
 def check_levels(arrays: Mapping[str, np.ndarray], levels: int) -> None:
-    """Integers in 0..levels-1, and not far below: 17 grey levels read as 256 would be black."""
+    """Requires integers that use 0..levels-1: 17 grey levels read as 256 would look black."""
     validate(arrays, values="count")
     low, high = int(arrays["x"].min()), int(arrays["x"].max())
     require(

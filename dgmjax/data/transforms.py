@@ -146,7 +146,7 @@ class Compose:
         return new
 
     def check(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Checks the first one on the data; the others see what their forerunner makes."""
+        """Checks the first transform on the data; the others see its output."""
         for transform in self.transforms[:1]:
             transform.check(arrays)
 
@@ -162,7 +162,8 @@ def apply_once(
     """Evaluation data: one fixed draw of `transform`, whatever the evaluation batch size.
 
     Row i is transformed alone, with the key `fold_in(key(seed), i)`, so that neither `chunk` (rows
-    a compiled call, which bounds memory) nor the other rows matter. Calls `transform.check` first.
+    per compiled call, which bounds memory) nor the other rows matter. Calls `transform.check`
+    first.
     """
     total = num_rows(arrays)
     require(chunk >= 1, "chunk", "must be at least 1", chunk)

@@ -18,8 +18,8 @@ DEFAULTS = {
     "OPENBLAS_NUM_THREADS": "1",
 }
 # Host devices wait for one another in a pool of threads as large as the number of cores, and abort
-# when there are more devices than threads. One device is better off with a thread a core: with
-# 32 a step of a VAE takes twice the CPU time.
+# when there are more devices than threads. One device does better with a thread per core: with 32 a
+# step of a VAE takes twice the CPU time.
 SEVERAL_DEVICES = {"PJRT_NPROC": "32"}
 MISCOMPILED_REDUCTIONS = (
     (0, 11),
@@ -40,13 +40,13 @@ def configure() -> Path | None:
 
     Files that this process makes from now on are not writable by others, whatever the umask.
 
-    Works before or after `import jax` and imports nothing itself; only before it do the
-    `DEFAULTS` have an effect. A cache that the user chose through JAX's own
-    `JAX_COMPILATION_CACHE_DIR` is left alone.
+    Works before or after `import jax` and imports nothing itself; the `DEFAULTS` have an effect
+    only before. A cache that the user chose through JAX's own `JAX_COMPILATION_CACHE_DIR` is left
+    alone.
 
     Returns:
       The cache folder, or None where there is none (`DGMJAX_CACHE=off`, or no folder can be
-      made; a note on standard error says so, and only compile time is lost).
+      made, which is noted on standard error and costs compile time only).
 
     Raises:
       RunError: the cache folder is another user's, or others may write to it.
@@ -82,8 +82,8 @@ def add_flags(flags: Iterable[str]) -> None:
 def compile_cache() -> Path | None:
     """The folder of compiled programs, created with mode 0700 and checked to be private.
 
-    It is `$DGMJAX_CACHE`, or `compiled` in the user's cache folder; None with `off`. JAX runs
-    what it finds there, so anybody who can write to it can run code as this user.
+    It is `$DGMJAX_CACHE`, or `compiled` in the user's cache folder; None with `off`. JAX runs what
+    it finds there, so anyone who can write to it can run code as this user.
     """
     chosen = os.environ.get(CACHE_VARIABLE, "")
     if chosen.lower() == "off":

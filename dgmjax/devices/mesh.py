@@ -16,7 +16,7 @@ AXES = ("data", "fsdp")
 """Both divide the batch; `fsdp` also divides parameters and optimiser state."""
 
 MIN_DIVIDED = 2**12
-"""Smaller arrays are whole on every device: to gather them costs more than to hold them."""
+"""Smaller arrays are kept whole on every device: gathering them costs more than holding them."""
 
 Rules = Sequence[tuple[str, PartitionSpec]]
 

@@ -107,7 +107,7 @@ def initialise(
 
 @contextlib.contextmanager
 def session(*arguments: Any, **options: Any) -> Iterator[bool]:
-    """`initialise(...)` for the length of a `with` block, which is the whole work of a process.
+    """`initialise(...)` for a `with` block that holds all the work of a process.
 
     An exception that leaves the block is reported to the other processes, which then end.
     """
@@ -131,7 +131,7 @@ def session(*arguments: Any, **options: Any) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def named_losses() -> Iterator[None]:
-    """Raises `PeerLost`, which names the process, for errors inside that the loss of one caused.
+    """Inside, errors caused by the loss of a process raise `PeerLost`, which names it.
 
     The error of a failed collective operation does not name the process that it waited for.
     """
@@ -150,10 +150,10 @@ def named_losses() -> Iterator[None]:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Inside, this process is the only one: what it computes waits for nobody.
+    """Inside, this process is the only one: its computations wait for no other.
 
-    For what process 0 does for all, such as figures. Arrays over the devices of other processes
-    must have been fetched (`to_host`) before.
+    For work that process 0 does for all, such as figures. Arrays over the devices of other
+    processes must have been fetched (`to_host`) before.
     """
     global _alone
     _alone += 1
@@ -176,7 +176,7 @@ def is_main() -> bool:
 
 
 def barrier(name: str) -> None:
-    """Waits until every process has come to the barrier of this name."""
+    """Waits until every process has reached the barrier of this name."""
     if part()[1] > 1:
         from jax.experimental import multihost_utils
 
@@ -194,7 +194,7 @@ def main_first(name: str) -> Iterator[None]:
 
 
 def agree(value: int) -> int:
-    """Process 0's `value`, in every process; below 2**31 in size."""
+    """Process 0's `value`, in every process; its magnitude is below 2**31."""
     return value if part()[1] == 1 else int(_everyone(value)[0])
 
 

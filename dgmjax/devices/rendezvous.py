@@ -1,7 +1,7 @@
 """Rendezvous of processes: checks of the coordinator's address before JAX uses it.
 
-JAX ends process 0 with a segmentation fault where the port is taken, and waits for minutes without
-a message where nobody answers.
+If the port is taken, JAX ends process 0 with a segmentation fault; if there is no answer, it waits
+for minutes without a message.
 """
 
 import socket
@@ -30,10 +30,10 @@ def require_free(coordinator: str, _seconds: float = 0.0) -> None:
 
 
 def wait_for(coordinator: str, seconds: float, patience: float = PATIENCE) -> None:
-    """Waits until somebody listens at `host:port`, and says so where that takes long.
+    """Waits until a process listens at `host:port`; prints a note if that takes long.
 
     Raises:
-      DgmjaxError: nobody does after so many seconds.
+      DgmjaxError: none does within the time allowed.
     """
     host, _, port = coordinator.rpartition(":")
     started = said = time.monotonic()

@@ -37,7 +37,7 @@ class Peers:
       index: of this process.
       count: of all processes.
       agree: collective: process 0's integer in every process.
-      grace: seconds from the loss of a process until this one is ended, however busy it is.
+      grace: seconds from the loss of a process until this one is ended, even if it is busy.
       ready_seconds: how long process 0 waits for the others to connect.
     """
 
@@ -153,7 +153,7 @@ class Peers:
             self._end(str(said["lost"]))
 
     def _gone(self, index: int) -> None:
-        """A connection was closed: fine after a goodbye, and the end of this run without."""
+        """A connection was closed: expected after a goodbye, otherwise the end of this run."""
         if index not in self._finished and not self._closing and self.message is None:
             self._tell(self._lost(index, "it was killed, ran out of memory, or lost the network"))
 
@@ -165,7 +165,7 @@ class Peers:
         )
 
     def _tell(self, message: str) -> None:
-        """Passes the news on, if this is process 0, and ends."""
+        """Tells the others, if this is process 0, and ends."""
         for connection in self._sockets if self.index == 0 else ():
             with contextlib.suppress(OSError):
                 _send(connection, {"lost": message})

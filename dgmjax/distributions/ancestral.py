@@ -15,8 +15,8 @@ Latents = dict[str, Array]
 class Ancestral(Distribution):
     """A joint distribution of named latents, each given those drawn before it.
 
-    Events are dicts of arrays, so that a prior that runs from the top down and a posterior that
-    runs from the bottom up speak of the same z.
+    Events are dicts of arrays, so that a top-down prior and a bottom-up posterior are over the same
+    z.
 
     Args:
       conditionals: name -> function of the dict of the latents drawn before, returning a

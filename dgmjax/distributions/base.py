@@ -1,4 +1,4 @@
-"""Base of all distributions: the one place that reads distrax's contract.
+"""Base of all distributions: the one place that depends on distrax's interface.
 
 A distribution is a complete pytree (`dgmjax.bijectors.pytrees`). distrax draws `n`
 samples through `_sample_n(key, n)`; ours draw any `sample_shape` in one call (`draw`), which

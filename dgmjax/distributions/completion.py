@@ -1,4 +1,4 @@
-"""Forced sites of an event that is completed, checked."""
+"""Forced sites: the given part of an event that is to be completed."""
 
 import math
 from typing import Any, NamedTuple

@@ -1,5 +1,4 @@
-"""Concrete distributions: Bernoulli and categorical variables relaxed to the unit interval and
-the simplex, with their densities.
+"""Concrete distributions: relaxed Bernoulli and categorical variables, with their densities.
 
 Sources: Maddison, Mnih & Teh, "The Concrete Distribution: A Continuous Relaxation of Discrete
 Random Variables", 2017, https://arxiv.org/abs/1611.00712; Jang, Gu & Poole, "Categorical

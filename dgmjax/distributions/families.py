@@ -1,7 +1,7 @@
 """Families: unconstrained parameters `[..., num_params]` in, a distribution out.
 
 A family is a frozen, hashable dataclass with two members, so that it can be a static field of a
-network: `num_params` (unconstrained reals a site needs) and `__call__(params)`, which takes the
+network: `num_params` (unconstrained numbers per site) and `__call__(params)`, which takes the
 temperature of a sampler as well: logits are divided by it, scales multiplied. It also says
 what one site of the data is (`event_ndims`, `site_shape`) and which values it covers (`values`,
 checked where data enter). Parameters of lower precision are promoted to float32.
@@ -83,7 +83,7 @@ class SplitsDraws(Protocol):
     """A family whose draws are a function of their parameters and of noise."""
 
     def noise(self, key: Key, shape: tuple[int, ...]) -> PyTree:
-        """What as many draws need whatever the parameters."""
+        """The noise of a batch of draws, which does not depend on the parameters."""
         ...
 
     def from_noise(self, conditional: Any, noise: PyTree) -> Array:
@@ -92,7 +92,7 @@ class SplitsDraws(Protocol):
 
 
 def site_noise(family: Any, key: Key, shape: tuple[int, ...]) -> PyTree:
-    """The noise of so many draws; the key itself for a family that does not split them."""
+    """The noise of a batch of draws; the key itself for a family that does not split them."""
     return family.noise(key, shape) if isinstance(family, SplitsDraws) else key
 
 
@@ -110,7 +110,7 @@ def drawn(family: Any, conditional: Any, noise: PyTree) -> Array:
 
 @dataclass(frozen=True)
 class Bernoulli:
-    """{0, 1} with one logit a site."""
+    """{0, 1} with one logit per site."""
 
     num_params: int = 1
     event_ndims: int = 0
@@ -166,7 +166,7 @@ class Categorical:
 
 @dataclass(frozen=True)
 class OneHotCategorical:
-    """One-hot vectors of length `levels`, a site each, with one logit an entry.
+    """One-hot vectors of length `levels`, each a site, with one logit per entry.
 
     The categories of `Categorical` as a network reads them: for latent variables.
     """
@@ -196,7 +196,7 @@ class OneHotCategorical:
 
 
 def num_levels(family: Any) -> int | None:
-    """How many integers 0, 1, .. a site may be; None where they have no end, or are real.
+    """Number of integers that a site may take; None if unbounded or real.
 
     >>> num_levels(Bernoulli()), num_levels(Categorical(17)), num_levels(Normal())
     (2, 17, None)
@@ -213,7 +213,7 @@ def bounded(raw: Array, bound: float) -> Array:
 class Normal:
     """Normal(loc, exp(s)) with (loc, s) unconstrained and s smoothly bounded by +-log_scale_bound.
 
-    With `scale`, a fixed standard deviation, there is one parameter a site: the mean.
+    With `scale`, a fixed standard deviation, there is one parameter per site: the mean.
     """
 
     scale: float | None = None
@@ -356,7 +356,7 @@ class MixtureOfNormals:
 
 @dataclass(frozen=True)
 class DiscretisedLogisticMixture:
-    """Mixture of discretised logistics over 0 .. levels - 1 (Salimans et al. 2017).
+    """Mixture of discretised logistics over 0 .. levels - 1.
 
     `channels=None` makes a scalar site; an integer makes a vector of channels whose locations
     depend linearly on the channels before.
@@ -421,8 +421,8 @@ class DiscretisedLogisticMixture:
 def _moments(x: Array) -> Array:
     """Mean and log standard deviation over the N rows, `[..., 2]`.
 
-    A deviation is at least that of all entries divided by sqrt(N): a site that a few rows do not
-    see move (a pixel of the border) must not be all but impossible elsewhere.
+    A deviation is at least that of all entries divided by sqrt(N): a site that is constant in a few
+    rows (a border pixel) must not make other values nearly impossible.
     """
     least = x.std() / math.sqrt(len(x))
     return jnp.stack([x.mean(0), jnp.log(jnp.maximum(x.std(0), least) + 1e-3)], -1)

@@ -12,7 +12,7 @@ from dgmjax.types import Array, Key
 
 LOG_2_PI = math.log(2.0 * math.pi)
 LARGEST = 2**24
-"""Differences z - mu_k that are kept at most (64 MB); above it they are computed again."""
+"""Most differences z - mu_k that are kept (64 MB); beyond it they are recomputed."""
 
 
 class Mixture(Distribution):

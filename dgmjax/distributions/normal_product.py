@@ -1,4 +1,4 @@
-"""Products of normal densities: how independent opinions about one z combine."""
+"""Products of normal densities: the combination of independent estimates."""
 
 from collections.abc import Sequence
 

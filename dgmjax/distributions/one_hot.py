@@ -1,4 +1,4 @@
-"""Categorical distribution over one-hot vectors, which a network reads and a relaxation bends."""
+"""Categorical distribution over one-hot vectors, for networks and relaxations."""
 
 import jax
 import jax.numpy as jnp

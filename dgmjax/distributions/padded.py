@@ -8,7 +8,7 @@ from dgmjax.types import Array, Key
 
 
 class Padded(Distribution):
-    """The first steps of a sequence of independent sites; what comes after them is certain, 0.
+    """The first steps of a sequence of independent sites; the rest is padding.
 
     log p(x) = sum over observed t of log p(x_t): `value` is not read elsewhere.
 

@@ -1,4 +1,4 @@
-"""Evaluation: exact averages, bounds, and what a latent space does."""
+"""Evaluation: exact averages, bounds, and measures of latent spaces."""
 
 from dgmjax.lazy import attach
 

@@ -1,4 +1,4 @@
-"""Baselines with closed forms, to stand beside a model's number."""
+"""Baselines with closed forms, for comparison with a model's numbers."""
 
 import numpy as np
 

@@ -73,7 +73,7 @@ def domain_points(
 
 
 def violations(found: Mapping[str, Any], scale: float, domain: Domain = "line") -> dict[str, Any]:
-    """What of the measurements breaks the contract, by name; empty where it is kept.
+    """Measurements that break the contract, by name; empty if it is kept.
 
     Args:
       found: what `Conformance` measured.

@@ -28,8 +28,8 @@ class Gap(NamedTuple):
 def mutual_information_gap(codes: np.ndarray, factors: np.ndarray, num_bins: int = 20) -> Gap:
     """MIG = (1/F) sum_k (I(z_j*; v_k) - max_{j != j*} I(z_j; v_k)) / H(v_k), j* = argmax_j I.
 
-    1 where each factor is in one code and in no other, 0 where its two most informative codes
-    know equally much. Codes that do not take integer values, or take more than `num_bins` values,
+    1 where each factor is in one code and in no other, 0 where its two most informative codes are
+    equally informative. Codes that do not take integer values, or take more than `num_bins` values,
     are cut into `num_bins` bins of equal width; the information is that of the table of counts,
     which for independent codes is about (num_bins - 1) (values - 1) / (2 N) nats above 0.
 

@@ -38,7 +38,7 @@ class Imputed(NamedTuple):
 
 
 class _Running(NamedTuple):
-    """What is kept of all samples so far; weights are relative to exp(maximum)."""
+    """Running sums over all samples so far; weights are relative to exp(maximum)."""
 
     maximum: Array  # [B]
     total: Array  # [B]
@@ -72,7 +72,7 @@ def imputations(
       model: with `prior()`, `posterior(x)` and a `likelihood(z)` of independent sites.
       batch: `x[B, *event]` and `observed` of the same shape.
       num_samples: K, at least 1.
-      num_imputations: M, draws a row; 0 for single imputation only.
+      num_imputations: M, draws per row; 0 for single imputation only.
       chunk: samples evaluated together; must divide K.
 
     Source: Mattei & Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data

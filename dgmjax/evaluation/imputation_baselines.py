@@ -1,4 +1,4 @@
-"""Imputation without a generative model, to stand beside a model's number."""
+"""Imputation without a generative model, for comparison with a model's numbers."""
 
 import warnings
 

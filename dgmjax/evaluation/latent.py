@@ -26,7 +26,7 @@ def posterior_mean(model, x: Array) -> PyTree:
 
     In closed form where the posterior has one, else (a flow) the average of `MEAN_SAMPLES` samples
     from a fixed seed. Such an average varies by Var(z | x) / S beyond the mean itself, and a
-    dimension that says nothing has Var(z | x) = 1: with S = 100 it would pass the threshold of
+    uninformative dimension has Var(z | x) = 1: with S = 100 it would pass the threshold of
     `active_units`, 0.01, by noise alone; 1000 samples add a tenth of it. They come 50 at a time.
 
     Of a chain of latents (`distributions.Ancestral`) it is the path of conditional means.

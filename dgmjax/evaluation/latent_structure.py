@@ -1,4 +1,4 @@
-"""Structure of a model's latent space, read off its distributions without parameters."""
+"""Structure of a model's latent space, found from its distributions without parameters."""
 
 from collections.abc import Callable
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""Linear probes: what a linear classifier reads from the codes."""
+"""Linear probes: accuracy of a linear classifier on codes."""
 
 import numpy as np
 

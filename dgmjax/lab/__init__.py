@@ -1,4 +1,4 @@
-"""Lab: experiments, trained models, and everything that takes one."""
+"""Lab: experiments, trained models, and functions of them."""
 
 from dgmjax.lazy import attach
 

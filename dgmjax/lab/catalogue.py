@@ -76,7 +76,7 @@ def load_experiment(name: str) -> ExperimentFunction:
 def experiment_of(name: str, file: str | None = None) -> ExperimentFunction:
     """The function of the experiment that a run folder names.
 
-    A run of a user's file names it as `mine.py`. That file is never looked for: to open a folder
+    A run of a user's file names it as `mine.py`. That file is never searched for: opening a folder
     must not run code that the folder chose. `file` is the path that the user gives now.
     """
     if not name.endswith(".py"):
@@ -169,7 +169,7 @@ def _check_types(arguments: Mapping[str, Any], declared: Mapping[str, Option]) -
 
 
 def nearest(given: str, known: Sequence[str]) -> str:
-    """A question that ends in a space, for the entry of `known` that is most like `given`.
+    """The question "Did you mean ...? " about the closest entry of `known`; empty if none is near.
 
     >>> nearest("vae_mnits", ["maf_moons", "vae_mnist"])
     'Did you mean `vae_mnist`? '

@@ -1,4 +1,4 @@
-"""Experiments: everything that one number needs, as data."""
+"""Experiments: everything that a published number depends on, as data."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Estimator:
-    """One number of the results: how it is measured and what it is held against.
+    """One number of the results: how it is measured, and its published counterpart.
 
     Attributes:
       metric: name in the records: `nll_nats`, `nll_bound_k5000`, `active_units`, ...
@@ -52,7 +52,7 @@ class Experiment:
       players: see `training.learner.Player`.
       dataset: raw data; transforms are applied to batches.
       steps: training steps.
-      batch_size: examples a batch.
+      batch_size: examples per batch.
       transform: of training batches, with fresh randomness each step.
       evaluation_transform: of evaluation data, drawn once with a fixed seed; `transform` where
         None.
@@ -63,7 +63,7 @@ class Experiment:
       previews: names of the figures that are drawn at every evaluation, too.
       evaluate_every: steps between evaluations and checkpoints; an epoch where None.
       log_every: steps between logged metrics.
-      evaluation_batch_size: examples a batch when validating.
+      evaluation_batch_size: examples per batch when validating.
       patience: evaluations without improvement before training stops.
       ema_decay: of the averaged parameters that are evaluated, or None.
       start: `(experiment, parameters, key) -> parameters`: what training begins with instead of
@@ -90,7 +90,7 @@ class Experiment:
     start: Callable[["Experiment", PyTree, Key], PyTree] | None = None
 
     def check(self) -> None:
-        """Whether the data are what the transform (and through it the likelihood) expects."""
+        """Checks that the data are what the transform, and through it the likelihood, expects."""
         require("train" in self.dataset.splits, "dataset", "must have a train split", "none")
         require(
             self.validation is None or "validation" in self.dataset.splits,
@@ -107,7 +107,7 @@ class Experiment:
 
     @property
     def binarisation(self) -> str | None:
-        """The record's word for how the data were binarised, or None."""
+        """The binarisation of the data, as records name it, or None."""
         transform = self.transform
         parts = transform.transforms if isinstance(transform, Compose) else (transform,)
         modes = [part.mode for part in parts if isinstance(part, Binarise)]

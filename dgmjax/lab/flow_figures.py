@@ -71,7 +71,7 @@ def _interpolated(model: Any, first: Any, last: Any, weights: Any) -> Any:
 def temperatures(
     trained: Any, values: Sequence[float] = (0.5, 0.7, 0.9, 1.0), columns: int = 9
 ) -> "Figure":
-    """Samples x = f(m + T (z - m)), one row a temperature T; columns share z; m is the base's mean.
+    """Samples x = f(m + T (z - m)) of the base's mean m: a row per temperature T; columns share z.
 
     Source: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
     section 6 ("low-temperature sampling"), https://arxiv.org/abs/1807.03039.

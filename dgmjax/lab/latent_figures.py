@@ -1,7 +1,7 @@
-"""Figures of latent-variable models: each takes the trained model alone, and a table knows when.
+"""Figures of latent-variable models, and a table of the models that support each.
 
-`supported` picks from `FIGURES` what a model and its data have the means for. The codes are
-posterior means (`evaluation.posterior_mean`); see `lab.figures` for what a trained model has.
+`supported` selects from `FIGURES` those that a model and its data support. The codes are posterior
+means (`evaluation.posterior_mean`); see `lab.figures` for what a trained model has.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ _BATCH = 500
 
 
 def traversals(trained: Any, rows: int = 10, steps: int = 9, limit: float = 2.5) -> "Figure":
-    """E[x | z] along one dimension a row: z_d from -limit to limit, the rest at one test image.
+    """E[x | z] along one dimension per row: z_d from -limit to limit, the rest at one test image.
 
     The dimensions are those whose posterior means vary most, the most active first.
     """
@@ -42,7 +42,7 @@ def traversals(trained: Any, rows: int = 10, steps: int = 9, limit: float = 2.5)
 
 
 def interpolations(trained: Any, rows: int = 8, steps: int = 9) -> "Figure":
-    """E[x | z] on the line between the codes of two test images, one pair a row."""
+    """E[x | z] on the line between the codes of two test images, one pair per row."""
     means = _codes(trained, 2 * rows)
     weight = np.linspace(0.0, 1.0, steps, dtype=np.float32)[None, :, None]
     z = (1 - weight) * means[::2, None] + weight * means[1::2, None]
@@ -68,7 +68,7 @@ def manifold(trained: Any, size: int = 20) -> "Figure":
 
 
 def components(trained: Any, each: int = 12, rows: int = 20) -> "Figure":
-    """What the components of a mixture prior stand for: a row of E[x | z], z from one alone.
+    """The components of a mixture prior: one row of E[x | z] each, with z from that component.
 
     Of a prior of more components than `rows`, the heaviest.
     """
@@ -129,7 +129,7 @@ def kl_per_dimension(trained: Any) -> "Figure":
 
 
 class Subject(NamedTuple):
-    """What a predicate of `FIGURES` reads: a module, its data, and what is known of its latents."""
+    """The input of predicates of `FIGURES`: a module, its data, its latent structure."""
 
     module: Any
     dataset: Any
@@ -154,7 +154,7 @@ class Subject(NamedTuple):
         return latent is not None and latent.independent_posterior and latent.independent_prior
 
     def has(self, method: str) -> bool:
-        """Whether x is a picture that the module gives by a method that needs x and a key only."""
+        """Whether x is an image, and the module has this method of x and a key."""
         return self.images and hasattr(self.module, method)
 
     def tests(self, name: str) -> bool:
@@ -209,7 +209,7 @@ def _codes(trained: Any, num: int) -> np.ndarray:
 
 
 def _decoded(model, z):
-    """What figures show of z: E[x | z], or a draw with a fixed seed where that is not known."""
+    """What figures show of z: E[x | z], or a draw with a fixed seed if that is not known."""
     if hasattr(model, "shown"):
         import jax
 

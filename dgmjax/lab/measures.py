@@ -185,7 +185,7 @@ def imputation_mse(num_samples: int = 10_000, chunk: int = 100, batch_size: int 
 
 
 def imputation_mse_of(method: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Measure:
-    """The same of a baseline `(x, observed) -> completed x` that knows the split only."""
+    """The same for a baseline `(x, observed) -> completed x` that sees the split only."""
 
     def measure(trained, arrays):
         completed = method(arrays["x"], arrays["observed"])

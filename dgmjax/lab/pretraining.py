@@ -1,4 +1,4 @@
-"""Pretraining: starts for models whose own initial parameters train poorly."""
+"""Pretraining: initial parameters for models that train poorly from their own."""
 
 from typing import Literal
 
@@ -60,10 +60,10 @@ def clustered_start(
 ) -> PyTree:
     """A pretrained encoder and decoder, and a mixture prior at the clusters of their codes.
 
-    The module is trained by `player` (a small weight of the KL leaves its posterior free of the
-    prior, which has not found any cluster yet) from `params`, and its prior, a
-    `models.NormalMixture`, becomes `fitted_mixture` of the means of the posterior. With `player`
-    and `steps` given it is an `Experiment.start`.
+    The module is trained by `player` (a small weight of the KL term keeps the posterior from the
+    prior, which has no clusters yet) from `params`, and its prior, a `models.NormalMixture`,
+    becomes `fitted_mixture` of the means of the posterior. With `player` and `steps` given it is an
+    `Experiment.start`.
 
     Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding: An Unsupervised and
     Generative Approach to Clustering", 2017, section 4.3, https://arxiv.org/abs/1611.05148.

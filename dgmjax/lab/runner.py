@@ -108,7 +108,7 @@ def train(
 
 @contextlib.contextmanager
 def on_disk_error(action: Literal["stop", "continue"]) -> Iterator[None]:
-    """Inside, what cannot be written ends the run, or is noted in the log and left out."""
+    """Inside, a failure to write ends the run, or is logged and ignored."""
     try:
         yield
     except RunError as problem:
@@ -199,8 +199,8 @@ def load_run(
 ) -> Trained:
     """The trained model of a run folder: `load_run("runs/vae_mnist/seed0").model`.
 
-    The experiment is built again from the stored arguments by its name in the catalogue; nothing
-    that is stored is executed.
+    The experiment is rebuilt from the stored arguments by its name in the catalogue; nothing stored
+    is executed.
 
     Args:
       path: run folder.

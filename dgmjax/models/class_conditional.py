@@ -61,7 +61,7 @@ class ClassConditional(DensityModel):
         return reads_mask(self.density)
 
     def log_prob(self, x: Array, context: Array | None = None, **options: Any) -> Array:
-        """log p(x | y) in nats given the context of the class, else log p(x), C passes.
+        """log p(x | y) in nats given the context of a class; otherwise log p(x), at C passes.
 
         Args:
           **options: of the density's `log_prob`, such as the `mask` of a flow.

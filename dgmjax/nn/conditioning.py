@@ -16,8 +16,8 @@ class AddContext(nn.Module):
     """h_t + V c and, where `local_features` is F > 0, h_t + V c + U l_t.
 
     The context is one vector `[*batch, C + T F]`: C numbers c for the whole event, then the
-    vectors l_0 .. l_{T-1} of the sites in raster order (`join_context`). With neither, h_t. With
-    a `hop` above 1 every so many sites share a vector, and there are ceil(T / hop) of them.
+    vectors l_0 .. l_{T-1} of the sites in raster order (`join_context`). With neither, h_t. With a
+    `hop` above 1, `hop` sites in a row share a vector, and there are ceil(T / hop) of them.
 
     Attributes:
       features: of h.

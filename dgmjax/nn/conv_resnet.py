@@ -1,4 +1,4 @@
-"""Residual convolutional network over images, as the conditioners of image flows use it."""
+"""Residual convolutional network over images, for conditioners of image flows."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Dense layers whose gradients stay fast over several batch axes, and where layers start."""
+"""Dense layers whose gradients stay fast over several batch axes, and their initial biases."""
 
 import math
 from functools import partial

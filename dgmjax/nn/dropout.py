@@ -1,4 +1,4 @@
-"""Dropout that is on exactly where training hands out noise for it."""
+"""Dropout that is active exactly when a key for its noise is given."""
 
 import flax.linen as nn
 import jax

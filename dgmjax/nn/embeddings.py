@@ -1,4 +1,4 @@
-"""Embeddings: what an autoregressive network reads in place of the values of a site."""
+"""Embeddings: features of the values of a site, as an autoregressive network reads them."""
 
 from typing import Any
 

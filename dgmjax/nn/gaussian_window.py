@@ -61,7 +61,7 @@ class Window:
 
 
 class WindowHead(nn.Module):
-    """The window that a state h `[..., F]` asks for, by five numbers linear in h.
+    """The window that a state h `[..., F]` determines, by five numbers linear in h.
 
     (g_X, g_Y, log sigma^2, log delta, log gamma); at zero the grid covers the whole image.
 

@@ -21,7 +21,7 @@ class MLP(nn.Module):
       event_ndims: trailing axes of `x` that make one input; they are flattened.
       zero_output: start with an output of zero (a flow layer then starts as the identity).
       activate_output: apply the activation to the output as well (features, not parameters).
-      skip: every layer after the first reads the input besides (generative skip connections).
+      skip: every layer after the first also reads the input (generative skip connections).
       dtype: of the computation; parameters stay float32.
     """
 

@@ -1,4 +1,4 @@
-"""Vector quantisation: the nearest code of a codebook, and how the codebook learns."""
+"""Vector quantisation: nearest codes, and the learning of the codebook."""
 
 from typing import Literal, NamedTuple
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def histograms(counts: Sequence[Any], title: str = "Codebook use") -> "Figure":
-    """The share of every code, the most used first, with the perplexity, a panel a level.
+    """The share of every code, the most used first, with the perplexity, one panel per level.
 
     Args:
-      counts: of each level, how often each code occurs, `[K]`.
+      counts: for each level the number of occurrences of each code, `[K]`.
     """
     import jax.numpy as jnp
 
@@ -52,7 +52,7 @@ def index_maps(
     num_codes: Sequence[int],
     title: str = "Codes",
 ) -> "Figure":
-    """A column an image: the image, its map of indices of each level, its reconstruction.
+    """One column per image: the image, its map of indices of each level, its reconstruction.
 
     Args:
       images, reconstructed: `[N, height, width, channels]` in [0, 1], 1 or 3 channels.

@@ -1,4 +1,4 @@
-"""Figures of what a model adds to what it is given: completed images, and text."""
+"""Figures of completions: images, and text."""
 
 import textwrap
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _REMOVED = 0.5
 def completions(
     images: Any, mask: Any, completed: Any, title: str = "Completions", columns: int = 2
 ) -> "Figure":
-    """Images, what the model was given of them (the rest grey), and its completions.
+    """Images, the part given to the model (the rest grey), and its completions.
 
     Args:
       images: `[N, height, width]` or `[N, height, width, channels]`, values in [0, 1].

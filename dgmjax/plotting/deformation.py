@@ -26,7 +26,7 @@ def deformation(
 
     Args:
       stages: `[stages, rows, columns, 2]`: where the grid's points lie after each layer.
-      titles: one a stage.
+      titles: one per stage.
       every: draw each `every`-th row and column, through all of its points.
       title: of the figure.
     """

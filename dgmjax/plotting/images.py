@@ -78,7 +78,7 @@ def latent_manifold(
 def traversals(
     images: Any, labels: Sequence[str] | None = None, title: str = "Latent traversals"
 ) -> "Figure":
-    """One row a latent dimension, one column a value of it: `[dimensions, values, ...]`.
+    """One row per latent dimension, one column per value of it: `[dimensions, values, ...]`.
 
     `labels` name the rows, from the top.
     """

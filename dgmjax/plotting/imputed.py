@@ -1,4 +1,4 @@
-"""Figures of images with missing pixels: what was observed, and how a model completes it."""
+"""Figures of images with missing pixels: the observed part, and completions by a model."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -21,7 +21,7 @@ def curves(
     names: Sequence[str] | None = None,
     title: str = "Learning curves",
 ) -> "Figure":
-    """One panel a quantity, over the training step.
+    """One panel per quantity, over the training step.
 
     Names such as `train/loss` and `validation/loss` share the panel `loss`. A quantity with many
     points is drawn pale under its moving average. Non-finite values leave a gap.

@@ -100,7 +100,7 @@ def density(
 def density_table(
     pictures: Sequence[Sequence[Any]], rows: Sequence[str], columns: Sequence[str], title: str = ""
 ) -> "Figure":
-    """A table of densities, each to a scale of its own: models by data sets, say.
+    """A table of densities, each to a scale of its own, such as models by data sets.
 
     Args:
       pictures: `pictures[r][c]` is `[height, width]` of densities, row 0 at the smallest y.

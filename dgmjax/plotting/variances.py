@@ -17,7 +17,7 @@ def gradient_variances(
     reference: str | None = None,
     title: str = "Variance of the gradient",
 ) -> "Figure":
-    """A horizontal bar an estimator, on a logarithmic axis, in the order given, from the top.
+    """One horizontal bar per estimator, on a logarithmic axis, in the order given, from the top.
 
     Args:
       variances: positive numbers by name.

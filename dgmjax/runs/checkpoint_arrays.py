@@ -80,7 +80,7 @@ def quiet_orbax() -> None:
 
 
 def first_line(problem: BaseException) -> str:
-    """The first line of a message, in which a library says what happened before it says where."""
+    """The first line of a message, where libraries usually say what happened."""
     line = (str(problem) or type(problem).__name__).splitlines()[0]
     return line if len(line) <= 200 else f"{line[:200]}..."
 

@@ -1,4 +1,4 @@
-"""Places of checkpoints: a folder, or an object store. Both never show a step that is half there.
+"""Places of checkpoints: a folder or an object store, neither of which ever shows half a step.
 
 A folder commits a step by a rename, which is atomic. An object store has no renames of folders, but
 writes single objects atomically: there a step exists when its manifest does, which is written last

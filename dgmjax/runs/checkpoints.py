@@ -1,13 +1,13 @@
-"""Checkpoints through Orbax: asynchronous, verified, and never half there.
+"""Checkpoints through Orbax: asynchronous, verified, never incomplete.
 
     <folder>/steps/<step>/arrays/         what Orbax writes
     <folder>/steps/<step>/host.json       values of the host, shapes and dtypes
     <folder>/steps/<step>/manifest.json   SHA-256 of all that (`runs.manifest`), written last
     <folder>/refused/<step>/              what did not match its manifest, kept for inspection
 
-A step counts once it is sealed (`runs.checkpoint_steps`): whatever dies at whatever moment, it is
-complete, and one that does not match its manifest was damaged later. It is refused, and the newest
-valid one is used.
+A step counts once it is sealed (`runs.checkpoint_steps`): it is then complete, whenever a process
+dies. One that does not match its manifest was damaged later; it is refused, and the newest valid
+one is used.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ class Checkpoints:
 
     Args:
       folder: created if absent; or a URL of an object store, `gs://bucket/run` or `s3://bucket/run`
-        (an extra each), or an `etils.epath.Path`.
+        (each needs an extra), or an `etils.epath.Path`.
       keep: how many of the newest steps are kept.
       keep_every: also keep, for ever, the first checkpoint at or after each multiple of this
         number of steps; None keeps none.
@@ -96,8 +96,8 @@ class Checkpoints:
           step: a step that is already there is not saved again.
           state: pytree of arrays.
           host: JSON-safe values that belong to the state (the best value so far, ...).
-          after: this checkpoint refers to what those save at the moment, and is not made valid
-            before it is.
+          after: checkpoints whose save in progress this one refers to, so that it becomes valid
+            only after theirs.
 
         Returns:
           Whether a save was started.

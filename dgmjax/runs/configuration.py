@@ -1,4 +1,4 @@
-"""`config.json` of a run folder: what was asked for, and on what it ran."""
+"""`config.json` of a run folder: the request, and the system that it ran on."""
 
 import hashlib
 from collections.abc import Mapping
@@ -36,8 +36,8 @@ _OPTIONS = {
 def new_configuration(asked: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """What `config.json` of a new run holds.
 
-    Its `identity` is that of the arguments as they are named today, so that checkpoints still
-    belong to the run when a later version renames one.
+    Its `identity` is made of the arguments as they are named now, so that checkpoints still belong
+    to the run when a later version renames one.
     """
     return {
         "format": FORMAT,
@@ -87,7 +87,7 @@ def read_configuration(path: Path) -> dict[str, Any]:
 
 
 def identity_of(config: Mapping[str, Any]) -> str:
-    """A digest of what a run is of: experiment, arguments, seed."""
+    """A digest of a run: experiment, arguments, seed."""
     asked = {name: config[name] for name in ("experiment", "arguments", "seed", "tiny")}
     return hashlib.sha256(strict_json.dumps(asked).encode()).hexdigest()
 
@@ -100,7 +100,7 @@ def check_same(
 ) -> None:
     """Raises `RunError` with the differences between the run `there` and the one `asked` for.
 
-    An argument that the experiment did not have when the run was made had its default.
+    An argument that did not exist when the run was made counts as its default.
     """
     pairs = [(name, there[name], asked[name]) for name in ("experiment", "seed", "tiny")]
     if there["experiment"] == asked["experiment"]:
@@ -117,7 +117,7 @@ def check_same(
 
 
 def check_unused(path: Path) -> None:
-    """Raises `RunError` if `path` is a file, or a folder in which something already lies."""
+    """Raises `RunError` if `path` is a file, or a folder that is not empty."""
     if not path.exists():
         return
     used = not path.is_dir() or any(

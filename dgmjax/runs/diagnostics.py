@@ -25,7 +25,7 @@ _TRY_LAYERS = (
 
 
 def remarks(records: Sequence[Record]) -> list[str]:
-    """Sentences about the records, for the report and the terminal; none where all is well.
+    """Sentences about the records, for the report and the terminal; empty if all is well.
 
     - A collapsed latent space: no active unit, or a rate below half a nat.
     - A KL term that the decoder does not use: above half a nat, but without an active unit. A prior
@@ -45,7 +45,7 @@ def remarks(records: Sequence[Record]) -> list[str]:
 
 
 def _layer(metric: str) -> str:
-    """Whose units they are: z3 of `active_units_z3`, z of `active_units`."""
+    """The layer of a metric: z3 of `active_units_z3`, z of `active_units`."""
     return metric.removeprefix(_UNITS).removeprefix("_") or "z"
 
 

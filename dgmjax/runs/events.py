@@ -1,7 +1,7 @@
-"""TensorBoard events, written at once and by this thread.
+"""TensorBoard events, written synchronously by the calling thread.
 
 The usual writer has a thread and an exit hook of its own, which raise when the disk is full. Events
-repeat what `metrics.jsonl` holds, so a disk without room costs them and nothing else.
+repeat what `metrics.jsonl` holds, so a full disk costs the events only.
 """
 
 import logging
@@ -32,7 +32,7 @@ class Events:
         self._failed, self._flushed = False, time.monotonic()
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Appends the finite numbers of a step; after an error of the disk, nothing more."""
+        """Appends the finite numbers of a step; after a disk error nothing more is written."""
         if self._failed:
             return
         try:

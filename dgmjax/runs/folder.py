@@ -1,8 +1,8 @@
 """Run folder: arguments, metrics, checkpoints and results of one training run.
 
     runs/<experiment>/<run>/
-      config.json      what was asked for, and on what it ran
-      metrics.jsonl    a line a log step
+      config.json      the request, and the system that it ran on
+      metrics.jsonl    one line per log step
       events/          the same for TensorBoard
       checkpoints/
       results.json     a list of records
@@ -49,7 +49,7 @@ NOTED = ("steps", "execution")
 def run_name(
     arguments: Mapping[str, Any], defaults: Mapping[str, Any], seed: int, tiny: bool = False
 ) -> str:
-    """`seed<N>`, `-tiny`, and eight hexadecimal digits of the arguments that are not the default.
+    """`seed<N>`, `-tiny`, and eight hexadecimal digits of the non-default arguments.
 
     >>> run_name({"latent": 20}, {"latent": 20}, seed=3)
     'seed3'
@@ -62,7 +62,7 @@ def run_name(
 
 
 def changed_arguments(arguments: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that are not the default, as JSON, by name."""
+    """Arguments that differ from their defaults, as JSON, by name."""
     given, usual = plain(arguments), plain(defaults)
     absent = object()
     return {name: given[name] for name in sorted(given) if given[name] != usual.get(name, absent)}
@@ -152,7 +152,7 @@ class RunFolder:
         return self.config["options"]
 
     def note_options(self, options: Mapping[str, Any]) -> None:
-        """Keeps how the run goes on, where that differs; how it went before stays in `earlier`."""
+        """Keeps options that differ from those stored; the former ones move to `earlier`."""
         now = {name: plain(options[name]) for name in NOTED if name in options}
         if "execution" in now:
             self.check_place((now["execution"] or {}).get("checkpoint_dir"))
@@ -163,7 +163,7 @@ class RunFolder:
         self._update_options({**now, "earlier": earlier})
 
     def note_data(self, fingerprint: Mapping[str, str]) -> None:
-        """Keeps the fingerprint of the data, by split, where there is none yet.
+        """Keeps the fingerprint of the data, by split, if there is none yet.
 
         Raises:
           RunError: the run was made with other data.
@@ -199,9 +199,9 @@ class RunFolder:
 
     @property
     def changed(self) -> dict[str, Any] | None:
-        """What was asked for beside the defaults: arguments, `tiny`, steps, execution options.
+        """What differs from the defaults: arguments, `tiny`, steps, execution options.
 
-        None in a folder that an older version made.
+        None in a folder made by an older version.
         """
         changed = self.options.get("changed")
         if changed is None:
@@ -212,11 +212,11 @@ class RunFolder:
 
     @property
     def identity(self) -> str:
-        """A digest of what the run is of, as its arguments were named when it was made."""
+        """A digest of experiment, arguments and seed, as they were named when the run was made."""
         return self.config["identity"]
 
     def checkpoints(self, name: str) -> Path | str:
-        """The place of the checkpoints `latest` or `best`: in the folder, or where options say."""
+        """The place of the checkpoints `latest` or `best`: by the options, or in the folder."""
         place = (self.options.get("execution") or {}).get("checkpoint_dir")
         if place:
             return f"{place.rstrip('/')}/{name}"
@@ -225,8 +225,8 @@ class RunFolder:
     def check_place(self, given: str | None) -> None:
         """Raises `RunError` if the run would go on with checkpoints of another place.
 
-        It would begin at step 0 there, without a word. A place that only the folder names is not
-        written to: the folder may come from somebody else.
+        There it would silently begin at step 0. A place that only the folder names is never written
+        to, since the folder may come from somebody else.
         """
         place = (self.options.get("execution") or {}).get("checkpoint_dir")
         require(
@@ -268,7 +268,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the run for this process while it trains; it is let go even by a kill.
+        """Holds the run for this process while it trains; even a kill releases it.
 
         Raises:
           RunError: another process holds it.

@@ -11,11 +11,11 @@ from dgmjax.runs.events import Events
 
 
 class MetricsFile:
-    """`metrics.jsonl`: one line `{"step": ..., name: value, ...}` a log step.
+    """`metrics.jsonl`: one line `{"step": ..., name: value, ...}` per log step.
 
     A process that is killed while it writes leaves half a line. Readers skip it, and the next
-    writer removes it. `truncate(step)` removes what a run wrote after the step from which it is
-    resumed, so that the file becomes that of an uninterrupted run.
+    writer removes it. `truncate(step)` removes the lines after the step from which a run is
+    resumed, so that the file ends up like that of an uninterrupted run.
 
     Args:
       path: the file; it need not exist.

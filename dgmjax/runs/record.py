@@ -35,7 +35,7 @@ class Published:
 
     Attributes:
       value: the published value, in the record's unit.
-      source: where it stands: authors, title, year, table or equation.
+      source: reference: authors, title, year, table or equation.
     """
 
     value: float
@@ -69,7 +69,7 @@ class Record:
       device: kind and count of devices, such as `cpu x 1`.
       versions: package name to version.
       seconds: wall-clock time from the start of training to these parameters.
-      arguments: of the experiment, those that are not the default; None where nobody noted them.
+      arguments: of the experiment, those that are not the default; None if they were not recorded.
     """
 
     experiment: str

@@ -42,11 +42,11 @@ def row(record: Record) -> tuple[str, ...]:
 def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
     """One row for each record, or for each group of runs that measured the same thing.
 
-    Records agree in experiment, model, data, split, metric, estimator, device and arguments; what
-    differs is the seed, or an argument that is one ("order_seed"). A baseline or a reference, which
-    the arguments do not train, may differ in any. Their value is the mean over the runs, and its
-    error the standard deviation over the runs / sqrt(their number); its arguments are those that
-    they have in common.
+    The records of a group agree in experiment, model, data, split, metric, estimator, device and
+    arguments, and differ in the seed, or in an argument that is a seed ("order_seed"). Baselines
+    and references, which are not trained, may differ in any argument. The value is the mean over
+    the runs, its error their standard deviation / sqrt(number of runs), and the arguments are those
+    in common.
     """
     groups: dict[tuple, list[Record]] = {}
     for record in records:
@@ -79,7 +79,7 @@ def _row_of_runs(group: list[Record]) -> tuple[str, ...]:
 
 
 def _common(group: list[Record]) -> dict[str, Any] | None:
-    """The arguments that all runs have, or None where one does not say."""
+    """The arguments that all runs have, or None if one of them is unknown."""
     each = [record.arguments for record in group]
     noted = [arguments for arguments in each if arguments is not None]
     if len(noted) < len(each):
@@ -89,7 +89,7 @@ def _common(group: list[Record]) -> dict[str, Any] | None:
 
 
 def as_flags(arguments: Mapping[str, Any] | None) -> str:
-    """What follows `dgmjax train EXPERIMENT`.
+    """Arguments as flags of `dgmjax train EXPERIMENT`.
 
     >>> as_flags({"epochs": 40, "batch_norm": False, "hidden": [100, 100]})
     '--epochs 40 --no-batch-norm --hidden 100 100'
@@ -109,7 +109,7 @@ def _as_flag(name: str, value: Any) -> str:
 
 
 def describe_data(record: Record) -> str:
-    """The data set, what was done to it, and the part that was measured."""
+    """The data set, its binarisation, and the split that was measured."""
     binarised = f", {record.binarisation} binarisation" if record.binarisation else ""
     return f"{record.dataset}{binarised}, {record.split} ({record.num_examples})"
 

@@ -1,4 +1,4 @@
-"""`report.html`: a run on one page that needs nothing else, neither files, network nor scripts."""
+"""`report.html`: a run on one self-contained page, without scripts or network access."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ def write_report(run: RunFolder, out: Path | None = None) -> Path:
     """Writes `report.html` of a run, finished or not, or the file `out`, and returns its path.
 
     It holds the records beside the published numbers, the figures of `figures/`, learning curves
-    drawn from the metrics, the arguments, and what the run ran on. All text is escaped.
+    drawn from the metrics, the arguments, and the system that the run used. All text is escaped.
 
     Raises:
       RunError: the metrics or records are damaged, or the file cannot be written.

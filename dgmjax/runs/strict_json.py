@@ -1,4 +1,4 @@
-"""JSON as the standard has it: infinities and NaN are written as `{"float": "nan"}`.
+"""Strict JSON: infinities and NaN are written as `{"float": "nan"}`.
 
 Python's own encoder writes the bare word NaN, which other readers refuse.
 """
@@ -12,7 +12,7 @@ from dgmjax.errors import RunError
 from dgmjax.files import read_file
 
 MAX_BYTES = 2**21
-"""Of a file: text of brackets becomes thirty times as much memory, so this bounds that, too."""
+"""Of a file. Nested brackets take thirty times their size in memory, which this bounds too."""
 
 
 def dumps(value: Any, indent: int | None = None) -> str:

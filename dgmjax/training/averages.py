@@ -32,10 +32,10 @@ def masked_mean(values: Array, mask: Array | None) -> Array:
 def averages(result: Any, batch: Batch, player: str) -> tuple[Array, Metrics]:
     """Mean loss and metrics of what the objective of `player` returned for `batch`.
 
-    A loss `[B]` has one entry for each row and is weighted by the batch's `mask`. A loss of
-    another size `[N]` (labelled and unlabelled rows, rollouts) has a mask of its own, the metric
-    `mask[N]`, without which it cannot be taken of a padded batch. Metrics `[B]` and `[N]` take the
-    same weights. Where there is a mask, the metric `WEIGHT` is its sum.
+    A loss `[B]` has one entry for each row and is weighted by the batch's `mask`. A loss of another
+    size `[N]` (labelled and unlabelled rows, rollouts) has a mask of its own, the metric `mask[N]`,
+    which a padded batch requires. Metrics `[B]` and `[N]` take the same weights. Where there is a
+    mask, the metric `WEIGHT` is its sum.
 
     Raises:
       DgmjaxError: what was returned is not a pair of losses and metrics.
@@ -66,7 +66,7 @@ def averages(result: Any, batch: Batch, player: str) -> tuple[Array, Metrics]:
 
 
 def _mask_of(values: Any, masks: Mapping[int, Array | None]) -> Array | None:
-    """The mask of the size of the first axis; None for metrics that are not of examples."""
+    """The mask of the size of the first axis; None for metrics that are not per example."""
     shape = jnp.shape(values)
     return masks.get(shape[0]) if shape else None
 

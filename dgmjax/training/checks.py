@@ -32,9 +32,9 @@ def check_training_data(
 ) -> None:
     """Raises `DataError` for NaN, and for values that the model does not cover.
 
-    All rows must be finite and such as the transform expects. What the transform makes is
-    compared with `data_rules` by its first rows, everything else by all of them. So grey values
-    that reach a Bernoulli likelihood are refused, with the remedy to name a binarisation.
+    All rows must be finite and as the transform expects. Arrays that the transform changes are
+    compared with `data_rules` by their first rows, all others by every row. Grey values that would
+    reach a Bernoulli likelihood are refused, with the remedy of naming a binarisation.
     """
     num_rows(arrays, "data")
     if transform is None or not hasattr(transform, "check"):
@@ -58,7 +58,7 @@ def check_training_data(
 def _trained_on(
     arrays: Mapping[str, np.ndarray], transform: Transform | None
 ) -> dict[str, np.ndarray]:
-    """The arrays, and the first rows of those that the transform makes others of."""
+    """The arrays, and the first rows of those that the transform changes."""
     found = {name: np.asarray(array) for name, array in arrays.items()}
     if transform is None:
         return found
@@ -70,7 +70,7 @@ def _trained_on(
 
 
 def _check(name: str, array: np.ndarray, rule: Rule) -> None:
-    """Raises `DataError` unless the rows, if there are any, hold what the rule says."""
+    """Raises `DataError` unless the rows, if there are any, follow the rule."""
     if len(array) == 0:
         return
     if isinstance(rule, range):

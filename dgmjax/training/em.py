@@ -87,8 +87,8 @@ def em_learner(module: EMModel) -> EMLearner:
     """A learner whose step is one exact step of EM: `PPCA`, `FactorAnalysis`, `GaussianMixture`.
 
     With `fit(..., batch_size=N)` for N training rows each step sees all of them, and the metric
-    `log_likelihood` (nats per example, under the parameters before the step) never falls. Smaller
-    batches make each step forget the others: it then does not converge.
+    `log_likelihood` (nats per example, under the parameters before the step) never falls. With
+    smaller batches each step forgets the ones before, and EM does not converge.
 
     >>> from dgmjax.models import PPCA
     >>> learner = em_learner(PPCA(features=3, latent=1))

@@ -1,4 +1,4 @@
-"""Execution of a run, apart from what it computes. Importing this file imports no JAX."""
+"""Execution options: how a run is carried out, not what it computes. Imports no JAX."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -44,17 +44,19 @@ class Execution:
       accumulate: parts of each batch that are computed one after another, to save memory
       compute_dtype: of the networks; parameters and densities stay float32
       remat: compute activations again in the backward pass, to save memory
-      checkpoint_every: steps between checkpoints, what a kill costs at most; left out, one at each
-        evaluation, but seldom enough to take at most a two-hundredth of the time
+      checkpoint_every: steps between checkpoints, the most that a kill can cost; by default at
+        evaluations, seldom enough to take at most a two-hundredth of the time
       background_saves: train on while a checkpoint is written (large states on accelerators); a
         kill then costs at most two such intervals
-      checkpoint_dir: place of the checkpoints in place of the run's folder: an absolute path, or a
-        URL of an object store, gs://bucket/run or s3://bucket/run
-      keep_every: keep a checkpoint every so many steps, besides the last two and the best
-      on_disk_error: what a full or read-only disk does to training
+      checkpoint_dir: where checkpoints go, instead of the run's folder: an absolute path, or a URL
+        of an object store, gs://bucket/run or s3://bucket/run
+      keep_every: steps between checkpoints that are kept for good, besides the last two and the
+        best
+      on_disk_error: whether training stops or continues on a full or read-only disk
       rewinds: how often training may go back to a checkpoint, leaving out the batches since,
         after 20 steps in a row that were not finite
-      replay_every: run one step in so many twice and compare the bits, to find faulty hardware
+      replay_every: steps between checks of the hardware, each of which runs a step twice and
+        compares the bits
       fsdp_rules: division of arrays over `fsdp`, see `devices.mesh.StateLayout`
       stream: batches come from the host (True) or from data that stay on the device (False); None
         streams data above `training.fit.RESIDENT_BYTES`
@@ -144,7 +146,7 @@ class Execution:
 
 @dataclass(frozen=True)
 class Validation:
-    """Evaluation during training: the choice of the best parameters, the early end, figures.
+    """Evaluation during training: the choice of the best parameters, early stopping, figures.
 
     Attributes:
       validate: `state -> metrics` on the validation split; without it nothing is selected.

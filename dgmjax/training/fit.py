@@ -58,8 +58,7 @@ def fit(
       data: training arrays of equal leading length; `x` is the data.
       key: of the whole run: initialisation, order of the data, transforms and steps.
       steps: total number of steps (of the run, not of this call).
-      batch_size: examples a batch, of any size: where the devices do not divide it, some of them
-        compute fewer rows than others.
+      batch_size: examples per batch; any number, also one that the devices do not divide.
       transform: of a batch, `(batch, key) -> batch`, applied inside the compiled step.
       run: folder for metrics and checkpoints; nothing is written where None.
       execution: devices, gradients, logs, checkpoints, faults; the defaults where None.

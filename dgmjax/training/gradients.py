@@ -141,7 +141,7 @@ class Precision:
 
 @contextlib.contextmanager
 def computing_in(dtype: jnp.dtype) -> Iterator[None]:
-    """Inside, modules that leave their `dtype` open compute in this one."""
+    """Inside, modules whose `dtype` is None compute in this one."""
 
     def lower(method, arguments, options, context):
         if getattr(context.module, "dtype", dtype) is None:
@@ -156,8 +156,9 @@ def computing_in(dtype: jnp.dtype) -> Iterator[None]:
 class Rematerialised:
     """Activations are computed again in the backward pass instead of kept.
 
-    Layers of flows keep their inputs only (`bijectors.rematerialisation`). Of a loss without such
-    layers the results of matrix products and convolutions are kept, and what lies between is not.
+    Layers of flows keep their inputs only (`bijectors.rematerialisation`). For a loss without such
+    layers, the results of matrix products and convolutions are kept, and everything between is
+    recomputed.
 
     Attributes:
       inner: strategy that takes the gradients.
@@ -245,8 +246,8 @@ class VirtualShards:
     whose `mask` is 0 in its place; shards then count by the sums of their masks, so that
     averages over the rows stay exact. Integer collections are those of the first shard.
 
-    What an objective computes over several rows (batch statistics, an aggregate posterior) it
-    computes over the rows of a shard that are no padding.
+    Computations over several rows (batch statistics, an aggregate posterior) use the rows of one
+    shard, without its padding.
 
     Attributes:
       mesh: its number of devices must divide `num_shards`.
@@ -368,8 +369,8 @@ def _loop_of_one(function: Callable[[Any], Any], inputs: tuple[PyTree, Array]) -
     """`lax.map` over a single shard, as a loop that stays one.
 
     The compiler takes a loop of one turn apart and fuses its body with what surrounds it, which
-    rounds differently from the body of a longer loop. So this one has a length that is only known
-    when it runs, over two slots of which the second is not computed.
+    rounds differently from the body of a longer loop. So this one has a length that is known at run
+    time only, and two slots, the second of which is never computed.
     """
     _, indices = inputs
     slots = jax.tree.map(lambda a: jnp.concatenate([a, a]), inputs)

@@ -54,10 +54,10 @@ class Interruption(_Handlers):
 
 
 class Stopping(_Handlers):
-    """The same end for each of the signals, outside of training: `KeyboardInterrupt`.
+    """Outside of training, each of the signals raises `KeyboardInterrupt`.
 
-    Some libraries catch every exception while they are imported, this one too; `check` afterwards
-    raises what they have swallowed.
+    Some libraries catch every exception while they are imported, including this one; `check` raises
+    it again afterwards.
     """
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:

@@ -31,7 +31,7 @@ class State:
       collections: mutable collections of the module (batch statistics, codebooks).
       ema: exponential moving average of the parameters, or None.
       skipped: non-finite steps so far, int32.
-      skipped_in_row: how many of them were the latest steps, int32.
+      skipped_in_row: length of the current run of skipped steps, int32.
     """
 
     step: Array
@@ -45,7 +45,7 @@ class State:
 
 
 class Learner(Protocol):
-    """A pair of pure functions, of which `fit` compiles, shards and scans `step`. Hashable.
+    """A pair of pure functions; `fit` compiles, shards and scans `step`. Hashable.
 
     Attributes:
       module: the model without parameters; `contracts.data_rules` says what data it covers.
@@ -139,7 +139,7 @@ class GradientLearner:
     def with_gradients(self, gradients: Gradients) -> "GradientLearner":
         """The same learner with another way to take gradients, such as `Microbatches(4)`.
 
-        The same one for equal ways, so that it compiles once.
+        Equal strategies return the same object, so that it compiles once.
         """
         if gradients not in self._sharded:
             other = GradientLearner(self.module, self.players, self.ema_decay)
@@ -148,7 +148,7 @@ class GradientLearner:
         return self._sharded[gradients]
 
     def init(self, key: Key, batch: Batch) -> State:
-        """Parameters from every player's objective, so that each finds what it needs."""
+        """Parameters made by every player's objective, so that none is missing."""
 
         def all_objectives(model, batch, key):
             return [player.objective(model, batch, key) for player in self.players.values()]
@@ -289,8 +289,8 @@ def call(module: nn.Module, method: Callable | str, variables: PyTree, *argument
 def abstractly(module: nn.Module, function: Callable[..., Any], *arguments: Any) -> Any:
     """`function(model, *arguments)` with shapes in place of numbers (`jax.eval_shape`).
 
-    Nothing is computed and no parameters are needed. Arrays inside of the result, be it a
-    distribution or any other object, are tracers that know their shape and dtype.
+    Nothing is computed and no parameters are needed. Arrays inside of the result, a distribution or
+    any other object, are tracers with a shape and a dtype.
 
     >>> from dgmjax import models
     >>> vae = models.DenseVAE((4,), latent=2, hidden=(8,))

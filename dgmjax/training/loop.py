@@ -33,8 +33,8 @@ class FitResult(NamedTuple):
 
     Attributes:
       state: after the last step, or the best by validation where a validation was given.
-      history: the logged metrics, a dict a log step: means over the steps since the one before
-        that were not skipped, NaN where all of them were.
+      history: the logged metrics, one dict per log step: means over the steps since the last log,
+        without those skipped; NaN if all were.
       best_step: step of the best validation value (the last step without validation).
       interrupted: stopped by SIGINT (Ctrl-C), SIGTERM or SIGHUP, after saving.
       seconds: of the steps themselves, over all resumptions.
@@ -65,7 +65,7 @@ class Schedule:
 
     @classmethod
     def of(cls, steps: int, execution: Execution, validation: Validation, epoch: int) -> "Schedule":
-        """The schedule of a run whose epochs have so many steps."""
+        """The schedule of a run; `epoch` is the number of steps of an epoch."""
         return cls(
             steps,
             execution.log_every,

@@ -14,7 +14,7 @@ class Progress:
       total: steps of the whole run.
       examples_per_step: to turn steps into examples.
       stream: where to write; standard error where None.
-      every: seconds between lines where the stream is no terminal.
+      every: seconds between lines if the stream is not a terminal.
       quiet: writes nothing.
     """
 
@@ -79,7 +79,7 @@ class Progress:
 
 
 def _columns(stream: TextIO) -> int | None:
-    """Width of the terminal; None where the stream is none, or does not know."""
+    """Width of the terminal; None if the stream is not one, or the width is unknown."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or None
     except (OSError, ValueError, AttributeError):
@@ -87,7 +87,7 @@ def _columns(stream: TextIO) -> int | None:
 
 
 def _fitted(parts: list[str], columns: int | None) -> str:
-    """The parts in a line; of a narrow terminal those that fit, so that the line never wraps.
+    """The parts in a line; on a narrow terminal those that fit, so that the line never wraps.
 
     >>> _fitted(["step 5/9", "loss 1.0000", "2,000 examples/s", "0:02 left"], 33)
     'step 5/9  loss 1.0000  0:02 left'

@@ -34,7 +34,7 @@ class Replay:
         self._data: Array | None = None
 
     def run(self, runner: Any, tree: dict[str, PyTree], step: int, count: int) -> tuple:
-        """`runner.run(state, sums, step, count)`; the caller lets calls end at multiples of N."""
+        """`runner.run(state, sums, step, count)`; calls must end at multiples of N."""
         if self._seen is not None:
             self._compare(self._seen, fingerprint(tree["state"]), f"in memory, before step {step}")
         # The data first: a flip in them would make both runs of the step agree on a wrong number.

@@ -133,7 +133,7 @@ def initial_state(learner: Learner, transform, key: Key, batch, data_key: Key) -
 def zero_metrics(
     learner: Learner, state: State, batch: PyTree, layout: StateLayout
 ) -> Callable[[], Metrics]:
-    """A function that makes a zero, on the device, for each metric that a step returns."""
+    """A function that returns zeros on the device, one for each metric of a step."""
     _, metrics = jax.eval_shape(learner.step, state, batch)
     zeros = {name: np.zeros(m.shape, np.float32) for name, m in metrics.items()}
     return lambda: processes.global_copy(zeros, replicated(layout.mesh))
@@ -151,7 +151,7 @@ class ResidentSteps:
         self._rows: Any = None
 
     def run(self, state: State, sums: PyTree, step: int, count: int) -> tuple[State, PyTree, int]:
-        """At most `count` steps from `step`; returns how many were run (a block holds so many)."""
+        """At most `count` steps from `step`, within one block; returns how many were run."""
         # Blocks begin at multiples of BLOCK whatever the step at which a run was resumed: shapes
         # stay the same, and nothing compiles again.
         first = step - step % BLOCK

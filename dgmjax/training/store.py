@@ -128,7 +128,7 @@ class RunStore(Store):
         self._checkpoints["best"].save(step, state, host)
 
     def _one_at_a_time(self) -> None:
-        """Two saves at once would meet at each other's barriers."""
+        """Two saves at once would wait at each other's barriers."""
         if processes.part()[1] > 1:
             self.wait()
 

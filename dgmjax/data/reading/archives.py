@@ -1,8 +1,8 @@
 """Archives, read without trust: nothing is unpacked to disk, and everything has a bound.
 
-A header may announce anything: a file of a few kilobytes that asks for gigabytes, or for millions
-of empty members. Sizes are compared before memory is asked for, and what is really there is
-counted while it is read.
+A header may announce anything: a file of a few kilobytes may ask for gigabytes, or for millions of
+empty members. Sizes are checked before memory is allocated, and the bytes really there are counted
+while they are read.
 """
 
 import io
@@ -61,9 +61,9 @@ class _Bounded(io.FileIO):
 
 @contextmanager
 def open_zip(path: Path, max_bytes: int | None = None) -> Iterator[zipfile.ZipFile]:
-    """A zip archive whose members are few, plain or deflated, and small enough together.
+    """A zip archive with few members, stored or deflated, and of bounded total size.
 
-    What a member unpacks to cannot exceed what it declares, and its checksum is compared.
+    No member unpacks to more than it declares, and its checksum is verified.
     """
     with _Bounded(path) as file, zipfile.ZipFile(file) as archive:
         members = archive.infolist()

@@ -1,8 +1,8 @@
 """Decoded arrays, kept in a private folder so that decoding happens once.
 
-An entry is a folder of `.npy` files and a manifest with each file's shape, dtype and CRC-32. It
-is written beside its place and renamed into it, so a reader sees all of it or nothing; one that
-is truncated or altered is rebuilt.
+An entry is a folder of `.npy` files and a manifest with each file's shape, dtype and CRC-32. It is
+written under a temporary name and renamed, so a reader sees all of it or nothing; a truncated or
+altered entry is rebuilt.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ def cache_dir() -> Path:
 
 
 def fingerprint(files: Iterable[Path]) -> list[list[Any]]:
-    """Name, size and time of change of each file: what makes a cached entry out of date."""
+    """Name, size and modification time of each file; a change invalidates a cached entry."""
     stats = [(path.name, path.stat()) for path in sorted(files)]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 
@@ -84,7 +84,7 @@ def _read(entry: Path) -> dict[str, np.ndarray] | None:
 
 
 def _write(entry: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes an entry beside its place and renames it; what was there before is replaced."""
+    """Writes an entry under a temporary name and renames it, replacing an earlier one."""
     entry.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for stale in entry.parent.glob(".writing-*"):  # of processes that were killed
         if time.time() - stale.stat().st_mtime > 3600:

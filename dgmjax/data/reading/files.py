@@ -1,7 +1,7 @@
 """Files the user brings: IDX, `.npz`, `.npy` and `.csv`, read without trust.
 
-Nothing is unpickled, and what a header announces is held against the size of the file before
-memory is asked for, so a truncated file or an archive made to exhaust memory ends in `DataError`.
+Nothing is unpickled, and sizes in headers are compared with the size of the file before memory is
+allocated, so a truncated file or an archive made to exhaust memory ends in `DataError`.
 """
 
 import gzip
@@ -27,7 +27,7 @@ _DAMAGE = (
 
 
 def damaged(path: Path, why: object) -> DataError:
-    """The error for a file that is not what its name says."""
+    """The error for a file whose content does not match its name."""
     return DataError(f"`name` must be a readable {path.suffix} file; got {path}: {why}.")
 
 
@@ -104,7 +104,7 @@ def read_idx(path: Path, *, max_bytes: int | None = None) -> np.ndarray:
 
 
 def read_csv(path: Path, *, max_bytes: int | None = None) -> np.ndarray:
-    """The numbers of a table, float64 `[rows, columns]`; a first line of words is a header."""
+    """The numbers of a table, float64 `[rows, columns]`; a non-numeric first line is a header."""
     try:
         require_size(path, path.stat().st_size, max_bytes)
         with path.open(encoding="utf-8") as stream:

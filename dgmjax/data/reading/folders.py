@@ -1,4 +1,4 @@
-"""Data folder: its location, and a clear error where a file is absent."""
+"""Data folder: its location, and a clear error if a file is absent."""
 
 import os
 from pathlib import Path

@@ -23,7 +23,7 @@ _HEADER = re.compile(
 
 
 class Header(NamedTuple):
-    """What precedes the data: `bytes` of them are expected from position `offset` on."""
+    """The header of an array; `bytes` of data follow from position `offset`."""
 
     dtype: np.dtype
     fortran: bool
@@ -66,7 +66,7 @@ def read_header(stream: IO[bytes]) -> Header:
 def read_data(stream: IO[bytes], header: Header) -> np.ndarray:
     """The array that follows its header, which must be all that is left of `stream`.
 
-    The caller has held `header.bytes` against what it is ready to hold.
+    The caller has checked `header.bytes` against its limit.
     """
     buffer = bytearray(header.bytes)
     view, position = memoryview(buffer), 0

@@ -24,17 +24,17 @@ def load_path(
     mmap: bool = False,
     max_bytes: int | None = None,
 ) -> Dataset:
-    """An `.npz`, `.npy`, `.csv` or IDX file, found as it is written or in the data folder.
+    """An `.npz`, `.npy`, `.csv` or IDX file, at the path as given or in the data folder.
 
     An archive may bring its own splits as `x_train`, `label_train`, `x_test` and so on; otherwise
     the rows are divided at random. Images of an IDX file get a channel axis.
 
     Args:
       name: the path.
-      folder: where a relative path is looked for next.
+      folder: where a relative path is searched next.
       splits: sizes of random splits, in rows or fractions.
       split_seed: of the division.
-      label: another file with a label a row, or the column of a `.csv` that holds it.
+      label: another file with one label per row, or the column of a `.csv` that holds it.
       mmap: leave an `.npy` on disk; with `splits={"train": 1.0}` nothing is copied.
       max_bytes: the largest size to unpack to; 4 GiB and 200 times the file unless given.
 

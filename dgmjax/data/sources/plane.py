@@ -1,4 +1,4 @@
-"""Laws in the plane with a sampler and an exact density; `synthetic` is their table."""
+"""Distributions in the plane with a sampler and an exact density; `synthetic` lists them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Curves:
     """Curves with noise: p(x) = 1/arms sum_k int_0^1 N(x; c_k(t), sigma^2 I) dt.
 
     `curve(k, t)` gives the two coordinates of c_k(t). `log_density` does the integral by
-    Gauss-Legendre quadrature with `nodes` points an arm, which is exact to float32 once they lie
+    Gauss-Legendre quadrature with `nodes` points per arm, which is exact to float32 once they are
     closer than sigma. One node serves arms that are points.
     """
 
@@ -108,8 +108,8 @@ class Pinwheel:
     """Five elongated Gaussians around the origin, twisted by an angle that grows with the radius.
 
     y = (1 + s_1 e_1, s_2 e_2) turned by 2 pi k / 5 + twist exp(|y|). Turning by a function of the
-    radius preserves area, so the density is the mixture's at the point turned back. The source
-    turns by the exponential of y_1, whose density has no closed form.
+    radius preserves area, so the density is that of the mixture at the point turned back. The
+    source turns by the exponential of y_1, whose density has no closed form.
 
     Source: Johnson et al., "Composing Graphical Models with Neural Networks for Structured
     Representations and Fast Inference", 2016, https://arxiv.org/abs/1603.06277.

@@ -1,4 +1,4 @@
-"""Piano rolls that need no files."""
+"""Synthetic piano rolls, without files."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ KEYS = 88
 
 
 def built_in_rolls(num: int = 160, length: int = 12, seed: int = 0) -> Dataset:
-    """Broken-up progressions of triads, shaped as the polyphonic sets are; needs no files.
+    """Progressions of triads, shaped like the polyphonic data sets; needs no files.
 
     `x` uint8 0/1 `[N, length, 88]`, zero after `length[N]`; each frame holds the three notes of
     one of four chords in a key of its own, and a chord lasts two frames.

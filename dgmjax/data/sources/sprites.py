@@ -1,4 +1,4 @@
-"""Sprites: images of one white shape whose factors of variation are known, made on the spot."""
+"""Sprites: rendered images of one white shape, with known factors of variation."""
 
 import itertools
 from collections.abc import Mapping
@@ -95,7 +95,7 @@ def factor_grid(sizes: tuple[int, ...] = SIZES) -> np.ndarray:
 
 
 def factor_values(factors: np.ndarray, sizes: tuple[int, ...] = SIZES) -> dict[str, np.ndarray]:
-    """What the indices `[N, 5]` stand for: the arguments of `render_sprites`.
+    """The arguments of `render_sprites` that the indices `[N, 5]` stand for.
 
     Scales are 0.16 to 0.3 of the side, positions 0.3 to 0.7, so that every sprite is whole.
     Rotations divide a quarter turn, after which a square looks the same.

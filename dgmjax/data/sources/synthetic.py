@@ -12,7 +12,7 @@ from dgmjax.errors import DataError, require
 
 
 def _moons(k: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two half circles of radius 1, interleaved, as scikit-learn's `make_moons` has them."""
+    """Two interleaved half circles of radius 1, as in scikit-learn's `make_moons`."""
     sign = np.where(k == 0, 1, -1)
     x = np.where(k == 0, 0, 1) + sign * np.cos(np.pi * t)
     return x, np.where(k == 0, 0, 0.5) + sign * np.sin(np.pi * t)
@@ -37,9 +37,9 @@ def _octagon(k: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Synthetic:
-    """A row: what it is, its law, its entropy in nats, and where the entropy comes from.
+    """A row: description, distribution, entropy in nats, and the origin of the entropy.
 
-    "Quadrature" is the trapezoidal rule in two dimensions in float64; the tests do it again.
+    "Quadrature" is the trapezoidal rule in two dimensions in float64; the tests repeat it.
     """
 
     summary: str
@@ -85,7 +85,7 @@ def load_synthetic(
 ) -> Dataset:
     """Draws a synthetic set: `x` float32 `[N, 2]`, `label` the component. A split of 0 is left out.
 
-    Each split has a random stream of its own: another `n_train` leaves the test set as it was.
+    Each split has a random stream of its own: another `n_train` does not change the test set.
     """
     row = TABLE[name]
     require(seed >= 0, "seed", "must be at least 0", seed, "", DataError)

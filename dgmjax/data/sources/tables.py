@@ -1,4 +1,4 @@
-"""Tables of the UCI repository, out of one archive that is read without unpacking it."""
+"""Tables of the UCI repository, read from one archive without unpacking it."""
 
 import tarfile
 from collections.abc import Mapping
@@ -60,9 +60,9 @@ def load_uci(
 ) -> Dataset:
     """`uci/<table>`: `x` float32 `[N, columns]`, and `label` where the last column is a class.
 
-    A regression target is the last column of `x`, since a density is of all columns. Columns of
-    words (the sex of an abalone) and rows with an unknown value (`?`) are left out; `info` says
-    how many.
+    A regression target is the last column of `x`, since a density covers all columns. Columns of
+    words (the sex of an abalone) and rows with an unknown value (`?`) are left out; `info` says how
+    many.
     """
     row = TABLES[name.removeprefix("uci/")]
     path = find(folder, "uci/uci.tar.xz", "Put the archive of UCI tables there.")

@@ -55,10 +55,10 @@ def load_tfds(
 
     Args:
       name: `name`, `name/config`, each optionally followed by `:version`.
-      folder: looked in, and in its `tfds/`.
+      folder: searched, as is its `tfds/`.
       x: the feature that is the data; by default the supervised input, else `image`.
       label: the feature that is the label; by default the supervised target, if it is numeric.
-      validation: rows taken from `train` at random, where the set has no validation split.
+      validation: rows taken from `train` at random, if there is no validation split.
       split_seed: of that choice.
       check: called with each split's name and `x` before anything else uses them.
 

@@ -1,1 +1,1 @@
-"""Adversarial models: a sampler and what judges its samples."""
+"""Adversarial models: a sampler, and a discriminator of its samples."""

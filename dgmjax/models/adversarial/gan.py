@@ -9,7 +9,7 @@ from dgmjax.types import Array, Key
 
 
 class GAN(nn.Module):
-    """x = generator(z), z ~ N(0, I), and a discriminator that returns one logit an example.
+    """x = generator(z), z ~ N(0, I), and a discriminator that returns one logit per example.
 
     Attributes:
       latent: length of z.

@@ -288,7 +288,7 @@ def _model(
 
 
 def _positions(wanted: bool, sites: tuple[int, ...], features: int) -> list[nn.Module]:
-    """The layer that tells sites apart, or none."""
+    """The layer of position vectors, or none."""
     return [Positions(sites, features)] if wanted else []
 
 

@@ -40,10 +40,10 @@ class AutoregressiveModel(DensityModel):
     (see `distributions.Autoregressive` for the other methods, temperature and completion).
 
     With `num_orders` > 1 the model is order-agnostic: order m has a permutation of the sites of its
-    own (and, in a masked MLP, its own random connectivity). Training draws one order a step
-    (`objectives.sampled_ordering`); `log_prob` is that of the ensemble,
-    log (1/M) sum_m p_m(x), which is a density again. An order is a re-indexing of the parameters:
-    the network always runs in natural order, over kernels whose rows and columns are gathered.
+    own (and, in a masked MLP, its own random connectivity). Training draws one order per step
+    (`objectives.sampled_ordering`); `log_prob` is that of the ensemble, log (1/M) sum_m p_m(x),
+    which is a density again. An order is a re-indexing of the parameters: the network always runs
+    in natural order, over kernels whose rows and columns are gathered.
 
     Besides the protocol (`dgmjax.nn.autoregressive.binding`) a network may offer
 
@@ -231,7 +231,7 @@ class AutoregressiveModel(DensityModel):
         """Samples in which the sites of `mask` keep their values in `observed`.
 
         See `distributions.Autoregressive.complete`; of a model with several orders one,
-        drawn uniformly, decides what comes before what.
+        drawn uniformly, is used.
         """
         key, which = self._any_order(key)
         return self(context, which).complete(key, observed, mask, sample_shape, temperature)

@@ -28,7 +28,7 @@ class GaussianMixture(ExactLatentModel):
     Attributes:
       features: length of x.
       num_components: K.
-      covariance: "full" (one a component), "tied" (one for all), "diag" or "spherical".
+      covariance: "full" (one per component), "tied" (one for all), "diag" or "spherical".
       least_variance: added to every variance in EM, in the units of x squared, so that a
         component cannot shrink to a point.
     """

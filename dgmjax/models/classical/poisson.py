@@ -15,8 +15,8 @@ def PoissonPPCA(features: int, latent: int, hidden: Sequence[int] = (64,)) -> VA
     """x_d ~ Poisson(exp(w_d z + b_d)) with z ~ N(0, I): PCA of counts, on a logarithmic scale.
 
     The posterior has no closed form. q(z | x) is a normal whose parameters an MLP reads from
-    log(1 + x); train it by `objectives.elbo` or `objectives.iwae`. Means of more than exp(16) are
-    out of reach, and means near it are bent (see `families.Poisson`).
+    log(1 + x); train it by `objectives.elbo` or `objectives.iwae`. Means are bounded by exp(16),
+    smoothly (see `families.Poisson`).
 
     Args:
       features: counts in x.

@@ -41,7 +41,7 @@ class Dequantised(nn.Module):
     Attributes:
       density: density model of x of the event's shape, on [0, 1) or a little more, such as a flow
         whose last layer is `Fixed(Sigmoid, (0.05,), event_ndims=3)`.
-      levels: number of integers a dimension takes.
+      levels: number of values of each integer.
       event_ndims: rank of k.
       noise: conditional density model of u in (0, 1), uniform where None (Theis, van den Oord &
         Bethge, "A Note on the Evaluation of Generative Models", 2016,

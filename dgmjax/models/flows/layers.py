@@ -42,7 +42,7 @@ class FlowLayer(Protocol):
 def observe(
     layer: Any, x: Array, context: Array | None = None, mask: Array | None = None
 ) -> tuple[Array, Array]:
-    """`layer.observe(x, context, mask)`, or the inverse of a layer that looks at nothing."""
+    """`layer.observe(x, context, mask)`, or the inverse of a layer without `observe`."""
     if looks_at_batches(layer):
         return layer.observe(x, context, mask)
     return rematerialised(lambda bijector, x: bijector.inverse_and_log_det(x))(layer(context), x)

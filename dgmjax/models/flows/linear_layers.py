@@ -188,5 +188,5 @@ class BatchNormLayer(nn.Module):
 
 
 def _positions(x: Array) -> int:
-    """Of how many values each channel's statistics are."""
+    """Number of values behind each channel's statistics."""
     return math.prod(x.shape[:-1])

@@ -1,8 +1,8 @@
 """Flows over vectors, each a short recipe of layers.
 
-Every recipe takes a context where one is passed to `log_prob` and `sample`: masked networks must
-be told its length (`context_features`), couplings find it out, planar, radial and Sylvester flows
-are predicted from it where they are `amortised`.
+Every recipe takes a context if one is passed to `log_prob` and `sample`. Masked networks must be
+told its length (`context_features`), couplings infer it, and planar, radial and Sylvester flows are
+predicted from it if `amortised`.
 """
 
 from collections.abc import Callable

@@ -14,7 +14,7 @@ from dgmjax.types import Array, Key, PyTree
 class LatentVariableModel(nn.Module):
     """p(x, z) = p(z) p(x | z) with an amortised posterior q(z | x); z may be a pytree.
 
-    A model writes `prior`, `posterior` and `likelihood`, and has the rest.
+    A model defines `prior`, `posterior` and `likelihood`, and inherits the rest.
     """
 
     def prior(self) -> distrax.Distribution:
@@ -50,7 +50,7 @@ class LatentVariableModel(nn.Module):
         return self.shown(self.posterior(x).sample(seed=z_key), x_key)
 
     def shown(self, z: PyTree, key: Key) -> Array:
-        """What figures show of z: E[x | z]; a draw, where a model does not know its mean."""
+        """What figures show of z: E[x | z], or a draw if the mean has no closed form."""
         del key
         return self.likelihood(z).mean()
 

@@ -13,10 +13,10 @@ from dgmjax.types import Array
 class WithBaseline(Wrapper):
     """A latent-variable model that predicts its own learning signal, for `reinforce`.
 
-    b(x) = C(x) + c, with C a network of the input and c the running mean of what C leaves over,
-    signal - C(x); the signal is divided by max(1, sigma), sigma its running standard deviation.
-    All of them are those of the steps before, so that the baseline does not depend on the sample
-    and the gradient stays unbiased; `normalise` scales that of the posterior.
+    b(x) = C(x) + c, with C a network of the input and c the running mean of the remainder, signal -
+    C(x); the signal is divided by max(1, sigma), sigma its running standard deviation. All of them
+    are those of the steps before, so that the baseline does not depend on the sample and the
+    gradient stays unbiased; `normalise` scales that of the posterior.
 
     The running moments are a mutable collection "state": they move in training only.
 

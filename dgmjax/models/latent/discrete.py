@@ -51,9 +51,9 @@ def DiscreteVAE(
     """A VAE whose latents are `latent` categories of `levels` levels, encoder and decoder MLPs.
 
     Two levels are Bernoulli variables, events `[latent]` of 0 and 1; more are one-hot vectors,
-    events `[latent, levels]`. The decoder reads them as they are, and relaxed ones as well. Train
-    it by `reinforce`, `vimco` or `relax`, by `concrete` or `straight_through`; `elbo` and `iwae`
-    evaluate its bounds, but have no gradient for the posterior.
+    events `[latent, levels]`. The decoder reads them, or their relaxations. Train it by
+    `reinforce`, `vimco` or `relax`, by `concrete` or `straight_through`; `elbo` and `iwae` evaluate
+    its bounds, but have no gradient for the posterior.
 
     Args:
       event_shape: of x.

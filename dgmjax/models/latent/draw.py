@@ -70,7 +70,7 @@ class DrawCell(nn.Module):
         return {"x": x, "gates": self.image(x) if self.window is None else 0.0}
 
     def _read(self, x: Array, error: Array, h: Array) -> Array:
-        """What the encoder sees step by step of the image and of what is wrong on the canvas."""
+        """What the encoder reads, in one step, of the image and of the canvas's error."""
         if self.window is None:
             return error
         window = self.read_window(h)

@@ -1,4 +1,4 @@
-"""VAEs of several modalities: each is seen, or is to be made up from the others."""
+"""VAEs of several modalities, any of which may be missing."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -24,7 +24,7 @@ Experts = Literal["product", "mixture"]
 
 
 class Modality(nn.Module):
-    """One of the things that z explains.
+    """One modality: its encoder, decoder and family.
 
     Attributes:
       key: its name in a batch: "x", "label", ...
@@ -41,7 +41,7 @@ class Modality(nn.Module):
     event_shape: tuple[int, ...]
 
     def expert(self, value: Array) -> distrax.Normal:
-        """N(z; m, s^2) of what this modality says about z, batch shape `[..., latent]`."""
+        """N(z; m, s^2), the estimate of z from this modality, batch shape `[..., latent]`."""
         read = network_input(value, self.observation) if self.event_shape else value
         return Normal()(as_float(self.encoder(read)))
 

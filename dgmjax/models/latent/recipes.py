@@ -23,7 +23,7 @@ def SkipVAE(
     observation: Family | None = None,
     prior_model: nn.Module | None = None,
 ) -> VAE:
-    """A VAE whose decoder reads z in every layer, so that no layer can do without it.
+    """A VAE whose decoder reads z in every layer, so that no layer can ignore it.
 
     Source: Dieng, Kim, Rush & Blei, "Avoiding Latent Variable Collapse with Generative Skip
     Models", 2019, Eq. 6, https://arxiv.org/abs/1807.04863.
@@ -88,9 +88,9 @@ def PixelVAE(
 ) -> VAE:
     """A VAE whose decoder is a PixelCNN given z: p(x | z) = prod_t p(x_t | x_<t, z).
 
-    The receptive field decides what z has to say: with few blocks (the variational lossy
-    autoencoder) the decoder alone knows the texture and z the rest; a strong decoder leaves z
-    nothing, and the posterior collapses to the prior unless the objective (free bits) or the prior
+    The receptive field decides what z encodes: with few blocks (the variational lossy autoencoder)
+    the decoder models the texture and z the rest; a strong decoder leaves nothing to z, and the
+    posterior collapses to the prior unless the objective (free bits) or the prior
     (`AR1Prior`) commits a rate.
 
     Args:

@@ -1,4 +1,4 @@
-"""Wrapper: a latent-variable model with something added to it."""
+"""Wrapper of a latent-variable model."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from dgmjax.types import Array, Batch, Key, PyTree
 
 
 class Wrapper(LatentVariableModel):
-    """A model that answers as the model inside it; subclasses add what an objective asks for.
+    """A model that behaves like the model inside it; subclasses add what an objective needs.
 
     Attributes:
       model: a latent-variable model.
@@ -29,7 +29,7 @@ class Wrapper(LatentVariableModel):
         return getattr(self.model, "data_rules", None)
 
     def given(self, batch: Batch) -> Any:
-        """The model of this batch: that of a model which reads more of it than `x`, else this."""
+        """The model of this batch: by the inner model's `given` if it has one, otherwise this."""
         return self.model.given(batch) if is_conditional(self.model) else self
 
     def prior(self) -> Any:
@@ -45,7 +45,7 @@ class Wrapper(LatentVariableModel):
         return self.model.likelihood(z)
 
     def sample(self, key: Key, sample_shape: tuple[int, ...] = (), *given: Any) -> Array:
-        """x ~ p(x), or given what the model's own `sample` takes besides, such as a context."""
+        """x ~ p(x), or given further arguments of the model's own `sample`, such as a context."""
         return self.model.sample(key, sample_shape, *given)
 
     def mean(self, key: Key, sample_shape: tuple[int, ...] = (), *given: Any) -> Array:

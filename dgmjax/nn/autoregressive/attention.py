@@ -1,4 +1,4 @@
-"""Causal self-attention with a cache of keys and values, and how it knows where a site is.
+"""Causal self-attention with a cache of keys and values, and encodings of position.
 
 Sources: Vaswani et al., "Attention Is All You Need", 2017, sections 3.2 and 3.5,
 https://arxiv.org/abs/1706.03762; Su et al., "RoFormer: Enhanced Transformer with Rotary Position
@@ -101,9 +101,10 @@ class CausalAttention(nn.Module):
     """Multi-head attention in which site t looks at the sites s <= t: `[..., T, C]`.
 
     softmax(q_t . k_s / sqrt(C / heads))_{s <= t} v_s for each head, then a linear map. `step`
-    keeps the keys and values of `length` sites: its cost grows with t as a pass's does with T.
+    keeps the keys and values of `length` sites: its cost grows with t, as that of a whole pass
+    grows with T.
     Queries and keys are turned by `rotary`, so that each head can look a number of sites back;
-    without, h has to say where its sites are (`Positions`).
+    without it, h must encode positions itself (`Positions`).
 
     Attributes:
       features: C, a multiple of `heads`, and of twice that with `rotary`.

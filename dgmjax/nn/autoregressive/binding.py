@@ -1,4 +1,4 @@
-"""Networks of the autoregressive protocol as pytrees, and how such a network runs step by step."""
+"""Networks of the autoregressive protocol as pytrees, and their step-by-step execution."""
 
 from typing import Any
 

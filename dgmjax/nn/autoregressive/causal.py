@@ -134,7 +134,7 @@ class CausalNetwork(nn.Module):
       embed: module from values `[..., *site]` to features `[..., C]`, see `nn.embeddings`.
       first: a strict causal layer (`nn.RasterConv` of type A); None shifts by one site.
       event_shape: shape of x; None for sequences of any length, `[T]` or `[T, channels]`.
-      channels: a site is a vector of so many channels (the last axis of x); None for scalars.
+      channels: length of a site that is a vector (the last axis of x); None for scalars.
       sites: shape in which the layers see the sites, e.g. (28, 28) for events (28, 28, 1);
         None for one axis.
       context_features, local_features: lengths of the context, see `nn.AddContext`; 0 for none.

@@ -32,7 +32,7 @@ class WaveNetStack(Compound):
     Attributes:
       channels: of h (what comes in) and z.
       skip_channels: of the output.
-      dilations: one a layer.
+      dilations: one per layer.
       kernel_size: taps of each convolution.
       context_features, local_features, hop: see `nn.AddContext`.
 

@@ -23,7 +23,7 @@ from dgmjax.nn.autoregressive.sorted_mask_product import prefix_product
 from dgmjax.types import Array
 
 COLUMNS = 24
-"""Units of a block of steps: a product of fewer reads its matrix as slowly as one of so many."""
+"""Units of a block of steps: smaller products take as long as one of this size."""
 
 
 class SortedUnits:

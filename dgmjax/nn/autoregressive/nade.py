@@ -138,7 +138,7 @@ class NADENetwork(nn.Module):
     def reindexed(self, params: Any, permutations: list[Array]) -> dict:
         """The parameters as the network reads the sites in the order `permutations[0]`.
 
-        rho_t belongs to the place t in the order, since it answers to the number of terms.
+        rho_t belongs to place t in the order, since it compensates for the number of terms.
         """
         order = permutations[0]
         new = dict(params)

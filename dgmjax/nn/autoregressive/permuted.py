@@ -13,9 +13,9 @@ from dgmjax.types import Array
 def permuted(values: Array, order: Array, axis: int = 0) -> Array:
     """`values[order]` along an axis, for an `order` that holds every place of it once.
 
-    The gradient is that of the inverse permutation, a second look-up. JAX by itself would add into
-    zeros, since it cannot know that no place comes twice, and on a processor this takes seven times
-    as long. (Reverse mode only, hence.)
+    The gradient is that of the inverse permutation, a second look-up. By default JAX scatters into
+    zeros, since it cannot know that no place occurs twice; on a CPU that takes seven times as long.
+    Only reverse mode is supported.
 
     Args:
       values: `[..., n, ...]`.

@@ -1,4 +1,4 @@
-"""PixelCNN streams: one stack of features reads whole rows above, the other its own row as well.
+"""PixelCNN streams: one stack of features reads the rows above, the other also its own row.
 
 The first has no blind spot, the second reads the first. Gated PixelCNN and PixelCNN++ are two
 kinds of block. The rows' stream is evaluated a row at a time, when the row begins; the sites'
@@ -227,7 +227,7 @@ def _stepping(parts: dict[Hashable, Any], state: dict, index: Array) -> Run:
 
 
 def _flat(context: Array | None, batch: tuple[int, ...]) -> Array | None:
-    """`[N, C]`, a row an example."""
+    """`[N, C]`, one row per example."""
     if context is None:
         return None
     return jnp.broadcast_to(context, (*batch, context.shape[-1])).reshape(-1, context.shape[-1])

@@ -1,4 +1,4 @@
-"""Exact likelihood of padded sequences: what comes after the end does not count."""
+"""Exact likelihood of padded sequences; padding does not count."""
 
 import jax.numpy as jnp
 

@@ -22,9 +22,9 @@ def relax(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
         g = (f(z) - c(zeta')) d log q(z | x) + d c(zeta) - d c(zeta')        d = d / da
 
     where c(zeta) = eta (f(soften(zeta, T)) + r(soften(zeta, T))). g goes on to the parameters of
-    the posterior; log p(x, z) is differentiated as it is for the others. T, eta and r's network
-    descend the gradient of sum |g|^2 with respect to them: as g is unbiased, of its variance.
-    REBAR has r = 0, RELAX a network.
+    the posterior; for all other parameters log p(x, z) is differentiated as usual. T, eta and r's
+    network descend the gradient of sum |g|^2 with respect to them: as g is unbiased, of its
+    variance. REBAR has r = 0, RELAX a network.
 
     Args:
       model: see `models.WithControlVariate`: `control_variate(x, z)` returns a pytree with

@@ -44,7 +44,7 @@ def concrete(
         reads y where it reads z.
       temperature: of the posterior's relaxation, above 0: a number or a schedule.
       prior_temperature: of the prior's; the same where None.
-      num_samples: the expectation averages over so many y.
+      num_samples: samples of y that the expectation averages over.
 
     Returns:
       loss `[B]`; metrics `relaxed_bound` (-loss), `log_likelihood` and `kl` `[B]`, and

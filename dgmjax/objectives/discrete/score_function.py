@@ -24,7 +24,7 @@ def reinforce(
 
         (1/K) sum_k (l_k - b_k) d log q(z_k | x),
 
-    and log p(x, z) differentiated as it is. b_k is a baseline, which must not depend on z_k:
+    and log p(x, z) differentiated as usual. b_k is a baseline, which must not depend on z_k:
 
     - none: b = 0 (a model without `baseline`);
     - running or learned: `model.baseline(x)`, see `models.WithBaseline` (NVIL); its prediction

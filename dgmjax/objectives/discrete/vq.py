@@ -10,9 +10,9 @@ from dgmjax.types import Array, Batch, Key, Metrics
 def vq_vae(model, batch: Batch, key: Key, *, beta: Scheduled = 0.25) -> tuple[Array, Metrics]:
     """-log p(x | e) + beta |z - sg(e)|^2 + |sg(z) - e|^2, in nats per example.
 
-    z is what the encoder says and e its nearest code; squares are summed over features, positions
-    and levels. The gradient of the first term passes through e to z as it is. The last term moves
-    codebooks that are parameters, and is 0 for those that follow averages.
+    z is the output of the encoder and e the nearest code; squares are summed over features,
+    positions and levels. The gradient of the first term passes unchanged through e to z. The last
+    term moves codebooks that are parameters, and is 0 for those that follow averages.
 
     With the code's length this is a bound: -log p(x) <= -log p(x | e) - log p(e), where
     p(e) is uniform (`model.code_nats`) or a learned prior.

@@ -43,7 +43,7 @@ def guarded(q: Any, z: PyTree) -> PyTree:
     """z, which cannot be differentiated with respect to a discrete q's parameters.
 
     The gradient of E_q[f(z)] has a term through the samples, which automatic differentiation leaves
-    out where they are discrete: the result would be wrong without a sign of it. Evaluation is not
+    out where they are discrete: the result would be silently wrong. Evaluation is not
     affected, nor is a player that moves the parameters of the prior and the likelihood alone.
     """
     if not is_discrete(q, z):

@@ -91,7 +91,7 @@ def kl_of_samples(
 
 
 def _one(q, p, z: Array, kl: KL, dimensions: bool) -> Array:
-    """One link of a chain, whose batch may have the axis of the samples, which is averaged."""
+    """The KL divergence of one link of a chain, averaged over samples."""
     term = _by_dimension(q, p, z, kl) if dimensions else kl_divergence(q, p, z, kl)
     event = len(q.event_shape) if dimensions else 0
     sampled = z.ndim - len(q.event_shape)

@@ -46,7 +46,7 @@ def elbo(
         bound on log p(x). The metric `elbo` always has weight 1 and no free bits, so that
         training and validation mean the same.
       num_samples: posterior samples the expectation averages over, at least 1.
-      kl: closed form, samples, or whichever there is.
+      kl: "analytic", "sampled", or "auto": the closed form if there is one.
       free_bits: lambda, in nats, at least 0.
       free_bits_per: what a group is: a dimension, a named latent of a hierarchy, or all together.
 

@@ -16,14 +16,14 @@ Gradient = Literal["total", "stl", "dreg"]
 
 
 class Weights(NamedTuple):
-    """log w_k `[K, B]` in nats, and the samples: how much each counts (`posterior_samples`)."""
+    """log w_k `[K, B]` in nats, and the samples with their weights (`posterior_samples`)."""
 
     log_w: Array
     samples: PosteriorSamples
 
     @property
     def counted(self) -> Array:
-        """log w_k with each sample's share in it: the mean of their exponentials is p(x)."""
+        """log w_k including each sample's weight: the mean of their exponentials estimates p(x)."""
         return self.log_w + self.samples.log_weight()
 
     def metrics(self) -> Metrics:
@@ -47,7 +47,7 @@ def weights(
     """log w_k = log p(x, z_k) - log q(z_k | x) with z_k ~ q(z | x).
 
     Uses `model.log_joint(x, z)` where the model has it, else prior and likelihood. `gradient`
-    changes what flows backwards and never the value, see `iwae`; `held` says that nothing does.
+    changes the gradient and never the value, see `iwae`; `held` states that none is needed.
     """
     require_sizes(num_samples=num_samples)
     require(
@@ -99,8 +99,8 @@ def log_weights(
 ) -> Array:
     """log w_k, `[K, B]`, in nats: see `weights`. The mean of exp(log w_k) estimates p(x).
 
-    A mixture posterior of C components has C K rows, one of every component for each k, and
-    log w has the component's share in it.
+    A mixture posterior of C components has C K rows, one of every component for each k, and log w
+    includes the component's weight.
     """
     return weights(model, batch, key, num_samples=num_samples, gradient=gradient).counted
 
@@ -122,8 +122,9 @@ def iwae(
 ) -> tuple[Array, Metrics]:
     """-L_K = -log (1/K) sum_k w_k, in nats per example; K = 1 is the ELBO with a sampled KL.
 
-    Of a mixture posterior with shares s_c the K samples are stratified, and w_k is
-    sum_c s_c w_kc over one sample of every component: as tight as more than K, also at K = 1.
+    For a mixture posterior with weights s_c the K samples are stratified: w_k = sum_c s_c w_kc over
+    one sample of every component, which makes the bound tighter than K plain samples would, even at
+    K = 1.
 
     E[L_1] <= E[L_K] <= log p(x), rising with K. With `num_bounds` M, the average of M bounds of K
     samples each (MIWAE); with `elbo_weight` b, (1 - b) L_K + b L_1 (CIWAE). Two players, the
@@ -135,11 +136,12 @@ def iwae(
       num_bounds: M, at least 1.
       elbo_weight: b, in [0, 1].
       gradient: of the bound with respect to the posterior's parameters. "total": as automatic
-        differentiation has it. "stl" (sticking the landing): without the score of q, which is zero
-        in expectation at K = 1 (for K > 1 the result is biased). "dreg" (doubly reparameterised):
-        sum_k (w_k / sum w)^2 d log w_k / dz_k dz_k / dphi, unbiased, with a signal-to-noise ratio
-        that rises with K where that of "total" falls. A prior that shares the posterior's
-        parameters has its own gradient besides, in all three. A mixture posterior has "total" only.
+        differentiation gives it. "stl" (sticking the landing): without the score of q, which is
+        zero in expectation at K = 1 (for K > 1 the result is biased). "dreg" (doubly
+        reparameterised): sum_k (w_k / sum w)^2 d log w_k / dz_k dz_k / dphi, unbiased, with a
+        signal-to-noise ratio that rises with K where that of "total" falls. A prior that shares the
+        posterior's parameters has its own gradient besides, in all three. A mixture posterior has
+        "total" only.
 
     Returns:
       loss `[B]`; metrics `bound`, `elbo` (mean of log w) and `effective_sample_size`

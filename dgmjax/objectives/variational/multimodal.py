@@ -34,8 +34,8 @@ def subsampled_elbo(
     for each example). It is not a bound on log p(x) itself; the metric `elbo`, the first term
     without weights, is.
 
-    So far each term scores only what its posterior sees, and the minimum may write different
-    modalities into different coordinates of z, from which neither can be had from the other. With
+    By default each term scores only what its posterior sees. The optimum may then write different
+    modalities into different coordinates of z, so that neither predicts the other. With
     `scored="all"` a posterior that sees a subset explains every modality of the batch,
     E_q(z | X_j)[log p(x_1 .. x_M | z)] - KL(q(z | X_j) || p): the bounds of a mixture of products
     of experts, one for each subset.
@@ -47,9 +47,9 @@ def subsampled_elbo(
       alone: whether the terms of each modality by itself count. A mixture of experts needs none:
         its bound infers every modality from each.
       scored: whether a subset's posterior explains what it sees, or all that the batch holds.
-      num_subsets: random subsets a step, at least 0.
-      weights: by modality, of its log-likelihood in the loss; 1 where not named. A few pixels'
-        worth of label are lost beside an image without one.
+      num_subsets: random subsets per step, at least 0.
+      weights: by modality, of its log-likelihood in the loss; 1 where not named. Without one, a
+        label counts no more than a few pixels of an image.
       kl: see `objectives.elbo`.
 
     Returns:

@@ -40,7 +40,7 @@ class PosteriorSamples(NamedTuple):
 def posterior_samples(
     q: Any, key: Key, num_samples: int, *, held: bool = False
 ) -> PosteriorSamples:
-    """`num_samples` samples of q; of a mixture so many of every component, weighted.
+    """`num_samples` samples of q; for a mixture that many of every component, weighted.
 
     The choice of a component has no derivative; a sum over the components does (stratified
     sampling): E_q[f] = sum_c w_c E_{q_c}[f]. A mixture of C components has C `num_samples` rows.
