@@ -8,7 +8,7 @@ from dgmjax.types import Array
 def weighted_mean(
     values: Array, mask: Array | None = None, axis: int | tuple[int, ...] | None = None
 ) -> Array:
-    """sum(mask values) / sum(mask) over some axes, all where None; 0 where no mask is above 0.
+    """sum(mask values) / sum(mask) over some axes, all if None; 0 where no mask is above 0.
 
     Args:
       mask: as many dimensions as `values` at most, broadcast to it; None for all 1. Padding must

@@ -17,7 +17,7 @@ def to_numpyro(bijector: distrax.Bijector, codomain: Any = None) -> Any:
 
     Args:
       bijector: of events of any rank.
-      codomain: NumPyro's constraint on the data; reals of the event's rank where None.
+      codomain: NumPyro's constraint on the data; reals of the event's rank if None.
 
     Needs `numpyro` installed. In a model:
 

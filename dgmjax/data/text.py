@@ -137,8 +137,8 @@ def text_dataset(
       text: at least long enough for one block of each part.
       validation, test: shares of the text that are held out.
       stride: characters from the start of a training block to that of the next; `length`, without
-        overlap, where None. A stride of length / n shows each character at n places of a block.
-      symbols: the vocabulary; that of the text where None.
+        overlap, if None. A stride of length / n shows each character at n places of a block.
+      symbols: the vocabulary; that of the text if None.
 
     Raises:
       DataError: a text that is too short, shares that do not fit, unknown characters.

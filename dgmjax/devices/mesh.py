@@ -28,7 +28,7 @@ def make_mesh(data: int | None = None, fsdp: int = 1, devices: list | None = Non
       data: devices that share each batch and hold equal parameters; as many as there are where
         None.
       fsdp: devices that share each batch, the parameters and the optimiser state.
-      devices: the devices to choose from; all of all processes where None.
+      devices: the devices to choose from; all of all processes if None.
 
     Raises:
       DgmjaxError: more devices than there are, or not all of the devices of several processes.

@@ -61,7 +61,7 @@ class Experiment:
       estimators: the numbers of `results.json`.
       figures: file name (without .png) -> function of the trained model returning a figure.
       previews: names of the figures that are drawn at every evaluation, too.
-      evaluate_every: steps between evaluations and checkpoints; an epoch where None.
+      evaluate_every: steps between evaluations and checkpoints; an epoch if None.
       log_every: steps between logged metrics.
       evaluation_batch_size: examples per batch when validating.
       patience: evaluations without improvement before training stops.

@@ -204,7 +204,7 @@ def load_run(
 
     Args:
       path: run folder.
-      data_dir: where the data are now; the stored folder where None.
+      data_dir: where the data are now; the stored folder if None.
       experiment: path of the experiment's file, for a run of a file of the user's own.
 
     Raises:

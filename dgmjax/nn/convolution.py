@@ -37,7 +37,7 @@ def convolution(
     Args:
       x: `[N, *space, C]`, one to three spatial axes.
       kernel: `[*taps, C, features]`.
-      strides, dilation: of each spatial axis; 1 where None.
+      strides, dilation: of each spatial axis; 1 if None.
       padding: "SAME", "VALID", or (low, high) of each spatial axis.
     """
     ndim = x.ndim - 2

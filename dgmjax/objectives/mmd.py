@@ -55,7 +55,7 @@ def mmd(
       y: `[M, D]`, M at least 2.
       weights: of the rows of x, `[N]`, not negative: 0 for padding.
       examples: `[N]`; rows of x with the same number are not different samples (the components of
-        one posterior). Every row is its own where None.
+        one posterior). Every row is its own if None.
       y_weights: of the rows of y, `[M]`, not negative.
       strata: `[M]`; rows of y with the same number are independent draws of one component of a
         mixture, at least two of each, whose weights are those of the mixture (stratified

@@ -21,7 +21,7 @@ def gradient_variances(
 
     Args:
       variances: positive numbers by name.
-      reference: the one drawn pale, with a line at its value; none where None.
+      reference: the one drawn pale, with a line at its value; none if None.
     """
     values = np.array(list(variances.values()), np.float64)
     sound = values.size > 0 and bool(np.all(np.isfinite(values) & (values > 0)))

@@ -167,7 +167,7 @@ class Checkpoints:
         Args:
           template: pytree of arrays or `ShapeDtypeStruct`s (with the shardings wanted).
           prefix: restore only the part of the saved tree below this key.
-          step: this step, and no other; the newest valid one where None.
+          step: this step, and no other; the newest valid one if None.
 
         Raises:
           CheckpointError: there are checkpoints and none is valid, or they belong to a model

@@ -150,7 +150,7 @@ class Validation:
 
     Attributes:
       validate: `state -> metrics` on the validation split; without it nothing is selected.
-      every: steps between evaluations; an epoch where None.
+      every: steps between evaluations; an epoch if None.
       select: name of the metric to minimise.
       patience: evaluations in a row without improvement after which training stops.
       on_evaluation: `(state, step) -> None`, called by process 0 at each evaluation (figures).

@@ -60,9 +60,9 @@ def fit(
       steps: total number of steps (of the run, not of this call).
       batch_size: examples per batch; any number, also one that the devices do not divide.
       transform: of a batch, `(batch, key) -> batch`, applied inside the compiled step.
-      run: folder for metrics and checkpoints; nothing is written where None.
-      execution: devices, gradients, logs, checkpoints, faults; the defaults where None.
-      validation: evaluation during training; none where None.
+      run: folder for metrics and checkpoints; nothing is written if None.
+      execution: devices, gradients, logs, checkpoints, faults; the defaults if None.
+      validation: evaluation during training; none if None.
       start: from the learner's initial parameters to those that training begins with (a pretrained
         encoder, clusters fitted to codes); not called where a run is resumed. Its time counts as
         training. Every process calls it, and must get the same, which is checked.

@@ -13,7 +13,7 @@ class Progress:
     Args:
       total: steps of the whole run.
       examples_per_step: to turn steps into examples.
-      stream: where to write; standard error where None.
+      stream: where to write; standard error if None.
       every: seconds between lines if the stream is not a terminal.
       quiet: writes nothing.
     """

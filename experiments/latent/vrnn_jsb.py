@@ -39,7 +39,7 @@ def vrnn_jsb(
 
     Args:
       music: which rolls.
-      length: frames of the windows into which pieces are cut; whole pieces where None.
+      length: frames of the windows into which pieces are cut; whole pieces if None.
       latent: dimensions of z of a frame.
       hidden: units of the LSTM and of every other layer.
       bound: what training maximises.

@@ -65,9 +65,9 @@ def experiment(
     """One module trained by one loss, logged 500 times.
 
     Args:
-      steps: of training; those of `shared.epochs` where None.
-      optimiser: `shared.adam` with the arguments `adam` where None.
-      evaluations: how many there are; one an epoch where None.
+      steps: of training; those of `shared.epochs` if None.
+      optimiser: `shared.adam` with the arguments `adam` if None.
+      evaluations: how many there are; one an epoch if None.
       options: further fields of `lab.Experiment`.
     """
     if steps is None:

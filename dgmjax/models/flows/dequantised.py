@@ -43,7 +43,7 @@ class Dequantised(nn.Module):
         whose last layer is `Fixed(Sigmoid, (0.05,), event_ndims=3)`.
       levels: number of values of each integer.
       event_ndims: rank of k.
-      noise: conditional density model of u in (0, 1), uniform where None (Theis, van den Oord &
+      noise: conditional density model of u in (0, 1), uniform if None (Theis, van den Oord &
         Bethge, "A Note on the Evaluation of Generative Models", 2016,
         https://arxiv.org/abs/1511.01844).
       encoder: network of `2 k / (levels - 1) - 1`, whose output is the noise's context.

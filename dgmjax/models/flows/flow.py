@@ -24,7 +24,7 @@ class Flow(DensityModel):
     Attributes:
       event_shape: shape of z (and of x, unless a layer changes it).
       layers: modules whose `__call__(context)` returns a bijector, base side first.
-      base: density module of z given the context; standard normal where None.
+      base: density module of z given the context; standard normal if None.
     """
 
     event_shape: tuple[int, ...]

@@ -67,8 +67,8 @@ def RealNVPImages(
       levels: scales, at least 1.
       channels: of the conditioners' hidden layers.
       blocks: residual blocks of each conditioner.
-      transformer: `Affine(2.0)` where None.
-      base: density of the flat base vector; standard normal where None.
+      transformer: `Affine(2.0)` if None.
+      base: density of the flat base vector; standard normal if None.
 
     Source: Dinh, Sohl-Dickstein & Bengio, "Density Estimation using Real NVP", 2016, sections 3.4
     to 3.7, https://arxiv.org/abs/1605.08803.
@@ -119,9 +119,9 @@ def Glow(
       levels: L.
       steps: K.
       channels: of the conditioners' hidden layers: convolutions of 3x3, 1x1 and 3x3.
-      transformer: of the couplings; `Affine(2.0)` where None.
+      transformer: of the couplings; `Affine(2.0)` if None.
       linear: parametrisation of the 1x1 convolutions.
-      base: density of the flat base vector; standard normal where None.
+      base: density of the flat base vector; standard normal if None.
       unroll, rematerialise: see `dgmjax.bijectors.Repeat`.
 
     Source: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,

@@ -32,7 +32,7 @@ class LinearLayer(nn.Module):
         random rotation, "householder" (a product of `reflections`) is always a rotation,
         "triangular" starts at the identity.
       event_ndims: 1 for vectors, 3 for images.
-      reflections: for "householder"; as many as features where None.
+      reflections: for "householder"; as many as features if None.
       seed: of the random rotation of "lu", whose P is part of the structure.
 
     Sources: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,

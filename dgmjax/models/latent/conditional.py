@@ -30,7 +30,7 @@ class ConditionalVAE(nn.Module):
       decoder: `(z[..., latent], y)` -> `[..., *event, observation.num_params]`.
       num_classes: C where y is a class; None where batches bring their own `context`.
       observation: family of a site of x.
-      prior_model: conditional density module of z, called with y; N(0, I) where None.
+      prior_model: conditional density module of z, called with y; N(0, I) if None.
       event_ndims: rank of x.
       marginal_start: as in `VAE`.
 

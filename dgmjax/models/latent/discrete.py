@@ -60,9 +60,9 @@ def DiscreteVAE(
       latent: number of latent variables.
       levels: of each, at least 2.
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
-      observation: family of a site of x; Bernoulli where None.
+      observation: family of a site of x; Bernoulli if None.
       prior_model: density module of z (for binary latents, a `MADE((latent,))`); independent
-        variables where None.
+        variables if None.
       learned_prior: whether their probabilities are learned; uniform otherwise.
 
     >>> import jax, jax.numpy as jnp

@@ -81,7 +81,7 @@ class HierarchicalVAE(LatentVariableModel):
         z_{l+1} to parameters of z_l, `[..., latents[l - 1], 2]`.
       inference: see above.
       observation: family of a site of x.
-      prior_model: density module of z_L; N(0, I) where None.
+      prior_model: density module of z_L; N(0, I) if None.
       event_ndims: rank of x.
       marginal_start: as in `VAE`.
 

@@ -29,7 +29,7 @@ class VAE(LatentVariableModel):
       decoder: `z[..., *latent]` -> parameters `[..., *event, observation.num_params]`.
       observation: family of a site of x.
       posterior_family: family of a dimension of z.
-      prior_model: density module of z; N(0, I) where None. One with `reads_posterior` (such as
+      prior_model: density module of z; N(0, I) if None. One with `reads_posterior` (such as
         `VampPrior`) is called with the posterior instead of a context.
       posterior_model: conditional density module of z, whose context is what the encoder
         returns, `[..., C]`: a `Flow` over `DiagonalNormal`. None for `posterior_family`.

@@ -111,7 +111,7 @@ class CausalAttention(nn.Module):
       heads: number of heads.
       length: largest T.
       rotary: whether queries and keys are turned by where they are.
-      dtype: of the computation; that of the parameters where None.
+      dtype: of the computation; that of the parameters if None.
     """
 
     features: int

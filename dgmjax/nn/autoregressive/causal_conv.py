@@ -28,7 +28,7 @@ class CausalConv(nn.Module):
       kernel_size, dilation: taps and the distance between them.
       strict: the last tap reads t - 1 instead of t.
       use_bias: add b.
-      dtype: of the computation; that of the parameters where None.
+      dtype: of the computation; that of the parameters if None.
     """
 
     features: int

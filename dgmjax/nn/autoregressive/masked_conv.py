@@ -35,7 +35,7 @@ class RasterConv(nn.Module):
       left: pixels to the left in the own row.
       centre: read the site itself; without it the layer is strict (type A).
       use_bias: add b.
-      dtype: of the computation; that of the parameters where None.
+      dtype: of the computation; that of the parameters if None.
     """
 
     features: int

@@ -28,7 +28,7 @@ def staircase_product(
       h: `[..., rows]`.
       kernel: `[rows, columns]`; what is masked is not read.
       seen: how many rows each column sees, `[columns]`, not decreasing.
-      halvings: how often columns are halved; where None, as said above.
+      halvings: how often columns are halved; if None, as said above.
 
     >>> staircase_product(jnp.ones((1, 2)), jnp.ones((2, 3)), np.array([0, 1, 2])).tolist()
     [[0.0, 1.0, 2.0]]

@@ -43,7 +43,7 @@ def concrete(
       model: whose posterior has independent Bernoulli or one-hot categorical latents; the decoder
         reads y where it reads z.
       temperature: of the posterior's relaxation, above 0: a number or a schedule.
-      prior_temperature: of the prior's; the same where None.
+      prior_temperature: of the prior's; the same if None.
       num_samples: samples of y that the expectation averages over.
 
     Returns:
