@@ -1,4 +1,4 @@
-"""Bias and variance of the gradient estimators for discrete latents, on models that are enumerated.
+"""Bias and variance of gradient estimators for discrete latents, on models of few latent values.
 
     python -m benchmarks.gradient_variance                 # about two minutes on two cores
     python -m benchmarks.gradient_variance --keys 2000 --figure variance.png
@@ -10,7 +10,7 @@ gradients are drawn:
   variance   summed over the posterior's parameters
   relative   to REINFORCE with the same number of samples, of the same bound
   largest z  of the mean's difference from the exact gradient, over all parameters of the model; of
-             an unbiased estimator above 4.5 in about one table of a hundred
+             an unbiased estimator above 4.5 in about one table in a hundred
 """
 
 import argparse
@@ -170,7 +170,7 @@ def _flat(tree: Any) -> jax.Array:
 def measure(
     name: str, levels: int, num_keys: int, seed: int = 1, row: Row | None = None
 ) -> dict[str, Any]:
-    """Variance and bias of an estimator on the model of so many levels."""
+    """Variance and bias of an estimator on the model with this number of levels."""
     row = row or ESTIMATORS[name]
     model, params = toy(levels)
     keys = jax.random.split(jax.random.key(seed), num_keys)

@@ -1,6 +1,6 @@
 """Measures speed against peers, writes the records and the table, and prints the bounds.
 
-    python -m benchmarks.run                     # everything, one to three minutes a workload
+    python -m benchmarks.run                     # everything, one to three minutes per workload
     python -m benchmarks.run --only vae_epoch    # one workload (may be repeated)
     python -m benchmarks.run --quick             # three rounds, writes nothing
 

@@ -1,10 +1,10 @@
-"""Streaming: examples a second beside resident data and a plain loop, and memory over an epoch.
+"""Streaming: examples per second beside resident data and a plain loop, and memory over an epoch.
 
     python -m benchmarks.streaming                # about two minutes on two cores
     python -m benchmarks.streaming --gigabytes 0.1 --rounds 3
 
-Three ways to the same batches (`data.Batches`, images of 64x64x3 bytes, 256 a batch), each with the
-same compiled work on the device, a mean of each example:
+Three ways to the same batches (`data.Batches`, images of 64x64x3 bytes, 256 per batch), each with
+the same compiled work on the device, a mean of each example:
   resident   the data are on the device, and rows are gathered in the compiled call
   numpy      `batches.batch(step)` in a loop, then to the device
   streamed   `data.streamed`: the same through Grain, read ahead in a thread
@@ -86,7 +86,7 @@ WAYS: dict[str, Callable[[Batches, int], float]] = {
 
 
 def compare(rounds: int, steps: int) -> dict[str, float]:
-    """Examples a second of each way: medians over rounds."""
+    """Examples per second of each way: medians over rounds."""
     x = np.random.default_rng(0).integers(0, 256, (BATCH * steps, *SHAPE), np.uint8)
     batches = Batches({"x": x}, BATCH, seed=0)
     numpy_loop(batches, 2)  # compiles

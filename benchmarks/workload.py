@@ -39,7 +39,7 @@ class Side:
 
     Attributes:
       prepare: `prepare(tiny) -> Prepared`; imports what it needs itself.
-      units: operation to units of work a measurement, enough for about a second.
+      units: operation to units of work per measurement, enough for about a second.
       environment: "own", or the folder below `.peers/` whose interpreter runs it.
       packages: distributions whose versions are recorded.
     """

@@ -1,1 +1,1 @@
-"""Experiments: one short file a published number. `dgmjax list` shows them."""
+"""Experiments: one short file per published number. `dgmjax list` shows them."""

@@ -84,7 +84,7 @@ _SHARED_OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
     ("steps", int | None, None, "number of training steps, in place of the experiment's own"),
     ("run_dir", Path | None, None, "folder of this run, in place of one under runs/"),
     ("data_dir", str | None, None, "folder of data sets, in place of $DGMJAX_DATA"),
-    ("restart", int, 0, "start again after a crash, at most so many times, from a checkpoint"),
+    ("restart", int, 0, "restart a crashed run from a checkpoint, at most this many times"),
     *_options_of(Execution),
     *_options_of(Processes),
 )

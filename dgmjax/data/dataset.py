@@ -51,7 +51,7 @@ def num_rows(arrays: Arrays, argument: str = "arrays") -> int:
     """The common leading length of `arrays`; `DataError` if there is none or it is 0."""
     require(len(arrays) > 0, argument, "must hold at least one array", "none", error=DataError)
     scalars = [key for key, array in arrays.items() if np.ndim(array) == 0]
-    require(not scalars, argument, "must hold arrays with a row an example", scalars, "", DataError)
+    require(not scalars, argument, "must hold arrays, one row per example", scalars, "", DataError)
     lengths = {key: len(array) for key, array in arrays.items()}
     equal = len(set(lengths.values())) == 1
     require(equal, argument, "must hold arrays of equal leading length", lengths, "", DataError)
@@ -159,7 +159,7 @@ def describe(splits: Mapping[str, Arrays], /, **facts: Any) -> dict[str, Any]:
     """The JSON-safe `info` of a data set: facts of the arrays, and those given."""
     x = next(iter(splits.values()))["x"]
     full = all(arrays["x"].size > 0 for arrays in splits.values())
-    require(full, "x", "must have at least one number an example", x.shape, "", DataError)
+    require(full, "x", "must have at least one number per example", x.shape, "", DataError)
     lows = [arrays["x"].min() for arrays in splits.values()]
     highs = [arrays["x"].max() for arrays in splits.values()]
     return {

@@ -66,7 +66,7 @@ class Energy:
         """log Z = log int exp(-U(z)) dz, by the trapezoid rule in float64 on [-reach, reach]^2.
 
         For integrands that are smooth and vanish at the ends the rule converges faster than any
-        power of the step; 2001 points a side reach about 1e-10.
+        power of the step; 2001 points per side reach about 1e-10.
         """
         require(resolution >= 3, "resolution", "must be at least 3", resolution)
         # In strips of rows, since the whole grid in float64 takes hundreds of megabytes.

@@ -166,7 +166,7 @@ class Categorical:
 
 @dataclass(frozen=True)
 class OneHotCategorical:
-    """One-hot vectors of length `levels`, each a site, with one logit per entry.
+    """One-hot vectors of length `levels`, one per site, with one logit per entry.
 
     The categories of `Categorical` as a network reads them: for latent variables.
     """
@@ -284,7 +284,7 @@ class StudentT:
 
 @dataclass(frozen=True)
 class Poisson:
-    """Counts 0, 1, 2, ... with one parameter a site: log(rate), smoothly bounded.
+    """Counts 0, 1, 2, ... with one parameter per site: log(rate), smoothly bounded.
 
     The mean fixes the spread, so that there is no sharper Poisson of the same mean: a
     `temperature` other than 1 is refused.

@@ -84,7 +84,8 @@ def log_prob_of_each(components: distrax.Distribution, value: Array) -> Array:
     """log p_k(z), `[..., K]`, of K components over the same events, in nats.
 
     Diagonal normals that do not depend on the batch (a mixture prior's) have a derivative of their
-    own: in the plain one XLA on CPU sums over the batch and over the components at 15 ns a number.
+    own: in the plain one XLA on CPU sums over the batch and over the components at 15 ns per
+    number.
 
     Args:
       components: of batch shape `[..., K]`.

@@ -41,7 +41,7 @@ def linear_probe(
         ("test_labels", test_labels, test),
     ):
         shape = np.shape(labels)
-        require(shape == (len(codes),), name, "must be [N], one a code", shape, "", DataError)
+        require(shape == (len(codes),), name, "must be [N], one per code", shape, "", DataError)
     classes = len(np.unique(train_labels))
     require(classes > 1, "train_labels", "must hold two classes or more", classes, "", DataError)
     # Of the training split, for both: statistics of the test split would be information about it.

@@ -82,7 +82,7 @@ class ImageDecoder(nn.Module):
 class SharedParameters(nn.Module):
     """The last `shared` parameters of a site are learned once for all sites and all inputs.
 
-    A decoder of one mean a site with one scale for the whole data set is
+    A decoder of one mean per site with one scale for the whole data set is
     `SharedParameters(MLP(hidden, (D, 1)), shared=1)` for the family `Normal()`; with `sites`
     each site has its own, still the same for all inputs.
 

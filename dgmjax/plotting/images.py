@@ -85,7 +85,7 @@ def traversals(
     grid = _blocks("images", images)
     rows, columns = grid.shape[:2]
     names = list(labels) if labels is not None else [f"$z_{{{row}}}$" for row in range(rows)]
-    require(len(names) == rows, "labels", f"must be {rows}, one a row", len(names))
+    require(len(names) == rows, "labels", f"must be {rows}, one per row", len(names))
     figure = _one_mosaic(
         _mosaic(grid.reshape(rows * columns, *grid.shape[2:]), columns), title, True
     )

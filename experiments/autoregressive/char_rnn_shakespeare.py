@@ -86,7 +86,7 @@ def char_rnn_shakespeare(
       dropout: rate, of each layer.
       learning_rate: peak of the cosine schedule of Adam.
       epochs: passes over the training blocks.
-      batch_size: blocks a step.
+      batch_size: blocks per step.
     """
     require_sizes(memory=memory)
     used = common.filled(

@@ -52,7 +52,7 @@ def image_flow(
       depth: steps of a level of Glow (16 where not given), or residual blocks of RealNVP's
         conditioners (8, as published for 32x32).
       channels: of the conditioners' hidden layers; 256, or 64 for RealNVP, where not given.
-      batch_size: images a step; 128, or 64 for `cifar10_5k`, where not given.
+      batch_size: images per step; by default 128, or 64 for `cifar10_5k`.
       rematerialise: recompute the steps of Glow in the backward pass, to save memory.
     """
     glow = flow == "glow"

@@ -74,7 +74,7 @@ def draw_mnist(
 
 
 def canvas(trained, num: int = 8, most: int = 12):
-    """The canvas of samples over time: a row a sample, from the first step to the last."""
+    """The canvas of samples over time: one row per sample, from the first step to the last."""
     drawn = np.asarray(trained.call(_canvases(num), jax.random.key(1)))
     shown = np.unique(np.linspace(0, drawn.shape[1] - 1, most).round().astype(int))
     pictures = drawn[:, shown].reshape(-1, *drawn.shape[2:])

@@ -34,7 +34,7 @@ def mnist(shared: Shared, binarisation: Binarisation):
 
 
 def filled(defaults, **given):
-    """`given`, with those of the defaults in the place of None.
+    """`given`, with None replaced by the defaults.
 
     >>> filled({"features": 16, "layers": 4}, features=None, layers=2)
     {'features': 16, 'layers': 2}
@@ -43,7 +43,7 @@ def filled(defaults, **given):
 
 
 def sizes(*numbers):
-    """Sizes of a model as its name shows them.
+    """The sizes of a model as shown in its name.
 
     >>> sizes(200, 200, 50)
     '200-200-50'
@@ -67,7 +67,7 @@ def experiment(
     Args:
       steps: of training; those of `shared.epochs` if None.
       optimiser: `shared.adam` with the arguments `adam` if None.
-      evaluations: how many there are; one an epoch if None.
+      evaluations: their number; one per epoch if None.
       options: further fields of `lab.Experiment`.
     """
     if steps is None:
@@ -89,7 +89,7 @@ def experiment(
 def latent_experiment(shared: Epochs, *, module, dataset, figures=None, **options):
     """A latent-variable model trained by one loss, with every figure that it supports.
 
-    `options` are those of `experiment`; `figures` are drawn besides.
+    `options` are those of `experiment`; `figures` are drawn in addition.
     """
     return experiment(
         shared,
@@ -101,7 +101,7 @@ def latent_experiment(shared: Epochs, *, module, dataset, figures=None, **option
 
 
 def bound_of_samples(bound: Bound, num_samples: int):
-    """The ELBO or the IWAE bound, of so many posterior samples."""
+    """The ELBO or the IWAE bound with this number of posterior samples."""
     bounds: dict[Bound, Objective] = {"elbo": objectives.elbo, "iwae": objectives.iwae}
     return partial(bounds[bound], num_samples=num_samples)
 
@@ -203,7 +203,7 @@ INFORMATION_ROWS = 2000
 
 
 def code_information(dataset):
-    """I(n; z) of the first test images and their codes: cheap, N^2 densities of z."""
+    """I(n; z) of the first test images and their codes; it takes N^2 densities of z, cheap here."""
     rows = min(INFORMATION_ROWS, len(dataset.splits["test"]["x"]))
 
     def measure(trained, arrays):

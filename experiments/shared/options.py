@@ -17,7 +17,7 @@ class Shared:
       learning_rate: peak of the schedule
       schedule: "cosine", "constant", or "burda" (eight stages of falling rates)
       ema_decay: decay of the averaged parameters that are evaluated; none are averaged if left out
-      batch_size: examples a step
+      batch_size: examples per step
       tiny: shrink the experiment to seconds, on small built-in data
       data_dir: folder of data sets
     """
@@ -36,7 +36,7 @@ class Shared:
 
 @dataclass(frozen=True, kw_only=True)
 class Epochs(Shared):
-    """`Shared`, and a length in passes over the training data.
+    """`Shared`, with a length in passes over the training data.
 
     Attributes:
       epochs: passes over the training data
@@ -50,7 +50,7 @@ class Epochs(Shared):
 
 
 def epochs_to_steps(dataset: data.Dataset, epochs: int, batch_size: int) -> int:
-    """Steps of so many passes over the training split; an incomplete last batch is left out."""
+    """The steps of `epochs` passes over the training split, without an incomplete last batch."""
     require_sizes(epochs=epochs, batch_size=batch_size)
     num = len(dataset.splits["train"]["x"])
     rule = f"must be at most {num}, the examples of the training split"

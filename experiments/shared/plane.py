@@ -35,8 +35,8 @@ class PlaneFlow:
 
     Attributes:
       label: its name in the records, with a place for the number of layers.
-      layers: how many it has where nothing else is said.
-      make: from the number of layers and the hidden units of their networks, where they have any.
+      layers: their number by default.
+      make: builds it from the number of layers and the hidden units of their networks, if any.
     """
 
     label: str

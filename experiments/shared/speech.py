@@ -15,7 +15,7 @@ FRAME, HOP, BANDS, SLOTS = 256, 128, 24, 12
 
 
 def spectra(x: np.ndarray) -> np.ndarray:
-    """Log energies `[N, SLOTS * BANDS]` of int16 sound `[N, T]`, trimmed to where it is loud."""
+    """Log energies `[N, SLOTS * BANDS]` of int16 sound `[N, T]`, trimmed to the loud part."""
     return np.stack([_spectrum(row.astype(np.float64) / 32768.0) for row in x])
 
 
@@ -58,7 +58,7 @@ def _given_labels(model, key, label):
 
 
 def recognised(each: int):
-    """Two estimators: how often the classifier of real takes names the right digit."""
+    """Two estimators: the rates at which the classifier of real takes names the right digit."""
 
     def of_generated(trained, arrays):
         x, label = generated(trained, each)
@@ -79,9 +79,9 @@ def recognised(each: int):
 
 
 def information_per_sample(objective, batch_size: int, levels: int, dataset):
-    """Nats and bits a sample of the test takes, and bits of independent codes.
+    """Nats and bits per sample of the test takes, and bits of independent codes.
 
-    Padding is excluded, and so is what was cut of takes longer than the event.
+    Padding is excluded, and so are the ends cut from takes longer than the event.
     """
 
     def of_model(unit, trained, arrays):

@@ -147,7 +147,7 @@ def test_default_splits_use_every_row():
         (lambda: Batches({}, 1, 0), "at least one array"),
         (lambda: Batches({"x": np.zeros((0, 2))}, 1, 0), "at least one row"),
         (lambda: Batches({"x": np.zeros(3), "label": np.zeros(4)}, 1, 0), "equal leading length"),
-        (lambda: Batches({"x": np.float32(3)}, 1, 0), "a row an example"),
+        (lambda: Batches({"x": np.float32(3)}, 1, 0), "one row per example"),
         (lambda: evaluation_batches({"x": np.zeros(0)}, 4), "at least one row"),
         (lambda: evaluation_batches({"x": ROWS, "mask": ROWS}, 4), "must not hold `mask`"),
         (lambda: split_rows(ARRAYS, {"train": 100, "test": 4}), "of the 103 rows"),

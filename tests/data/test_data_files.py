@@ -144,7 +144,7 @@ HOSTILE = {
     "nan.npy": (npy_bytes(np.full((20, 2), np.nan)), "must be finite"),
     "words.npy": (npy_bytes(np.full((20, 2), "a")), "real numbers"),
     "two_rows.npy": (npy_bytes(np.zeros((2, 3))), "at least one of the 2 rows"),
-    "scalar.npy": (npy_bytes(np.zeros(())), "a row an example"),
+    "scalar.npy": (npy_bytes(np.zeros(())), "one row per example"),
     "unequal.npz": (npz_bytes(x=IMAGES, label=np.zeros(3)), "equal leading length"),
     "no_x.npz": (npz_bytes(a=IMAGES, b=IMAGES), "must hold `x`"),
     "unknown.txt": (b"1", "must be a data set"),

@@ -92,7 +92,7 @@ def load_fashion_mnist(
     known_mean("fashion_mnist train", splits["train"]["x"], 0.2860)
     counts = np.bincount(splits["train"]["label"]).tolist()
     equal = counts == [6000] * 10
-    require(equal, "fashion_mnist", "must have 6000 images a class", counts, "", DataError)
+    require(equal, "fashion_mnist", "must have 6000 images per class", counts, "", DataError)
     splits, made = set_apart(splits, validation, split_seed)
     facts = {"source": "Fashion-MNIST, IDX", "version": "2017", "levels": 256, "splits": made}
     return Dataset(name, splits, describe(splits, **facts))

@@ -31,7 +31,7 @@ class RasterConv(nn.Module):
     Attributes:
       features: outputs of a site.
       sites: (H, W) or (H, W, G).
-      above: (rows, left, right), the block above: so many rows, columns j - left .. j + right.
+      above: (rows, left, right), the block above: `rows` rows, columns j - left .. j + right.
       left: pixels to the left in the own row.
       centre: read the site itself; without it the layer is strict (type A).
       use_bias: add b.

@@ -63,7 +63,7 @@ def weights(
     require(
         samples.weight is None or gradient == "total",
         "gradient",
-        "must be 'total' for a mixture, one of whose components a sample follows, not the mixture",
+        "must be 'total' for a mixture, since a sample comes from one component, not the mixture",
         repr(gradient),
     )
     z = samples.z
