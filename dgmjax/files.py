@@ -128,7 +128,7 @@ _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 
 def _not_a_file(path: str | os.PathLike, kind: str, error: type[DgmjaxError]) -> DgmjaxError:
-    return error(f"`path` must be a regular file; got {kind}, {path}. Remove it to go on.")
+    return error(f"`path` must be a regular file; got {kind}, {path}. Remove it to continue.")
 
 
 def make_own_folder(path: str | os.PathLike, error: type[DgmjaxError] = RunError) -> Path:

@@ -56,7 +56,7 @@ def _main(argv: Sequence[str] | None) -> int:
         number = _stopping.received
         by = "" if number in (None, signal.SIGINT) else f" by {number.name}"
         print(
-            f"interrupted{by}; the same command goes on from the last checkpoint", file=sys.stderr
+            f"interrupted{by}; the same command continues from the last checkpoint", file=sys.stderr
         )
         return 130
     except (DgmjaxError, HardwareFault, TrainingDiverged, NotConverged) as problem:

@@ -40,10 +40,10 @@ def supervise(
         where = "before the first checkpoint" if step is None else f"after that of step {step}"
         crash = f"training crashed ({_reason(code)}) {where}"
         if last == (step,):
-            _say(f"{crash} twice in a row; not started again.")
+            _say(f"{crash} twice in a row; not restarted.")
             return code
         if attempt == restarts:
-            _say(f"{crash}; not started again after {restarts} restarts.")
+            _say(f"{crash}; not restarted after {restarts} restarts.")
             return code
         last, seconds = (step,), min(LONGEST_PAUSE, pause * 2.0**attempt)
         _say(f"{crash}; restart {attempt + 1} of {restarts} in {seconds:g} s.")

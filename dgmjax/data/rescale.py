@@ -123,5 +123,5 @@ class Standardise:
 
     def _require_columns(self, shape: Sequence[int]) -> None:
         columns = shape[-1] if len(shape) > 1 else 1
-        rule = f"must have {len(self.std)} columns, as what it was fitted to"
+        rule = f"must have {len(self.std)} columns, as the data of the fit had"
         require(columns == len(self.std), "x", rule, f"shape {tuple(shape)}", "", DataError)

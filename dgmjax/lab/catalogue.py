@@ -68,7 +68,7 @@ def load_experiment(name: str) -> ExperimentFunction:
     if name not in families:
         raise DgmjaxError(
             f"There is no experiment `{name}`. {nearest(name, list(families))}`dgmjax list` "
-            "shows them all; a file of your own is given by its path, ending in `.py`."
+            "shows them all; for a file of your own, give its path, ending in `.py`."
         )
     return _function(_import_ours(families[name], name), name)
 

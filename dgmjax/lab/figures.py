@@ -28,7 +28,7 @@ def picture(trained: Any, x: np.ndarray) -> "Figure":
     require(
         x.ndim == 2 and x.shape[1] == 2,
         "x",
-        "must be images or points of the plane to become a picture",
+        "must be images or points of the plane for a picture",
         f"shape {x.shape}",
         "Write .npy or .npz instead.",
         DataError,

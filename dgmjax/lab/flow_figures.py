@@ -84,7 +84,7 @@ def temperatures(
     samples = trained.call(_sampler(columns), key, given)
     title = f"Temperatures: {trained.experiment.model}"
     names = [f"T = {value:g}" for value in given]
-    return _table(trained, samples, names, title, "one point of the base a column")
+    return _table(trained, samples, names, title, "one point of the base per column")
 
 
 @lru_cache

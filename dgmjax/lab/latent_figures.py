@@ -83,7 +83,7 @@ def components(trained: Any, each: int = 12, rows: int = 20) -> "Figure":
     x = trained.call(_decoded, z.reshape(-1, *prior.event_shape))
     some = f" ({len(heaviest)} of {prior.num_components})"
     some = some if len(heaviest) < prior.num_components else ""
-    title = f"A component a row{some}: {trained.experiment.model}"
+    title = f"One component per row{some}: {trained.experiment.model}"
     return image_grid(np.asarray(x), columns=each, title=title)
 
 

@@ -114,7 +114,7 @@ def on_disk_error(action: Literal["stop", "continue"]) -> Iterator[None]:
     except RunError as problem:
         if action == "stop":
             raise
-        logger.warning("Not written, and the run goes on: %s", problem)
+        logger.warning("Not written, and the run continues: %s", problem)
 
 
 def _start(experiment: Experiment, seed: int) -> Callable | None:

@@ -18,7 +18,7 @@ _LETTER = 0.085  # inches: the width of a letter of a title
 def new_figure(width: float, height: float, title: str = "") -> "Figure":
     """An empty figure of `width` x `height` inches that draws on memory (Agg).
 
-    A title that is wider than the figure goes on in the next line.
+    A title that is wider than the figure continues on the next line.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -208,7 +208,7 @@ class Checkpoints:
         if self.on_disk_error == "stop" or processes.part()[1] > 1:
             # Several processes cannot go on with different ideas of which checkpoints exist.
             raise error from problem
-        logger.warning("A checkpoint was not saved, and training goes on: %s", error)
+        logger.warning("A checkpoint was not saved, and training continues: %s", error)
 
     def _complete(
         self,

@@ -223,7 +223,7 @@ class RunFolder:
         return make_own_folder(self.path / "checkpoints") / name
 
     def check_place(self, given: str | None) -> None:
-        """Raises `RunError` if the run would go on with checkpoints of another place.
+        """Raises `RunError` if the run would continue with checkpoints of another place.
 
         There it would silently begin at step 0. A place that only the folder names is never written
         to, since the folder may come from somebody else.

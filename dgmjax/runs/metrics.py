@@ -102,7 +102,7 @@ class MetricsFile:
             elif any(rows[number + 1 :]):
                 raise RunError(
                     f"Line {number + 1} of {self._path} is damaged. Remove that line, or the "
-                    "file, to go on."
+                    "file, to continue."
                 )
         return lines
 

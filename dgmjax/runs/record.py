@@ -197,7 +197,7 @@ def _check_metric(metric: str, unit: str) -> None:
     require(
         bool(sound) and remedy is None,
         "metric",
-        "must say in snake_case what was measured",
+        "must be a name in snake_case of what was measured",
         repr(metric),
         f"Use {remedy}." if remedy else "",
         RunError,

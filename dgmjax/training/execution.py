@@ -45,11 +45,11 @@ class Execution:
       compute_dtype: of the networks; parameters and densities stay float32
       remat: compute activations again in the backward pass, to save memory
       checkpoint_every: steps between checkpoints, the most that a kill can cost; by default at
-        evaluations, seldom enough to take at most a two-hundredth of the time
-      background_saves: train on while a checkpoint is written (large states on accelerators); a
-        kill then costs at most two such intervals
-      checkpoint_dir: where checkpoints go, instead of the run's folder: an absolute path, or a URL
-        of an object store, gs://bucket/run or s3://bucket/run
+        evaluations, seldom enough to take at most 1/200 of the time
+      background_saves: train while a checkpoint is written (large states on accelerators); a kill
+        then costs at most two such intervals
+      checkpoint_dir: folder of the checkpoints, in place of the run's folder: an absolute path, or
+        a URL of an object store, gs://bucket/run or s3://bucket/run
       keep_every: steps between checkpoints that are kept for good, besides the last two and the
         best
       on_disk_error: whether training stops or continues on a full or read-only disk

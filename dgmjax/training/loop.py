@@ -267,10 +267,10 @@ class Loop:
         if not self._restore():
             raise TrainingDiverged(f"{bad}{now}), and there is no checkpoint yet to go back to.")
         self.progress.message(
-            f"{bad}{now}). Back to the state of step {self.step}; the batches until {now} are left "
-            "out."
+            f"{bad}{now}). Went back to the state of step {self.step}; the batches until {now} are "
+            "left out."
         )
-        # Only the step number goes on. From the old one the same batches and the same noise would
+        # Only the step number moves on. From the old one the same batches and the same noise would
         # lead to the same place.
         step = processes.global_copy(np.int32(now), self.shardings.step)
         self.tree = {"state": replace(self.tree["state"], step=step), "sums": sums}

@@ -46,7 +46,7 @@ class Store:
         return None
 
     def resumed(self, step: int) -> None:
-        """Removes what was written of steps later than this one, from which training goes on."""
+        """Removes what was written of steps later than this one, from which training continues."""
 
     def save(self, step: int, tree: PyTree, host: Mapping[str, Any]) -> None:
         """A checkpoint."""
@@ -103,7 +103,7 @@ class RunStore(Store):
         except RunError as problem:
             if self._execution.on_disk_error == "stop":
                 raise
-            logger.warning("Metrics were not written, and training goes on: %s", problem)
+            logger.warning("Metrics were not written, and training continues: %s", problem)
 
     def restore(self, template: PyTree) -> Restored | None:
         return self._checkpoints["latest"].restore(template)
@@ -119,7 +119,7 @@ class RunStore(Store):
         # The latest checkpoint names the best step: it may become valid only once that one is, or a
         # kill between the two would leave a name without a state.
         self._checkpoints["latest"].save(step, tree, host, after=best)
-        # Otherwise training goes on while Orbax writes the copies that it made.
+        # Otherwise training continues while Orbax writes the copies that it made.
         if not self._execution.background_saves:
             self.wait()
 

@@ -333,7 +333,7 @@ def test_a_write_that_fails(tmp_path, choice, caplog):
                 checkpoints.wait()
         else:
             checkpoints.wait()
-            assert "training goes on" in caplog.text
+            assert "training continues" in caplog.text
     assert checkpoints.failed == 1 and checkpoints.valid_steps() == [30, 20, 10]
     assert {p.name for p in (tmp_path / "steps").iterdir()} == {"10", "20", "30"}
     checkpoints.save(50, state_at(50), {"best": float("inf"), "at": 50})

@@ -64,7 +64,7 @@ def test_a_signal_saves_and_ends_the_command_soon(tmp_path, capsys, number):
     with capsys.disabled():
         print(f"\n{number.name}: saved and ended after {seconds:.2f} s")
     assert process.returncode == 130, errors
-    assert "goes on from the last checkpoint" in errors
+    assert "continues from the last checkpoint" in errors
     (saved,) = (tmp_path / "run" / "checkpoints" / "latest" / "steps").iterdir()
     assert int(saved.name) > 0
     assert seconds < 3.0

@@ -97,7 +97,7 @@ def load_synthetic(
             bits = np.random.Philox(np.random.SeedSequence((seed, index)))
             x, label = row.law.sample(np.random.Generator(bits), size)
             splits[split] = {"x": x.astype(np.float32), "label": label.astype(np.int32)}
-    require(len(splits) > 0, "n_train", "must be positive where no split is", sizes, "", DataError)
+    require(len(splits) > 0, "n_train", "must be positive if no other is", sizes, "", DataError)
     facts = {"source": f"synthetic: {row.summary}", "version": "1"}
     info = describe(splits, **facts, splits=f"drawn independently, seed {seed}")
     info |= {"entropy_nats": row.entropy, "entropy_from": row.entropy_from}

@@ -124,7 +124,7 @@ def _check_features(path: Path) -> None:
             pending += [child for child in children if isinstance(child, dict | list)]
             for name in ("type", "pythonClassName") if isinstance(entry, dict) else ():
                 own = str(entry.get(name, _OWN_FEATURES)).startswith(_OWN_FEATURES)
-                rule = f"must hold features of {_OWN_FEATURES}* alone"
+                rule = f"must hold only features of {_OWN_FEATURES}*"
                 given = f"{entry.get(name)} in {path}"
                 require(own, "data_dir", rule, given, "", DataError)
     except FileNotFoundError:

@@ -37,7 +37,7 @@ def _squeezed(shape: Shape) -> Shape:
 
 
 def _kept(shape: Shape) -> Shape:
-    """What goes on to the next level when half of the channels go to the base."""
+    """The part that continues to the next level when half of the channels go to the base."""
     return shape[0], shape[1], shape[2] // 2
 
 

@@ -155,7 +155,7 @@ class Repeated(nn.Module):
 
 def _params(variables: Any) -> Any:
     others = sorted(set(variables) - {"params"})
-    require(not others, "layer", "must hold parameters only to be repeated", f"also {others}")
+    require(not others, "layer", "must hold only parameters, to be repeated", f"also {others}")
     return variables.get("params", {})
 
 

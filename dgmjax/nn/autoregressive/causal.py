@@ -168,7 +168,7 @@ class CausalNetwork(nn.Module):
             require(
                 size == num_sites,
                 "sites",
-                f"must number the {num_sites} sites of events of shape {self.event_shape}",
+                f"must multiply to the {num_sites} sites of events of shape {self.event_shape}",
                 self.sites,
             )
         shape = (*((num_sites,) if self.site_bias else ()), self.num_params)

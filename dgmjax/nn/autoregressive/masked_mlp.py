@@ -72,7 +72,7 @@ class MaskedMLP(IncrementalSteps):
             "hidden",
             "must name at least one layer beside direct connections",
             self.hidden,
-            "Without hidden layers the output is direct already.",
+            "Without hidden layers the output is already direct.",
         )
         sizes = (self.features, *self.hidden)
         outputs = self.features * self.num_params

@@ -22,7 +22,7 @@ class RowLSTM(nn.Module):
     """An LSTM from row to row: `[..., H, W, C]` to `[..., H, W, F]`, one row at a time.
 
     gates_{i,j} = b + sum_{d<=0} K_d x_{i,j+d} + sum_d R_d h_{i-1,j+d},  |d| <= kernel_size // 2;
-    the cell of site (i, j) goes on from that of (i - 1, j). The input-to-state convolution is
+    the cell of site (i, j) follows from that of (i - 1, j). The input-to-state convolution is
     masked (type B) and computed for the whole image at once. The receptive field is the triangle
     above a site.
 
