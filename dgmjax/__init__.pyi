@@ -7,6 +7,7 @@ from . import (
     lab as lab,
     models as models,
     nn as nn,
+    inference as inference,
     objectives as objectives,
     plotting as plotting,
     runs as runs,

@@ -1,0 +1,43 @@
+from . import (
+    resampling as resampling,
+)
+from .adaptation import (
+    Adapted as Adapted,
+    DualAveraging as DualAveraging,
+    dual_averaging as dual_averaging,
+    dual_averaging_update as dual_averaging_update,
+    warm_up as warm_up,
+)
+from .annealing import (
+    Annealed as Annealed,
+    Sandwich as Sandwich,
+    adaptive_temperatures as adaptive_temperatures,
+    annealed_importance_sampling as annealed_importance_sampling,
+    effective_chains as effective_chains,
+    linear_temperatures as linear_temperatures,
+    log_evidence_bounds as log_evidence_bounds,
+    log_mean_weight as log_mean_weight,
+    sigmoid_temperatures as sigmoid_temperatures,
+    tuned_step_sizes as tuned_step_sizes,
+)
+from .hamiltonian import (
+    Info as Info,
+    Point as Point,
+    leapfrog as leapfrog,
+)
+from .kernels import (
+    Kernel as Kernel,
+    hmc as hmc,
+    mala as mala,
+    run as run,
+    ula as ula,
+)
+from .rejection import (
+    Rejected as Rejected,
+    rejection_sample as rejection_sample,
+)
+from .smc import (
+    Particles as Particles,
+    run_smc as run_smc,
+    sequential_monte_carlo as sequential_monte_carlo,
+)

@@ -1,0 +1,285 @@
+"""Annealed importance sampling, forwards and backwards, as one compiled scan.
+
+The path of densities is f_b(z) = exp(base(z) + b ratio(z)), b from 0 to 1: for a posterior, `base`
+is the log prior and `ratio` the log-likelihood. Chains, and data, are batch axes of z.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dgmjax.errors import require, require_sizes
+from dgmjax.inference.adaptation import TARGET
+from dgmjax.inference.hamiltonian import Term, evaluated, hamiltonian_step
+from dgmjax.inference.kernels import check_real
+from dgmjax.types import Array, Key, PyTree
+
+
+class Annealed(NamedTuple):
+    """The end of annealed chains.
+
+    Attributes:
+      log_weight: `[*chains]`, in nats. Forwards, the mean of exp(log_weight) is Z_1 / Z_0, without
+        bias; backwards, from exact samples of f_1, the mean of exp(-log_weight) is Z_0 / Z_1.
+      position: forwards, the last states; weighted, they are samples of f_1.
+      acceptance: mean over the chains, `[T]`, in the order of the temperatures.
+      divergent: how many trajectories of each chain diverged, `[*chains]`; they were refused.
+      step_sizes: `[T]`, what was used.
+    """
+
+    log_weight: Array
+    position: PyTree
+    acceptance: Array
+    divergent: Array
+    step_sizes: Array
+
+
+def linear_temperatures(count: int) -> np.ndarray:
+    """0 = b_0 < ... < b_count = 1, evenly spaced.
+
+    >>> linear_temperatures(4).tolist()
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+    require_sizes(count=count)
+    return np.linspace(0.0, 1.0, count + 1)
+
+
+def sigmoid_temperatures(count: int, steepness: float = 4.0) -> np.ndarray:
+    """Temperatures close together near 0 and 1: s(d (2 t / T - 1)), scaled to [0, 1].
+
+    Source: Wu, Burda, Salakhutdinov & Grosse, "On the Quantitative Analysis of Decoder-Based
+    Generative Models", 2017, section 4.1, https://arxiv.org/abs/1611.04273.
+    """
+    require_sizes(count=count)
+    require(steepness > 0.0, "steepness", "must be positive", steepness)
+    curve = 1.0 / (1.0 + np.exp(-steepness * np.linspace(-1.0, 1.0, count + 1)))
+    return (curve - curve[0]) / (curve[-1] - curve[0])
+
+
+def check_temperatures(temperatures: np.ndarray | Array) -> None:
+    """Raises `DgmjaxError` unless temperatures increase from 0 to 1."""
+    if isinstance(temperatures, jax.core.Tracer):
+        return
+    given = np.asarray(temperatures)
+    sound = given.ndim == 1 and given.size >= 2 and given[0] == 0.0 and given[-1] == 1.0
+    rule = "must be at least two numbers that increase from 0 to 1"
+    require(sound and bool((np.diff(given) > 0.0).all()), "temperatures", rule, given)
+
+
+def annealed_importance_sampling(
+    key: Key,
+    base: Term,
+    ratio: Term,
+    position: PyTree,
+    temperatures: np.ndarray | Array,
+    step_sizes: Array | float,
+    *,
+    num_steps: int = 10,
+    backwards: bool = False,
+) -> Annealed:
+    """log Z_1 / Z_0 by annealing, with an HMC transition at every temperature.
+
+    Forwards, z_0 ~ f_0, log w = sum_t (b_t - b_{t-1}) ratio(z_{t-1}), z_t ~ K_{b_t}(. | z_{t-1}).
+    Backwards the same chain runs from an exact sample of f_1 to f_0. By Jensen's inequality the
+    mean of log w is a lower bound on log Z_1 / Z_0 forwards and an upper bound backwards; see
+    `log_evidence_bounds`. Memory does not depend on the number of temperatures.
+
+    Weights are unbiased because step sizes and temperatures are chosen before: `tuned_step_sizes`,
+    `adaptive_temperatures`.
+
+    Args:
+      base: log f_0 of positions, `[*chains]`; normalised, or Z_0 is not 1.
+      ratio: log f_1 - log f_0.
+      position: z_0, leaves `[*chains, *event]`; backwards, samples of f_1.
+      temperatures: `[T + 1]`, from 0 to 1.
+      step_sizes: a number, or `[T]`, of the transition at b_1, ..., b_T; each may have chain axes.
+      num_steps: leapfrog steps of a transition.
+
+    Sources: Neal, "Annealed importance sampling", 2001, https://arxiv.org/abs/physics/9803008;
+    Grosse, Ghahramani & Adams, "Sandwiching the marginal likelihood using bidirectional Monte
+    Carlo", 2015, https://arxiv.org/abs/1511.02543.
+    """
+    check_temperatures(temperatures)
+    require_sizes(num_steps=num_steps)
+    check_real(position)
+    start = evaluated([base, ratio], position)
+    require(
+        start.values[0].ndim >= 1, "position", "must have an axis of chains", start.values[0].shape
+    )
+    dtype = start.values[1].dtype
+    betas = jnp.asarray(temperatures, dtype)
+    count = betas.shape[0] - 1
+    sizes = jnp.asarray(step_sizes, dtype)
+    sizes = jnp.full((count,), sizes) if sizes.ndim == 0 else sizes
+    rule = f"must be a number, or have one for each of the {count} temperatures after 0"
+    require(len(sizes) == count, "step_sizes", rule, sizes.shape)
+    order = jnp.arange(count)[::-1] if backwards else jnp.arange(count)
+
+    def body(carry, inputs):
+        point, log_weight, divergent = carry
+        index, key = inputs
+        before, after, size = betas[index], betas[index + 1], sizes[index]
+        gained = lambda point: (after - before) * point.values[1]
+        if not backwards:
+            log_weight = log_weight + gained(point)
+        point, info = hamiltonian_step([base, ratio], [1.0, after], key, point, size, num_steps)
+        if backwards:
+            log_weight = log_weight + gained(point)
+        return (point, log_weight, divergent + info.divergent), info.acceptance.mean()
+
+    zeros = jnp.zeros_like(start.values[1])
+    carry = (start, zeros, zeros.astype(jnp.int32))
+    (point, log_weight, divergent), acceptance = jax.lax.scan(
+        body, carry, (order, jax.random.split(key, count))
+    )
+    acceptance = acceptance[::-1] if backwards else acceptance
+    return Annealed(log_weight, point.position, acceptance, divergent, sizes)
+
+
+def tuned_step_sizes(
+    key: Key,
+    base: Term,
+    ratio: Term,
+    position: PyTree,
+    temperatures: np.ndarray | Array,
+    step_size: float = 0.1,
+    *,
+    num_steps: int = 10,
+    target: float = TARGET,
+    rate: float = 0.2,
+) -> Array:
+    """A step size for every temperature, `[T]`, from a trial run whose weights are thrown away.
+
+    The trial anneals forwards. log e rises or falls by `rate` times what the acceptance exceeds or
+    misses of the target; since neighbours are alike, one transition each is enough. The sizes are
+    then averaged over a window of the path, and belong to it: run them backwards, too.
+    """
+    check_temperatures(temperatures)
+    require(0.0 < target < 1.0, "target", "must be in (0, 1)", target)
+    start = evaluated([base, ratio], position)
+    betas = jnp.asarray(temperatures, start.values[1].dtype)[1:]
+
+    def transition(point, log_size, beta, key):
+        point, info = hamiltonian_step(
+            [base, ratio], [1.0, beta], key, point, jnp.exp(log_size), num_steps
+        )
+        return point, log_size + rate * (info.acceptance.mean() - target)
+
+    def settle(carry, key):
+        point, log_size = transition(carry[0], carry[1], betas[0], key)
+        return (point, log_size), None
+
+    def body(carry, inputs):
+        point, log_size = transition(carry[0], carry[1], inputs[0], inputs[1])
+        return (point, log_size), log_size
+
+    settle_key, key = jax.random.split(key)
+    carry = (start, jnp.log(jnp.asarray(step_size, betas.dtype)))
+    carry, _ = jax.lax.scan(settle, carry, jax.random.split(settle_key, 50))
+    _, log_sizes = jax.lax.scan(body, carry, (betas, jax.random.split(key, len(betas))))
+    window = max(1, min(len(betas) // 20, 50))
+    padded = jnp.pad(log_sizes, (window, window), mode="edge")
+    return jnp.exp(jnp.convolve(padded, jnp.ones(2 * window + 1) / (2 * window + 1), "valid"))
+
+
+def adaptive_temperatures(
+    key: Key,
+    base: Term,
+    ratio: Term,
+    position: PyTree,
+    *,
+    effective: float = 0.9,
+    step_size: float = 0.1,
+    num_steps: int = 10,
+    maximum: int = 10_000,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Temperatures at which weights stay even, and the step sizes used: `[T + 1]` and `[T]`.
+
+    In a trial run the next b is the one at which the conditional effective sample size of
+    exp((b' - b) ratio) over all chains falls to the share `effective`; it is found by bisection.
+
+    Source: Zhou, Johansen & Aston, "Toward automatic model comparison: an adaptive sequential Monte
+    Carlo approach", 2016, section 3.3, https://arxiv.org/abs/1303.3123.
+    """
+    require(0.0 < effective < 1.0, "effective", "must be in (0, 1)", effective)
+
+    @jax.jit
+    def advance(point, beta, log_size, key):
+        change = _even_change(point.values[1].reshape(-1), 1.0 - beta, effective)
+        beta = jnp.minimum(beta + change, 1.0)
+        point, info = hamiltonian_step(
+            [base, ratio], [1.0, beta], key, point, jnp.exp(log_size), num_steps
+        )
+        return point, beta, log_size + 0.2 * (info.acceptance.mean() - TARGET)
+
+    point, beta, log_size = evaluated([base, ratio], position), 0.0, math.log(step_size)
+    betas, sizes = [0.0], []
+    while betas[-1] < 1.0:
+        require(
+            len(betas) <= maximum,
+            "maximum",
+            f"must suffice for an effective share of {effective}",
+            f"{maximum} temperatures, which reach {betas[-1]:.3g}",
+            "Lower `effective`, or raise `maximum`.",
+        )
+        key, step_key = jax.random.split(key)
+        sizes.append(float(jnp.exp(log_size)))
+        point, beta, log_size = advance(point, beta, log_size, step_key)
+        betas.append(max(float(beta), np.nextafter(betas[-1], 2.0)))
+    return np.array([*betas[:-1], 1.0]), np.array(sizes)
+
+
+def _even_change(ratio: Array, rest: Array, effective: float) -> Array:
+    """The largest d <= rest with (mean w)^2 / mean w^2 >= `effective`, w = exp(d ratio)."""
+    log_count = math.log(len(ratio))
+
+    def share(change):
+        log_w = change * ratio
+        return jnp.exp(2.0 * jax.nn.logsumexp(log_w) - jax.nn.logsumexp(2.0 * log_w) - log_count)
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = (low + high) / 2.0
+        even = share(middle) >= effective
+        return jnp.where(even, middle, low), jnp.where(even, high, middle)
+
+    low, _ = jax.lax.fori_loop(0, 40, halve, (jnp.zeros_like(rest), rest))
+    return jnp.where(share(rest) >= effective, rest, low)
+
+
+def log_mean_weight(log_weight: Array, axis: int = 0) -> Array:
+    """log of the mean weight over the chains of `axis`."""
+    return jax.nn.logsumexp(log_weight, axis) - math.log(log_weight.shape[axis])
+
+
+def effective_chains(log_weight: Array, axis: int = 0) -> Array:
+    """1 / sum of the squared normalised weights, over the chains of `axis`."""
+    return 1.0 / (jax.nn.softmax(log_weight, axis) ** 2).sum(axis)
+
+
+class Sandwich(NamedTuple):
+    """Bounds on log Z_1 / Z_0, `[...]` in nats; each is one in expectation."""
+
+    lower: Array
+    upper: Array
+
+    @property
+    def gap(self) -> Array:
+        """upper - lower: bounds the error of either, in expectation."""
+        return self.upper - self.lower
+
+
+def log_evidence_bounds(forwards: Annealed, backwards: Annealed, axis: int = 0) -> Sandwich:
+    """log mean w of the forward chains, and -log mean 1/w of the backward chains."""
+    return Sandwich(
+        log_mean_weight(forwards.log_weight, axis), -log_mean_weight(-backwards.log_weight, axis)
+    )
+
+
+Schedule = Callable[[int], np.ndarray]
+SCHEDULES: dict[str, Schedule] = {"linear": linear_temperatures, "sigmoid": sigmoid_temperatures}
+"""Schedules that are chosen by name; `adaptive_temperatures` needs a model."""

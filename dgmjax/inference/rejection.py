@@ -1,0 +1,78 @@
+"""Rejection sampling, exact and variational."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dgmjax.errors import require_sizes
+from dgmjax.types import Array, Key
+
+
+class Rejected(NamedTuple):
+    """Accepted samples.
+
+    Attributes:
+      value: `[N, ...]`.
+      tries: `[N]`, proposals that each took.
+      found: `[N]`, False where `max_tries` did not suffice; the value is then the last proposal.
+    """
+
+    value: Array
+    tries: Array
+    found: Array
+
+
+def rejection_sample(
+    key: Key,
+    propose: Callable[[Key, int], Array],
+    log_acceptance: Callable[[Array], Array],
+    num_samples: int,
+    max_tries: int = 10_000,
+) -> Rejected:
+    """Samples of q(z) a(z) / E_q[a], where a proposal z is taken with probability a(z) <= 1.
+
+    With log a = log p - log q - log M it samples p exactly, if M bounds p / q; larger values count
+    as 1. With log a = -softplus(-(log p(x, z) - log q(z | x) + T)) it is the resampled posterior of
+    variational rejection sampling, whose threshold T trades time for tightness.
+
+    Args:
+      propose: a key and a count to proposals `[count, ...]`.
+      log_acceptance: proposals to log a, `[count]`.
+
+    Sources: von Neumann, "Various techniques used in connection with random digits", 1951,
+    https://mcnp.lanl.gov/pdf_files/InBook_Computing_1961_Neumann_JohnVonNeumannCollectedWorks_VariousTechniquesUsedinConnectionwithRandomDigits.pdf;
+    Grover, Gummadi, Lazaro-Gredilla, Schuurmans & Ermon, "Variational Rejection Sampling", 2018,
+    Eq. 5, https://arxiv.org/abs/1804.01712.
+    """
+    require_sizes(num_samples=num_samples, max_tries=max_tries)
+
+    def going_on(carry):
+        _, _, tries, found = carry
+        return (~found & (tries < max_tries)).any()
+
+    def body(carry):
+        key, value, tries, found = carry
+        key, propose_key, accept_key = jax.random.split(key, 3)
+        proposal = propose(propose_key, num_samples)
+        draw = jnp.log(jax.random.uniform(accept_key, (num_samples,)))
+        taken = draw < log_acceptance(proposal)
+        open_ = ~found & (tries < max_tries)
+        keep = open_.reshape(-1, *(1,) * (proposal.ndim - 1))
+        return (
+            key,
+            jnp.where(keep, proposal, value),
+            tries + open_,
+            found | (open_ & taken),
+        )
+
+    shape = jax.eval_shape(lambda key: propose(key, num_samples), key)
+    start = (
+        key,
+        jnp.zeros(shape.shape, shape.dtype),
+        jnp.zeros((num_samples,), jnp.int32),
+        jnp.zeros((num_samples,), bool),
+    )
+    _, value, tries, found = jax.lax.while_loop(going_on, body, start)
+    return Rejected(value, tries, found)
