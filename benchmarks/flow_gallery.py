@@ -1,10 +1,11 @@
-"""Every flow on every synthetic set of the plane: one figure, and how far each is from the truth.
+"""Every flow on every synthetic set of the plane: one figure, and the divergence of each from the
+truth.
 
     python -m benchmarks.flow_gallery --record           # about a quarter of an hour on one core
     python -m benchmarks.flow_gallery --flow maf_spline --dataset moons
 
-Each flow is trained by maximum likelihood for the same number of steps, without any tuning to a
-set. The table holds KL(data || flow) in nats: the test negative log-likelihood less that of the
+Each flow is trained by maximum likelihood for the same number of steps, without any tuning to the
+data. The table holds KL(data || flow) in nats: the test negative log-likelihood less that of the
 same points under the true density.
 """
 

@@ -4,9 +4,9 @@
     python -m benchmarks.gradient_variance --keys 2000 --figure variance.png
 
 Two VAEs of four binary pixels with random weights: three binary latents, and two of three levels.
-All their latents can be enumerated, so the gradient of the ELBO (of L_3 for VIMCO) is known. What
-an estimator learns (baselines, control variates) is trained first, with the model held. Then many
-gradients are drawn:
+All their latents can be enumerated, so the gradient of the ELBO (of L_3 for VIMCO) is known. The
+learned parts of an estimator (baselines, control variates) are trained first, with the model held
+fixed. Then many gradients are drawn:
   variance   summed over the posterior's parameters
   relative   to REINFORCE with the same number of samples, of the same bound
   largest z  of the mean's difference from the exact gradient, over all parameters of the model; of

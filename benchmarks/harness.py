@@ -1,7 +1,7 @@
-"""Runs the sides of a workload in turns, A B A B ..., each warm in a process of its own.
+"""Runs the sides of a workload in turn, A B A B ..., each warm in a process of its own.
 
 All workers are pinned to one core and told to use one thread; only one works at a time. Ratios
-are taken within a round, so that what slows the machine for a while slows both sides.
+are taken within a round, so that a slow spell of the machine slows both sides.
 """
 
 import contextlib

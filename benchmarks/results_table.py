@@ -3,9 +3,9 @@
     python benchmarks/results_table.py            # rewrite the tables
     python benchmarks/results_table.py --check    # exit 1 if one is out of date
 
-Each file of `benchmarks/records/` is a run's `results.json`. `benchmarks/RESULTS.md` has all of
-them. In README.md those with a published number beside them stand between the two markers below.
-Neither is ever typed.
+Each file of `benchmarks/records/` is a run's `results.json`. `benchmarks/RESULTS.md` lists all of
+them, and README.md, between the two markers below, those with a published number. No number is
+typed by hand.
 """
 
 import argparse

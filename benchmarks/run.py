@@ -4,8 +4,8 @@
     python -m benchmarks.run --only vae_epoch    # one workload (may be repeated)
     python -m benchmarks.run --quick             # three rounds, writes nothing
 
-The peers are installed once by `sh benchmarks/install_peers.sh`. The exit code is 1 where a bound
-is not kept.
+The peers are installed once by `sh benchmarks/install_peers.sh`. The exit code is 1 if a bound is
+not kept.
 """
 
 import argparse

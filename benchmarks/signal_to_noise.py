@@ -1,4 +1,4 @@
-"""Signal and noise of the encoder's gradient under importance-weighted bounds, by K.
+"""Signal-to-noise ratio of the encoder's gradient under importance-weighted bounds, by K.
 
     python -m benchmarks.signal_to_noise                   # a minute on one core
     python -m benchmarks.signal_to_noise --figure snr.png
@@ -7,8 +7,8 @@ The model of Rainforth et al. 2018, section 4: z ~ N(mu, I), x | z ~ N(z, I), q(
 N(A x + b, 2/3 I) in 20 dimensions, 128 data, near the optimum A = I / 2, b = mu / 2 (a random
 distance of 0.01). For each K many gradients for b are drawn, and the ratio |mean| / standard
 deviation is averaged over its dimensions. It falls like K^-1/2 for the bound's own gradient and
-rises like K^1/2 for the doubly reparameterised one (Tucker et al. 2019). Of pure noise the ratio is
-about 0.8 / sqrt(number of gradients drawn), 0.06 of 200.
+rises like K^1/2 for the doubly reparameterised one (Tucker et al. 2019). For pure noise the ratio
+is about 0.8 / sqrt(number of gradients drawn): 0.06 for 200.
 """
 
 import argparse

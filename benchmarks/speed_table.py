@@ -1,4 +1,4 @@
-"""`benchmarks/SPEED.md`, generated from the records in `benchmarks/records/speed/`; never typed.
+"""`benchmarks/SPEED.md`, generated from the records in `benchmarks/records/speed/`, never by hand.
 
 python -m benchmarks.speed_table
 """

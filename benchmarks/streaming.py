@@ -8,9 +8,9 @@ the same compiled work on the device, a mean of each example:
   resident   the data are on the device, and rows are gathered in the compiled call
   numpy      `batches.batch(step)` in a loop, then to the device
   streamed   `data.streamed`: the same through Grain, read ahead in a thread
-Ways take turns within a round; medians of rounds. Then one epoch is streamed from a sparse file of
-5 GB, mapped into memory. `anonymous` memory is what the process needs; pages of the file are the
-system's cache, which it takes back when it needs them.
+The ways take turns within a round; reported are medians over rounds. Then one epoch is streamed
+from a sparse file of 5 GB, mapped into memory. `anonymous` memory is what the process needs; pages
+of the file are the system's cache, which it reclaims when needed.
 """
 
 import argparse

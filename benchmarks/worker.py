@@ -1,12 +1,12 @@
-"""A worker: one side of one workload in a process of its own, obeying lines of JSON.
+"""A worker: one side of one workload in a process of its own, controlled by lines of JSON.
 
     python -m benchmarks.worker WORKLOAD SIDE [--tiny]
 
 It answers each line on standard input with one on standard output:
     {"do": "prepare"}     -> {"facts": {...}, "seconds": {"cpu", "wall"}, "first_calls": {...}}
     {"do": "run", "operation": "...", "n": 3}     -> {"cpu": 1.02, "wall": 1.03}
-An error is answered by {"error": "..."} and ends the worker. Whatever libraries print goes to
-standard error. Standard library only, since it runs in the peers' environments too.
+An error is answered by {"error": "..."} and ends the worker. Output of libraries goes to standard
+error. Standard library only, since it runs in the peers' environments too.
 """
 
 import argparse

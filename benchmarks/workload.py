@@ -1,6 +1,6 @@
-"""What a workload is: sides that do the same work, and bounds on the ratios of their times.
+"""Workloads: sides that do the same work, and bounds on the ratios of their times.
 
-Imported in the peers' environments too, so it needs the standard library only.
+It is imported in the peers' environments too, and so needs the standard library only.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,10 +1,10 @@
-"""Holds the bijectors of five JAX libraries to one numerics contract, and prints the table.
+"""Tests the bijectors of five JAX libraries against one numerics contract, and prints the table.
 
     python -m benchmarks.conformance                      # all, about five minutes
     python -m benchmarks.conformance --library distrax    # one (may be repeated)
 
-`sh benchmarks/install_peers.sh` installs the others' libraries. The exit code is 1 where a
-bijector of this package breaks the contract.
+`sh benchmarks/install_peers.sh` installs the other libraries. The exit code is 1 if a bijector of
+this package breaks the contract.
 """
 
 import argparse

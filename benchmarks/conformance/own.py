@@ -1,4 +1,4 @@
-"""Every bijector of this package: the rows of its own property tests."""
+"""Every bijector of this package, from the rows of its own property tests."""
 
 from benchmarks.conformance.row import Row
 from tests.bijectors.table import ROWS

@@ -1,6 +1,6 @@
 """Sampling from MADE and NADE against evaluating their densities, 100 binary images of 28x28.
 
-784 steps, each of which adds a row to what the hidden units know, against one pass.
+Sampling takes 784 steps, each of which updates the hidden units by one row, against one pass.
 """
 
 from functools import partial

@@ -1,9 +1,9 @@
-"""A process that trains the model of `vae_mnist` for one step: what a first run costs.
+"""A process that trains the model of `vae_mnist` for one step: the cost of a first run.
 
     python -m benchmarks.workloads.first_step [--tiny]
 
-The images are made up (MNIST's shape and type), so that no data set is needed; everything else
-is what `dgmjax train vae_mnist` uses.
+The images are random (of MNIST's shape and type), so that no data set is needed; all else is as in
+`dgmjax train vae_mnist`.
 """
 
 import sys

@@ -1,14 +1,13 @@
-"""What `fit` costs over a loop written by hand under `jit`, with as many steps a call.
+"""The cost of `fit` over a loop written by hand under `jit`, with as many steps per call.
 
 Three loops by hand: "by_hand" is what one would write (`value_and_grad`, Adam, the sum of the
-losses, one compiled call and one printed loss an epoch); "with_metrics" also sums the objective's
+losses, one compiled call and one printed loss per epoch); "with_metrics" also sums the objective's
 metrics, as `fit` does; "same_step" is the loop around the learner's own step, so that what remains
-is `fit` itself. All draw a permutation an epoch on the host. Measured on the VAE with steps of 5 ms
-(batches of 500) and, where overhead shows most, on the small flow. "guarded" is `fit` with
-all that protects a run: steps that are not finite are left out, an evaluation an epoch takes a
-checkpoint with its SHA-256 manifest (seldom enough to cost a two-hundredth of the time), and one
-step in 1000 is run twice to find faulty hardware. It is measured over 48 epochs (23 s), the
-others over 5.
+is `fit` itself. All draw one permutation per epoch on the host. Measured on the VAE with steps of 5
+ms (batches of 500) and, where overhead shows most, on the small flow. "guarded" is `fit` with all
+that protects a run: non-finite steps are left out, the evaluation after each epoch writes a
+checkpoint with its SHA-256 manifest (seldom enough to cost 1/200 of the time), and one step in 1000
+is run twice to find faulty hardware. It is measured over 48 epochs (23 s), the others over 5.
 """
 
 from functools import partial

@@ -1,7 +1,7 @@
 """Glow of 3 levels and 4 steps on 32x32x3 images: training and sampling, against normflows.
 
-Conditioners of 3x3, 1x1 and 3x3 convolutions with 64 channels, batches of 16. The parameters are
-in the facts; those outside of the conditioners differ a little in number.
+Conditioners of 3x3, 1x1 and 3x3 convolutions with 64 channels, batches of 16. The numbers of
+parameters are among the facts; outside the conditioners they differ a little.
 """
 
 from benchmarks.workload import Prepared, Side, Target, Workload

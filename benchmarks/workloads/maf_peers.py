@@ -5,8 +5,8 @@ around their own `log_prob`. At 784 dimensions, with 1024 hidden units, 64 sampl
 
 "products" are the matrix products of the same 4 steps and nothing else, and "pass" those of one
 pass, as a sample needs them too. The masked matrices are cut into 1, 2, 4 or 8 blocks of columns,
-of which each leaves out the rows that none of its columns sees; the fastest counts. Where that
-takes more than the time that a bound leaves, the bound is out of reach of this processor.
+each of which leaves out the rows that none of its columns sees; the fastest counts. If that takes
+more than the time that a bound leaves, the bound is out of reach of this processor.
 """
 
 from functools import partial

@@ -1,7 +1,7 @@
 """Sampling from a MAF against evaluating its density: D incremental steps cost about one pass.
 
-The samples are held to the naive inverse, D full passes, on a network whose output layer has
-standard random weights too (as initialised it would be zero, and the flow the identity).
+The samples are compared with the naive inverse, D full passes, on a network whose output layer has
+standard random weights too (at initialisation it is zero, and the flow the identity).
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-"""What our sides share: the steady state of `fit`, and how many parameters a model has."""
+"""Functions of our sides: the steady state of `fit`, and the number of parameters of a model."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
 """PixelCNN of 8 masked 7x7 layers with 64 channels: samples, and training steps.
 
-Ours keeps the activations of the rows above; torch samples as everyone does, by a full pass for
-each pixel. All its passes cost the same, so that a few of the 784 are timed and multiplied.
-Torch multiplies by the 24 dead taps of each kernel; the parameters counted are the live ones.
+Ours keeps the activations of the rows above; torch samples in the usual way, by a full pass for
+each pixel. All its passes cost the same, so a few of the 784 are timed and multiplied. Torch
+multiplies by the 24 dead taps of each kernel; the parameters counted are the live ones.
 """
 
 from benchmarks.workload import Elapsed, FactTarget, Prepared, Side, Target, Workload

@@ -1,7 +1,7 @@
 """A deep Glow with and without rematerialisation: temporary memory of a gradient, and its time.
 
-One level of K steps on 16x16x3 images in batches of 16, conditioners of 64 channels. What a step
-more costs is a fact of each side, in multiples of the bytes of one activation (the images
+One level of K steps on 16x16x3 images in batches of 16, conditioners of 64 channels. The cost of
+one more step is a fact of each side, in multiples of the bytes of one activation (the images
 themselves): with rematerialisation only the input of each step is kept.
 """
 

@@ -2,7 +2,7 @@
 
 Ours is the steady state of `fit`; flowjax is its `fit_to_data`, given one optimiser and one loss
 object so that it compiles once, and a single validation batch; zuko is the loop of its tutorial
-(a permutation an epoch, indexed batches, Adam).
+(one permutation per epoch, indexed batches, Adam).
 """
 
 from benchmarks.workload import Prepared, Side, Target, Workload

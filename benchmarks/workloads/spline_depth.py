@@ -1,7 +1,7 @@
 """32 spline couplings: one compiled body, scanned over depth, against an unrolled loop.
 
-Both sides are the same flow with the same parameters; what differs is `unroll`. The seconds of
-compiling a train step are a fact of each.
+Both sides are the same flow with the same parameters; only `unroll` differs. The time to compile a
+train step is a fact of each.
 """
 
 from functools import partial

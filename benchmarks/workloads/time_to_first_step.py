@@ -2,8 +2,8 @@
 
 Every measurement is a new process; its processor time is that of all its threads, as the
 operating system accounts it. "cold" starts with an empty compile cache, "warm" with the one that
-an earlier process left behind. The installed packages must be byte-compiled, as pip leaves them
-(uv needs `--compile-bytecode`): without, every process compiles some 2000 modules, 2.8 s.
+an earlier process left behind. The installed packages must be byte-compiled, as pip leaves them (uv
+needs `--compile-bytecode`): otherwise every process compiles some 2000 modules, 2.8 s.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Training a VAE 784-512-20 with Bernoulli pixels by Adam, batches of 100, an epoch at a time.
 
-Ours is the steady state of `fit`; torch is a plain loop (a permutation an epoch, indexed batches,
-cross-entropy on logits); pythae is its own trainer's `train_step`, which is one epoch of its loop
-without logging, copying or saving the model.
+Ours is the steady state of `fit`; torch is a plain loop (one permutation per epoch, indexed
+batches, cross-entropy on logits); pythae is its own trainer's `train_step`, which is one epoch of
+its loop without logging, copying or saving the model.
 
 "products" is the floor: the matrix products of a training step and nothing else, which no
 float32 program can do without. Where they alone take half of torch's time (a core without a

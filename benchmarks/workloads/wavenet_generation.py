@@ -1,7 +1,7 @@
-"""WaveNet of 20 layers, 64 channels, receptive field 2047: samples of one sequence a CPU-second.
+"""WaveNet of 20 layers, 64 channels, receptive field 2047: samples of one sequence per CPU-second.
 
 "naive" is torch with a full pass over the receptive field for each sample, "queues" is torch with
-a queue of past activations a layer ("Fast Wavenet", Le Paine et al. 2016), which is what ours
+a queue of past activations per layer ("Fast Wavenet", Le Paine et al. 2016), which is what ours
 does in one compiled loop.
 """
 

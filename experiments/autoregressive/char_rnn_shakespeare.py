@@ -5,12 +5,11 @@
 
 One LSTM layer (or a causal transformer) over blocks of 256 characters of a text of 1.1 million. The
 last tenth of the text is the test split; `--validation` cuts its share from the end of the nine
-tenths before. With `--validation 0` the last epoch counts, whatever it is. The 5% before the last
+tenths before. With `--validation 0` the result is that of the last epoch. The 5% before the last
 tenth begin the play that the test split continues, so leaving them out of training costs more than
-choosing the epoch gains.
-Source: Karpathy, "The Unreasonable Effectiveness of Recurrent Neural Networks", 2015 (text and
-task), https://karpathy.github.io/2015/05/21/rnn-effectiveness/. There is no published number for
-this split. The bar of 2.3 is our own.
+choosing the epoch gains. Source: Karpathy, "The Unreasonable Effectiveness of Recurrent Neural
+Networks", 2015 (text and task), https://karpathy.github.io/2015/05/21/rnn-effectiveness/. There is
+no published number for this split. The target of 2.3 is our own.
 """
 
 from dataclasses import replace

@@ -3,9 +3,9 @@
     dgmjax train fvsbn_binarized_mnist --data-dir DATA
 
 Logistic regressions in one triangular matrix, by gradient descent with momentum. The penalty on the
-absolute values suits the task, since most pairs of pixels have nothing to tell each other. Its
-weight, the rate and the epoch were chosen on the validation split.
-Source: Larochelle & Murray, "The Neural Autoregressive Distribution Estimator", 2011, Table 1,
+absolute values suits the task, since most pairs of pixels are hardly dependent. Its weight, the
+rate and the epoch were chosen on the validation split. Source: Larochelle & Murray, "The Neural
+Autoregressive Distribution Estimator", 2011, Table 1,
 https://proceedings.mlr.press/v15/larochelle11a.html.
 """
 

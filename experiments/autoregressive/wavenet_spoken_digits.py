@@ -1,15 +1,15 @@
-"""WaveNet on spoken digits at 8 kHz: bits per sample, and sound that says the digit asked for.
+"""WaveNet on spoken digits at 8 kHz: bits per sample, and speech of a given digit.
 
     dgmjax train wavenet_spoken_digits --data-dir DATA
     dgmjax train wavenet_spoken_digits --channels 32 --stacks 1 --batch-size 2 --epochs 5
 
 The second command is a small model for a CPU. Takes 0 to 4 of each speaker and digit are the test
-split. The model is conditioned on the digit and on learned vectors for each of its frames: a memory
-of 128 ms does not know how far into the word it is. The output is 256 categories after mu-law, or
-with `--output mixture` a mixture of discretised logistics over all 16 bits. There is no published
-number on this set. The baseline is the entropy of single codes, and a classifier of real takes must
-recognise more than one in ten of the generated sounds (`sounds/digit_*.wav` in the run folder).
-Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016,
+split. The model is conditioned on the digit and on learned vectors for each of its frames: 128 ms
+of past samples do not tell how far into the word they are. The output is 256 categories after
+mu-law, or with `--output mixture` a mixture of discretised logistics over all 16 bits. There is no
+published number on this set. The baseline is the entropy of single codes, and a classifier of real
+takes must recognise more than one in ten of the generated sounds (`sounds/digit_*.wav` in the run
+folder). Source: van den Oord et al., "WaveNet: A Generative Model for Raw Audio", 2016,
 https://arxiv.org/abs/1609.03499.
 """
 

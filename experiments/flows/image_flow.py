@@ -7,8 +7,8 @@ Grey values are dequantised by uniform noise and mapped by a logit with alpha 0.
 for a GPU; on two CPU cores use `--depth 4 --channels 32 --epochs 3` for Glow and `--depth 1
 --channels 16 --epochs 3` for RealNVP. `cifar10_5k` has a twelfth of the training images, which puts
 the published number out of reach.
-Sources: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018 (its
-figure for MNIST is the one usually quoted, and is not in the paper's table),
+Sources: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018 (the
+  number for MNIST is the one usually quoted; it is not in the table of the paper),
 https://arxiv.org/abs/1807.03039; Dinh, Sohl-Dickstein & Bengio, "Density Estimation using Real
 NVP", 2016, Table 1, https://arxiv.org/abs/1605.08803.
 """

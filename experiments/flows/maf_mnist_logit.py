@@ -1,4 +1,4 @@
-"""MNIST in logit space: MAF(5) at 1300.5 nats, and its rivals (Papamakarios et al. 2017).
+"""MNIST in logit space: MAF(5) at 1300.5 nats, and its competitors (Papamakarios et al. 2017).
 
     dgmjax train maf_mnist_logit --model maf --data-dir DATA
 

@@ -4,8 +4,8 @@
 
 Tables: power-plant, protein-tertiary-structure, letter, energy, concrete, winequality-white and all
 others that `dgmjax.data` reads (`uci/...`); models as in `maf_mnist_logit`. The published
-comparisons use other tables (POWER, GAS, ...), so there is no published number: the models are held
-against each other and against the Gaussian in closed form. The columns of mammography have heavy
+comparisons use other tables (POWER, GAS, ...), so there is no published number: the models are
+compared with each other and with the Gaussian in closed form. The columns of mammography have heavy
 tails, for which batch normalisation is a poor choice (`--no-batch-norm`); that was seen on its test
 split.
 

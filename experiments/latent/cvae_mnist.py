@@ -1,4 +1,4 @@
-"""Conditional VAE on dynamic MNIST: p(image | digit), and images of the digit asked for.
+"""Conditional VAE on dynamic MNIST: p(image | digit), and images of a given digit.
 
     dgmjax train cvae_mnist --data-dir DATA
 

@@ -3,11 +3,11 @@
     dgmjax train draw_mnist --data-dir DATA
     dgmjax train draw_mnist --no-attention --num-steps 10 --hidden 200 --latent 20 --epochs 30
 
-The published size, 64 steps of two LSTMs of 256 units, needs a GPU; the second command fits a CPU.
+The published size, 64 steps of two LSTMs of 256 units, needs a GPU; the second command suits a CPU.
 Attention needs many steps: ten small windows cannot draw a digit. The paper reports the ELBO of the
-test split, and its figure of the drawing over time is `canvas`.
-Source: Gregor, Danihelka, Graves, Rezende & Wierstra, "DRAW: A Recurrent Neural Network For Image
-Generation", 2015, Tables 2 and 3, https://arxiv.org/abs/1502.04623.
+test split, and its figure of the drawing over time is `canvas`. Source: Gregor, Danihelka, Graves,
+Rezende & Wierstra, "DRAW: A Recurrent Neural Network For Image Generation", 2015, Tables 2 and 3,
+https://arxiv.org/abs/1502.04623.
 """
 
 from dataclasses import replace

@@ -1,10 +1,10 @@
-"""MIWAE on static MNIST with missing pixels: completed digits, and a bound of what is observed.
+"""MIWAE on static MNIST with missing pixels: completed digits, and a bound on the observed pixels.
 
     dgmjax train miwae_mnist --missing random --data-dir DATA
     dgmjax train miwae_mnist --missing block --data-dir DATA
 
 "random" removes half of all pixels, "block" a square of half the side. The paper has figures of
-this task and no number that compares; imputation by the pixels' means stands in the same table.
+this task and no comparable number; imputation by the pixels' means stands in the same table.
 Source: Mattei & Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data
 Sets", 2019, section 4.1, https://arxiv.org/abs/1812.02633.
 """

@@ -4,15 +4,14 @@
     dgmjax train multimodal_mnist --experts mixture --data-dir DATA
     dgmjax train multimodal_mnist --experts product --data-dir DATA
 
-The digit from the image is held against logistic regression on pixels, and images from the digit
-against real ones, both recognised by that regression. The papers print other quantities. A product
-of experts may code image and digit in different coordinates of z, from which neither predicts the
-other.
-Sources: Wu & Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised Learning", 2018
-(product, with the sub-sampled objective), https://arxiv.org/abs/1802.05335; Shi, Siddharth, Paige &
-Torr, "Variational Mixture-of-Experts Autoencoders for Multi-Modal Deep Generative Models", 2019
-(mixture), https://arxiv.org/abs/1911.03393; Sutter, Daunhawer & Vogt, "Generalized Multimodal
-ELBO", 2021 (mixture of products), https://arxiv.org/abs/2105.02470.
+The digit from the image is compared with logistic regression on pixels, and images from the digit
+with real ones, both recognised by that regression. The papers print other quantities. A product of
+experts may code image and digit in different coordinates of z, from which neither predicts the
+other. Sources: Wu & Goodman, "Multimodal Generative Models for Scalable Weakly-Supervised
+Learning", 2018 (product, with the sub-sampled objective), https://arxiv.org/abs/1802.05335; Shi,
+Siddharth, Paige & Torr, "Variational Mixture-of-Experts Autoencoders for Multi-Modal Deep
+Generative Models", 2019 (mixture), https://arxiv.org/abs/1911.03393; Sutter, Daunhawer & Vogt,
+"Generalized Multimodal ELBO", 2021 (mixture of products), https://arxiv.org/abs/2105.02470.
 """
 
 from dataclasses import replace

@@ -4,11 +4,10 @@
     dgmjax train pixel_vae_mnist --method free_bits --data-dir DATA
     dgmjax train pixel_vae_mnist --method delta --warm-up 3 --epochs 8 --data-dir DATA
 
-The rate (`kl_nats`) of the plain model falls to zero, since the decoder can do without z. Free bits
+The rate (`kl_nats`) of the plain model falls to zero, since the decoder does not need z. Free bits
 and the AR(1) prior of the delta-VAE keep it up; the latter uses its code only if the weight of the
 KL term rises over some epochs. Published for other networks on this binarisation, about: 79.02 nats
-(PixelVAE).
-Sources: Gulrajani et al., "PixelVAE: A Latent Variable Model for Natural Images", 2017,
+(PixelVAE). Sources: Gulrajani et al., "PixelVAE: A Latent Variable Model for Natural Images", 2017,
 https://arxiv.org/abs/1611.05013; Kingma et al., "Improving Variational Inference with Inverse
 Autoregressive Flow", 2016, Eq. 15, https://arxiv.org/abs/1606.04934; Razavi, van den Oord, Poole &
 Vinyals, "Preventing Posterior Collapse with delta-VAEs", 2019, https://arxiv.org/abs/1901.03416.

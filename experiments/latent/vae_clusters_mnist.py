@@ -5,10 +5,10 @@
 The ten components of the prior are the clusters: an image belongs to the component of largest
 responsibility for its code. As in the source, the networks are pretrained (here by an ELBO with a
 small weight of the KL term) and the mixture starts from a fit to their codes; `--pretrain-epochs 0`
-leaves that out. Published, with stacked denoising autoencoders in pretraining and diagonal
-covariances (about): 94.5% accuracy.
-Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding: An Unsupervised and Generative
-Approach to Clustering", 2017, Table 2, https://arxiv.org/abs/1611.05148.
+omits that. Published, with stacked denoising autoencoders in pretraining and diagonal covariances
+(about): 94.5% accuracy. Source: Jiang, Zheng, Tan, Tang & Zhou, "Variational Deep Embedding: An
+Unsupervised and Generative Approach to Clustering", 2017, Table 2,
+https://arxiv.org/abs/1611.05148.
 """
 
 from dataclasses import replace

@@ -2,11 +2,11 @@
 
     dgmjax train vae_posteriors_mnist --posterior sylvester-orthogonal --data-dir DATA
 
-About (van den Berg et al. 2018), ELBO in nats: diagonal 86.55, planar 86.06, IAF 84.20, Sylvester
-83.3 to 83.4, with gated convolutions, 2000 epochs and warm-up. Encoder and decoder here are MLPs of
-two layers, the same for all rows, so that the order of the rows compares and not their level.
-Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flows for Variational
-Inference", 2018, Table 1, https://arxiv.org/abs/1803.05649.
+Published (van den Berg et al. 2018), ELBO in nats, about: diagonal 86.55, planar 86.06, IAF 84.20,
+Sylvester 83.3 to 83.4, with gated convolutions, 2000 epochs and warm-up. Encoder and decoder here
+are MLPs of two layers, the same for all rows, so that the order of the rows is comparable and not
+their level. Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flows for
+Variational Inference", 2018, Table 1, https://arxiv.org/abs/1803.05649.
 """
 
 from dataclasses import replace

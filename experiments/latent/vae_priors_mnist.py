@@ -3,10 +3,10 @@
     dgmjax train vae_priors_mnist --components 100 --epochs 160 --data-dir DATA
     dgmjax train vae_priors_mnist --prior standard --epochs 160 --data-dir DATA
 
-One encoder and decoder with two layers of 300 units, 40 latents, and the prior named. The published
+Encoder and decoder have two layers of 300 units and 40 latents; the prior varies. The published
 models are gated networks trained for 2000 epochs. `vae_clusters_mnist` measures the components of a
-mixture as clusters. Most of a step with 500 pseudo-inputs goes into encoding them.
-Source: Tomczak & Welling, "VAE with a VampPrior", 2018, Table 1 (static MNIST, one layer),
+mixture as clusters. Most of a step with 500 pseudo-inputs goes into encoding them. Source: Tomczak
+& Welling, "VAE with a VampPrior", 2018, Table 1 (static MNIST, one layer),
 https://arxiv.org/abs/1705.07120.
 """
 

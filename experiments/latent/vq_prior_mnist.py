@@ -4,10 +4,10 @@
     dgmjax train vq_prior_mnist --autoencoder runs/vq_vae_mnist/seed0 --data-dir DATA
 
 Data: the indices of the images under the other run, encoded once. The bound of the image is
--log p(x | e) - log p(e). There is no published number: independent and uniform codes stand beside.
-Sources: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
-section 3.3, https://arxiv.org/abs/1711.00937; Razavi, van den Oord & Vinyals, "Generating Diverse
-High-Fidelity Images with VQ-VAE-2", 2019, section 3.2, https://arxiv.org/abs/1906.00446.
+-log p(x | e) - log p(e). There is no published number: independent and uniform codes are the
+baselines. Sources: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning",
+2017, section 3.3, https://arxiv.org/abs/1711.00937; Razavi, van den Oord & Vinyals, "Generating
+Diverse High-Fidelity Images with VQ-VAE-2", 2019, section 3.2, https://arxiv.org/abs/1906.00446.
 """
 
 from dataclasses import replace

@@ -3,12 +3,11 @@
     dgmjax train vrnn_jsb --data-dir DATA
     dgmjax train vrnn_jsb --music Nottingham --bound iwae --num-samples 4 --data-dir DATA
 
-Independent notes are the baseline. No published number is printed: those of the literature differ
-in how they bound and average.
-Sources: Chung, Kastner, Dinh, Goel, Courville & Bengio, "A Recurrent Latent Variable Model for
-Sequential Data", 2015, https://arxiv.org/abs/1506.02216; Boulanger-Lewandowski, Bengio & Vincent,
-"Modeling Temporal Dependencies in High-Dimensional Sequences", 2012 (data),
-https://arxiv.org/abs/1206.6392.
+Independent notes are the baseline. No published number is printed: those in the literature differ
+in their bounds and averages. Sources: Chung, Kastner, Dinh, Goel, Courville & Bengio, "A Recurrent
+Latent Variable Model for Sequential Data", 2015, https://arxiv.org/abs/1506.02216;
+Boulanger-Lewandowski, Bengio & Vincent, "Modeling Temporal Dependencies in High-Dimensional
+Sequences", 2012 (data), https://arxiv.org/abs/1206.6392.
 """
 
 from dataclasses import replace
