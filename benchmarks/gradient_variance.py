@@ -41,7 +41,7 @@ K = 3
 
 @dataclass(frozen=True)
 class Row:
-    """One estimator: its objective, what wraps the model, and what it is compared with.
+    """One estimator: its objective, the wrapper of the model, and the reference.
 
     `samples` is the number in the bound: 1 for the ELBO, K for L_K.
     """

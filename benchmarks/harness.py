@@ -61,7 +61,7 @@ def pin(core: int | None) -> int | None:
 
 
 class WorkerProcess:
-    """A worker that is asked by lines of JSON; what it prints is kept for an error."""
+    """A worker, controlled by lines of JSON; its other output is kept for an error."""
 
     def __init__(self, command: list[str], name: str):
         self.name = name

@@ -49,7 +49,7 @@ def markdown(records: list[Record], columns: Sequence[str]) -> str:
 
 
 def comparison(records: list[Record]) -> str:
-    """The table of those that stand beside a published number."""
+    """The table of the results with a published number."""
     compared = [record for record in records if record.published]
     return markdown(compared, COMPARED) if compared else NONE_YET
 

@@ -41,7 +41,7 @@ RECORD = Path(__file__).parent / "records" / "streaming" / "streaming.json"
 
 @jax.jit
 def work(x: jax.Array) -> jax.Array:
-    """What is done with a batch: a mean of each example."""
+    """The work on a batch: a mean of each example."""
     return x.astype(jnp.float32).mean(axis=(1, 2, 3))
 
 

@@ -59,7 +59,7 @@ class Target:
     """A bound on a ratio of processor times a unit, or on a time where `denominator` is None.
 
     Attributes:
-      label: what the number is, in words.
+      label: the meaning of the number, in words.
       at_least, at_most: the bound; one of the two.
     """
 
@@ -86,7 +86,7 @@ class FactTarget:
 
 @dataclass(frozen=True)
 class Workload:
-    """Sides, what one unit of work is, and the bounds.
+    """Sides, the unit of work, and the bounds.
 
     Attributes:
       unit: name of a unit of work; `scale` of `scale_name` make one.

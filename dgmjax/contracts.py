@@ -161,7 +161,7 @@ class ReadsBatches(Protocol):
     """A model that states what it reads of a batch, so that data are checked before training."""
 
     def data_rules(self, batch: Mapping[str, Any]) -> Mapping[str, Rule]:
-        """A rule for every array that is read of such a batch."""
+        """A rule for every array that the model reads from such a batch."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Errors that dgmjax raises on purpose, and the function that raises them.
 
 Everything a user can get wrong ends in a `DgmjaxError` whose message names the argument, the
-rule, what was given, and the remedy. Anything else that escapes is a bug.
+rule, what was given, and the remedy. Any other exception that escapes is a bug.
 """
 
 import numbers

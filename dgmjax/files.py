@@ -28,7 +28,7 @@ def write_atomically(
       error: what to raise when the disk is full or the folder cannot be written.
 
     Raises:
-      RunError: (or `error`) the file could not be written; what was at `path` is unharmed.
+      RunError: (or `error`) the file could not be written; the old content of `path` is intact.
     """
     data = content.encode() if isinstance(content, str) else content
     if is_stored(path):

@@ -10,7 +10,7 @@ Hooks = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]
 
 
 def attach(package: str, file: str) -> Hooks:
-    """`__getattr__`, `__dir__` and `__all__` of a package whose names stand in its `.pyi` stub.
+    """`__getattr__`, `__dir__` and `__all__` of a package whose names its `.pyi` stub lists.
 
     Raises:
       ImportError: (from `__getattr__`) a name cannot be imported; the stable release of TensorFlow

@@ -7,7 +7,7 @@ import jax
 
 Array = jax.Array
 ArrayLike = jax.typing.ArrayLike
-"""What a user may give for an array: a JAX or NumPy array, or a number."""
+"""An array as a user may give it: a JAX or NumPy array, or a number."""
 
 Key = jax.Array
 """A typed PRNG key, as `jax.random.key` makes it."""

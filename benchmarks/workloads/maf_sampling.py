@@ -12,7 +12,7 @@ LAYERS = 5
 SIZES = {6: (512, 512), 63: (512, 512), 784: (1024, 1024)}
 SAMPLES = {6: 512, 63: 512, 784: 64}
 COMPARED = 8
-"""Samples held to the naive inverse, which is slow."""
+"""Samples compared with the naive inverse, which is slow."""
 
 
 def prepare(features: int, tiny: bool) -> Prepared:

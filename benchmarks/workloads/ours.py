@@ -25,7 +25,7 @@ def repeated(function, *arguments) -> Operation:
 
 
 def products_of(network, weights, x, steps: int) -> Operation:
-    """The matrix products of so many training steps of a network, and nothing else.
+    """The matrix products of this number of training steps of a network, and nothing else.
 
     `network(weights, x)` is its products without biases and activations: the gradient of half its
     squared output has those of the backward pass.

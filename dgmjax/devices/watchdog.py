@@ -1,8 +1,8 @@
 """Watchdog: detects processes that have died and names them to the others.
 
 Each process keeps a connection to process 0. The operating system closes it when the process ends
-for whatever reason, so process 0 knows within milliseconds and tells the others. A machine that
-vanishes closes no connection; JAX's heartbeats cover that case.
+for any reason, so process 0 knows within milliseconds and tells the others. A machine that vanishes
+closes no connection; JAX's heartbeats cover that case.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ _MAX_LINE = 2**12
 
 
 class PeerLost(RuntimeError):
-    """Another process of this run ended, so that this one cannot go on."""
+    """Another process of this run has ended, so this one cannot continue."""
 
 
 class Peers:

@@ -52,7 +52,7 @@ class Autoregressive(Distribution):
         `step(carry, previous, index)`.
       family: turns `params[..., num_params]` into the distribution of a site.
       event_shape: shape of x.
-      context: what one conditions on, `[*batch, features]`, or None.
+      context: the condition, `[*batch, features]`, or None.
       ordering: permutation of the sites; the network sees them in this order.
       method: how to sample, see above.
       flatten: the network reads and returns the sites as one axis, `[..., D]`, whatever the

@@ -24,7 +24,7 @@ class Forced(NamedTuple):
 def forced_sites(
     observed: Any, mask: Any, event_shape: tuple[int, ...], site_ndims: int = 0
 ) -> Forced:
-    """What is given of an event, by site in raster order.
+    """The given sites of an event, in raster order.
 
     Args:
       observed: `[*batch, *event_shape]`; without a mask `[*batch, n, *event_shape[1:]]`, the
@@ -68,7 +68,7 @@ def forced_sites(
 def _prefix(
     observed: Array, event_shape: tuple[int, ...], sites: tuple[int, ...]
 ) -> tuple[Array, np.ndarray]:
-    """`observed` filled up with zeros to the event shape, and the mask of what was given."""
+    """`observed` padded with zeros to the event shape, and the mask of the given sites."""
     num_dims = len(event_shape)
     rule = f"must have at least {num_dims} axes, those of the event {event_shape}"
     require(observed.ndim >= num_dims, "observed", rule, observed.shape, "", DataError)

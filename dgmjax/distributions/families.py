@@ -1,14 +1,14 @@
 """Families: unconstrained parameters `[..., num_params]` in, a distribution out.
 
 A family is a frozen, hashable dataclass with two members, so that it can be a static field of a
-network: `num_params` (unconstrained numbers per site) and `__call__(params)`, which takes the
-temperature of a sampler as well: logits are divided by it, scales multiplied. It also says
-what one site of the data is (`event_ndims`, `site_shape`) and which values it covers (`values`,
+network: `num_params` (unconstrained numbers per site) and `__call__(params)`, which also takes the
+temperature of a sampler: logits are divided by it, scales multiplied. It also states the shape of
+one site of the data (`event_ndims`, `site_shape`) and the values that it covers (`values`,
 checked where data enter). Parameters of lower precision are promoted to float32.
 
 A family may also split a draw into noise that does not depend on the parameters and the value that
-it becomes (`SplitsDraws`): samplers then make the noise of many sites at once, which on a CPU
-takes a fraction of the time of making it site by site.
+it becomes (`SplitsDraws`): samplers then draw the noise of many sites at once, which on a CPU takes
+a fraction of the time of drawing it site by site.
 
 >>> import jax.numpy as jnp
 >>> MixtureOfNormals(3)(jnp.zeros((5, 9))).batch_shape
@@ -40,11 +40,11 @@ Values = Literal["binary", "levels", "real", "count"]
 
 
 class Family(Protocol):
-    """What a family is. Not checked: that parameters are finite."""
+    """The protocol of families. Parameters are not checked to be finite."""
 
     @property
     def num_params(self) -> int:
-        """Unconstrained parameters a site needs."""
+        """Number of unconstrained parameters of a site."""
         ...
 
     @property
@@ -59,7 +59,7 @@ class Family(Protocol):
 
     @property
     def values(self) -> Values:
-        """What the data may be; "levels" means the integers 0 .. levels - 1."""
+        """The values of the data; "levels" means the integers 0 .. levels - 1."""
         ...
 
     def __call__(self, params: Array, temperature: Array | float = 1.0) -> distrax.Distribution:
@@ -87,7 +87,7 @@ class SplitsDraws(Protocol):
         ...
 
     def from_noise(self, conditional: Any, noise: PyTree) -> Array:
-        """A draw of `conditional`, what the family's `__call__` returned."""
+        """A draw from `conditional`, the result of the family's `__call__`."""
         ...
 
 

@@ -5,7 +5,7 @@ of a pytree of float32 arrays, so that the same map can be evaluated in float64 
 differentiated by its parameters. Both callables take `[N, *event_shape]` and return arrays
 `[N, *event_shape]` and log-determinants `[N]`. Nothing here knows which library they are from.
 
-What is compared with what:
+The comparisons:
 
 * log-determinants in float32 with `slogdet` of the Jacobian, by forward differentiation, in
   float64;

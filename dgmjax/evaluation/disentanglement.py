@@ -10,7 +10,7 @@ from dgmjax.evaluation.probe import linear_probe
 
 
 class Gap(NamedTuple):
-    """The mutual information gap and what it is made of.
+    """The mutual information gap and its terms.
 
     Attributes:
       value: the mean of `per_factor`.

@@ -9,7 +9,7 @@ from dgmjax.errors import DataError, require
 
 
 def mean_imputation(x: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """Missing entries at the mean of what was observed of their column; float64 `[N, *event]`.
+    """Missing entries replaced by the observed mean of their column; float64 `[N, *event]`.
 
     >>> mean_imputation(np.array([[1.0], [3.0], [0.0]]), np.array([[1], [1], [0]])).tolist()
     [[1.0], [3.0], [2.0]]

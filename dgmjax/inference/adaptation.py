@@ -1,4 +1,4 @@
-"""Adaptation of step sizes and masses, before sampling: what is adapted is then frozen."""
+"""Adaptation of step sizes and masses, before sampling, during which they are frozen."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -28,7 +28,7 @@ class Annealed(NamedTuple):
       position: forwards, the last states; weighted, they are samples of f_1.
       acceptance: mean over the chains, `[T]`, in the order of the temperatures.
       divergent: how many trajectories of each chain diverged, `[*chains]`; they were refused.
-      step_sizes: `[T]`, what was used.
+      step_sizes: `[T]`, those used.
     """
 
     log_weight: Array
@@ -152,11 +152,11 @@ def tuned_step_sizes(
     target: float = TARGET,
     rate: float = 0.2,
 ) -> Array:
-    """A step size for every temperature, `[T]`, from a trial run whose weights are thrown away.
+    """A step size for every temperature, `[T]`, from a trial run whose weights are discarded.
 
-    The trial anneals forwards. log e rises or falls by `rate` times what the acceptance exceeds or
-    misses of the target; since neighbours are alike, one transition each is enough. The sizes are
-    then averaged over a window of the path, and belong to it: run them backwards, too.
+    The trial anneals forwards. log e changes by `rate` times the excess of the acceptance over the
+    target; since neighbours are alike, one transition each is enough. The sizes are then averaged
+    over a window of the path, and belong to it: run them backwards, too.
     """
     check_temperatures(temperatures)
     require(0.0 < target < 1.0, "target", "must be in (0, 1)", target)

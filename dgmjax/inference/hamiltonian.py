@@ -40,7 +40,7 @@ class Point(NamedTuple):
 
 
 class Info(NamedTuple):
-    """What a step did, `[*chains]`.
+    """Statistics of a step, `[*chains]`.
 
     Attributes:
       acceptance: probability min(1, exp(H - H')) that the proposal was accepted; 0 if it diverged.

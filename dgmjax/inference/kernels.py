@@ -95,7 +95,7 @@ def run(
     num_steps: int,
     collect: Callable[[Any], Any] = lambda state: state.position,
 ) -> tuple[Any, Any, Any]:
-    """`num_steps` steps as one scan: the last state, what was collected of each, and the infos."""
+    """`num_steps` steps as one scan: the last state, the collected values, and the infos."""
     require_sizes(num_steps=num_steps)
 
     def body(state, key):

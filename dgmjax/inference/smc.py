@@ -36,7 +36,7 @@ class Particles(NamedTuple):
 
 
 class SMCInfo(NamedTuple):
-    """What a step did.
+    """Statistics of a step.
 
     Attributes:
       ancestors: `[N]` of the particles, before they moved.

@@ -223,7 +223,7 @@ def _import_file(path: Path) -> ModuleType:
 
 @contextlib.contextmanager
 def _import_errors(name: str) -> Iterator[None]:
-    """Names the file in whatever goes wrong while it is imported."""
+    """Names the file in any error raised while it is imported."""
     try:
         yield
     except DgmjaxError:

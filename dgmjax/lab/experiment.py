@@ -44,7 +44,7 @@ class Estimator:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What an experiment function returns.
+    """The result of an experiment function.
 
     Attributes:
       model: the model's name in the records.
@@ -90,7 +90,7 @@ class Experiment:
     start: Callable[["Experiment", PyTree, Key], PyTree] | None = None
 
     def check(self) -> None:
-        """Checks that the data are what the transform, and through it the likelihood, expects."""
+        """Checks that the data are as the transform, and through it the likelihood, expects."""
         require("train" in self.dataset.splits, "dataset", "must have a train split", "none")
         require(
             self.validation is None or "validation" in self.dataset.splits,

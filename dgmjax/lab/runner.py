@@ -159,7 +159,7 @@ def evaluate(trained: Trained, *, other_data: bool = False) -> list[Record]:
     """
     experiment, dataset = trained.experiment, trained.experiment.dataset.name
     if trained.folder is not None and not other_data:
-        remedy = "`--other-data` measures on these data all the same."
+        remedy = "`--other-data` measures on these data anyway."
         trained.folder.check_data(fingerprint(experiment.dataset), remedy)
     if other_data:
         dataset = f"{dataset} (other data)"

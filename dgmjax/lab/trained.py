@@ -29,9 +29,9 @@ class Trained:
     """A model with its parameters and its data.
 
     Attributes:
-      experiment: what was trained.
-      learner: its learner.
-      state: the parameters (the best by validation where there is one).
+      experiment: that was run.
+      learner: of the experiment.
+      state: the parameters (the best by validation, if there was one).
       folder: the run folder, or None.
       seed: of the run.
       step: training step of the parameters.

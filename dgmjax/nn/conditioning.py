@@ -40,7 +40,7 @@ class AddContext(nn.Module):
             self.local = Dense(self.features, use_bias=False)
 
     def _terms(self, context: Array | None) -> Array | None:
-        """What is added, `[*batch, 1 or ceil(T / hop), features]`, or None for nothing."""
+        """The term to add, `[*batch, 1 or ceil(T / hop), features]`, or None."""
         conditioned = self.context_features + self.local_features > 0
         require(context is not None or not conditioned, "context", "must be given", "none")
         if context is None or not conditioned:

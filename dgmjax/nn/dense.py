@@ -54,11 +54,11 @@ def check_width(module: nn.Module, layer: tuple[str, ...], width: int, x: Array)
 def start_bias(module: nn.Module, layer: tuple[str, ...], bias: Array, x: Array) -> None:
     """Replaces the bias of a layer within `module` by one made from `x`; while it is initialised.
 
-    It stays where `x` is the same everywhere, for that is no data but zeros given for their shape.
+    The bias stays if `x` is constant, since then it is not data but zeros given for their shape.
 
     Args:
       layer: names that lead to it, e.g. ("Dense_2",); it has been called before.
-      bias: any shape of as many numbers; of another number, nothing is done.
+      bias: of any shape with the same number of entries; otherwise nothing is done.
     """
     params = flatten_dict(module.get_variable("params", layer[0]))
     place = (*layer[1:], "bias")

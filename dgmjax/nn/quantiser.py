@@ -16,7 +16,7 @@ stop = jax.lax.stop_gradient
 
 
 class Quantised(NamedTuple):
-    """What a quantiser returns for vectors `z[..., F]`.
+    """The result of a quantiser for vectors `z[..., F]`.
 
     Attributes:
       codes: `[..., F]`, the nearest codes; their gradient goes to z as it is (straight-through).

@@ -22,7 +22,7 @@ def imputations(
     title: str = "Imputations",
     columns: int = 2,
 ) -> "Figure":
-    """Of each image: what was observed (the rest grey), its imputations, and the truth.
+    """For each image: the observed part (the rest grey), its imputations, and the truth.
 
     Args:
       observed: `[N, height, width]` or `[N, height, width, channels]`, values in [0, 1].

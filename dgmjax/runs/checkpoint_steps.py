@@ -25,7 +25,7 @@ class Steps(Protocol):
     folder: Any
 
     def open(self) -> None:
-        """Makes the place, and removes what was being written when a process ended."""
+        """Makes the place, and removes unfinished files of a process that ended."""
 
     def path(self, step: int) -> Any:
         """The folder of a committed step."""
@@ -46,7 +46,7 @@ class Steps(Protocol):
         """Moves a damaged step to `refused`."""
 
     def clean(self) -> None:
-        """Removes what is not committed."""
+        """Removes uncommitted steps."""
 
 
 def steps_at(folder: Any) -> Steps:

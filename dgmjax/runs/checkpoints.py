@@ -126,7 +126,7 @@ class Checkpoints:
         return True
 
     def wait(self) -> None:
-        """Until what is being saved is on the disk and sealed.
+        """Waits until the checkpoint being saved is on disk and sealed.
 
         Raises:
           CheckpointError: it could not be written (with `on_disk_error="stop"`).
@@ -149,7 +149,7 @@ class Checkpoints:
             self._saver = None
 
     def problem(self, step: int) -> str | None:
-        """What is wrong with a step, or None."""
+        """The defect of a step, or None."""
         return manifest.problem(self._steps.path(step), step, self.identity)
 
     def valid_steps(self) -> list[int]:

@@ -148,7 +148,7 @@ class RunFolder:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What was kept beside the arguments, such as the data folder."""
+        """The options kept beside the arguments, such as the data folder."""
         return self.config["options"]
 
     def note_options(self, options: Mapping[str, Any]) -> None:

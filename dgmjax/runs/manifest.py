@@ -30,7 +30,7 @@ def seal(folder: Path, step: int, identity: str = "") -> None:
 
 
 def problem(folder: Path, step: int, identity: str = "") -> str | None:
-    """What distinguishes `folder` from what was sealed as `step` of `identity`; None if nothing."""
+    """How `folder` differs from the one sealed as `step` of `identity`; None if it does not."""
     if not (folder / NAME).is_file():
         return f"its file {NAME} is missing"
     try:

@@ -34,7 +34,7 @@ RENAMED_ARGUMENTS_1: Mapping[str, Mapping[str, str]] = {
 
 
 def migrated(config: Config) -> Config:
-    """`config` in the present format, whatever the format it was written in.
+    """`config` in the present format, from any format that it was written in.
 
     >>> config = {"format": 1, "experiment": "nade_binarized_mnist", "arguments": {"num_masks": 2}}
     >>> migrated({**config, "options": {}})["arguments"]

@@ -57,7 +57,7 @@ class Record:
       binarisation: `static`, `dynamic` or `threshold`; None where data are not binarised.
       split: the part of the data that was measured, such as `test`.
       num_examples: the number of examples averaged over.
-      metric: what was measured: `nll_nats` (exact), `nll_bound_k5000` (a bound, with its K),
+      metric: the quantity: `nll_nats` (exact), `nll_bound_k5000` (a bound, with its K),
         `bits_per_dim`, `active_units`, ... in snake_case.
       estimator: how, in a few words, such as `exact` or `importance-weighted bound`.
       value: the number; may be infinite but not NaN.
@@ -138,7 +138,7 @@ class Record:
         return dataclasses.asdict(self) | {"versions": dict(self.versions), "arguments": arguments}
 
     def summary(self) -> str:
-        """One line to print: what was measured, its error, and the published number."""
+        """One line to print: the measurement, its error, and the published number."""
         what = f"{self.experiment}: {self.metric} on {self.dataset} {self.split}"
         published = f", published {self.published.value:g}" if self.published else ""
         number = f"{self.formatted_value()} {self.unit}"

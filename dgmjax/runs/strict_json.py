@@ -37,7 +37,7 @@ def loads(text: str) -> Any:
 
 
 def read(path: Path) -> Any:
-    """What the file at `path` holds.
+    """The content of the file at `path`.
 
     Raises:
       RunError: it cannot be read, is not JSON, or is larger than `MAX_BYTES`.

@@ -30,7 +30,7 @@ def masked_mean(values: Array, mask: Array | None) -> Array:
 
 
 def averages(result: Any, batch: Batch, player: str) -> tuple[Array, Metrics]:
-    """Mean loss and metrics of what the objective of `player` returned for `batch`.
+    """Mean loss and metrics from the result of the objective of `player` for `batch`.
 
     A loss `[B]` has one entry for each row and is weighted by the batch's `mask`. A loss of another
     size `[N]` (labelled and unlabelled rows, rollouts) has a mask of its own, the metric `mask[N]`,
@@ -38,7 +38,7 @@ def averages(result: Any, batch: Batch, player: str) -> tuple[Array, Metrics]:
     mask, the metric `WEIGHT` is its sum.
 
     Raises:
-      DgmjaxError: what was returned is not a pair of losses and metrics.
+      DgmjaxError: the result is not a pair of losses and metrics.
     """
     argument = f"players[{player!r}].objective"
     pair = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)

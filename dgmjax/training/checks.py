@@ -15,7 +15,7 @@ from dgmjax.distributions.families import num_levels
 from dgmjax.errors import DataError, require
 
 NUM_CHECKED = 256
-"""Rows that are transformed and compared with what the likelihood covers."""
+"""Rows that are transformed and compared with the values that the likelihood covers."""
 
 BLOCK_BYTES = 2**26
 

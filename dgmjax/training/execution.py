@@ -1,4 +1,4 @@
-"""Execution options: how a run is carried out, not what it computes. Imports no JAX."""
+"""Execution options: how a run is carried out, not what it computes. It does not import JAX."""
 
 import os
 from collections.abc import Callable, Mapping

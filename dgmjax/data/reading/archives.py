@@ -1,8 +1,7 @@
 """Archives, read without trust: nothing is unpacked to disk, and everything has a bound.
 
-A header may announce anything: a file of a few kilobytes may ask for gigabytes, or for millions of
-empty members. Sizes are checked before memory is allocated, and the bytes really there are counted
-while they are read.
+A header may announce any size: a file of a few kilobytes may claim gigabytes, or millions of empty
+members. Sizes are checked before memory is allocated, and bytes are counted while they are read.
 """
 
 import io

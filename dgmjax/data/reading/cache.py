@@ -65,7 +65,7 @@ def cached(
 
 
 def _read(entry: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of an entry, or None if it is absent or not what was written."""
+    """The arrays of an entry, or None if it is absent or was changed."""
     if not entry.is_dir():
         return None
     try:

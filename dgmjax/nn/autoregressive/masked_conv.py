@@ -131,7 +131,7 @@ class RasterConv(nn.Module):
         return out.reshape(*maps.shape[:-1], kernel.shape[-1])
 
     def _centre(self, pixels: Array, params: dict[str, Array]) -> Array:
-        """What the groups of a pixel read of that pixel, `[..., G C] -> [..., G features]`."""
+        """The part of the output from the own pixel, `[..., G C] -> [..., G features]`."""
         parts = []
         for g in range(self._groups):
             kernel = params.get(f"centre_{g}")
@@ -142,7 +142,7 @@ class RasterConv(nn.Module):
         return jnp.concatenate(parts, -1)
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
-        """The rows above, the own row, what the rows above add to it, and the row's kernel.
+        """The rows above, the own row, the contribution of the rows above to it, and its kernel.
 
         Linear in the receptive field: the last rows only. The kernel stands in the carry so that
         a scan arranges it once.

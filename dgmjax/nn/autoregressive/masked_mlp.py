@@ -106,7 +106,7 @@ class MaskedMLP(IncrementalSteps):
         return array if self.dtype is None else array.astype(self.dtype)
 
     def _context_terms(self, context: Array | None) -> tuple[Array | float, Array | float]:
-        """What the context adds to the first hidden layer and to the output."""
+        """The terms that the context adds to the first hidden layer and to the output."""
         given = 0 if context is None else context.shape[-1]
         require(
             given == self.context_features,

@@ -1,13 +1,13 @@
 """Incremental steps of a masked MLP: D steps that together read every weight about once.
 
 Hidden units are sorted by degree, so the units that become computable at step i are one contiguous
-group: `step` evaluates this group only. A product of few units reads its matrix as slowly as one of
-many. Where groups are small, steps are therefore taken in blocks: the first step of a block adds
-up, in one product for each layer, what all units of the block see of everything known before it
+group: `step` evaluates this group only. A product for few units reads its matrix as slowly as one
+for many. Small groups are therefore computed in blocks: the first step of a block adds up, in one
+product for each layer, the contributions of everything known before the block to all its units
 
     begun = b + (W * M)[block, known] h[known],
 
-and every step adds what it sees within the block, (W * M)[group, block] h[block].
+and every step adds the contributions from within the block, (W * M)[group, block] h[block].
 """
 
 import math
@@ -29,14 +29,14 @@ COLUMNS = 24
 class SortedUnits:
     """Units in the order in which the incremental steps compute them.
 
-    Slices of a fixed size that would reach beyond the last unit begin earlier; what they take in
-    of units before their own is masked, or written back as it was.
+    Slices of a fixed size that would reach beyond the last unit begin earlier; the units before
+    their own are masked, or written back unchanged.
 
     Attributes:
       starts, ends: of the units that step i computes.
       origins: the first unit of the block that step i belongs to.
       most: size of the slice of a step.
-      even: whether every step computes as many.
+      even: whether every step computes the same number.
       width: size of the slice of a block.
     """
 
@@ -54,7 +54,7 @@ class SortedUnits:
         self.block_slices = jnp.asarray(np.minimum(origins, ends[-1] - self.width))
 
     def within(self, values: Array, index: Array) -> Array:
-        """`[width, N]`, what the block of a step has of `values[units, N]`; zeros elsewhere."""
+        """`[width, N]`: the rows of `values[units, N]` in the block of a step; zeros elsewhere."""
         start = self.block_slices[index]
         found = _read(values, start, self.width)
         if not self.overruns:
@@ -110,7 +110,7 @@ class IncrementalSteps(nn.Module):
         ]
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> Any:
-        """What the context adds, and activations still at zero.
+        """The terms of the context, and activations still at zero.
 
         The batch is the last axis of both, so that a step reads and writes whole rows.
         """
@@ -139,8 +139,9 @@ class IncrementalSteps(nn.Module):
     def step(self, carry: Any, previous: Array, index: Array) -> tuple[Any, Array]:
         """Parameters of site `index`; sites come one after another, from 0.
 
-        The first step of a block adds up, in one product for each layer, what the units of the
-        whole block see of all that was known before it; each step adds what it sees within.
+        The first step of a block adds up, in one product for each layer, the contributions of
+        everything known before it to the units of the whole block; each step adds those from
+        within.
         """
         known, layers = list(carry["known"]), self._layers()
         # At index 0 nothing was seen: the write goes to place 0 and is overwritten at index 1.
@@ -156,7 +157,7 @@ class IncrementalSteps(nn.Module):
         # No kernel needs its mask here. What is known when a block begins has lower degrees than
         # all units of the block, and within a block the units of later steps are still zero.
         def within(kernel: Array, i: int, above: SortedUnits) -> Array:
-            """What the units of this step see of the units of layer i in their block."""
+            """The contributions to the units of this step from layer i in their block."""
             start = (layers[i].block_slices[index], above.step_slices[index])
             rows = jax.lax.dynamic_slice(kernel, start, (layers[i].width, above.most))
             return self._cast(rows).T @ layers[i].within(known[i], index)
@@ -180,7 +181,7 @@ class IncrementalSteps(nn.Module):
         )
 
     def _begun(self, constants: list[Array], known: list[Array], index: Array) -> list[Array]:
-        """What the units of the block that begins at `index` see of everything known before it."""
+        """The contributions to the block that begins at `index` from everything known before it."""
         layers = self._layers()
 
         def of_block(kernel: Array, i: int, above: SortedUnits) -> Array:

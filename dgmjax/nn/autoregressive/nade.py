@@ -115,7 +115,7 @@ class NADENetwork(nn.Module):
         return jnp.moveaxis(params.reshape(rows * size, *params.shape[2:])[: self.features], 0, 1)
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> Any:
-        """The hidden sums a_0, and what the context adds to the parameters."""
+        """The hidden sums a_0, and the terms of the context in the parameters."""
         return self._start(batch_shape, context)
 
     def step(self, carry: Any, previous: Array, index: Array) -> tuple[Any, Array]:

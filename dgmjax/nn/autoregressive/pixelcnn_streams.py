@@ -65,12 +65,12 @@ class StreamBlock(Protocol):
         """The state of `rows` above the image, for `channels` features a pixel."""
 
     def row_terms(self, context: Array | None) -> PyTree:
-        """What a context `[N, C]` adds in `rows`."""
+        """The terms of a context `[N, C]` in `rows`."""
 
     def rows(
         self, v: Array, skip: Array | None, past: PyTree, terms: PyTree
     ) -> tuple[Array, Array, PyTree]:
-        """(v, what the sites read of it, past) for R rows; `skip` is the v of a shortcut."""
+        """(v, its features for the sites, past) for R rows; `skip` is the v of a shortcut."""
 
     def parts(self) -> dict[Hashable, Any]:
         """The causal layers of the sites' stream by name."""
@@ -112,7 +112,7 @@ class TwoStreams(nn.Module):
         return len(self.blocks) - 1 - block if self.shortcuts and block >= half else None
 
     def _rows(self, e: Array, pasts: list, terms: list) -> tuple[list[Array], list]:
-        """What the sites of R rows read of each block; `e[N, R, W, C]` are the rows above each."""
+        """Features of each block for the sites of R rows; `e[N, R, W, C]` are the rows above."""
         first, *rest = pasts
         v, first = self.row_first(e, first)
         outputs: list[Array] = []

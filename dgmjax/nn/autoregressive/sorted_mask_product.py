@@ -1,4 +1,4 @@
-"""Products with masked matrices whose zeros stand below a staircase."""
+"""Products with masked matrices whose zeros are below a staircase."""
 
 import math
 
@@ -9,7 +9,7 @@ import numpy as np
 from dgmjax.types import Array
 
 LEAST = 128
-"""Rows and columns of a matrix that is worth halving: a product of less is all overhead."""
+"""Rows and columns of a matrix that is worth halving: smaller products are all overhead."""
 HALVINGS = 1
 PARTS = 4
 
@@ -19,16 +19,16 @@ def staircase_product(
 ) -> Array:
     """h @ (kernel * M) `[..., columns]` with M[j, k] = 1 for j < seen[k], and zeros elsewhere.
 
-    Masks of autoregressive networks look so when units are sorted by degree. On processors the
-    columns are halved: the left half leaves out the rows that none of its columns sees, and of a
-    triangle three blocks of four are multiplied (gradients of 512 x 512 take 0.8 of the time). A
-    second halving gained nothing in whole models, and accelerators would rather have one product.
+    Masks of autoregressive networks have this form when units are sorted by degree. On CPUs the
+    columns are halved: the left half leaves out the rows that none of its columns sees, so that
+    three blocks of four of a triangle are multiplied (gradients of 512 x 512 take 0.8 of the time).
+    A second halving gained nothing in whole models, and one product is faster on accelerators.
 
     Args:
       h: `[..., rows]`.
-      kernel: `[rows, columns]`; what is masked is not read.
+      kernel: `[rows, columns]`; masked entries are not read.
       seen: how many rows each column sees, `[columns]`, not decreasing.
-      halvings: how often columns are halved; if None, as said above.
+      halvings: how often columns are halved; by default as above.
 
     >>> staircase_product(jnp.ones((1, 2)), jnp.ones((2, 3)), np.array([0, 1, 2])).tolist()
     [[0.0, 1.0, 2.0]]

@@ -1,7 +1,7 @@
 """Objectives on the aggregated posterior q(z) = 1/N sum_n q(z | x_n): InfoVAE, WAE, beta-TCVAE.
 
-A batch stands for the data. What these objectives add is one number for the whole batch; it is
-given to every example, so that the mean over the batch is the objective.
+A batch stands for the data. The added term is one number for the whole batch; it is added to every
+example, so that the mean over the batch is the objective.
 """
 
 import math

@@ -48,7 +48,7 @@ def elbo(
       num_samples: posterior samples the expectation averages over, at least 1.
       kl: "analytic", "sampled", or "auto": the closed form if there is one.
       free_bits: lambda, in nats, at least 0.
-      free_bits_per: what a group is: a dimension, a named latent of a hierarchy, or all together.
+      free_bits_per: the groups: dimensions, named latents of a hierarchy, or all together.
 
     Returns:
       loss `[B]`; metrics `elbo`, `log_likelihood`, `kl`, each `[B]`, and in a hierarchy

@@ -1,4 +1,4 @@
-"""Bounds on the likelihood of what was observed, where entries of x are missing."""
+"""Bounds on the likelihood of the observed entries, when entries of x are missing."""
 
 import distrax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from dgmjax.types import Array, Batch, Key, Metrics, Objective, PyTree
 class ObservedPart:
     """A latent-variable model of the observed entries of x: p(z) prod_{s observed} p(x_s | z).
 
-    Where entries are missing at random, this is the model's own marginal of what was observed,
+    Where entries are missing at random, this is the model's own marginal of the observed entries,
     since the likelihood's sites are independent given z: the factors of missing sites integrate to
     1. The posterior reads x with zeros in the place of missing entries.
 

@@ -46,7 +46,7 @@ def subsampled_elbo(
       beta: weight of the KL divergences, a number or a schedule.
       alone: whether the terms of each modality by itself count. A mixture of experts needs none:
         its bound infers every modality from each.
-      scored: whether a subset's posterior explains what it sees, or all that the batch holds.
+      scored: whether the posterior of a subset explains this subset, or the whole batch.
       num_subsets: random subsets per step, at least 0.
       weights: by modality, of its log-likelihood in the loss; 1 where not named. Without one, a
         label counts no more than a few pixels of an image.
