@@ -311,6 +311,13 @@ def log_joint(model: Any, x: Array, z: PyTree) -> Array:
     return prior.log_prob(z) + model.likelihood(z).log_prob(x)
 
 
+def log_likelihood(model: Any, x: Array, z: PyTree) -> Array:
+    """log p(x | z) in nats: the likelihood, or the model's own joint density less the prior."""
+    if hasattr(model, "log_joint"):
+        return model.log_joint(x, z) - model.prior().log_prob(z)
+    return model.likelihood(z).log_prob(x)
+
+
 def log_density(model: Any, batch: Batch, **options: Any) -> Array:
     """log p(raw x) of a density model, `[B]`, in nats, given the batch's `context` if it has one.
 

@@ -1,3 +1,10 @@
+from .annealed import (
+    Annealing as Annealing,
+    Bidirectional as Bidirectional,
+    FixedObservation as FixedObservation,
+    annealed_bound as annealed_bound,
+    bidirectional as bidirectional,
+)
 from .averages import (
     Measurement as Measurement,
     average as average,
