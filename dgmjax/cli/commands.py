@@ -139,11 +139,12 @@ def _sample(arguments: list[str]) -> None:
         num: Annotated[int, "number of samples"] = 64,
         out: Annotated[Path | None, "file: .png, .txt (text), .npy or .npz"] = None,
         seed: Annotated[int, "seed of the draws"] = 0,
+        temperature: Annotated[float, "of flows and autoregressive models; below 1, sharper"] = 1.0,
         data_dir: Annotated[str | None, "folder of data sets, in place of $DGMJAX_DATA"] = None,
         experiment: Annotated[str | None, "the .py file, if the run is of one"] = None,
     ) -> None:
         """Draws samples from a trained run."""
-        _dispatch_sample(run, num, out, seed, data_dir, experiment)
+        _dispatch_sample(run, num, out, seed, temperature, data_dir, experiment)
 
     parse(sample, "sample", arguments)
 
@@ -269,13 +270,19 @@ def _dispatch_evaluate(
 
 
 def _dispatch_sample(
-    run: Path, num: int, out: Path | None, seed: int, data_dir: str | None, experiment: str | None
+    run: Path,
+    num: int,
+    out: Path | None,
+    seed: int,
+    temperature: float,
+    data_dir: str | None,
+    experiment: str | None,
 ) -> None:
     _prepare()
     from dgmjax.lab import runner
 
     loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)
-    print(runner.sample(loaded, num=num, out=out, seed=seed))
+    print(runner.sample(loaded, num=num, out=out, seed=seed, temperature=temperature))
 
 
 def _dispatch_report(

@@ -10,7 +10,15 @@ import numpy as np
 
 from dgmjax.bijectors.base import as_float
 from dgmjax.bijectors.carry import scan, varying
-from dgmjax.distributions.base import Distribution, as_data, as_key, as_shape, sum_event
+from dgmjax.distributions.base import (
+    Distribution,
+    as_data,
+    as_key,
+    as_shape,
+    check_temperature,
+    is_one,
+    sum_event,
+)
 from dgmjax.distributions.completion import Forced, forced_sites
 from dgmjax.distributions.families import drawn, num_levels, site_noise
 from dgmjax.errors import DataError, require
@@ -169,7 +177,7 @@ class Autoregressive(Distribution):
           DataError: `observed` and `mask` that do not fit the event, or values that the family
             does not cover (which only shows outside of `jit`).
         """
-        self._check_temperature(temperature)
+        check_temperature(temperature)
         require(
             mask is None or observed is not None, "observed", "must be given with a mask", "none"
         )
@@ -222,11 +230,6 @@ class Autoregressive(Distribution):
         among = sorted({*given.ravel().tolist()})[:5]
         require(bool(sound), "observed", rule, f"values such as {among}", "", DataError)
 
-    def _check_temperature(self, temperature: Array | float) -> None:
-        if not isinstance(temperature, jax.core.Tracer):
-            sound = jnp.ndim(temperature) == 0 and 0.0 < float(temperature) < float("inf")
-            require(sound, "temperature", "must be one positive number", temperature)
-
     def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
         return self._draw(key, sample_shape, 1.0, None)
 
@@ -275,7 +278,7 @@ class Autoregressive(Distribution):
     ) -> Array:
         """The value of a site given its parameters `[..., num_params]` and its noise."""
         conditional = (
-            self.family(params) if _is_one(temperature) else self.family(params, temperature)
+            self.family(params) if is_one(temperature) else self.family(params, temperature)
         )
         value = drawn(self.family, conditional, noise).astype(float)  # that of `jnp.zeros`
         if forced is None:
@@ -346,7 +349,3 @@ def _divisor(number: int, most: int) -> int:
     (392, 1, 1)
     """
     return next((n for n in range(min(number, most), 1, -1) if number % n == 0), 1)
-
-
-def _is_one(temperature: Array | float) -> bool:
-    return isinstance(temperature, float | int) and temperature == 1.0

@@ -54,6 +54,21 @@ def as_shape(sample_shape) -> tuple[int, ...]:
     return shape
 
 
+def is_one(temperature: Any) -> bool:
+    """Whether a sampler is to draw from the distribution itself; not if it is traced."""
+    return isinstance(temperature, float | int) and temperature == 1.0
+
+
+def check_temperature(temperature: Any, zero: bool = False) -> None:
+    """Raises `DgmjaxError` unless a concrete temperature is one positive number, or `zero`."""
+    if isinstance(temperature, jax.core.Tracer):
+        return
+    sound = jnp.ndim(temperature) == 0 and 0.0 <= float(temperature) < float("inf")
+    sound = sound and (zero or float(temperature) > 0.0)
+    rule = "must be one number of at least 0" if zero else "must be one positive number"
+    require(sound, "temperature", rule, temperature)
+
+
 def as_data(value: Any) -> Array:
     """`value` as an array with which networks and densities may compute.
 

@@ -71,11 +71,7 @@ def _interpolated(model: Any, first: Any, last: Any, weights: Any) -> Any:
 def temperatures(
     trained: Any, values: Sequence[float] = (0.5, 0.7, 0.9, 1.0), columns: int = 9
 ) -> "Figure":
-    """Samples x = f(m + T (z - m)) of the base's mean m: a row per temperature T; columns share z.
-
-    Source: Kingma & Dhariwal, "Glow: Generative Flow with Invertible 1x1 Convolutions", 2018,
-    section 6 ("low-temperature sampling"), https://arxiv.org/abs/1807.03039.
-    """
+    """Samples at temperatures, see `Flow.sample`: a row per temperature; columns share z."""
     import jax
 
     given = np.asarray(values, np.float32)
@@ -90,12 +86,12 @@ def temperatures(
 @lru_cache
 def _sampler(columns: int) -> Any:
     """The same function for the same number, so that it compiles once."""
+    import jax
 
     def sample(model: Any, key: Any, values: Any) -> Any:
-        base = model.base_model()
-        z, mean = base.sample(seed=key, sample_shape=(columns,)), base.mean()
-        scale = values.reshape(-1, *[1] * z.ndim)
-        return model.bijector().forward(mean + scale * (z - mean))
+        made = model()
+        one = lambda value: made.sample(seed=key, sample_shape=(columns,), temperature=value)
+        return jax.vmap(one)(values)
 
     return sample
 

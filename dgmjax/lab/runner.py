@@ -263,7 +263,14 @@ def _restore(experiment: Experiment, learner: Learner, folder: RunFolder):
     return restored
 
 
-def sample(trained: Trained, *, num: int = 64, out: Path | None = None, seed: int = 0) -> Path:
+def sample(
+    trained: Trained,
+    *,
+    num: int = 64,
+    out: Path | None = None,
+    seed: int = 0,
+    temperature: float = 1.0,
+) -> Path:
     """Writes `num` samples and returns the file.
 
     A `.png` is a picture (images, or points of the plane), a `.txt` is text, one sample after
@@ -277,7 +284,7 @@ def sample(trained: Trained, *, num: int = 64, out: Path | None = None, seed: in
     require(path.suffix in suffixes, "out", f"must end in one of {suffixes}", str(path))
     symbols = vocabulary(trained.experiment.dataset) if path.suffix == ".txt" else None
     make_private_folder(path.parent)
-    x = trained.sample(num, seed)
+    x = trained.sample(num, seed, temperature)
     if path.suffix == ".png":
         from dgmjax.lab import figures
         from dgmjax.plotting import save

@@ -1,5 +1,6 @@
 """Trained model with its data, for figures, estimators and users."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 
 from dgmjax.data.transforms import apply_once
 from dgmjax.devices import processes
+from dgmjax.errors import require
 from dgmjax.evaluation.averages import per_example
 from dgmjax.lab.experiment import Experiment
 from dgmjax.runs.folder import RunFolder
@@ -83,10 +85,17 @@ class Trained:
         # Each process has zeros where it computed nothing, so that sums are the whole, bit for bit.
         return processes.total(mine)
 
-    def sample(self, num: int, seed: int = 0) -> np.ndarray:
-        """`num` samples, in the units of the raw data where the transform can be undone."""
+    def sample(self, num: int, seed: int = 0, temperature: float = 1.0) -> np.ndarray:
+        """`num` samples, in the units of the raw data where the transform can be undone.
+
+        Args:
+          temperature: of models whose `sample` takes one: flows and autoregressive models.
+        """
         key = jax.random.key(seed)
-        x = self.call(_sampler(num), key)
+        if temperature == 1.0:
+            x = self.call(_sampler(num), key)
+        else:
+            x = self.call(_tempered_sampler(num, temperature), key)
         transform = self.experiment.evaluation_transform or self.experiment.transform
         return np.asarray(transform.inverse(x))
 
@@ -95,3 +104,20 @@ class Trained:
 def _sampler(num: int) -> Callable:
     """The same function for the same number, so that it compiles once."""
     return lambda model, key: model.sample(key, (num,))
+
+
+@lru_cache
+def _tempered_sampler(num: int, temperature: float) -> Callable:
+    def sample(model: Any, key: Any) -> Any:
+        takes = inspect.signature(model.sample).parameters
+        variadic = any(p.kind is p.VAR_KEYWORD for p in takes.values())
+        require(
+            "temperature" in takes or variadic,
+            "temperature",
+            f"must be 1 for {type(model).__name__}, which has none",
+            temperature,
+            "Flows and autoregressive models have one.",
+        )
+        return model.sample(key, (num,), temperature=temperature)
+
+    return sample

@@ -301,7 +301,10 @@ def test_sample_passes_on_what_it_was_given(toy, training, capsys):
     training.sample = lambda loaded, **options: (loaded, options)
     assert run(capsys, "sample", "here")[0] == 0
     _, out, _ = run(capsys, "sample", "here", "--num", 5, "--out", "x.npz", "--seed", 3)
-    expected = {"num": 5, "out": Path("x.npz"), "seed": 3}
+    expected = {"num": 5, "out": Path("x.npz"), "seed": 3, "temperature": 1.0}
+    assert out == f"{((Path('here'), {'data_dir': None, 'experiment': None}), expected)}\n"
+    _, out, _ = run(capsys, "sample", "here", "--temperature", 0.7)
+    expected = {"num": 64, "out": None, "seed": 0, "temperature": 0.7}
     assert out == f"{((Path('here'), {'data_dir': None, 'experiment': None}), expected)}\n"
 
 

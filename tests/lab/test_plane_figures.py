@@ -8,6 +8,7 @@ from scipy import stats
 
 from dgmjax import data, lab, models, objectives
 from dgmjax.data.dataset import Dataset, describe
+from dgmjax.errors import DgmjaxError
 from dgmjax.training import Player
 
 MEAN, DEVIATION = np.array([10.0, -30.0]), np.array([5.0, 0.5])
@@ -16,12 +17,16 @@ MEAN, DEVIATION = np.array([10.0, -30.0]), np.array([5.0, 0.5])
 @pytest.fixture(scope="module")
 def trained():
     """A standard normal over standardised points: in the units of the data, known exactly."""
+    return untrained(models.StandardNormal((2,)))
+
+
+def untrained(module):
     points = np.random.default_rng(0).normal(MEAN, DEVIATION, size=(4000, 2)).astype(np.float32)
     splits = {"train": {"x": points}, "test": {"x": points[:3000]}}
     dataset = Dataset("points", splits, describe(splits, source="normal", splits="none"))
     experiment = lab.Experiment(
         model="normal",
-        module=models.StandardNormal((2,)),
+        module=module,
         players={"model": Player(objectives.negative_log_likelihood, optax.sgd(0.0))},
         dataset=dataset,
         transform=data.Standardise.fit(points),
@@ -47,6 +52,16 @@ def test_a_density_is_drawn_in_the_units_of_the_data(trained):
     np.testing.assert_allclose(drawn, exact, rtol=2e-3, atol=1e-6)
     points = np.asarray(axes.collections[0].get_offsets())
     np.testing.assert_allclose(points.mean(0), MEAN, atol=0.6)
+
+
+def test_samples_at_a_temperature(trained):
+    flow = untrained(models.Flow((2,), (models.Reverse(2), models.Reverse(2))))
+    cold = flow.sample(2000, temperature=0.5)
+    np.testing.assert_allclose(cold.mean(0), MEAN, atol=0.6)
+    np.testing.assert_allclose(cold.std(0), 0.5 * DEVIATION, rtol=0.1)
+    np.testing.assert_array_equal(flow.sample(5), trained.sample(5))
+    with pytest.raises(DgmjaxError, match=r"^`temperature` must be 1 for StandardNormal"):
+        trained.sample(5, temperature=0.5)
 
 
 def test_samples_stand_over_data_of_the_same_scale(trained):

@@ -11,7 +11,8 @@ from scrambling import perturbed
 
 from dgmjax import evaluation, models, nn, objectives
 from dgmjax.bijectors import Affine, Sigmoid
-from dgmjax.distributions import Energy, families
+from dgmjax.distributions import Energy, Transformed, families
+from dgmjax.distributions.base import Distribution
 from dgmjax.errors import DgmjaxError
 from dgmjax.objectives.variational.importance import log_weights
 
@@ -245,6 +246,63 @@ def test_bounds_of_the_end_levels_are_tight_where_the_noise_covers_the_support(
     assert np.all(log_w.mean(0) < np.log(whole))
     weights = np.exp(log_w) / covered[None]
     assert np.all(np.abs(weights.mean(0) - 1) < 5 * weights.std(0) / np.sqrt(20_000))
+
+
+TEMPERED = {
+    "glow": models.Glow((4, 4, 1), 1, 2, channels=4),
+    "realnvp": models.RealNVP(3, 2, (8,), base=models.DiagonalNormal((3,))),
+    "maf_mixture": models.MAFMixture(2, 1, (8,), num_components=2),
+    "on_a_flow": models.RealNVP(2, 2, (8,), base=models.RealNVP(2, 2, (8,))),
+}
+
+
+@pytest.mark.parametrize("name", TEMPERED)
+def test_temperature_of_one_gives_the_same_bits_and_others_other_samples(name):
+    flow = TEMPERED[name]
+    shape = (4, 4, 1) if name == "glow" else flow.event_shape
+    x = jax.random.normal(KEY, (16, *shape))
+    variables = perturbed(jax.jit(lambda x: flow.init(KEY, x, method="log_prob"))(x))
+    draw = lambda **options: flow.apply(variables, KEY, (3,), method="sample", **options)
+    plain = flow.apply(variables).sample(seed=KEY, sample_shape=(3,))
+    np.testing.assert_array_equal(draw(temperature=1.0), plain)
+    np.testing.assert_array_equal(draw(), plain)
+    assert np.abs(draw(temperature=0.7) - plain).min() > 0
+    traced = jax.jit(lambda t: draw(temperature=t))
+    np.testing.assert_allclose(traced(1.0), plain, rtol=1e-4, atol=1e-5)
+    for bad in (-0.5, float("nan"), float("inf"), np.ones(2)):
+        with pytest.raises(DgmjaxError, match=r"^`temperature` must be one"):
+            draw(temperature=bad)
+
+
+def test_temperature_multiplies_the_scale_of_the_base():
+    """x = W z + shift of a diagonal normal z: mean m, standard deviation T sigma; 0 is the mode."""
+    flow = models.Flow((2,), (models.LinearLayer(2),), base=models.DiagonalNormal((2,)))
+    variables = perturbed(flow.init(KEY, jnp.ones((2, 2)), method="log_prob"))
+    base = flow.apply(variables).base
+    forward = flow.apply(variables).bijector.forward
+    matrix = np.asarray(forward(jnp.eye(2))).T
+    mean, exact = forward(base.mean()), matrix @ np.diag(base.variance()) @ matrix.T
+    for temperature in (0.5, 0.7, 2.0):
+        x = flow.apply(variables, KEY, (20_000,), temperature=temperature, method="sample")
+        error = 5 * temperature * np.sqrt(np.diag(exact) / 20_000)
+        assert np.all(np.abs(x.mean(0) - mean) < error)
+        wanted = temperature**2 * exact
+        np.testing.assert_allclose(np.cov(x.T), wanted, atol=0.06 * wanted.max())
+    mode = flow.apply(variables, KEY, (3,), temperature=0, method="sample")
+    np.testing.assert_allclose(mode, np.broadcast_to(mean, (3, 2)), rtol=1e-6)
+    model, variables, *_ = wide()
+    cold = model.apply(variables, KEY, (100,), temperature=0.01, method="sample")
+    assert np.ptp(cold) <= 1 < np.ptp(model.apply(variables, KEY, (100,), method="sample"))
+
+
+def test_temperature_of_a_base_without_a_mean_is_named():
+    class Unknown(Distribution):
+        event_shape, batch_shape, dtype = (), (), jnp.dtype("float32")
+        log_prob = None
+
+    flow = Transformed(Unknown(), Sigmoid())
+    with pytest.raises(DgmjaxError, match=r"^`temperature` must be 1 .*Unknown"):
+        flow.sample(seed=0, temperature=0.5)
 
 
 def test_variational_dequantisation_of_images():

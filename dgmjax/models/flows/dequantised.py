@@ -115,9 +115,13 @@ class Dequantised(nn.Module):
         dims = math.prod(continuous.shape[continuous.ndim - self.event_ndims :])
         return self.density.log_prob(continuous, **options) - dims * math.log(self.levels)
 
-    def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
-        """Integers k, as floats: exact samples of P."""
-        x = self.density.sample(key, sample_shape)
+    def sample(self, key: Key, sample_shape: tuple[int, ...] = (), **options: Any) -> Array:
+        """Integers k, as floats: exact samples of P.
+
+        Args:
+          **options: of the density's `sample`, such as the temperature of a flow.
+        """
+        x = self.density.sample(key, sample_shape, **options)
         return jnp.clip(jnp.floor(self.levels * x), 0, self.levels - 1)
 
 

@@ -12,7 +12,7 @@ from dgmjax.errors import require
 from dgmjax.models.base import DensityModel, StandardNormal
 from dgmjax.models.flows.layers import observe_all
 from dgmjax.models.flows.linear_layers import RUNNING
-from dgmjax.types import Array
+from dgmjax.types import Array, Key
 
 
 class Flow(DensityModel):
@@ -54,3 +54,13 @@ class Flow(DensityModel):
             return self(context).log_prob(x)
         z, log_det = observe_all(self.layers, x, context, mask)
         return log_prob_in_batch(self.base_model(context), z) + log_det
+
+    def sample(
+        self,
+        key: Key,
+        sample_shape: tuple[int, ...] = (),
+        context: Array | None = None,
+        temperature: Array | float = 1.0,
+    ) -> Array:
+        """Samples of x given the context; `temperature` is the base's, see `Transformed.sample`."""
+        return self(context).sample(seed=key, sample_shape=sample_shape, temperature=temperature)
