@@ -2,6 +2,8 @@
 
 `FAMILIES` are checked over dtypes (tests/distributions/test_dtypes.py), `DENSITY_MODELS` over
 dtypes, empty batches, x64, `jit`, `vmap`, `grad` and `shard_map` (tests/models/test_classes.py).
+Bijectors have a table of their own (tests/bijectors/table.py), and the same checks and more
+(`dgmjax.evaluation.bijector_uses`).
 Other tests may import the rows of their kind and the checks.
 """
 
@@ -74,6 +76,14 @@ DENSITY_MODELS = {
     ),
     "planar": Density(lambda: models.PlanarFlow(3, 2), (3,)),
     "planar_amortised": Density(lambda: models.PlanarFlow(3, 2, amortised=True), (3,), context=2),
+    "realnvp_context": Density(lambda: models.RealNVP(3, 2, (8,)), (3,), context=2),
+    "maf_learned_base": Density(
+        lambda: models.MAF(3, 1, (8,), base=models.DiagonalNormal((3,))), (3,)
+    ),
+    "radial_amortised": Density(lambda: models.RadialFlow(3, 2, amortised=True), (3,), context=2),
+    "sylvester_amortised": Density(
+        lambda: models.SylvesterFlow(3, 2, "triangular", amortised=True), (3,), context=2
+    ),
     "radial": Density(lambda: models.RadialFlow(3, 2), (3,)),
     "sylvester": Density(lambda: models.SylvesterFlow(3, 2), (3,)),
     "sylvester_householder": Density(lambda: models.SylvesterFlow(3, 1, "householder"), (3,)),

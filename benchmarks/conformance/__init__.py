@@ -1,1 +1,1 @@
-"""The numerics contract of `dgmjax.evaluation.bijector_conformance`, for five libraries."""
+"""The contracts of `bijector_conformance` and `bijector_uses`, for five libraries."""

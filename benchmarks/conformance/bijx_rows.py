@@ -25,11 +25,12 @@ def row(make, **where) -> Row:
     """`make()` gives a bijection; its parameters are drawn anew, and its masks are made afresh in
     whatever precision is on."""
 
-    def build(params):
+    def whole(params):
         with jax.ensure_compile_time_eval():
             graph, _, rest = nnx.split(make(), nnx.Param, ...)
-        whole = nnx.merge(graph, params, rest)
+        return nnx.merge(graph, params, rest)
 
+    def maps(bijection):
         def one_way(run):
             def mapped(x):
                 value, log_density = run(x, jnp.zeros(x.shape[:-1], x.dtype))
@@ -37,10 +38,10 @@ def row(make, **where) -> Row:
 
             return mapped
 
-        return one_way(whole.forward), one_way(whole.reverse)
+        return one_way(bijection.forward), one_way(bijection.reverse)
 
     example = nnx.split(make(), nnx.Param, ...)[1]
-    return Row(build, lambda key, scale: scrambled(example, key, scale), **where)
+    return Row(whole, lambda key, scale: scrambled(example, key, scale), maps, **where)
 
 
 def coupling(inner) -> bijx.Bijection:

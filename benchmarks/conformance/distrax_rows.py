@@ -17,15 +17,11 @@ def normal(key, scale, *shape):
 def row(make, sizes, **where) -> Row:
     """`make(*arrays)` gives a bijector over vectors; `sizes` are the shapes of its parameters."""
 
-    def build(params):
-        bijector = make(*params)
-        return bijector.forward_and_log_det, bijector.inverse_and_log_det
-
     def params(key, scale):
         keys = jax.random.split(key, max(1, len(sizes)))
         return [normal(k, scale, *shape) for k, shape in zip(keys, sizes)]
 
-    return Row(build, params, **where)
+    return Row(lambda arrays: make(*arrays), params, **where)
 
 
 def spline(params):
@@ -39,11 +35,12 @@ def affine(params):
 def coupling(inner, num_params, **where) -> Row:
     mask = jnp.arange(SIZE) < SIZE // 2
 
-    def make(weights, bias):
-        def conditioner(x):
-            h = jnp.tanh(x) @ weights + bias
-            return h.reshape(*x.shape[:-1], SIZE, num_params)
+    def network(weights, bias, x):
+        h = jnp.tanh(x) @ weights + bias
+        return h.reshape(*x.shape[:-1], SIZE, num_params)
 
+    def make(weights, bias):
+        conditioner = jax.tree_util.Partial(network, weights, bias)
         return distrax.MaskedCoupling(mask, conditioner, inner)
 
     return row(make, ((SIZE, SIZE * num_params), (SIZE * num_params,)), **where)

@@ -22,12 +22,15 @@ def row(bijection, fan_in=lambda _: 1, **where) -> Row:
     fixed = lambda leaf: isinstance(leaf, paramax.NonTrainable)
     params, static = eqx.partition(bijection, eqx.is_inexact_array, is_leaf=fixed)
 
-    def build(params):
-        whole = paramax.unwrap(eqx.combine(params, static, is_leaf=fixed))
+    def make(params):
+        return eqx.combine(params, static, is_leaf=fixed)
+
+    def maps(bijection):
+        whole = paramax.unwrap(bijection)
         batched = lambda run: jnp.vectorize(run, signature="(n)->(n),()")
         return batched(whole.transform_and_log_det), batched(whole.inverse_and_log_det)
 
-    return Row(build, lambda key, scale: scrambled(params, key, scale, fan_in), **where)
+    return Row(make, lambda key, scale: scrambled(params, key, scale, fan_in), maps, **where)
 
 
 def rows() -> dict[str, Row]:

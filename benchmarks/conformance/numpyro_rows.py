@@ -14,11 +14,9 @@ PACKAGES = ("numpyro", "jax")
 def row(make, example, fan_in=lambda _: 1, **where) -> Row:
     """`make(params)` gives a transform; `example` are parameters of the right shapes."""
 
-    def build(params):
-        transform = make(params)
-
+    def maps(transform):
         def summed(log_det):
-            return log_det.reshape(log_det.shape[0], -1).sum(-1)
+            return log_det.sum(range(1, log_det.ndim))
 
         def forward(z):
             x = transform(z)
@@ -30,7 +28,7 @@ def row(make, example, fan_in=lambda _: 1, **where) -> Row:
 
         return forward, inverse
 
-    return Row(build, lambda key, scale: scrambled(example, key, scale, fan_in), **where)
+    return Row(make, lambda key, scale: scrambled(example, key, scale, fan_in), maps, **where)
 
 
 def rows() -> dict[str, Row]:
@@ -46,7 +44,7 @@ def rows() -> dict[str, Row]:
     return {
         "affine": row(lambda p: nt.AffineTransform(p[0], jnp.exp(p[1])), (vector, vector)),
         "iaf": row(
-            lambda p: InverseAutoregressiveTransform(lambda x: apply(p, x)),
+            lambda p: InverseAutoregressiveTransform(jax.tree_util.Partial(apply, p)),
             network,
             lambda shape: shape[0] if len(shape) > 1 else 1,
         ),

@@ -6,12 +6,15 @@ from tests.bijectors.table import ROWS
 PACKAGES = ("dgmjax",)
 
 
-def build(bijector):
-    return bijector.forward_and_log_det, bijector.inverse_and_log_det
-
-
 def rows() -> dict[str, Row]:
     return {
-        name: Row(build, row.make, row.shape, row.data, row.extra, row.data_shape)
+        name: Row(
+            lambda bijector: bijector,
+            row.make,
+            shape=row.shape,
+            domain=row.data,
+            extra=row.extra,
+            data_shape=row.data_shape,
+        )
         for name, row in ROWS.items()
     }

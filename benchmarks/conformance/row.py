@@ -1,6 +1,7 @@
 """A row of the conformance table: a bijector of any JAX library, and where it is tested."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.evaluation.bijector_conformance import (
-    Build,
     Case,
     Conformance,
     Domain,
+    Map,
     domain_points,
     special_points,
     violations,
 )
+from dgmjax.evaluation.bijector_uses import Subject, unusable
 
 SCALES = (1.0, 5.0)
 SEEDS = 3
@@ -26,22 +28,46 @@ BOUNDS = (-BOUND, BOUND, float(np.nextafter(np.float32(3), np.float32(4))), -3.5
 """Special points of a spline on [-3, 3]: its ends, just outside, and in the tails."""
 
 
+def both_directions(bijector: Any) -> tuple[Map, Map]:
+    """The maps of a bijector of distrax, and of one of this package."""
+    return bijector.forward_and_log_det, bijector.inverse_and_log_det
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """`params(key, scale)` draws float32 parameters, and `build` makes the two maps of them.
+    """`params(key, scale)` draws float32 parameters, and `make` makes a bijector of them.
 
     Attributes:
+      maps: the two maps of a bijector, over `[N, *shape]`.
       shape: of z.
       domain: of the data, `data_shape` their shape where it is not `shape`.
       extra: special points: knots and bounds.
     """
 
-    build: Build
+    make: Callable[[Any], Any]
     params: Callable[[jax.Array, float], Any]
+    maps: Callable[[Any], tuple[Map, Map]] = both_directions
     shape: tuple[int, ...] = (SIZE,)
     domain: Domain = "line"
     extra: tuple[float, ...] = ()
     data_shape: tuple[int, ...] | None = None
+
+    @property
+    def build(self) -> Callable[[Any], tuple[Map, Map]]:
+        """The maps of the bijector of given parameters."""
+        return functools.partial(_build, self)
+
+    def random(self, number: int) -> np.ndarray:
+        """Points of the base."""
+        return np.random.default_rng(0).standard_normal((number, *self.shape))
+
+    def data(self) -> np.ndarray:
+        """Points of the data's domain, its ends included."""
+        return domain_points(self.data_shape or self.shape, self.domain, self.extra)
+
+
+def _build(row: Row, params: Any) -> tuple[Map, Map]:
+    return row.maps(row.make(params))
 
 
 def scrambled(
@@ -68,10 +94,8 @@ def measured(row: Row) -> dict[str, dict[str, float | bool]]:
 
     A library that raises on these inputs breaks it by "error".
     """
-    random = np.random.default_rng(0).standard_normal((8, *row.shape))
     special = special_points(row.shape, row.extra)
-    data = domain_points(row.data_shape or row.shape, row.domain, row.extra)
-    conformance = Conformance(Case(row.build, random, special, data))
+    conformance = Conformance(Case(row.build, row.random(8), special, row.data()))
     broken: dict[str, dict[str, float | bool]] = {}
     for scale in SCALES:
         worst: dict[str, float | bool] = {}
@@ -82,3 +106,9 @@ def measured(row: Row) -> dict[str, dict[str, float | bool]]:
                 worst[name] = max(worst.get(name, plain), plain)
         broken[f"{scale:g}"] = worst
     return broken
+
+
+def failed_uses(row: Row) -> dict[str, str]:
+    """What a program cannot do with the row's bijector, and why."""
+    points = row.random(4).astype(np.float32), row.data()[:4].astype(np.float32)
+    return unusable(Subject(row.make, row.maps, row.params(jax.random.key(0), 1.0), *points))

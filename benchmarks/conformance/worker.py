@@ -9,17 +9,18 @@ import json
 import sys
 import time
 
-from benchmarks.conformance.row import Row, measured
+from benchmarks.conformance.row import Row, failed_uses, measured
 from benchmarks.worker import versions
 
 
 def verdict(row: Row) -> dict:
-    """What breaks the contract, by scale; or the error that the library raised."""
+    """What breaks the contract, by scale, or the error that the library raised; uses that fail."""
+    uses = failed_uses(row)
     try:
-        return {"broken": measured(row)}
+        return {"broken": measured(row), "unusable": uses}
     except Exception as problem:  # any library's own
         text = str(problem).strip().splitlines()
-        return {"error": f"{type(problem).__name__}: {text[0] if text else ''}"}
+        return {"error": f"{type(problem).__name__}: {text[0] if text else ''}", "unusable": uses}
 
 
 def main(module: str) -> None:

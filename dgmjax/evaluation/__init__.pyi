@@ -19,6 +19,10 @@ from .bijector_conformance import (
     Conformance as Conformance,
     special_points as special_points,
 )
+from .bijector_uses import (
+    Subject as Subject,
+    unusable as unusable,
+)
 from .clustering import (
     cluster_accuracy as cluster_accuracy,
     normalised_mutual_information as normalised_mutual_information,

@@ -129,11 +129,11 @@ class Conformance:
             "shapes": self._shapes(params, z[:4].reshape(2, 2, 1, *z.shape[1:])),
         }
         with jax.enable_x64(True):
-            truth = jax.device_get(self._reference(_cast(params), z.astype(np.float64)))
+            truth = jax.device_get(self._reference(cast_to_float64(params), z.astype(np.float64)))
         return _compare(jax.device_get(measured), truth, z, data, len(case.random))
 
 
-def _cast(params: PyTree) -> PyTree:
+def cast_to_float64(params: PyTree) -> PyTree:
     def to_float64(leaf: Any) -> Any:
         if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating):
             return jnp.asarray(np.asarray(leaf, np.float64))

@@ -48,7 +48,7 @@ class MLP(nn.Module):
         h = x.reshape(math.prod(batch), math.prod(x.shape[len(batch) :]))
         if context is not None:
             wide = jnp.broadcast_to(context, (*batch, context.shape[-1]))
-            h = jnp.concatenate([h, wide.reshape(len(h), -1)], -1)
+            h = jnp.concatenate([h, wide.reshape(len(h), context.shape[-1])], -1)
         check_width(self, ("Dense_0",), h.shape[-1], x)
         first = h
         again = lambda h: jnp.concatenate([h, first], -1) if self.skip else h

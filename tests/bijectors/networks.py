@@ -1,6 +1,7 @@
 """Small networks without any library, for the tests of bijectors."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +76,7 @@ class Dense(Module):
 
     def run(self, variables, x, context=None):
         batch = x.shape[: x.ndim - len(self.in_shape)]
-        h = jnp.tanh(x).reshape(*batch, -1)
+        h = jnp.tanh(x).reshape(*batch, math.prod(self.in_shape))
         if context is not None:
             h = jnp.concatenate([h, context], axis=-1)
         h = h.astype(variables["w"].dtype) @ variables["w"] + variables["b"]

@@ -12,6 +12,7 @@ from dgmjax.evaluation.bijector_conformance import (
     special_points,
     violations,
 )
+from dgmjax.evaluation.bijector_uses import USES, Subject, unusable
 
 from .table import ROWS
 
@@ -42,6 +43,71 @@ def test_numerics_contract(name):
         for seed in range(SEEDS):
             found = measure(row.make(jax.random.key(seed), scale))
             assert violations(found, scale, row.data) == {}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_is_usable_wherever_an_array_is(name):
+    row = ROWS[name]
+    z = np.random.default_rng(0).standard_normal((4, *row.shape)).astype(np.float32)
+    x = domain_points(row.data_shape or row.shape, row.data)[:4].astype(np.float32)
+    bijector = row.make(jax.random.key(0), 1.0)
+    assert unusable(Subject(lambda made: made, build, bijector, z, x)) == {}
+
+
+class Plain:
+    """x = z + b, as a pytree, with faults to be found."""
+
+    fault = ""
+
+    def __init__(self, b):
+        self.b = b
+
+    def forward_and_log_det(self, z):
+        if self.fault == "float64":
+            z = z.astype(jnp.float32)
+        if self.fault == "empty batch":
+            z = z.reshape(-1, z.shape[-1]) if len(z) else z.reshape(*z.shape, -1)
+        if self.fault == "argument of jit":
+            assert np.asarray(self.b).shape == (2,)
+        if self.fault == "shard_map":
+            zeros = jnp.zeros(z.shape)
+            z = jax.lax.fori_loop(0, 1, lambda _, total: total + z, zeros)
+        return z + self.b, jnp.zeros_like(z[:, 0])
+
+    def inverse_and_log_det(self, x):
+        return x - self.b, jnp.zeros_like(x[:, 0])
+
+
+def subject(fault):
+    """Of a class of its own, registered with the fault."""
+    kind = type("Faulty", (Plain,), {"fault": fault})
+    hidden = ("parameters as leaves", "one trace")
+    flatten = lambda made: ((), made.b) if made.fault in hidden else ((made.b,), None)
+
+    def unflatten(aux, children):
+        made = object.__new__(kind)
+        made.b = aux if kind.fault in hidden else children[0]
+        if kind.fault in ("tree.map", "optax.masked"):
+            made.b = made.b + 0.0  # refuses what is no number
+            assert not isinstance(children[0], bool)
+        return made
+
+    jax.tree_util.register_pytree_node(kind, flatten, unflatten)
+    points = np.ones((3, 2), np.float32)
+
+    def make(b):
+        if fault == "made inside jit":
+            assert float(jnp.abs(b).max()) > 0
+        return kind(b)
+
+    return Subject(make, build, jnp.ones(2), points, points)
+
+
+def test_the_suite_sees_every_use_that_fails():
+    assert unusable(subject("")) == {}
+    for name in USES:
+        if name != "grad by the bijector":  # fails with those before it
+            assert name in unusable(subject(name)), name
 
 
 @pytest.mark.parametrize("name", ROWS)
