@@ -88,6 +88,7 @@ class RelaxedBernoulli(Distribution):
         return (
             (t, log_prob)
             if self.unbounded
+            # With y = sigmoid(t), -log y = softplus(-t) and -log(1 - y) = softplus(t).
             else (jax.nn.sigmoid(t), log_prob + softplus(t) + softplus(-t))
         )
 
@@ -142,6 +143,7 @@ class RelaxedCategorical(Distribution):
     def _unbounded_log_prob(self, log_y: Array) -> Array:
         size = self.logits.shape[-1]
         s = self.logits - self.temperature[..., None] * log_y
+        # gammaln(K) = log (K - 1)!.
         normaliser = gammaln(float(size)) + (size - 1) * jnp.log(self.temperature)
         return normaliser + s.sum(-1) - size * jax.nn.logsumexp(s, axis=-1)
 

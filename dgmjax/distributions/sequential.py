@@ -98,6 +98,7 @@ class Sequential(Distribution):
             index, inputs = inputs
             carry, params = self.steps.emit(carry, inputs)
             conditional = self._conditional(params)
+            # By step: a longer sequence begins with the numbers of a shorter one.
             noise = jax.random.fold_in(key, index)
             # Drawn and scored in one pass over the steps; by itself `log_prob` would have to repeat
             # it.

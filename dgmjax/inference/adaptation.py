@@ -38,6 +38,8 @@ def dual_averaging(step_size: Array | float) -> DualAveraging:
     """The start of dual averaging at a first guess."""
     guess = jnp.log(jnp.asarray(step_size, jnp.result_type(float)))
     zero = jnp.zeros_like(guess)
+    # mu = log(10 e_0): early steps are too large rather than too small. A trajectory of large steps
+    # costs no more, and one of tiny steps learns little.
     return DualAveraging(jnp.zeros((), jnp.int32), guess, zero, zero, guess + jnp.log(10.0))
 
 
@@ -124,6 +126,7 @@ def warm_up(
     (state, averaging), (positions, _) = stage(
         first_key, state, unit, dual_averaging(step_size), half
     )
+    # The first quarter still travels from the start to where the density has its mass.
     mass = jax.tree.map(lambda a: _shrunk_variance(a[half // 2 :], chains + 1), positions)
     (state, averaging), (_, acceptance) = stage(
         second_key, state, mass, dual_averaging(averaging.final), num_steps - half

@@ -123,6 +123,9 @@ def annealed_importance_sampling(
         point, log_weight, divergent = carry
         index, key = inputs
         before, after, size = betas[index], betas[index + 1], sizes[index]
+        # The backward chain undoes the forward one: the transition at b_t is reversible, so it
+        # leads from z_t back to z_{t-1}. In both directions the weight of the temperature is taken
+        # at z_{t-1}, hence before the move forwards and after it backwards.
         gained = lambda point: (after - before) * point.values[1]
         if not backwards:
             log_weight = log_weight + gained(point)
@@ -179,9 +182,13 @@ def tuned_step_sizes(
 
     settle_key, key = jax.random.split(key)
     carry = (start, jnp.log(jnp.asarray(step_size, betas.dtype)))
+    # First at the lowest temperature alone: the guess may be far off, and the sizes of the first
+    # temperatures would be those of the search.
     carry, _ = jax.lax.scan(settle, carry, jax.random.split(settle_key, 50))
     _, log_sizes = jax.lax.scan(body, carry, (betas, jax.random.split(key, len(betas))))
     window = max(1, min(len(betas) // 20, 50))
+    # One transition gives a noisy size, and neighbours on the path need about the same. Edge values
+    # are repeated so that the ends are not averaged with zeros.
     padded = jnp.pad(log_sizes, (window, window), mode="edge")
     return jnp.exp(jnp.convolve(padded, jnp.ones(2 * window + 1) / (2 * window + 1), "valid"))
 
@@ -229,6 +236,8 @@ def adaptive_temperatures(
         key, step_key = jax.random.split(key)
         sizes.append(float(jnp.exp(log_size)))
         point, beta, log_size = advance(point, beta, log_size, step_key)
+        # Rounding may leave b where it was. The smallest number above it keeps the temperatures
+        # strictly increasing and the loop finite.
         betas.append(max(float(beta), np.nextafter(betas[-1], 2.0)))
     return np.array([*betas[:-1], 1.0]), np.array(sizes)
 
@@ -237,6 +246,8 @@ def _even_change(ratio: Array, rest: Array, effective: float) -> Array:
     """The largest d <= rest with (mean w)^2 / mean w^2 >= `effective`, w = exp(d ratio)."""
     log_count = math.log(len(ratio))
 
+    # The share falls as d grows, so bisection finds its crossing: with the convex K(d) = log mean
+    # exp(d ratio), d/dd (2 K(d) - K(2 d)) = 2 (K'(d) - K'(2 d)) <= 0.
     def share(change):
         log_w = change * ratio
         return jnp.exp(2.0 * jax.nn.logsumexp(log_w) - jax.nn.logsumexp(2.0 * log_w) - log_count)

@@ -128,7 +128,10 @@ def hamiltonian_step(
     keys = jax.random.split(momentum_key, len(leaves))
     noise = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves)]
     momentum = jax.tree.map(
-        lambda n, m: n / jnp.sqrt(m), jax.tree.unflatten(structure, noise), mass
+        # p ~ N(0, M), and `mass` is the diagonal of M^-1.
+        lambda n, m: n / jnp.sqrt(m),
+        jax.tree.unflatten(structure, noise),
+        mass,
     )
 
     def energy(point, momentum):
@@ -144,6 +147,9 @@ def hamiltonian_step(
     divergent = ~(gained < DIVERGENT)  # NaN counts
     acceptance = jnp.where(divergent, 0.0, jnp.exp(jnp.minimum(-gained, 0.0)))
     draw = jax.random.uniform(accept_key, acceptance.shape, acceptance.dtype)
+    # Uniform draws are below 1 and may be 0, so that an acceptance of 1 always accepts and one of 0
+    # never does. The energy is even in p and every step draws p anew, so the sign that
+    # reversibility asks for never shows.
     accepted = draw < acceptance if adjusted else ~divergent
     choose = lambda new, old: jnp.where(_wide(accepted, chains, new), new, old)
     return jax.tree.map(choose, proposal, point), Info(acceptance, accepted, divergent)

@@ -88,6 +88,8 @@ def sequential_monte_carlo(
         size = 1.0 / jnp.exp(2.0 * state.log_weights).sum()
         # Equal weights, up to rounding, need no resampling even where the threshold is 1.
         uneven = size < threshold * count * (1.0 - 1e-6)
+        # Ancestors are drawn whether they are used or not: under `vmap` a branch would run both
+        # sides.
         drawn = scheme(resample_key, state.log_weights)
         ancestors = jnp.where(uneven, drawn, jnp.arange(count))
         values = jax.tree.map(lambda a: a[ancestors], state.values)

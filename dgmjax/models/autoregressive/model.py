@@ -132,6 +132,8 @@ class AutoregressiveModel(DensityModel):
         network = bind_network(self.network)
         ordering = None
         if self._reorders:
+            # An order permutes the parameters and leaves the network's code alone: one compiled
+            # program serves every order, which may be traced.
             permutations = [jnp.asarray(table)[order] for table in self._tables()]
             ordering = permutations[0]
             params = network.module.reindexed(network.variables["params"], permutations)
@@ -148,6 +150,7 @@ class AutoregressiveModel(DensityModel):
 
     def _tables(self) -> list[np.ndarray]:
         """Of each layer, input first: `[num_orders, units]` permutations."""
+        # From the seed alone, so that checkpoints need not hold the orders.
         generator = np.random.default_rng(self.order_seed)
         tables = []
         for layer, units in enumerate(self.network.permuted_sizes):

@@ -135,11 +135,14 @@ class GaussianMixture(ExactLatentModel):
         Recognition and Machine Learning", 2006, Eq. 9.23 to 9.27.
         """
         joint = self._joint(params, x)
+        # Padding has weight 0 in every moment.
         new = self._maximised(x, jax.nn.softmax(joint, axis=-1) * rows[:, None])
         return new, jax.nn.logsumexp(joint, axis=-1)
 
     def _maximised(self, x: Array, weights: Array) -> PyTree:
         """The M-step: weighted moments, for responsibilities `weights[B, K]`."""
+        # An empty component divides by this small count instead of by zero: its mean is 0, and its
+        # weight nearly so.
         counts = weights.sum(0) + 10.0 * jnp.finfo(weights.dtype).eps  # none is empty
         loc = jnp.matmul(weights.T, x, precision=HIGHEST) / counts[:, None]
         logits = jnp.log(counts / counts.sum())
@@ -152,6 +155,8 @@ class GaussianMixture(ExactLatentModel):
                 return jnp.matmul((w[:, None] * difference).T, difference, precision=HIGHEST)
             return jnp.tensordot(w, difference**2, 1, precision=HIGHEST)
 
+        # Moments about the new means: E[x x^T] - mu mu^T would cancel in float32 for data far from
+        # 0, and its Cholesky factor could fail.
         scatter = jax.vmap(moments, in_axes=(1, 0))(weights, loc)  # [K, D, D] or [K, D]
         if self._has_matrices:
             tied = self.covariance == "tied"
@@ -165,6 +170,8 @@ class GaussianMixture(ExactLatentModel):
 
 def _cholesky(scale: Array) -> Array:
     """Lower-triangular factors from matrices whose diagonal is the logarithm of theirs."""
+    # The logarithm keeps the diagonal positive, so that steps of gradient descent stay among
+    # covariances.
     below = jnp.tril(scale, -1)
     diagonal = jnp.exp(jnp.diagonal(scale, axis1=-2, axis2=-1))
     return below + diagonal[..., None] * jnp.eye(scale.shape[-1], dtype=scale.dtype)

@@ -84,6 +84,8 @@ class Dequantised(nn.Module):
         noise = self._noise(k)
         if self.support == (0.0, 1.0):
             return noise
+        # u = levels x - k. The cell of the first level begins at the lower end of the support, that
+        # of the last ends at the upper; all others are [0, 1).
         low = jnp.where(k == 0, self.levels * self.support[0], 0.0)
         high = 1.0 + jnp.where(k == self.levels - 1, self.levels * (self.support[1] - 1.0), 0.0)
         stretch = ElementwiseAffine(low, jnp.log(high - low))
@@ -100,6 +102,7 @@ class Dequantised(nn.Module):
         """The model of a batch, whose padding the density does not look at."""
         if "mask" not in batch or not reads_mask(self.density):
             return self
+        # Bounds ask for a joint density and a posterior only; there is no prior to give.
         log_joint = partial(self.log_joint, mask=batch["mask"])
         return SimpleNamespace(
             posterior=self.posterior, log_joint=log_joint, is_initializing=self.is_initializing
@@ -112,6 +115,7 @@ class Dequantised(nn.Module):
           **options: of the density's `log_prob`, such as the `mask` of a flow.
         """
         continuous = (jnp.asarray(x, jnp.float32) + z) / self.levels
+        # x = (k + u) / levels, so du = levels dx in each of D dimensions: p(u) = p(x) / levels^D.
         dims = math.prod(continuous.shape[continuous.ndim - self.event_ndims :])
         return self.density.log_prob(continuous, **options) - dims * math.log(self.levels)
 

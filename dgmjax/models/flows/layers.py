@@ -146,8 +146,11 @@ class Repeated(nn.Module):
 
         keys = jax.random.split(self.make_rng("params"), self.num_layers)
         x = as_float(x)
+        # A scan needs its carry in the final shape and dtype, which only the layer knows: a dry run
+        # over shapes tells, without any arithmetic.
         (_, log_det), _ = jax.eval_shape(body, (x, jnp.zeros(())), keys[0])
         start = (x, jnp.zeros(log_det.shape, log_det.dtype))
+        # Layers are stacked from the base to the data, and observed from the data to the base.
         state, params = scan(body, start, keys, reverse=True)
         self.put_variable("params", "layers", params)
         return state
@@ -186,6 +189,8 @@ class MultiScaleLayer(nn.Module):
         for level in self.levels:
             x, log_det = observe_all(level, x, context, mask)
             total = total + log_det
+            # As in `MultiScale`: the first half goes on, the second is done, and parts follow each
+            # other from the finest level to the coarsest. Any other order would permute the base.
             if len(parts) < len(self.levels) - 1:
                 half = x.shape[-1] // 2
                 x, done = x[..., :half], x[..., half:]

@@ -134,6 +134,7 @@ class GivenContext:
     def posterior(self, x: Array) -> distrax.Distribution:
         """q(z | x, y)."""
         model = self.model
+        # The decoder is made here, before `likelihood` first calls it, since only here x is known.
         if model.is_initializing() and model.marginal_start:
             inputs = (jnp.zeros((*self.y.shape[:-1], model.latent)), self.y)
             start_at_marginals(model.decoder, model.observation, x, model.event_ndims, *inputs)
@@ -148,6 +149,8 @@ class GivenContext:
     def _draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
         """z from the prior, of shape `sample_shape + batch + (latent,)`."""
         prior, batch = self.prior(), self.y.shape[:-1]
+        # A prior that does not read y has no batch axes. They are then drawn as sample axes, or all
+        # examples would share one z.
         missing = batch[: len(batch) - len(prior.batch_shape)]
         return prior.sample(seed=key, sample_shape=(*sample_shape, *missing))
 

@@ -96,6 +96,8 @@ class NormalMixture(ParametricDensity):
         full = self.covariance == "full"
         diagonal = jnp.diagonal(scale, axis1=-2, axis2=-1) if full else scale
         bound = LOG_SCALE_BOUND
+        # The inverse of `bounded`, b tanh(raw / b); clipped, since scales at the bound would ask
+        # for an infinite parameter.
         raw = bound * jnp.arctanh(jnp.clip(jnp.log(diagonal) / bound, -0.999, 0.999))
         params = {"logits": jnp.asarray(logits), "loc": jnp.asarray(loc), "log_scale": raw}
         if full:

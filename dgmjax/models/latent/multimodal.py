@@ -151,8 +151,12 @@ class MultimodalVAE(nn.Module):
         flags = dict(present or {})
         if self.is_initializing():
             seen = {key: flag for key, flag in flags.items() if flag is not None}
+            # Marginals are those of the rows in which the modality is there; the others hold
+            # filler.
             readable = {key: kept(x, seen[key]) if key in seen else x for key, x in values.items()}
             for modality in self.modalities:
+                # Even of modalities that this batch lacks: the parameters of a model must not
+                # depend on its first batch.
                 modality.expert(jnp.zeros((1, *modality.event_shape)))
                 z = jnp.zeros((1, self.latent))
                 if self.marginal_start and modality.key in values:

@@ -134,8 +134,11 @@ class HierarchicalVQVAE(nn.Module):
             maps.append(h)
         results: list[Quantised] = []
         above = None
+        # From the coarsest down: a finer level is quantised given all codes above it, so that it
+        # need only hold what they do not say.
         for level in reversed(range(len(self.levels))):
             h = maps[level] if above is None else jnp.concatenate([maps[level], above], -1)
+            # By level, so that the noise of a level does not depend on how many there are.
             level_key = None if key is None else jax.random.fold_in(key, level)
             quantised = self.quantisers[level](self.to_code[level](h), level_key, mask)
             results.insert(0, quantised)
@@ -165,6 +168,8 @@ class HierarchicalVQVAE(nn.Module):
         """p(x | e) of codes `[..., h_l, w_l, features]` of every level, the finest first."""
         joined = codes[-1]
         for level in reversed(range(len(codes) - 1)):
+            # Codes are repeated here; the learned maps `up[1:]` between levels belong to the
+            # encoder.
             larger = enlarged(joined, self.levels[level + 1].factor)
             joined = jnp.concatenate([codes[level], larger], -1)
         params = self.up[0](joined)

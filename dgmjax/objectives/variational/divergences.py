@@ -94,6 +94,8 @@ def _one(q, p, z: Array, kl: KL, dimensions: bool) -> Array:
     """The KL divergence of one link of a chain, averaged over samples."""
     term = _by_dimension(q, p, z, kl) if dimensions else kl_divergence(q, p, z, kl)
     event = len(q.event_shape) if dimensions else 0
+    # A link that is conditioned on samples has one term for each of them; the first link of a chain
+    # may have none of these axes.
     sampled = z.ndim - len(q.event_shape)
     return term.mean(0) if term.ndim - event == sampled else term
 
@@ -118,6 +120,7 @@ def _analytic(q, p, kl: KL, z: Array | None = None, conditionals=None) -> tuple[
     require(kl in ("auto", "analytic", "sampled"), "kl", "must be auto, analytic or sampled", kl)
     try:
         if z is not None and hasattr(q, "kl_along"):
+            # A tuple of one or none, since an array has no truth value.
             return (q.kl_along(p, z, conditionals).mean(0),)
         return (q.kl_divergence(p),)
     except NotImplementedError:
