@@ -23,7 +23,7 @@ from dgmjax.inference.annealing import (
     log_mean_weight,
     tuned_step_sizes,
 )
-from dgmjax.inference.kernels import check_real
+from dgmjax.objectives.variational.discrete_latents import is_discrete
 from dgmjax.types import Array, Batch, Key, Metrics, PyTree
 
 
@@ -95,8 +95,7 @@ def annealed_bound(model: Any, batch: Batch, key: Key, how: Annealing) -> tuple[
     base, ratio = path(model, batch["x"])
     count = len(batch["x"])
     keys = jax.random.split(key, 3)
-    start = model.prior().sample(seed=keys[0], sample_shape=(how.chains, count))
-    check_real(start)
+    start = _latents(model, keys[0], (how.chains, count))
     options: dict[str, Any] = {"num_steps": how.leapfrog_steps}
     sizes = tuned_step_sizes(keys[1], base, ratio, start, how.betas, **options)
     found = annealed_importance_sampling(keys[2], base, ratio, start, how.betas, sizes, **options)
@@ -138,11 +137,10 @@ def bidirectional(model: Any, key: Key, num: int, how: Annealing) -> Bidirection
     """
     require_sizes(num=num)
     keys = jax.random.split(key, 6)
-    latents = model.prior().sample(seed=keys[0], sample_shape=(num,))
-    check_real(latents)
+    latents = _latents(model, keys[0], (num,))
     x = model.likelihood(latents).sample(seed=keys[1])
     base, ratio = path(model, x)
-    start = model.prior().sample(seed=keys[2], sample_shape=(how.chains, num))
+    start = _latents(model, keys[2], (how.chains, num))
     options: dict[str, Any] = {"num_steps": how.leapfrog_steps}
     sizes = tuned_step_sizes(keys[3], base, ratio, start, how.betas, **options)
     there = annealed_importance_sampling(keys[4], base, ratio, start, how.betas, sizes, **options)
@@ -152,6 +150,20 @@ def bidirectional(model: Any, key: Key, num: int, how: Annealing) -> Bidirection
     )
     lower, upper = log_mean_weight(there.log_weight), -log_mean_weight(-back.log_weight)
     return Bidirectional(lower, upper, there, back)
+
+
+def _latents(model: Any, key: Key, shape: tuple[int, ...]) -> PyTree:
+    """Samples of the prior, which must be real."""
+    prior = model.prior()
+    z = prior.sample(seed=key, sample_shape=shape)
+    require(
+        not is_discrete(prior, z),
+        "model",
+        "must have real latents, since annealed chains follow gradients",
+        f"the prior {type(prior).__name__} of discrete ones",
+        "Sum over them, or use `objectives.importance_bound`.",
+    )
+    return z
 
 
 def path(model: Any, x: Array) -> tuple[Any, Any]:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgmjax import models
+from dgmjax import models, objectives
 from dgmjax.errors import DgmjaxError
 from dgmjax.evaluation import Annealing, FixedObservation, annealed_bound, bidirectional
 
@@ -70,8 +70,8 @@ def test_a_generator_has_a_density_behind_a_fixed_observation():
 def test_discrete_latents_are_refused():
     module = models.DiscreteVAE((2, 2, 1), 3, 2, (4,))
     x = np.zeros((2, 2, 2, 1), np.float32)
-    model = module.bind(module.init(KEY, x, KEY, method="reconstruct"))
-    with pytest.raises(DgmjaxError, match=r"^`position` must hold real numbers"):
+    model = module.bind(module.init(KEY, {"x": x}, KEY, method=objectives.reinforce))
+    with pytest.raises(DgmjaxError, match=r"^`model` must have real latents"):
         annealed_bound(model, {"x": x}, KEY, HOW)
 
 
