@@ -189,6 +189,11 @@ def starts_at_marginals(network: Any) -> bool:
     return hasattr(network, "start_at_marginals")
 
 
+def reads_posterior(prior: Any) -> bool:
+    """Whether a prior is called with the posterior, a function of x (`models.VampPrior`)."""
+    return bool(getattr(prior, "reads_posterior", False))
+
+
 def reads_mask(model: Any) -> bool:
     """Whether the density's `log_prob` takes a `mask` (`ReadsMask`)."""
     return bool(getattr(model, "reads_mask", False))

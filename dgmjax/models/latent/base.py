@@ -5,6 +5,7 @@ from typing import Any
 import distrax
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from dgmjax.contracts import starts_at_marginals
 from dgmjax.distributions.families import Family
@@ -15,6 +16,9 @@ class LatentVariableModel(nn.Module):
     """p(x, z) = p(z) p(x | z) with an amortised posterior q(z | x); z may be a pytree.
 
     A model defines `prior`, `posterior` and `likelihood`, and inherits the rest.
+
+    `init(key, .., method="reconstruct")`, or any other method by its name, makes the parameters of
+    all three; a function makes those of what it calls.
     """
 
     def prior(self) -> distrax.Distribution:
@@ -28,6 +32,26 @@ class LatentVariableModel(nn.Module):
     def likelihood(self, z: PyTree) -> Any:
         """p(x | z), batch shape that of z."""
         raise NotImplementedError(f"{type(self).__name__} must define likelihood(z).")
+
+    def make_all(self) -> tuple[PyTree, Array]:
+        """Makes the parameters of every part, from the zeros (z, x) that it returns."""
+        shapes = self.prior().event_shape
+        zeros = lambda shape: jnp.zeros((1, *shape))
+        z = jax.tree.map(zeros, shapes, is_leaf=lambda shape: isinstance(shape, tuple))
+        x = zeros(self.likelihood(z).event_shape)
+        self.posterior(x)
+        return z, x
+
+    @nn.nowrap
+    def init_with_output(self, rngs: Any, *arguments: Any, method: Any = None, **options: Any):
+        """As in Flax, except that a method given by its name makes the parameters of every part."""
+
+        def all_and_named(model: Any, *arguments: Any, **options: Any) -> Any:
+            model.make_all()
+            return getattr(model, method)(*arguments, **options)
+
+        chosen = all_and_named if isinstance(method, str) else method
+        return super().init_with_output(rngs, *arguments, method=chosen, **options)
 
     def log_joint(self, x: Array, z: PyTree) -> Array:
         """log p(z) + log p(x | z) in nats."""

@@ -1,5 +1,7 @@
 """Baselines of score-function gradients: a running mean, a network of the input, or both."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -40,6 +42,13 @@ class WithBaseline(Wrapper):
         # Sums of the signal, of its square and of the weights: linear, so that parts of a batch
         # may be averaged.
         self.moments = self.variable("state", "moments", jnp.zeros, (3,))
+
+    def make_all(self) -> Any:
+        """Makes every parameter, those of the baseline too."""
+        made = super().make_all()
+        if made is not None:
+            self.baseline(made[1])
+        return made
 
     def _mean(self) -> Array:
         total, _, weight = self.moments.value

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
+from dgmjax.contracts import reads_posterior
 from dgmjax.distributions.factorised import Factorised, factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.errors import DataError, as_sizes, require, require_sizes
@@ -26,11 +27,16 @@ class ConditionalVAE(nn.Module):
 
     Attributes:
       latent: length of z.
-      encoder: `(x[..., *event], y)` -> `[..., latent, 2]`.
+      encoder: `(x[..., *event], y)` -> `[..., latent, 2]`, or the context of `posterior_model`.
       decoder: `(z[..., latent], y)` -> `[..., *event, observation.num_params]`.
       num_classes: C where y is a class; None where batches bring their own `context`.
       observation: family of a site of x.
-      prior_model: conditional density module of z, called with y; N(0, I) if None.
+      prior_model: conditional density module of z, called with y; N(0, I) if None. One that
+        reads the posterior (`VampPrior`) is 1/K sum_k q(z | u_k, y) with the y of each row: of the
+        priors p(z | y) the best is the mean of q(z | x, y) over the x of that y, so u_k are inputs
+        x without a y of their own. It costs K passes of the encoder for each row.
+      posterior_model: conditional density module of z, whose context is what the encoder
+        returns, `[..., C]`; a diagonal normal if None.
       event_ndims: rank of x.
       marginal_start: as in `VAE`.
 
@@ -47,6 +53,7 @@ class ConditionalVAE(nn.Module):
     prior_model: nn.Module | None = None
     event_ndims: int = 3
     marginal_start: bool = True
+    posterior_model: nn.Module | None = None
 
     def setup(self):
         require_sizes(latent=self.latent)
@@ -129,7 +136,14 @@ class GivenContext:
 
     def prior(self) -> distrax.Distribution:
         """p(z | y): the batch of y, or none where it does not read it."""
-        return self.model.prior_module(self.y)
+        module = self.model.prior_module
+        return module(self._of_inputs) if reads_posterior(module) else module(self.y)
+
+    def _of_inputs(self, x: Array) -> distrax.Distribution:
+        """q(z | x_k, y) of inputs `x[K, *event]` and every y, batch shape `[*batch, K]`."""
+        batch = self.y.shape[:-1]
+        y = jnp.broadcast_to(self.y[..., None, :], (*batch, len(x), self.y.shape[-1]))
+        return GivenContext(self.model, y)._posterior(jnp.broadcast_to(x, (*batch, *x.shape)))
 
     def posterior(self, x: Array) -> distrax.Distribution:
         """q(z | x, y)."""
@@ -138,8 +152,21 @@ class GivenContext:
         if model.is_initializing() and model.marginal_start:
             inputs = (jnp.zeros((*self.y.shape[:-1], model.latent)), self.y)
             start_at_marginals(model.decoder, model.observation, x, model.event_ndims, *inputs)
-        read = network_input(x, model.observation)
-        return distrax.Independent(Normal()(as_float(model.encoder(read, self.y))), 1)
+        return self._posterior(x)
+
+    def _posterior(self, x: Array) -> distrax.Distribution:
+        model = self.model
+        encoded = model.encoder(network_input(x, model.observation), self.y)
+        if model.posterior_model is not None:
+            return model.posterior_model(encoded)
+        return distrax.Independent(Normal()(as_float(encoded)), 1)
+
+    def make_all(self) -> None:
+        """Makes the parameters of every part, from zeros."""
+        self.prior()
+        z = jnp.zeros((*self.y.shape[:-1], self.model.latent))
+        event = self.likelihood(z).event_shape
+        self.posterior(jnp.zeros((*self.y.shape[:-1], *event)))
 
     def likelihood(self, z: Array) -> Factorised:
         """p(x | z, y) for `z[..., *batch, latent]`."""
@@ -148,6 +175,8 @@ class GivenContext:
 
     def _draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
         """z from the prior, of shape `sample_shape + batch + (latent,)`."""
+        if self.model.is_initializing():
+            self.make_all()
         prior, batch = self.prior(), self.y.shape[:-1]
         # A prior that does not read y has no batch axes. They are then drawn as sample axes, or all
         # examples would share one z.
@@ -165,6 +194,8 @@ class GivenContext:
 
     def reconstruct(self, x: Array, key: Key) -> Array:
         """E[x' | z, y] with z ~ q(z | x, y)."""
+        if self.model.is_initializing():
+            self.make_all()
         return self.likelihood(self.posterior(x).sample(seed=key)).mean()
 
 
@@ -177,6 +208,8 @@ def DenseCVAE(
     activation: Activation = nn.tanh,
     observation: Family | None = None,
     conditional_prior: bool = False,
+    prior_model: nn.Module | None = None,
+    posterior_model: nn.Module | None = None,
 ) -> ConditionalVAE:
     """A conditional VAE of MLPs that read y beside x and beside z.
 
@@ -184,6 +217,8 @@ def DenseCVAE(
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
       num_classes: C where y is a class.
       conditional_prior: learn p(z | y), a normal linear in y; N(0, I) otherwise.
+      prior_model: p(z | y) in its place, see `ConditionalVAE`.
+      posterior_model: of q(z | x, y), whose context is the encoder's last hidden layer.
 
     >>> import jax.numpy as jnp
     >>> cvae = DenseCVAE((4,), 2, (8,), num_classes=3)
@@ -197,12 +232,23 @@ def DenseCVAE(
     family: Family = observation or Bernoulli()
     event, units = as_sizes("event_shape", event_shape), as_sizes("hidden", hidden)
     require(len(units) >= 1, "hidden", "must name at least one layer", units)
+    one = prior_model is None or not conditional_prior
+    rule = "must be None where `conditional_prior` is asked for"
+    require(one, "prior_model", rule, type(prior_model).__name__)
+    if conditional_prior:
+        prior_model = DiagonalNormal((latent,))
+    ndims = len(event)
+    if posterior_model is None:
+        encoder = MLP(units, (latent, 2), activation, event_ndims=ndims)
+    else:
+        encoder = MLP(units[:-1], units[-1:], activation, ndims, activate_output=True)
     return ConditionalVAE(
         latent=latent,
-        encoder=MLP(units, (latent, 2), activation, event_ndims=len(event)),
+        encoder=encoder,
         decoder=MLP(tuple(reversed(units)), (*event, family.num_params), activation),
         num_classes=num_classes,
         observation=family,
-        prior_model=DiagonalNormal((latent,)) if conditional_prior else None,
-        event_ndims=len(event),
+        prior_model=prior_model,
+        event_ndims=ndims,
+        posterior_model=posterior_model,
     )

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -70,6 +71,13 @@ class WithControlVariate(Wrapper):
         constant = lambda value: lambda key: jnp.full((), value, jnp.float32)
         self.log_temperature = self.param("log_temperature", constant(math.log(self.temperature)))
         self.eta = self.param("scale", constant(self.scale))
+
+    def make_all(self) -> Any:
+        """Makes every parameter, those of the control variate too."""
+        made = super().make_all()
+        if made is not None:
+            self.control_variate(made[1], made[0])
+        return made
 
     def control_variate(self, x: Array, z: Array) -> ControlVariate:
         """The control variate; x and z (latents of them, `[B, ...]`) give the shapes."""

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 
 from dgmjax.bijectors.base import as_float
+from dgmjax.contracts import reads_posterior
 from dgmjax.distributions.ancestral import Ancestral, Latents
 from dgmjax.distributions.factorised import Factorised, factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
@@ -81,7 +82,8 @@ class HierarchicalVAE(LatentVariableModel):
         z_{l+1} to parameters of z_l, `[..., latents[l - 1], 2]`.
       inference: see above.
       observation: family of a site of x.
-      prior_model: density module of z_L; N(0, I) if None.
+      prior_model: density module of z_L; N(0, I) if None. One that reads the posterior
+        (`VampPrior`) needs q(z_L | x) as a function of x alone: a ladder's, or that of one layer.
       event_ndims: rank of x.
       marginal_start: as in `VAE`.
 
@@ -135,8 +137,33 @@ class HierarchicalVAE(LatentVariableModel):
 
     def prior(self) -> Ancestral:
         """p(z), from the top down."""
-        top = {self.names[-1]: Root(self.prior_module())}
+        top = {self.names[-1]: Root(self._top_prior())}
         return Ancestral({**top, **self._downward([None] * len(self.latents))})
+
+    def _top_prior(self) -> distrax.Distribution:
+        """p(z_L)."""
+        if not reads_posterior(self.prior_module):
+            return self.prior_module()
+        require(
+            self.inference == "ladder" or len(self.latents) == 1,
+            "prior_model",
+            "must not read the posterior of layers inferred bottom up, where q(z_L | x) is an "
+            "integral over the layers below",
+            type(self.prior_module).__name__,
+            'Use inference="ladder".',
+        )
+        return self.prior_module(self._top_posterior)
+
+    def _top_posterior(self, x: Array) -> distrax.Distribution:
+        """q(z_L | x) of a ladder, or of one layer."""
+        if self.inference == "ladder":
+            return distrax.Independent(self.estimates(x)[-1], 1)
+        return self._first(x)
+
+    def _first(self, x: Array) -> distrax.Distribution:
+        """q(z_1 | x), bottom up."""
+        read = network_input(x, self.observation)
+        return distrax.Independent(_NORMAL(as_float(self.encoders[0](read))), 1)
 
     def posterior(self, x: Array) -> Ancestral:
         """q(z | x) for `x[..., *event]`, batch shape `[...]`."""
@@ -145,10 +172,7 @@ class HierarchicalVAE(LatentVariableModel):
             start_at_marginals(self.decoders[0], self.observation, x, self.event_ndims, z)
         if self.inference == "ladder":
             return self._ladder(x)
-        first = distrax.Independent(
-            _NORMAL(as_float(self.encoders[0](network_input(x, self.observation)))), 1
-        )
-        chain: dict[str, Any] = {self.names[0]: Root(first)}
+        chain: dict[str, Any] = {self.names[0]: Root(self._first(x))}
         for level in range(1, len(self.latents)):
             network = self._bound(self.encoders[level], self.latents[level - 1])
             chain[self.names[level]] = Link(network, None, self.names[level - 1])

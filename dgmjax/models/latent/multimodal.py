@@ -151,22 +151,26 @@ class MultimodalVAE(nn.Module):
         flags = dict(present or {})
         if self.is_initializing():
             seen = {key: flag for key, flag in flags.items() if flag is not None}
-            # Marginals are those of the rows in which the modality is there; the others hold
-            # filler.
-            readable = {key: kept(x, seen[key]) if key in seen else x for key, x in values.items()}
-            for modality in self.modalities:
-                # Even of modalities that this batch lacks: the parameters of a model must not
-                # depend on its first batch.
-                modality.expert(jnp.zeros((1, *modality.event_shape)))
-                z = jnp.zeros((1, self.latent))
-                if self.marginal_start and modality.key in values:
-                    modality.start_at_marginals(readable[modality.key], z)
-                else:
-                    modality.likelihood(z)
+            # What stands in rows without a modality is filler, and is read as zeros.
+            self.make_all({k: kept(x, seen[k]) if k in seen else x for k, x in values.items()})
         return GivenModalities(self, dict(values), {key: flags.get(key) for key in values})
+
+    def make_all(self, values: Mapping[str, Array]) -> None:
+        """Makes the parameters of every modality; decoders start at the marginals of `values`."""
+        for modality in self.modalities:
+            # Even of modalities that a batch lacks: the parameters of a model must not depend on
+            # its first batch.
+            modality.expert(jnp.zeros((1, *modality.event_shape)))
+            z = jnp.zeros((1, self.latent))
+            if self.marginal_start and modality.key in values:
+                modality.start_at_marginals(values[modality.key], z)
+            else:
+                modality.likelihood(z)
 
     def prior(self) -> distrax.Distribution:
         """N(0, I)."""
+        if self.is_initializing():
+            self.make_all({})
         return StandardNormal((self.latent,), parent=None)()
 
     def sample_all(self, key: Key, sample_shape: tuple[int, ...] = ()) -> dict[str, Array]:

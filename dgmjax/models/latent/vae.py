@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
+from dgmjax.contracts import reads_posterior
 from dgmjax.distributions.factorised import factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.errors import as_sizes, require, require_sizes
@@ -68,7 +69,7 @@ class VAE(LatentVariableModel):
 
     def prior(self) -> distrax.Distribution:
         """p(z), event shape `latent_shape`."""
-        if getattr(self.prior_module, "reads_posterior", False):
+        if reads_posterior(self.prior_module):
             return self.prior_module(self._posterior)
         return self.prior_module()
 

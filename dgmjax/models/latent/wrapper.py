@@ -32,6 +32,10 @@ class Wrapper(LatentVariableModel):
         """The model of this batch: by the inner model's `given` if it has one, otherwise this."""
         return self.model.given(batch) if is_conditional(self.model) else self
 
+    def make_all(self) -> Any:
+        """Makes every parameter; a model that reads more of a batch than `x` makes its own."""
+        return None if is_conditional(self.model) else super().make_all()
+
     def prior(self) -> Any:
         """p(z)."""
         return self.model.prior()
