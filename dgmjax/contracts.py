@@ -145,6 +145,40 @@ class ReadsMask(Protocol):
         ...
 
 
+class Quantises(Protocol):
+    """A model whose latents are codes: `models.VQVAE`."""
+
+    def quantise(
+        self, x: Array, key: Key | None = None, mask: Array | None = None
+    ) -> tuple[Any, ...]:
+        """An `nn.Quantised` for each level; `mask[B]` is 1 for the rows that are data."""
+        ...
+
+
+class HasBaseline(Protocol):
+    """A model that predicts its own learning signal: `models.WithBaseline`."""
+
+    def baseline(self, x: Array) -> Array:
+        """b(x) `[B]`, in nats, which no sample of the step enters."""
+        ...
+
+    def signal_scale(self) -> Array:
+        """What the signal is divided by."""
+        ...
+
+    def observe(self, residual: Array, mask: Array | None = None) -> None:
+        """Is told signal - b(x) `[..., B]`, in training."""
+        ...
+
+
+class HasControlVariate(Protocol):
+    """A model with a control variate of its own: `models.WithControlVariate`."""
+
+    def control_variate(self, x: Array, z: PyTree) -> Any:
+        """A pytree with `temperature`, `scale` and `residual(x, z)`."""
+        ...
+
+
 Rule = Any
 """What an array of a batch must hold:
 
@@ -202,6 +236,66 @@ def reads_mask(model: Any) -> bool:
 def looks_at_batches(layer: Any) -> bool:
     """Whether a layer of a flow has an `observe` of its own (`models.flows.layers.FlowLayer`)."""
     return hasattr(layer, "observe")
+
+
+def has_codes(model: Any) -> bool:
+    """Whether the latents of a model are codes (`Quantises`)."""
+    return hasattr(model, "quantise")
+
+
+def has_baseline(model: Any) -> bool:
+    """Whether a model predicts its learning signal (`HasBaseline`)."""
+    return hasattr(model, "baseline")
+
+
+def has_control_variate(model: Any) -> bool:
+    """Whether a model has a control variate (`HasControlVariate`)."""
+    return hasattr(model, "control_variate")
+
+
+def scores_sites(likelihood: Any) -> bool:
+    """Whether `site_log_prob(x)` gives log p of each site, as of `distributions.Factorised`."""
+    return hasattr(likelihood, "site_log_prob")
+
+
+def diverges_along_paths(posterior: Any) -> bool:
+    """Whether `kl_along(prior, z)` is known, as of `distributions.Sequential`."""
+    return hasattr(posterior, "kl_along")
+
+
+def is_mixture(distribution: Any) -> bool:
+    """Whether a distribution has `components` and `responsibilities(z)`, as of a `Mixture`."""
+    return hasattr(distribution, "components") and hasattr(distribution, "responsibilities")
+
+
+def takes_a_fit(prior: Any) -> bool:
+    """Whether `fitted(logits, loc, scale)` makes a prior's parameters (`models.NormalMixture`)."""
+    return hasattr(prior, "fitted")
+
+
+def reorders_sites(network: Any) -> bool:
+    """Whether `reindexed(params, permutations)` changes the order of a network's sites."""
+    return hasattr(network, "reindexed")
+
+
+def runs_step_by_step(network: Any) -> bool:
+    """Whether a network has `init_carry` and `step` (`bijectors.AutoregressiveNetwork`)."""
+    return hasattr(network, "step")
+
+
+def runs_em(module: Any) -> bool:
+    """Whether a module is fitted by EM (`models.classical.base.EMModel`)."""
+    return hasattr(module, "em_start") and hasattr(module, "em_step")
+
+
+def shows_latents(model: Any) -> bool:
+    """Whether `shown(z, key)` says what figures show of a latent."""
+    return hasattr(model, "shown")
+
+
+def offers(module: Any, method: str) -> bool:
+    """Whether a module has the method that a row of a table (of figures) names."""
+    return hasattr(module, method)
 
 
 def is_initialising(model: Any) -> bool:

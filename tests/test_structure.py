@@ -173,6 +173,36 @@ def tracked(*suffixes: str) -> list[Path]:
     return [path for path in paths if path.suffix in suffixes and path.is_file()]
 
 
+PROBED = {
+    ("bijectors/pytrees.py", "value", "_fields"),
+    ("devices/environment.py", "os", "getuid"),
+    ("distributions/completion.py", "mask", "dtype"),
+    ("evaluation/bijector_conformance.py", "leaf", "dtype"),
+    ("files.py", "path", "write_bytes"),
+    ("runs/metrics.py", "value", "item"),
+    ("runs/strict_json.py", "value", "item"),
+    ("training/checks.py", "transform", "check"),
+}
+"""Values, arrays and transforms, of which one may ask what they have: file, object, attribute."""
+
+
+def test_models_are_asked_through_contracts_only():
+    """No `hasattr` of a model, prior, network or likelihood: a named predicate says what it is."""
+    found = set()
+    for name, path in MODULES.items():
+        if name == "dgmjax.contracts":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "hasattr":
+                value, attribute = node.args
+                known = isinstance(attribute, ast.Constant)
+                probed = attribute.value if known else ast.unparse(attribute)
+                folder = PACKAGE if path.is_relative_to(PACKAGE) else ROOT
+                where = path.relative_to(folder).as_posix()
+                found.add((where, ast.unparse(value), probed))
+    assert found == PROBED
+
+
 def test_no_two_test_files_share_a_name():
     """Pytest imports a test file by its name alone: a second of that name is not collected."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]

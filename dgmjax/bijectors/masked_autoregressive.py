@@ -18,6 +18,7 @@ from dgmjax.bijectors.base import (
 from dgmjax.bijectors.carry import scan, varying
 from dgmjax.bijectors.conditioner import AutoregressiveNetwork
 from dgmjax.bijectors.transformers import Transformer
+from dgmjax.contracts import runs_step_by_step
 from dgmjax.errors import require
 from dgmjax.types import Array, PyTree
 
@@ -71,7 +72,7 @@ class MaskedAutoregressive(Bijector):
             repr(forward_method),
         )
         require(
-            forward_method != "incremental" or hasattr(network, "step"),
+            forward_method != "incremental" or runs_step_by_step(network),
             "network",
             'must have `init_carry` and `step` for forward_method="incremental"',
             type(network).__name__,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dgmjax.contracts import is_mixture, offers, shows_latents
 from dgmjax.data.batches import evaluation_batches
 from dgmjax.errors import DataError, require
 from dgmjax.evaluation.latent import active_dimensions, dimension_rates, posterior_mean
@@ -75,8 +76,7 @@ def components(trained: Any, each: int = 12, rows: int = 20) -> "Figure":
     import jax
 
     prior = trained.model.prior()
-    mixed = hasattr(prior, "components")
-    require(mixed, "prior", "must be a mixture for this figure", type(prior).__name__)
+    require(is_mixture(prior), "prior", "must be a mixture for this figure", type(prior).__name__)
     z = prior.components.sample(seed=jax.random.key(FIGURE_SEED), sample_shape=(each,))
     heaviest = np.sort(np.argsort(-np.asarray(prior.logits), kind="stable")[:rows])
     z = np.asarray(z).swapaxes(0, 1)[heaviest]
@@ -155,7 +155,7 @@ class Subject(NamedTuple):
 
     def has(self, method: str) -> bool:
         """Whether x is an image, and the module has this method of x and a key."""
-        return self.images and hasattr(self.module, method)
+        return self.images and offers(self.module, method)
 
     def tests(self, name: str) -> bool:
         """Whether the test split holds an array of that name."""
@@ -210,7 +210,7 @@ def _codes(trained: Any, num: int) -> np.ndarray:
 
 def _decoded(model, z):
     """What figures show of z: E[x | z], or a draw with a fixed seed if that is not known."""
-    if hasattr(model, "shown"):
+    if shows_latents(model):
         import jax
 
         return model.shown(z, jax.random.key(FIGURE_SEED))

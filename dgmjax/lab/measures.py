@@ -12,6 +12,7 @@ from typing import Literal
 import jax
 import numpy as np
 
+from dgmjax.contracts import is_mixture
 from dgmjax.data.batches import evaluation_batches
 from dgmjax.errors import DataError, require
 from dgmjax.evaluation.averages import Measurement, average
@@ -78,7 +79,7 @@ def clusters(
     (`prior().responsibilities`), else k-means on the codes with as many clusters as there are
     labels, ten starts from a fixed seed.
     """
-    if hasattr(trained.model.prior(), "responsibilities"):
+    if is_mixture(trained.model.prior()):
         parts = [
             np.asarray(trained.call(_component, batch["x"]))[batch["mask"] > 0]
             for batch in evaluation_batches(arrays, batch_size)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.contracts import takes_a_fit
 from dgmjax.errors import require
 from dgmjax.lab.experiment import Experiment
 from dgmjax.lab.measures import codes
@@ -70,7 +71,7 @@ def clustered_start(
     """
     prior = experiment.module.prior_model
     rule = "must have a `models.NormalMixture` as its `prior_model`"
-    require(hasattr(prior, "fitted"), "experiment.module", rule, type(prior).__name__)
+    require(takes_a_fit(prior), "experiment.module", rule, type(prior).__name__)
     learner = gradient_learner(experiment.module, {"model": player})
     train_key, fit_key = jax.random.split(key)
     result = fit(

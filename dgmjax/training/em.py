@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
+from dgmjax.contracts import runs_em
 from dgmjax.errors import require
 from dgmjax.models.classical.base import EMModel
 from dgmjax.training.averages import masked_mean
@@ -22,9 +23,8 @@ class EMLearner:
     batches_per_step = 1
 
     def __init__(self, module: EMModel):
-        whole = all(hasattr(module, name) for name in ("em_start", "em_step"))
         rule = "must have `em_start` and `em_step` (see `models.classical.base.EMModel`)"
-        require(whole, "module", rule, type(module).__name__)
+        require(runs_em(module), "module", rule, type(module).__name__)
         self.module = module
         self.gradients: Gradients = WholeBatch()
 

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from dgmjax import data, evaluation, lab, models, objectives, plotting
+from dgmjax.contracts import has_codes
 from dgmjax.data.dataset import describe
 from dgmjax.errors import RunError, require
 from dgmjax.lab.trained import transformed
@@ -87,7 +88,7 @@ def first_stage(autoencoder, shared):
         state = jax.jit(learner.init)(jax.random.key(0), {"x": arrays["x"][:128]})
         return lab.Trained(experiment, learner, state)
     trained = lab.load_run(autoencoder, data_dir=shared.data_dir)
-    coded = hasattr(trained.experiment.module, "index_shapes")
+    coded = has_codes(trained.experiment.module)
     rule = "must be the run folder of a VQ-VAE"
     require(coded, "autoencoder", rule, f"one of {trained.experiment.model}", error=RunError)
     return trained

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.contracts import starts_at_marginals
+from dgmjax.contracts import reorders_sites, starts_at_marginals
 from dgmjax.distributions.autoregressive import Autoregressive, Method
 from dgmjax.distributions.families import Bernoulli, Family
 from dgmjax.errors import require, require_sizes
@@ -109,7 +109,7 @@ class AutoregressiveModel(DensityModel):
             "Networks of convolutions serve sites of several channels.",
         )
         require(
-            not self._reorders or hasattr(self.network, "reindexed"),
+            not self._reorders or reorders_sites(self.network),
             "network",
             "must be a MaskedMLP or NADE where sites are reordered",
             type(self.network).__name__,

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from dgmjax.contracts import given, log_joint as joint
+from dgmjax.contracts import given, has_control_variate, log_joint as joint
 from dgmjax.distributions.base import sum_event
 from dgmjax.distributions.relaxation import discrete_sites
 from dgmjax.errors import require
@@ -42,7 +42,7 @@ def relax(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     and 8, https://arxiv.org/abs/1711.00123.
     """
     rule = "must have a control variate; wrap it in `models.WithControlVariate`"
-    require(hasattr(model, "control_variate"), "model", rule, type(model).__name__)
+    require(has_control_variate(model), "model", rule, type(model).__name__)
     wrapper, model, x = model, given(model, batch), batch["x"]
     relaxation, sites, ndims = discrete_sites(model.posterior(x))
     # The gradient by the logits a is computed here by hand, at held logits, since its square must

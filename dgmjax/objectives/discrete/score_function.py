@@ -9,7 +9,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from dgmjax.contracts import given, log_joint as joint
+from dgmjax.contracts import given, has_baseline, log_joint as joint
 from dgmjax.errors import require
 from dgmjax.masks import weighted_mean
 from dgmjax.types import Array, Batch, Key, Metrics
@@ -57,7 +57,7 @@ def reinforce(
         # l_k - mean of the others = (l_k - mean of all) K / (K - 1): the baseline of sample k does
         # not contain l_k, and the estimator stays unbiased.
         signal = (signal - elbo) * (num_samples / (num_samples - 1))
-    elif hasattr(model, "baseline"):
+    elif has_baseline(model):
         residual = signal - model.baseline(batch["x"])
         signal, fit = stop(residual) / model.signal_scale(), 0.5 * jnp.square(residual).mean(0)
         model.observe(residual, batch.get("mask"))

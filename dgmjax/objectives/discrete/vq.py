@@ -1,6 +1,6 @@
 """Objective of models whose latents are codes."""
 
-from dgmjax.contracts import check_batch, in_original_units
+from dgmjax.contracts import check_batch, has_codes, in_original_units
 from dgmjax.errors import require
 from dgmjax.nn.quantiser import perplexity
 from dgmjax.objectives.schedules import Scheduled, scheduled_weight
@@ -32,7 +32,7 @@ def vq_vae(model, batch: Batch, key: Key, *, beta: Scheduled = 0.25) -> tuple[Ar
     sound = callable(beta) or not isinstance(beta, int | float) or beta >= 0
     require(sound, "beta", "must be at least 0", beta)
     rule = "must have codes (`quantise`), as `models.VQVAE` has"
-    require(hasattr(model, "quantise"), "model", rule, type(model).__name__)
+    require(has_codes(model), "model", rule, type(model).__name__)
     check_batch(batch)
     x = batch["x"]
     levels = model.quantise(x, key, batch.get("mask"))

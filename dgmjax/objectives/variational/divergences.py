@@ -5,7 +5,7 @@ from typing import Any, Literal
 import distrax
 import jax
 
-from dgmjax.contracts import check_same_event
+from dgmjax.contracts import check_same_event, diverges_along_paths
 from dgmjax.distributions.ancestral import Ancestral
 from dgmjax.errors import require
 from dgmjax.objectives.variational.posterior_samples import PosteriorSamples
@@ -119,7 +119,7 @@ def _analytic(q, p, kl: KL, z: Array | None = None, conditionals=None) -> tuple[
     """The closed form (of steps along the paths z, averaged), or nothing where there is none."""
     require(kl in ("auto", "analytic", "sampled"), "kl", "must be auto, analytic or sampled", kl)
     try:
-        if z is not None and hasattr(q, "kl_along"):
+        if z is not None and diverges_along_paths(q):
             # A tuple of one or none, since an array has no truth value.
             return (q.kl_along(p, z, conditionals).mean(0),)
         return (q.kl_divergence(p),)

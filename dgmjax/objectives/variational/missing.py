@@ -3,7 +3,7 @@
 import distrax
 import jax.numpy as jnp
 
-from dgmjax.contracts import given, is_initialising
+from dgmjax.contracts import given, is_initialising, scores_sites
 from dgmjax.distributions.base import sum_event
 from dgmjax.errors import DataError, require, require_sizes
 from dgmjax.objectives.variational.importance import iwae, weights
@@ -67,7 +67,7 @@ def _site_log_prob(likelihood: distrax.Distribution, x: Array) -> Array:
     if isinstance(likelihood, distrax.Independent):
         return likelihood.distribution.log_prob(x)
     require(
-        hasattr(likelihood, "site_log_prob"),
+        scores_sites(likelihood),
         "model",
         "must have a likelihood of independent sites, since missing ones are left out",
         type(likelihood).__name__,
