@@ -49,6 +49,7 @@ def _explanations(function: Callable[..., Any]) -> tuple[dict[str, str], str]:
     import docstring_parser
 
     texts: dict[str, str] = {}
+    # From the most general base (without `object`) down: a subclass's text replaces its base's.
     bases = inspect.getmro(function)[-2::-1] if isinstance(function, type) else (function,)
     for owner in bases:
         parsed = docstring_parser.parse(

@@ -40,6 +40,7 @@ def mu_law_encode(x: np.ndarray, levels: int = 256) -> np.ndarray:
     mu = levels - 1.0
     scaled = x.astype(np.float64) / 32768.0
     squeezed = np.sign(scaled) * np.log1p(mu * np.abs(scaled)) / np.log1p(mu)
+    # f = 1 would be in a cell of its own; `clip` puts it into the last.
     codes = np.floor((squeezed + 1.0) / 2.0 * levels)
     return np.clip(codes, 0, levels - 1).astype(np.int32)
 
@@ -221,6 +222,7 @@ def unigram_bits(train: np.ndarray, test: np.ndarray, levels: int = 256) -> floa
     train, test = np.asarray(train).ravel(), np.asarray(test).ravel()
     _check_codes("train", train, levels)
     _check_codes("test", test, levels)
+    # One more of each: a code that training never shows would cost infinitely many bits.
     counts = np.bincount(train, minlength=levels) + 1.0
     log_probability = np.log2(counts / counts.sum())
     return float(-log_probability[test].mean())

@@ -99,6 +99,7 @@ def split_rows(
     parts: dict[str, dict[str, np.ndarray]] = {}
     start = 0
     for name, size in sizes.items():
+        # In stored order: reads from a mapped file stay sequential, and batches are shuffled later.
         rows = np.sort(order[start : start + size])
         parts[name] = {key: np.asarray(array)[rows] for key, array in arrays.items()}
         start += size
@@ -118,6 +119,7 @@ def _sizes(total: int, splits: Mapping[str, float]) -> dict[str, int]:
             error=DataError,
         )
     rows = {
+        # 0.29 * 100 is 28.999999999999996: without the small number a row would be lost.
         name: size if isinstance(size, int) else int(total * size + 1e-9)
         for name, size in splits.items()
     }

@@ -83,6 +83,7 @@ def remove_entries(dataset: Dataset, pattern: Pattern, seed: int = 0) -> Dataset
     splits = {}
     for name, arrays in dataset.splits.items():
         x = np.asarray(arrays["x"])
+        # The name is part of the seed: splits of one size would otherwise miss the same entries.
         observed = pattern(x.shape, seed, *name.encode())
         filled = np.where(observed > 0, x, np.zeros((), x.dtype))
         splits[name] = {**arrays, "x": filled, "observed": observed, "complete": x}

@@ -91,6 +91,7 @@ position 3. Make the vocabulary of all texts together, or remove those character
 
 
 def _code_points(text: str) -> np.ndarray:
+    # Four bytes for every character, so that positions in the array are those in the text.
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
@@ -152,6 +153,7 @@ def text_dataset(
     ends = np.round(len(numbers) * np.array([1 - validation - test, 1 - test])).astype(int)
     wanted = {"train": 1.0, "validation": validation, "test": test}
     pieces = dict(zip(wanted, np.split(numbers, ends), strict=True))
+    # Held-out parts never overlap: each of their characters counts once.
     strides = {"train": stride}
     splits = {
         split: {"x": blocks(pieces[split], length, strides.get(split))}

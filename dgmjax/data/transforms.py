@@ -142,6 +142,7 @@ class Compose:
     def __call__(self, batch: Mapping[str, Any], key: Key) -> dict[str, Any]:
         new = dict(batch)
         for index, transform in enumerate(self.transforms):
+            # By place: two transforms of one kind draw different numbers.
             new = transform(new, jax.random.fold_in(key, index))
         return new
 

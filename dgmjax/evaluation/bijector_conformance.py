@@ -118,6 +118,7 @@ class Conformance:
         """Errors (floats; relative where values are above 1) and verdicts (bools), by name."""
         case = self.case
         z = np.concatenate([case.random, case.special]).astype(np.float32)
+        # Repeated up to the number of base points, so that one compiled inverse serves both.
         data = np.resize(case.data.astype(np.float32), (len(z), *case.data.shape[1:]))
         forward = self._forward(params, z)
         at_data = self._inverse(params, data)
@@ -144,6 +145,7 @@ def cast_to_float64(params: PyTree) -> PyTree:
 
 def _weights(shape: tuple[int, ...]) -> np.ndarray:
     """Unequal weights of the entries of an event: gradients are of a weighted sum."""
+    # With equal weights, errors of opposite sign in two entries would cancel.
     return np.cos(1.0 + np.arange(int(np.prod(shape)))).reshape(shape).astype(np.float32)
 
 
@@ -154,6 +156,8 @@ def _differentiate(build: Build, params: PyTree, points: Array, side: int) -> di
     (value, log_det), pullback = jax.vjp(run, params, points)
     weights = jnp.broadcast_to(_weights(value.shape[1:]), value.shape).astype(value.dtype)
     ones, zeros = jnp.ones_like(log_det), jnp.zeros_like(log_det)
+    # Apart for the value and for the log-determinant: in their sum a wrong gradient of one could
+    # hide behind a large one of the other.
     by_params, by_value = pullback((weights, zeros))
     also_by_params, by_log_det = pullback((jnp.zeros_like(weights), ones))
     leaves = jax.tree.leaves((by_params, also_by_params))

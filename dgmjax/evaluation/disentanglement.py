@@ -52,6 +52,7 @@ def mutual_information_gap(codes: np.ndarray, factors: np.ndarray, num_bins: int
     columns = [np.unique(column, return_inverse=True)[1] for column in factors.T]
     binned = [_binned(column, num_bins) for column in codes.T]
     information = np.array([[_information(z, v) for v in columns] for z in binned])
+    # H(v) = I(v; v).
     entropy = np.array([_information(v, v) for v in columns])
     first = np.sort(information, axis=0)[::-1]
     second = first[1] if len(first) > 1 else np.zeros_like(entropy)
@@ -131,6 +132,7 @@ def _binned(column: np.ndarray, num_bins: int) -> np.ndarray:
     if len(values) <= num_bins and bool((values == np.round(values)).all()):
         return index
     low, high = column.min(), column.max()
+    # A constant code has width 0, and is one bin. The largest value closes the last bin.
     width = (high - low) / num_bins or 1.0
     return np.minimum((column - low) / width, num_bins - 1).astype(np.int64)
 
@@ -140,6 +142,7 @@ def _information(a: np.ndarray, b: np.ndarray) -> float:
     joint = np.zeros((a.max() + 1, b.max() + 1))
     np.add.at(joint, (a, b), 1.0 / len(a))
     independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
+    # 0 log 0 = 0.
     seen = joint > 0
     return float((joint[seen] * np.log(joint[seen] / independent[seen])).sum())
 

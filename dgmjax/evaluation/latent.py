@@ -147,6 +147,7 @@ def index_code_information(
     require(chunk >= 1 and len(x) % chunk == 0, "chunk", rule, chunk)
     q, p = model.posterior(x), model.prior()
     z, log_q = q.sample_and_log_prob(seed=key, sample_shape=(num_samples,))
+    # In turn, so that chunk x N densities are in memory at a time instead of N^2.
     rows = z.reshape(-1, chunk, *z.shape[2:])
     log_aggregate = jax.lax.map(lambda part: aggregated_log_prob(q, part), rows)
     log_aggregate = log_aggregate.reshape(log_q.shape)

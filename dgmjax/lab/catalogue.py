@@ -213,6 +213,7 @@ def _import_file(path: Path) -> ModuleType:
     if specification is None or specification.loader is None:
         raise DgmjaxError(f"{path} is not a Python file.")
     module = importlib.util.module_from_spec(specification)
+    # Known before it runs, as `import` does: dataclasses look their module up by name.
     sys.modules[specification.name] = module
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))  # so that it can import its neighbours

@@ -244,6 +244,7 @@ def _restore(experiment: Experiment, learner: Learner, folder: RunFolder):
     sharding = replicated(make_mesh(1))
     template = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding),
+        # Shapes are enough to read a checkpoint; no parameter is drawn only to be overwritten.
         jax.eval_shape(initial, jax.random.key(0)),
     )
     name = "latest" if experiment.validation is None else "best"

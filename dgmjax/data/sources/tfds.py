@@ -24,6 +24,7 @@ def prepared(folder: Path, name: str) -> list[Path]:
     """Prepared folders of `name[/config][:version]` in `folder` or its `tfds/`, newest last."""
     base, _, version = name.partition(":")
     found = []
+    # The name becomes part of a path, so it may hold no `..` and nothing else that leads elsewhere.
     if base and all(part.replace("_", "").replace("-", "").isalnum() for part in base.split("/")):
         for root in (folder, folder / "tfds"):
             for depth in ("*", "*/*"):
@@ -77,6 +78,8 @@ def load_tfds(
     features = {"x": x or supervised[0] or "image", "label": label or target}
     splits = {}
     for split in split_names:
+        # Files that were prepared again have another fingerprint, and so another entry in the
+        # cache.
         files = fingerprint(home.glob(f"*-{split}.*"))
         key = {"version": home.name, "split": split, "features": features, "files": files}
         build = partial(_decode, home, split, features, label is not None)
@@ -117,6 +120,7 @@ def _home(name: str, folder: Path) -> Path:
 def _check_features(path: Path) -> None:
     """Refuses features of classes that are not TFDS's own: it imports them by their stored name."""
     try:
+        # A list of what is left instead of recursion, whose depth the file would choose.
         pending = [json.loads(path.read_text())]
         while pending:
             entry = pending.pop()
@@ -187,6 +191,7 @@ def _images(encoded: Sequence[bytes]) -> np.ndarray:
         for i in range(start, min(start + 1024, len(encoded))):
             out[i] = one(encoded[i])
 
+    # Threads suffice: pillow decodes without holding the interpreter's lock.
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(fill, range(0, len(encoded), 1024)))
     return out

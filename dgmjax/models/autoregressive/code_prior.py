@@ -78,6 +78,8 @@ class CodePrior(nn.Module):
         network = model.network.clone(embed=Table(self.num_codes[level], features))
         if level == len(self.shapes) - 1:
             return model.clone(network=network)
+        # The coarser map is known as a whole, so its features may enter at every site; only indices
+        # of the own level are masked.
         layers: list[nn.Module] = [AddContext(features, 0, features, 2)]
         layers += [_context_block(features, shape) for _ in range(self.context_blocks)]
         network = network.clone(layers=(*layers, *network.layers), local_features=features)
@@ -127,6 +129,7 @@ class CodePrior(nn.Module):
                 drawn = self.densities[level].sample(level_key, sample_shape)
             else:
                 context = self._context(level, maps[0])
+                # The context already has the sample axes: one finer map for each coarser one.
                 drawn = self.densities[level].sample(level_key, (), context)
             maps.insert(0, drawn[..., 0].astype(jnp.int32))
         return self.join(tuple(maps))

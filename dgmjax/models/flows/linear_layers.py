@@ -65,6 +65,8 @@ class LinearLayer(nn.Module):
         return linear if self.event_ndims == 1 else Invertible1x1Convolution(linear)
 
     def _lu(self) -> Bijector:
+        # Permutation and signs are not trained, hence no parameters, and must be the same in every
+        # program that loads these: they follow from the seed, not from the key.
         packed, permutation, signs = _factorised_rotation(self.features, self.seed)
         matrix = self.param("matrix", lambda key: jnp.asarray(packed))
         return LU(matrix, permutation, signs)
@@ -170,6 +172,8 @@ class BatchNormLayer(nn.Module):
             return bijector.inverse_and_log_det(x)
         weights = over_sites(mask, self.event_ndims)
         values = dict(zip(("mean", "variance"), moments(x, weights)))
+        # The first batch replaces the running statistics, or 0 and 1 would fade from them over
+        # hundreds of steps.
         keep = 0.0 if self.is_initializing() else self.momentum
         old: dict[str, Array] = {name: self.get_variable(RUNNING, name) for name in values}
         running = {name: keep * old[name] + (1.0 - keep) * value for name, value in values.items()}

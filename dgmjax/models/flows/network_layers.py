@@ -31,6 +31,8 @@ def initialised(
     if layer.is_initializing():
         ndims = 0 if context is None else context.ndim - context_ndims
         example = None if context is None else jnp.zeros(context.shape[ndims:])
+        # One call without batch axes: the bijector below uses the network as data, and never calls
+        # the module.
         network(jnp.zeros(shape), example)
 
 
@@ -146,6 +148,7 @@ class ParametricLayer(nn.Module):
                 "none",
                 "Pass what the encoder returns, or use `amortised=False`.",
             )
+            # For a context of unit variance, predictions are as spread out as free parameters are.
             small = nn.initializers.variance_scaling(self.scale**2, "fan_in", "normal")
             head = nn.Dense(
                 self.family.num_params, use_bias=False, kernel_init=small, name="predicted"
