@@ -14,6 +14,7 @@ from dgmjax.shapes import check_shapes
 from dgmjax.types import Array
 
 TAILS = ("linear", "circular")
+Tails = str | tuple[str, ...]
 LOG_SLOPE_BOUND = 2.0
 
 
@@ -35,8 +36,10 @@ class ElementwiseSpline(Bijector):
     bounds the derivative *inside* bins, which bounds on sizes and on knots alone do not.
 
     Args:
-      params: `[..., 3 K - 1]` ("linear") or `[..., 3 K]` ("circular"); zeros give the identity.
-      num_bins, bound, tails, min_bin: see above.
+      params: `[..., 3 K - 1]` ("linear") or `[..., 3 K]` (with circular tails, where linear
+        entries leave one unused); zeros give the identity.
+      num_bins, bound, min_bin: see above.
+      tails: of all entries, or a tuple of one for each entry of the last axis of the points.
 
     Sources: Durkan, Bekasov, Murray & Papamakarios, "Neural Spline Flows", 2019, Eq. 4 to 8,
     https://arxiv.org/abs/1906.04032; Rezende et al., "Normalizing Flows on Tori and Spheres", 2020,
@@ -48,16 +51,22 @@ class ElementwiseSpline(Bijector):
         params: Array,
         num_bins: int,
         bound: float = 3.0,
-        tails: str = "linear",
+        tails: Tails = "linear",
         min_bin: float = 0.1,
     ) -> None:
         require(num_bins >= 2, "num_bins", "must be at least 2", num_bins)
         require(bound > 0, "bound", "must be positive", bound)
-        require(tails in TAILS, "tails", f"must be one of {TAILS}", repr(tails))
+        tails = checked_tails(tails)
         require(0 < min_bin < 1, "min_bin", "must lie in (0, 1)", min_bin)
         self.params = as_float(params)
         size = num_spline_params(num_bins, tails)
         check_shapes(self, params=f"... {size}")
+        require(
+            isinstance(tails, str) or self.params.shape[-2:-1] == (len(tails),),
+            "tails",
+            "must be one word, or as many as there are entries: the last axis but one of `params`",
+            f"{len(tails)} for params of shape {self.params.shape}",
+        )
         require_finite("params", self.params)
         super().__init__(event_ndims_in=0)
         self.num_bins, self.bound, self.tails = int(num_bins), float(bound), tails
@@ -76,12 +85,13 @@ class ElementwiseSpline(Bijector):
 
     def _evaluate(self, params: Array, x: Array, inverse: bool) -> tuple[Array, Array]:
         # Outside of the spline, where it is not wanted, it is evaluated at 0: no NaN gradients.
-        if self.tails == "circular":
-            reduced, offset = _whole_turns(x, self.bound)
-            inside = jnp.isfinite(x)
-        else:
-            reduced, offset = x, jnp.zeros_like(x)
-            inside = (x >= -self.bound) & (x <= self.bound)
+        reduced, offset = x, jnp.zeros_like(x)
+        inside = (x >= -self.bound) & (x <= self.bound)
+        if self.tails != "linear":
+            circular = is_circular(self.tails)
+            turned, turns = _whole_turns(x, self.bound)
+            reduced, offset = jnp.where(circular, turned, x), jnp.where(circular, turns, 0)
+            inside = jnp.where(circular, jnp.isfinite(x), inside)
         safe = jnp.where(inside, reduced, 0)
         bin_ = self._bin(params, safe, of_height=inverse)
         y, log_det = (_inverse_in_bin if inverse else _forward_in_bin)(safe, *bin_)
@@ -120,15 +130,16 @@ class ElementwiseSpline(Bijector):
         # A harmonic mean is at most twice the smaller slope: a flat bin beside a steep one bounds
         # the slope of their knot. A geometric mean would bound no derivative inside the flat bin.
         log_factor = LOG_SLOPE_BOUND * jnp.tanh(raw / LOG_SLOPE_BOUND)
-        if self.tails == "circular":
-            left, right = jnp.roll(bin_slopes, 1, axis=-1), bin_slopes
-        else:
-            left, right = bin_slopes[..., :-1], bin_slopes[..., 1:]
-        slopes = 2 * left * right / (left + right) * jnp.exp(log_factor)
-        if self.tails == "circular":
-            return jnp.concatenate([slopes, slopes[..., :1]], axis=-1)
         one = jnp.ones_like(bin_slopes[..., :1])
-        return jnp.concatenate([one, slopes, one], axis=-1)
+        if self.tails == "linear":
+            left, right = bin_slopes[..., :-1], bin_slopes[..., 1:]
+        else:
+            left, right = jnp.roll(bin_slopes, 1, axis=-1), bin_slopes
+        slopes = 2 * left * right / (left + right) * jnp.exp(log_factor)
+        if self.tails == "linear":
+            return jnp.concatenate([one, slopes, one], axis=-1)
+        ends = jnp.where(is_circular(self.tails)[..., None], slopes[..., :1], one)
+        return jnp.concatenate([ends, slopes[..., 1:], ends], axis=-1)
 
 
 def _whole_turns(x: Array, bound: float) -> tuple[Array, Array]:
@@ -145,7 +156,21 @@ def _whole_turns(x: Array, bound: float) -> tuple[Array, Array]:
     return reduced + inside, period * turns
 
 
-def num_spline_params(num_bins: int, tails: str) -> int:
+def checked_tails(tails: Tails) -> Tails:
+    """`tails`, as one word or a tuple of words."""
+    words: Tails = tails if isinstance(tails, str) else tuple(tails)
+    each = (words,) if isinstance(words, str) else words
+    known = len(each) > 0 and all(one in TAILS for one in each)
+    require(known, "tails", f"must be one of {TAILS}, or a tuple of them", repr(tails))
+    return words
+
+
+def is_circular(tails: Tails) -> np.ndarray:
+    """Whether the spline is periodic, for each entry where `tails` has a word for each."""
+    return np.array(tails) == "circular"
+
+
+def num_spline_params(num_bins: int, tails: Tails) -> int:
     """Widths, heights, and one slope for each free knot."""
     return 3 * num_bins - 1 if tails == "linear" else 3 * num_bins
 

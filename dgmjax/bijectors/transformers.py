@@ -6,14 +6,14 @@ value, so they are part of a bijector's structure.
 """
 
 import dataclasses
-from typing import Literal, Protocol
+from typing import Protocol
 
 import jax.numpy as jnp
 
 from dgmjax.bijectors.affine import ElementwiseAffine
 from dgmjax.bijectors.base import Bijector, as_float
 from dgmjax.bijectors.logistic_mixture import ElementwiseLogisticMixture
-from dgmjax.bijectors.spline import TAILS, ElementwiseSpline, num_spline_params
+from dgmjax.bijectors.spline import ElementwiseSpline, Tails, checked_tails, num_spline_params
 from dgmjax.errors import require
 from dgmjax.types import Array
 
@@ -93,18 +93,19 @@ class RationalQuadraticSpline:
     Args:
       num_bins: at least 2.
       bound: the spline lives on [-bound, bound].
-      tails: "linear" (the identity outside) or "circular" (periodic; for angles, bound = pi).
+      tails: "linear" (the identity outside) or "circular" (periodic; for angles, bound = pi), or
+        a tuple of one for each entry that is transformed.
       min_bin: least size of a bin, as a share of the average.
     """
 
     num_bins: int
     bound: float = 3.0
-    tails: Literal["linear", "circular"] = "linear"
+    tails: Tails = "linear"
     min_bin: float = 0.1
 
     def __post_init__(self) -> None:
         require(self.num_bins >= 2, "num_bins", "must be at least 2", self.num_bins)
-        require(self.tails in TAILS, "tails", f"must be one of {TAILS}", repr(self.tails))
+        object.__setattr__(self, "tails", checked_tails(self.tails))
 
     @property
     def num_params(self) -> int:

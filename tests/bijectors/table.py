@@ -125,6 +125,7 @@ def batch_norm(key, scale):
 
 SPLINE = bj.RationalQuadraticSpline(8, bound=3.0)
 CIRCULAR = bj.RationalQuadraticSpline(5, bound=float(np.pi), tails="circular")
+MIXED = dataclasses.replace(CIRCULAR, tails=("circular", "linear", "linear", "circular"))
 MIXTURE = bj.MixtureOfLogisticsCDF(4)
 BOUNDS = (-3.0, 3.0, float(np.nextafter(np.float32(3), np.float32(4))), -3.5, 3.5)
 
@@ -146,6 +147,14 @@ ROWS = {
     "elementwise_spline": Row(elementwise(SPLINE), (4,), extra=BOUNDS),
     "elementwise_circular_spline": Row(
         elementwise(CIRCULAR), (4,), extra=(float(np.pi), -float(np.pi), 3 * float(np.pi))
+    ),
+    "elementwise_mixed_spline": Row(
+        elementwise(MIXED), (4,), extra=(float(np.pi), -float(np.pi), 3 * float(np.pi))
+    ),
+    "coupling_mixed_spline": Row(
+        coupling(bj.halves(), dataclasses.replace(MIXED, tails=MIXED.tails[2:]), (4,)),
+        (4,),
+        extra=(float(np.pi), -float(np.pi), 3 * float(np.pi)),
     ),
     "elementwise_mixture": Row(elementwise(MIXTURE), (4,)),
     "coupling_shift": Row(coupling(bj.halves(), bj.Shift(), (5,)), (5,)),

@@ -93,6 +93,14 @@ CASES = {
     "spline's size": (lambda: bj.RationalQuadraticSpline(4)(jnp.zeros(12)), r"dimension of 11"),
     "one bin": (lambda: bj.RationalQuadraticSpline(1), r"`num_bins` must be at least 2"),
     "tails": (lambda: bj.RationalQuadraticSpline(4, tails="cubic"), r"`tails` must be one of"),
+    "tails of entries": (
+        lambda: bj.RationalQuadraticSpline(4, tails=("linear", "cubic")),
+        r"`tails` must be one of",
+    ),
+    "number of tails": (
+        lambda: bj.RationalQuadraticSpline(4, tails=("linear", "circular"))(jnp.zeros((3, 12))),
+        r"`tails` must be one word, or as many as there are entries",
+    ),
     "no components": (lambda: bj.MixtureOfLogisticsCDF(0), r"`num_components`"),
     "bound": (lambda: bj.Affine(-1.0), r"`bound`"),
     "u and w": (

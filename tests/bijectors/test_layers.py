@@ -154,6 +154,21 @@ def test_circular_splines_far_beyond_any_angle_of_a_float32(z):
         assert abs(log_det) > 1e-3
 
 
+def test_tails_of_each_entry_are_those_of_splines_of_their_own():
+    params = jax.random.normal(KEY, (3, 15))
+    tails = ("circular", "linear", "circular")
+    mixed = bj.RationalQuadraticSpline(5, np.pi, tails)(params)
+    line = jnp.linspace(-10, 10, 41)
+    for side in ("forward_and_log_det", "inverse_and_log_det"):
+        found = getattr(mixed, side)(jnp.stack([line] * 3, -1))
+        for index, one in enumerate(tails):
+            # Of a linear spline's slopes the first, of the seam, is left out.
+            own = jnp.delete(params[index], 10) if one == "linear" else params[index]
+            alone = getattr(bj.RationalQuadraticSpline(5, np.pi, one)(own), side)(line)
+            for ours, theirs in zip(found, alone):
+                np.testing.assert_allclose(ours[:, index], theirs, rtol=1e-5, atol=1e-5)
+
+
 def test_lu_factorises_a_given_matrix():
     matrix = jnp.linalg.qr(jax.random.normal(KEY, (5, 5)))[0] * 1.3
     z = jax.random.normal(jax.random.key(1), (3, 5))
