@@ -122,6 +122,10 @@ class GradientLearner:
     A step lets the players move one after the other, each `player.steps` times. A move whose
     loss or gradient is not finite changes nothing and is counted. With `ema_decay` the parameters
     are averaged, ema <- d ema + (1 - d) params, with d of `ema_decay_at`.
+
+    The module is a Linen one. Networks written in NNX serve as parts of it through Flax's own
+    adapter, `flax.nnx.bridge.to_linen(Network, *arguments)`: their parameters are then in
+    "params", and the rest of their state (batch statistics) in collections that training moves.
     """
 
     def __init__(
