@@ -54,7 +54,7 @@ def times(record: dict[str, Any]) -> str:
     header = (
         "side",
         "operation",
-        f"CPU-s a {record['unit']}",
+        f"CPU-s per {record['unit']}",
         "wall-s",
         *([rate_unit] if rated else []),
     )

@@ -31,17 +31,17 @@ TITLE = """# Bijectors under one numerics contract
 
 Made by `python -m benchmarks.conformance`. Each bijector is drawn three times with parameters of
 standard deviation 1 and three times with 5 (weights of a library's own network divided by the
-square root of their fan-in), in float32, and held against its own float64: `round_trip`,
+square root of their fan-in), in float32, and compared with itself in float64: `round_trip`,
 `log_det`, `gradient` at eight random points; `*_special` at 0, integers, +-50, +-1e4, knots and
-bounds, `*_data` at points of the data's domain with its ends. What is named breaks the contract of
-`dgmjax.evaluation.bijector_conformance`, with the worst error; "std 5" alone means that it is kept
-at 1. Networks of other libraries read +-1e4 as they are; those written here pass them through tanh
-first. A sigmoid that is infinite at the ends of its domain is right in mathematics and breaks the
-contract, which asks for finite values there.
+bounds, `*_data` at points of the data's domain with its ends. Named are the measurements that break
+the contract of `dgmjax.evaluation.bijector_conformance`, with the worst error; "std 5" alone means
+that the contract is kept at 1. Networks of other libraries read +-1e4 as they are; those written
+here pass them through tanh first. A sigmoid that is infinite at the ends of its domain is right in
+mathematics and breaks the contract, which requires finite values there.
 
-The last column names what of `dgmjax.evaluation.bijector_uses` fails with the bijector as its
-library makes it and JAX's own transformations. Equinox's filters, with which bijections of flowjax
-are meant to be used, would do for some.
+The last column names the uses in `dgmjax.evaluation.bijector_uses` that fail with the bijector as
+its library makes it and JAX's own transformations. Equinox's filters, with which bijections of
+flowjax are meant to be used, would help some.
 """
 
 

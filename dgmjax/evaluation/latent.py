@@ -25,7 +25,7 @@ def posterior_mean(model, x: Array) -> PyTree:
     """E[z | x], the code of x `[B, *event]`: what traversals, probes and `active_units` read.
 
     In closed form where the posterior has one, else (a flow) the average of `MEAN_SAMPLES` samples
-    from a fixed seed. Such an average varies by Var(z | x) / S beyond the mean itself, and a
+    from a fixed seed. Such an average varies by Var(z | x) / S beyond the mean itself, and an
     uninformative dimension has Var(z | x) = 1: with S = 100 it would pass the threshold of
     `active_units`, 0.01, by noise alone; 1000 samples add a tenth of it. They come 50 at a time.
 
