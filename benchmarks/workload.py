@@ -56,7 +56,7 @@ Measured = tuple[str, str]
 
 @dataclass(frozen=True)
 class Target:
-    """A bound on a ratio of processor times a unit, or on a time where `denominator` is None.
+    """A bound on a ratio of processor times per unit, or on a time if `denominator` is None.
 
     Attributes:
       label: the meaning of the number, in words.

@@ -50,6 +50,6 @@ def _remedy() -> str:
     except metadata.PackageNotFoundError:
         return "Install tfp-nightly in the version of dgmjax's constraints.txt."
     return (
-        f"Its stable release {stable} (tensorflow-probability) stands in the place of tfp-nightly: "
+        f"Its stable release {stable} (tensorflow-probability) is installed instead: "
         "`pip uninstall tensorflow-probability tfp-nightly`, then install dgmjax again."
     )

@@ -128,7 +128,7 @@ def epochs_of_fit(
     the time is that from its end to the end of the last.
 
     Args:
-      replay_every: also write a run folder with verified checkpoints, and run one step in so many
+      replay_every: also write a run folder with verified checkpoints, and run one step in this many
         twice.
     """
     import contextlib

@@ -40,8 +40,8 @@ def apply_matrix(matrix: Array, vector: Array) -> Array:
 def solve_triangular(matrix: Array, vector: Array, lower: bool, unit: bool) -> Array:
     """matrix^-1 vector, for vectors with any leading shape.
 
-    Leading axes of the vectors that the matrices `[..., D, D]` do not have become columns of one
-    solve a matrix.
+    Leading axes of the vectors that the matrices `[..., D, D]` do not have become columns, with one
+    solve per matrix.
     """
     dtype = jnp.promote_types(matrix.dtype, vector.dtype)
     matrix, vector = matrix.astype(dtype), vector.astype(dtype)

@@ -1,9 +1,9 @@
 """Objects as complete pytrees: arrays are leaves, everything else is part of the structure.
 
-distrax decides what a leaf is each time that it flattens an object, by looking at the leaf, so
-that booleans, integers, strings and shardings in the place of arrays are lost. Here the decision
-is made once, from the arrays that a constructor stored, and belongs to the tree's structure: an
-object may be rebuilt with leaves of any type (masks, axes, labels, shapes, shardings).
+distrax decides what a leaf is each time that it flattens an object, by looking at the leaf, so that
+booleans, integers, strings and shardings in place of arrays are lost. Here the decision is made
+once, from the arrays that a constructor stored, and belongs to the tree's structure: an object may
+be rebuilt with leaves of any type (masks, axes, labels, shapes, shardings).
 """
 
 import copyreg

@@ -26,7 +26,7 @@ _active: ContextVar[Rematerialisation | None] = ContextVar("rematerialising", de
 def rematerialising() -> Iterator[Rematerialisation]:
     """While tracing inside, each layer of a composition keeps its input only.
 
-    The backward pass computes the layer again: memory grows with depth by one activation a layer,
+    The backward pass computes the layer again: memory grows with depth by one activation per layer,
     for about a third more time. Values and gradients are the same. XLA for CPUs merges what is
     computed twice in one straight program, so that there only scanned layers (`Repeat`) save
     memory; elsewhere all do.

@@ -28,7 +28,7 @@ class Repeat(Bijector):
       num_layers: L.
       unroll: "auto" unrolls up to 4 layers and scans beyond that; or True, or False.
       rematerialise: recompute each layer in the backward pass; memory then grows with depth by
-        one activation a layer.
+        one activation per layer.
     """
 
     def __init__(

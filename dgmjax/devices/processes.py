@@ -53,7 +53,7 @@ def initialise(
     Args:
       coordinator: `host:port` of process 0, with a port that is free there.
       num_processes: how many there are.
-      process_id: which one this is, from 0.
+      process_id: index of this process, from 0.
       cluster: let JAX find the three above: `slurm`, `k8s`, `tpu`, `ompi`, `mpi4py`, or `auto`.
       heartbeat_seconds: silence after which a process counts as dead.
       start_seconds: how long to wait for the others to start.

@@ -66,5 +66,5 @@ class OneHotCategorical(Distribution):
 
 
 def _where_possible(log_probs: Array, weight: Array) -> Array:
-    """Log-probabilities, 0 in the place of -inf where they are multiplied by 0."""
+    """Log-probabilities, 0 in place of -inf where they are multiplied by 0."""
     return jnp.where((weight == 0) & (log_probs == -jnp.inf), 0.0, log_probs)

@@ -37,7 +37,7 @@ class Padded(Distribution):
         return jnp.broadcast_shapes(self.sites.batch_shape, self.observed.shape[:-1])
 
     def _kept(self, value: Array) -> Array:
-        """`value` with zeros in the place of padding."""
+        """`value` with zeros in place of padding."""
         observed = self.observed.reshape(*self.observed.shape, *[1] * (len(self.event_shape) - 1))
         return jnp.where(observed, value, jnp.zeros((), value.dtype))
 

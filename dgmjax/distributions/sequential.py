@@ -14,7 +14,7 @@ from dgmjax.types import Array, Key, PyTree
 
 
 class Steps(Protocol):
-    """What happens in a step, as a pytree (`nn.steps.bind_steps` makes one of a Flax module).
+    """The functions of a step, as a pytree (`nn.steps.bind_steps` makes one of a Flax module).
 
     `inputs` are given sequences, each leaf `[T, *batch, ...]` (or None); a step sees its own.
     """
@@ -40,9 +40,9 @@ class Sequential(Distribution):
 
     Args:
       steps: see `Steps`.
-      family: of a number of a site; its parameters are the last axis of what `emit` returns.
+      family: of one number; its parameters are the last axis of the result of `emit`.
       event_shape: `(T, *site)`.
-      batch_shape: of what the steps are conditioned on.
+      batch_shape: of the condition of the steps.
 
     >>> class RandomWalk:
     ...     inputs = None

@@ -64,7 +64,7 @@ def sequential_monte_carlo(
       move: see `Move`. A particle filter proposes z_t ~ q(. | z_{t-1}, x_t) and returns
         log p(z_t, x_t | z_{t-1}) - log q.
       threshold: share of N; 1 resamples in every step, 0 never does (importance sampling).
-      resampling: "multinomial", "stratified", "systematic", or a function of one's own.
+      resampling: "multinomial", "stratified", "systematic", or your own function.
 
     Source: Doucet & Johansen, "A tutorial on particle filtering and smoothing: fifteen years
     later", 2011, sections 3.4 and 3.5,

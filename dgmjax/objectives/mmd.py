@@ -21,9 +21,9 @@ def squared_distances(x: Array, y: Array) -> Array:
 def gram(x: Array, y: Array, kernel: Kernel = "imq", bandwidth: float | None = None) -> Array:
     """k(x_i, y_j), `[N, M]`.
 
-    "rbf": exp(-|x - y|^2 / (2 h)), h = D where not given. "imq", the inverse multiquadratic:
-    sum_s s h / (s h + |x - y|^2) over s = 0.1, 0.2, 0.5, 1, 2, 5, 10, h = 2 D where not given,
-    the expected squared distance of two standard normal points.
+    "rbf": exp(-|x - y|^2 / (2 h)), h = D by default. "imq", the inverse multiquadratic: sum_s s h /
+    (s h + |x - y|^2) over s = 0.1, 0.2, 0.5, 1, 2, 5, 10, h = 2 D by default, the expected squared
+    distance of two standard normal points.
 
     Source: Tolstikhin, Bousquet, Gelly & Schoelkopf, "Wasserstein Auto-Encoders", 2018, section 4,
     https://arxiv.org/abs/1711.01558.

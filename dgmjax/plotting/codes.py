@@ -65,7 +65,7 @@ def index_maps(
     require(fits, "images", rule, (x.shape, x_hat.shape), error=DataError)
     maps = [np.asarray(level) for level in indices]
     fits = len(maps) == len(num_codes) and all(m.ndim == 3 and len(m) == len(x) for m in maps)
-    rule = f"must be maps [{len(x)}, h, w], one a level"
+    rule = f"must be maps [{len(x)}, h, w], one per level"
     require(fits, "indices", rule, [level.shape for level in maps], error=DataError)
     rows = 2 + len(maps)
     figure = new_figure(0.85 * len(x) + 0.9, 0.85 * rows + 0.5, title)

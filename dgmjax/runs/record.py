@@ -31,7 +31,7 @@ _VAGUE = {
 
 @dataclass(frozen=True)
 class Published:
-    """The number in the literature that a record is held against.
+    """The number in the literature with which a record is compared.
 
     Attributes:
       value: the published value, in the record's unit.

@@ -49,9 +49,9 @@ def image_flow(
       flow: Glow, or RealNVP with checkerboard and channel couplings.
       dataset: of images.
       levels: scales L. The image's sides must be divisible by 2^L (RealNVP: 2^(L - 1)).
-      depth: steps of a level of Glow (16 where not given), or residual blocks of RealNVP's
-        conditioners (8, as published for 32x32).
-      channels: of the conditioners' hidden layers; 256, or 64 for RealNVP, where not given.
+      depth: steps of a level of Glow (16 by default), or residual blocks of RealNVP's conditioners
+        (8, as published for 32x32).
+      channels: of the conditioners' hidden layers; by default 256, or 64 for RealNVP.
       batch_size: images per step; by default 128, or 64 for `cifar10_5k`.
       rematerialise: recompute the steps of Glow in the backward pass, to save memory.
     """

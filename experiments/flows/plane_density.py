@@ -27,7 +27,7 @@ def plane_density(
     Args:
       flow: which; a row of `experiments.plane.FLOWS`.
       dataset: name of a synthetic set, such as moons, rings, spirals or pinwheel.
-      layers: of the flow; the table's number where not given.
+      layers: of the flow; by default the number in the table.
       hidden: units of each layer's network.
       steps: training steps.
       num_train: training points.

@@ -37,7 +37,7 @@ def draw_mnist(
 
     Args:
       attention: read and write through a small window of Gaussian filters.
-      latent: dimensions of z of a step.
+      latent: dimensions of z in each step.
       num_steps: T, steps of drawing.
       hidden: units of each LSTM.
       read_size: side of the window that is read.

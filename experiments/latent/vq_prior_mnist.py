@@ -78,7 +78,7 @@ def vq_prior_mnist(
 
 
 def first_stage(autoencoder, shared):
-    """The trained VQ-VAE; in miniature, an untrained one where none is named."""
+    """The trained VQ-VAE; in miniature, an untrained one if none is named."""
     if autoencoder is None:
         remedy = "Train `vq_vae_mnist`, and name its run folder: `--autoencoder runs/...`."
         require(shared.tiny, "autoencoder", "must be the run folder of a VQ-VAE", "none", remedy)

@@ -1,4 +1,4 @@
-"""Distributions in the plane with a sampler and an exact density; `synthetic` lists them."""
+"""Distributions in the plane, with a sampler and an exact density; `synthetic` lists them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

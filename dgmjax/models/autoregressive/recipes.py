@@ -134,7 +134,7 @@ def RecurrentModel(
       features: units of each layer.
       layers: number of layers; those after the first add their input.
       cell: "lstm" or "gru".
-      embedding: numbers that the first layer reads of a site; `features` if None.
+      embedding: numbers per site that the first layer reads; `features` if None.
       dropout: rate, in training, of what each layer reads and of what the last returns.
       context_features: length of a context that is added to what the first layer reads.
       site_bias: see `nn.CausalNetwork`.

@@ -62,7 +62,7 @@ class WithBaseline(Wrapper):
         require(
             prediction.shape == (x.shape[0], 1),
             "network",
-            f"must return one number an example, {(x.shape[0], 1)}",
+            f"must return one number per example, {(x.shape[0], 1)}",
             f"shape {prediction.shape}",
         )
         return prediction[..., 0] + self._mean()

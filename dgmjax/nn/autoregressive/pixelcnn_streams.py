@@ -62,7 +62,7 @@ class StreamBlock(Protocol):
     """One block of both streams; v are features of rows, h of sites (or maps of sites)."""
 
     def no_past(self, num: int, width: int, channels: int) -> PyTree:
-        """The state of `rows` above the image, for `channels` features a pixel."""
+        """The state of `rows` above the image, for `channels` features per pixel."""
 
     def row_terms(self, context: Array | None) -> PyTree:
         """The terms of a context `[N, C]` in `rows`."""

@@ -140,7 +140,7 @@ def iwae(
         zero in expectation at K = 1 (for K > 1 the result is biased). "dreg" (doubly
         reparameterised): sum_k (w_k / sum w)^2 d log w_k / dz_k dz_k / dphi, unbiased, with a
         signal-to-noise ratio that rises with K where that of "total" falls. A prior that shares the
-        posterior's parameters has its own gradient besides, in all three. A mixture posterior has
+        posterior's parameters also has its own gradient, in all three. A mixture posterior has
         "total" only.
 
     Returns:

@@ -15,10 +15,10 @@ class ObservedPart:
 
     Where entries are missing at random, this is the model's own marginal of the observed entries,
     since the likelihood's sites are independent given z: the factors of missing sites integrate to
-    1. The posterior reads x with zeros in the place of missing entries.
+    1. The posterior reads x with zeros in place of missing entries.
 
-    Any objective takes it in the place of the model: `elbo`, `iwae`, `importance_bound`. A model
-    whose joint does not split into prior and likelihood (`log_joint`) is not covered.
+    Any objective takes it in place of the model: `elbo`, `iwae`, `importance_bound`. A model whose
+    joint does not split into prior and likelihood (`log_joint`) is not covered.
 
     Args:
       model: with `prior()`, `posterior(x)` and `likelihood(z)`.
@@ -52,7 +52,7 @@ class ObservedSites:
         self.likelihood, self.observed = likelihood, observed
 
     def log_prob(self, value: Array) -> Array:
-        """In nats, `[..., B]`; what `value` holds in the place of missing entries is not read."""
+        """In nats, `[..., B]`; missing entries of `value` are not read."""
         # Zeros go in before the density is computed: to drop its value afterwards would leave a NaN
         # in the gradient.
         per_site = _site_log_prob(self.likelihood, zero_filled(value, self.observed))
