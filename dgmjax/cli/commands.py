@@ -125,9 +125,14 @@ def _evaluate(arguments: list[str]) -> None:
         experiment: Annotated[str | None, "the .py file, if the run is of one"] = None,
         other_data: Annotated[bool, "measure although the data are not those of the run"] = False,
         out: Annotated[Path | None, "file of results, in place of the run's results.json"] = None,
+        ais: Annotated[bool, "add bounds by annealed importance sampling, and a figure"] = False,
+        images: Annotated[int, "test images to anneal"] = 100,
+        chains: Annotated[int, "annealed chains of an image"] = 16,
+        temperatures: Annotated[int, "temperatures of a chain"] = 1000,
     ) -> None:
         """Measures a trained run again and writes its results.json."""
-        _dispatch_evaluate(run, data_dir, experiment, other_data, out)
+        annealing = (images, chains, temperatures) if ais else None
+        _dispatch_evaluate(run, data_dir, experiment, other_data, out, annealing)
 
     parse(evaluate, "evaluate", arguments)
 
@@ -255,7 +260,12 @@ def _run_folder(request: TrainRequest, data_dir: str | None) -> "RunFolder":
 
 
 def _dispatch_evaluate(
-    run: Path, data_dir: str | None, experiment: str | None, other_data: bool, out: Path | None
+    run: Path,
+    data_dir: str | None,
+    experiment: str | None,
+    other_data: bool,
+    out: Path | None,
+    annealing: tuple[int, int, int] | None,
 ) -> None:
     _prepare()
     from dgmjax.lab import runner
@@ -263,7 +273,10 @@ def _dispatch_evaluate(
     from dgmjax.runs.folder import RunFolder
 
     loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)
-    records = runner.evaluate(loaded, other_data=other_data)
+    if annealing is None:
+        records = runner.evaluate(loaded, other_data=other_data)
+    else:
+        records = runner.anneal(loaded, *annealing, other_data=other_data)
     for line in (*(record.summary() for record in records), *remarks(records)):
         print(line)
     RunFolder(run).write_records(records, out)

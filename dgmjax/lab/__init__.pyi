@@ -6,6 +6,10 @@ from . import (
     latent_figures as latent_figures,
     runner as runner,
 )
+from .annealing import (
+    annealed_estimators as annealed_estimators,
+    annealed_figure as annealed_figure,
+)
 from .experiment import (
     Estimator as Estimator,
     Experiment as Experiment,

@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,11 @@ from dgmjax.data.text import vocabulary
 from dgmjax.devices import processes
 from dgmjax.devices.mesh import make_mesh, replicated
 from dgmjax.errors import CheckpointError, RunError, require
+from dgmjax.evaluation.annealed import Annealing
 from dgmjax.files import make_private_folder, write_atomically
 from dgmjax.lab import catalogue
-from dgmjax.lab.experiment import Experiment
+from dgmjax.lab.annealing import annealed_estimators, annealed_figure, check_annealable
+from dgmjax.lab.experiment import Estimator, Experiment
 from dgmjax.lab.trained import Trained, transformed
 from dgmjax.runs.checkpoints import Checkpoints
 from dgmjax.runs.diagnostics import remarks
@@ -148,11 +150,17 @@ def draw_figure(trained: Trained, run: RunFolder, name: str) -> Path:
     return path
 
 
-def evaluate(trained: Trained, *, other_data: bool = False) -> list[Record]:
+def evaluate(
+    trained: Trained,
+    *,
+    other_data: bool = False,
+    estimators: Sequence[Estimator] | None = None,
+) -> list[Record]:
     """Every estimator of the experiment, as records.
 
     Args:
       other_data: the data may differ from those of the run; the records then say so.
+      estimators: others than the experiment's.
 
     Raises:
       RunError: the data differ from those that the run was made with.
@@ -167,7 +175,7 @@ def evaluate(trained: Trained, *, other_data: bool = False) -> list[Record]:
     tiny = trained.folder is not None and trained.folder.tiny
     elsewhere = tiny and experiment.dataset.entropy is None
     records = []
-    for estimator in experiment.estimators:
+    for estimator in experiment.estimators if estimators is None else estimators:
         measured = estimator.measure(trained, trained.arrays(estimator.split))
         records.append(
             Record(
@@ -192,6 +200,26 @@ def evaluate(trained: Trained, *, other_data: bool = False) -> list[Record]:
             )
         )
     return records
+
+
+def anneal(
+    trained: Trained, images: int, chains: int, temperatures: int, *, other_data: bool = False
+) -> list[Record]:
+    """Records of annealed bounds beside those that the run has, and the figure `ais`.
+
+    Bounds of the same kind are replaced.
+    """
+    from dgmjax.plotting import save
+
+    how = Annealing(chains, temperatures)
+    check_annealable(trained)
+    new = evaluate(trained, other_data=other_data, estimators=annealed_estimators(how, images))
+    if trained.folder is None:
+        return new
+    save(annealed_figure(trained, how, min(images, 20)), trained.folder.figures / "ais.png")
+    replaced = {(record.metric, record.estimator) for record in new}
+    kept = trained.folder.read_records()
+    return [r for r in kept if (r.metric, r.estimator) not in replaced] + new
 
 
 def load_run(

@@ -1,6 +1,9 @@
 from . import (
     codes as codes,
 )
+from .bounds import (
+    bounds_by_temperatures as bounds_by_temperatures,
+)
 from .canvas import (
     new_figure as new_figure,
     save as save,

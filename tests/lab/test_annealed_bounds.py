@@ -1,0 +1,49 @@
+"""`dgmjax evaluate --ais`: records, figure, refusals."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dgmjax import plotting
+from dgmjax.cli.commands import main
+from dgmjax.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "vae"
+    code = main(["train", "vae_digits", "--tiny", "--steps", "20", "--run-dir", str(folder)])
+    assert not code
+    return folder
+
+
+def test_annealed_bounds_stand_beside_the_other_records(run):
+    before = json.loads((run / "results.json").read_text())
+    options = ["--ais", "--images", "8", "--chains", "4", "--temperatures", "30"]
+    assert not main(["evaluate", str(run), *options])
+    after = json.loads((run / "results.json").read_text())
+    new = after[len(before) :]
+    assert after[: len(before)] == before
+    assert [record["metric"] for record in new] == ["nll_ais", "nll_bound_k5000", "ais_gap"]
+    assert all(record["num_examples"] == 8 for record in new)
+    bounds = [record["value"] for record in new]
+    assert abs(bounds[0] - bounds[1]) < 5.0 and abs(bounds[2]) < 10.0
+    assert (run / "figures" / "ais.png").stat().st_size > 1000
+    assert not main(["evaluate", str(run), *options])
+    again = json.loads((run / "results.json").read_text())
+    assert len(again) == len(after)
+
+
+@pytest.mark.parametrize(
+    "options, word",
+    [(["--chains", "0"], "chains"), (["--temperatures", "0"], "temperatures")],
+)
+def test_bad_options_are_named(run, options, word, capsys):
+    assert main(["evaluate", str(run), "--ais", *options])
+    assert f"`{word}` must be at least 1" in capsys.readouterr().err
+
+
+def test_bounds_of_another_shape_are_refused():
+    with pytest.raises(DataError, match=r"^`lower`"):
+        plotting.bounds_by_temperatures([1, 10], np.zeros((2, 3)), np.zeros((2, 4)))
