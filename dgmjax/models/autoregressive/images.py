@@ -205,6 +205,14 @@ def RowLSTM(event_shape: tuple[int, ...], family: Family = BERNOULLI, **options)
 def DiagonalBiLSTM(event_shape: tuple[int, ...], family: Family = BERNOULLI, **options):
     """Diagonal BiLSTM layers with residual connections; see `_pixel_rnn` for the arguments.
 
+    Site (i, j) of an image of width W reads every pixel before it but one: the last of the row
+    above, (i - 1, W - 1), as long as j + first_kernel // 2 < W - 1. The layers see all features
+    up to row i - 1 and, of row i, those up to j; but the first convolution is strict (mask A),
+    so that the features of (i - 1, W - 1) do not hold that pixel, and only those of row i within
+    its reach do. This follows from the layers of the paper's Table 1 (a 7x7 convolution of type
+    A, then layers whose right half is shifted down by a row), whatever the number of layers. A
+    `first_kernel` of 2 W - 1 leaves no pixel out.
+
     Source: van den Oord, Kalchbrenner & Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016,
     sections 3.2 and 3.3, Table 1, https://arxiv.org/abs/1601.06759.
     """

@@ -99,8 +99,9 @@ class DiagonalBiLSTM(nn.Module):
 
     The left one reads h_{i-1,j} and h_{i,j-1}, and its cell comes from (i, j - 1):
     gates_{i,j} = b + K x_{i,j} + R (h_{i-1,j}, h_{i,j-1}). The right one is its mirror image; it
-    reads the whole row, so its output goes to the row below. Their sum sees every site before
-    (i, j), and the site itself. The sites of a diagonal are computed at once, in a map that is
+    reads the whole row, so its output goes to the row below. Their sum sees the features of every
+    site before (i, j), and of the site itself; which pixels these hold is up to the layers before
+    (see `models.DiagonalBiLSTM`). The sites of a diagonal are computed at once, in a map that is
     skewed: row i moves right by i.
 
     Attributes:
