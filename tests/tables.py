@@ -70,6 +70,9 @@ DENSITY_MODELS = {
     "realnvp_batch_norm": Density(lambda: models.RealNVP(3, 2, (8,), batch_norm=True), (3,)),
     "nice": Density(lambda: models.NICE(3, 2, (8,)), (3,)),
     "spline": Density(lambda: models.NeuralSplineFlow(4, 2, (8,)), (4,)),
+    "spline_circular": Density(
+        lambda: models.NeuralSplineFlow(3, 2, (8,), tails=("circular", "linear", "circular")), (3,)
+    ),
     "spline_scanned": Density(lambda: models.NeuralSplineFlow(4, 2, (8,), unroll=False), (4,)),
     "spline_autoregressive": Density(
         lambda: models.NeuralSplineFlow(3, 2, (8,), autoregressive=True), (3,)

@@ -16,6 +16,9 @@ from .bernoulli import (
 from .categorical import (
     Categorical as Categorical,
 )
+from .circle_and_line import (
+    CircleAndLine as CircleAndLine,
+)
 from .concrete import (
     RelaxedBernoulli as RelaxedBernoulli,
     RelaxedCategorical as RelaxedCategorical,

@@ -140,6 +140,41 @@ def test_image_flow_density_is_the_change_of_variables(name):
 
 
 SPLINE = RationalQuadraticSpline(4)
+TAILS = [("circular", "linear"), ("linear", "circular"), "circular"]
+
+
+@pytest.mark.parametrize("tails", TAILS)
+def test_spline_flow_of_circles_and_lines(tails):
+    """On circle x line: one by quadrature, continuous at the seam, periodic, exactly inverted."""
+    flow = models.NeuralSplineFlow(2, 4, (8,), num_bins=4, bound=2.0, tails=tails)
+    each = (tails,) * 2 if isinstance(tails, str) else tails
+    init = jax.jit(lambda: flow.init(KEY, jnp.ones((2, 2)), method="log_prob"))()
+    variables = perturbed(init, scale=0.2)
+    ends = [2.0 if one == "circular" else 9.0 for one in each]
+    axes = [end * ((np.arange(800) + 0.5) / 400 - 1) for end in ends]
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda a: jnp.asarray(np.asarray(a, np.float64)), variables)
+        log_prob = jax.jit(lambda x: flow.apply(wide, x, method="log_prob"))
+        grid = jnp.asarray(np.stack(np.meshgrid(*axes, indexing="ij"), -1))
+        density = np.exp(np.asarray(log_prob(grid))) * np.prod(np.array(ends) / 400)
+        assert density.sum() == pytest.approx(1.0, abs=1e-4)
+        assert np.abs(density - density.mean()).sum() > 0.1
+        bijector = flow.apply(wide, method="bijector")
+        x = jnp.asarray(np.random.default_rng(0).uniform(-2, 2, (50, 2)))
+        np.testing.assert_allclose(bijector.forward(bijector.inverse(x)), x, atol=1e-9)
+        for index in [i for i, one in enumerate(each) if one == "circular"]:
+            seam = jnp.asarray(x).at[:, index]
+            left, right = log_prob(seam.set(-2.0 + 1e-9)), log_prob(seam.set(2.0 - 1e-9))
+            np.testing.assert_allclose(left, right, atol=1e-6)
+            turned = log_prob(x.at[:, index].add(4.0))
+            np.testing.assert_allclose(turned, log_prob(x), atol=1e-8)
+    samples = np.asarray(flow.apply(variables, KEY, (20_000,), method="sample"))
+    for index, one in enumerate(each):
+        mass = density.sum(1 - index)[axes[index] > 0.5].sum()
+        assert abs((samples[:, index] > 0.5).mean() - mass) < 5 * np.sqrt(0.25 / 20_000) + 5e-3
+        assert one == "linear" or np.abs(samples[:, index]).max() <= 2.0 + 1e-5
+
+
 AMORTISED = {"amortised": True, "base": models.DiagonalNormal((2,))}
 CONDITIONAL = {
     "realnvp": models.RealNVP(2, 3, (8,)),
@@ -302,6 +337,9 @@ def test_equal_recipes_are_equal_and_hashable():
         (lambda: models.RealNVPImages((4, 4), 1), "event_shape"),
         (lambda: models.Glow((4, 4, 1), 1, 0), "steps"),
         (lambda: models.PlanarFlow(0), "features"),
+        (lambda: models.NeuralSplineFlow(3, tails=("linear", "circular")), "tails"),
+        (lambda: models.NeuralSplineFlow(3, tails="round"), "tails"),
+        (lambda: models.NeuralSplineFlow(3, tails="circular", autoregressive=True), "tails"),
         (lambda: models.SylvesterFlow(3, 1, "diagonal"), "parametrisation"),
         (lambda: models.ParametricLayer(PlanarFamily(2), True).init(KEY), "context"),
         (lambda: models.LinearLayer(2, "qr").init(KEY), "parametrisation"),

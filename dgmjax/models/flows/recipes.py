@@ -9,13 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import numpy as np
 
 from dgmjax.bijectors.amortised import PlanarFamily, RadialFamily, SylvesterFamily
 from dgmjax.bijectors.partitions import alternating, halves
+from dgmjax.bijectors.spline import Tails, checked_tails, is_circular
 from dgmjax.bijectors.transformers import Affine, RationalQuadraticSpline, Shift, Transformer
 from dgmjax.distributions.families import MixtureOfNormals
 from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.models.autoregressive.made import MADE
+from dgmjax.models.flows.circular import CircleAndLineBase, circular_couplings
 from dgmjax.models.flows.flow import Flow
 from dgmjax.models.flows.layers import Composed, Repeated, Reverse
 from dgmjax.models.flows.linear_layers import BatchNormLayer, LinearLayer
@@ -165,6 +168,7 @@ def NeuralSplineFlow(
     autoregressive: bool = False,
     num_bins: int = 8,
     bound: float = 3.0,
+    tails: Tails = "linear",
     context_features: int = 0,
     activation=nn.relu,
     base: nn.Module | None = None,
@@ -176,13 +180,24 @@ def NeuralSplineFlow(
     Args:
       autoregressive: RQ-NSF (AR), else couplings of two halves, RQ-NSF (C).
       num_bins: bins of each spline on [-bound, bound]; the identity outside.
-      unroll, rematerialise: see `dgmjax.bijectors.Repeat`.
+      tails: "linear", "circular" (angles, of which 2 bound is a turn), or a tuple of one for each
+        variable. With circular ones the layers are couplings without linear maps between them,
+        the networks read cosines and sines of angles, and the base is uniform on the circles:
+        the density is periodic, and is one over a turn.
+      unroll, rematerialise: see `dgmjax.bijectors.Repeat` (where all tails are linear).
 
     Source: Durkan, Bekasov, Murray & Papamakarios, "Neural Spline Flows", 2019, sections 3 and 4.1,
     https://arxiv.org/abs/1906.04032. The linear maps start at a random rotation, and conditioners
     are plain MLPs.
     """
     _checked(features, layers, 1 if autoregressive else 2)
+    circular = np.broadcast_to(is_circular(checked_tails(tails)), _tails_shape(tails, features))
+    if circular.any():
+        require(not autoregressive, "tails", "must be linear where autoregressive", tails)
+        which = tuple(map(bool, circular))
+        units = as_sizes("hidden", hidden)
+        parts = circular_couplings(which, layers, units, num_bins, bound, activation)
+        return Flow((features,), parts, base or CircleAndLineBase(which, bound))
     spline = RationalQuadraticSpline(num_bins, bound)
     layer: nn.Module
     if autoregressive:
@@ -199,6 +214,12 @@ def NeuralSplineFlow(
     block = Composed((layer, LinearLayer(features)))
     stack = Repeated(block, layers, unroll, rematerialise)
     return Flow(event_shape=(features,), layers=(stack,), base=base)
+
+
+def _tails_shape(tails: Tails, features: int) -> tuple[int]:
+    fits = isinstance(tails, str) or len(tails) == features
+    require(fits, "tails", f"must be one word, or {features}, one a variable", tails)
+    return (features,)
 
 
 def _parametric(features: int, layers: int, family: Callable, amortised: bool, base) -> Flow:
