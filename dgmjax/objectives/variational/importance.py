@@ -198,7 +198,7 @@ def renyi(
     require(
         alpha != 1.0 and not math.isnan(alpha),
         "alpha",
-        "must not be NaN, nor 1, where the limit of the bound is the ELBO",
+        "must not be 1, where the limit of the bound is the ELBO, nor NaN",
         alpha,
         "Use objectives.elbo.",
     )
