@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.bijectors.carry import cond, scan
 from dgmjax.contracts import reorders_sites, starts_at_marginals
 from dgmjax.distributions.autoregressive import Autoregressive, Method
+from dgmjax.distributions.base import as_shape
 from dgmjax.distributions.families import Bernoulli, Family
 from dgmjax.errors import require, require_sizes
 from dgmjax.models.base import DensityModel
@@ -204,11 +206,11 @@ class AutoregressiveModel(DensityModel):
         equal = all(1 in (m, n) or m == n for m, n in zip(batch[::-1], context[-2::-1]))
         require(equal, "context", f"must be for the examples of `x`, {batch}", f"shape {context}")
 
-    def _any_order(self, key: Key) -> tuple[Key, Array | int]:
+    def _any_order(self, key: Key, shape: tuple[int, ...] = ()) -> tuple[Key, Array | int]:
         if self.num_orders == 1:
             return key, 0
         order_key, key = jax.random.split(key)
-        return key, jax.random.randint(order_key, (), 0, self.num_orders)
+        return key, jax.random.randint(order_key, shape, 0, self.num_orders)
 
     def sample(
         self,
@@ -217,10 +219,33 @@ class AutoregressiveModel(DensityModel):
         context: Array | None = None,
         temperature: Array | float = 1.0,
     ) -> Array:
-        """Samples of x, of an order drawn uniformly (one for the whole call)."""
-        key, order = self._any_order(key)
-        distribution = self(context, order)
-        return distribution.sample(seed=key, sample_shape=sample_shape, temperature=temperature)
+        """Samples of x; with several orders, each of an order that is drawn uniformly for it.
+
+        That takes a pass for every order that was drawn, in which all samples are drawn: of one
+        order, by `self(context, order).sample(..)`, they cost one.
+        """
+        batch = () if context is None else jnp.shape(context)[:-1]
+        rows = (*as_shape(sample_shape), *batch)
+        if self.is_initializing():
+            self(context)
+
+        def draw(order: Array | int) -> Array:
+            one = self(context, order)
+            return one.sample(seed=key, sample_shape=sample_shape, temperature=temperature)
+
+        key, orders = self._any_order(key, rows)
+        if jnp.ndim(orders) == 0:
+            return draw(orders)
+        event = (1,) * len(self.event_shape)
+
+        def add(x: Array, order: Array) -> tuple[Array, None]:
+            here = jnp.equal(orders, order)
+            chosen = lambda x: jnp.where(here.reshape(*here.shape, *event), draw(order), x)
+            return cond(here.any(), chosen, lambda x: x, x), None
+
+        empty = jax.eval_shape(lambda: draw(0))
+        start = jnp.zeros(empty.shape, empty.dtype)
+        return scan(add, start, jnp.arange(self.num_orders))[0]
 
     def complete(
         self,
