@@ -28,7 +28,7 @@ def weighted_mean(
 def kept(x: Array, mask: Array) -> Array:
     """`x[*shape, ...]` with zeros, not NaN, where `mask[*shape]` is not above 0.
 
-    Networks that read the result have finite gradients, whatever stands in the padding.
+    Networks that read the result have finite gradients, whatever the padding holds.
     """
     x = jnp.asarray(x)
     there = (mask > 0).reshape(*mask.shape, *[1] * (x.ndim - mask.ndim))
@@ -36,5 +36,5 @@ def kept(x: Array, mask: Array) -> Array:
 
 
 def over_sites(mask: Array | None, ndims: int) -> Array | None:
-    """A mask of rows `[B]`, with `ndims` axes of 1 for what each row holds."""
+    """A mask of rows `[B]`, with `ndims` axes of size 1 for those of each row."""
     return None if mask is None else mask.reshape(*mask.shape, *[1] * ndims)

@@ -15,7 +15,7 @@ from dgmjax.training.execution import Execution
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What `dgmjax train` was asked for.
+    """The request to `dgmjax train`.
 
     Attributes:
       experiment: its name; the file's name, with `.py`, for a file of the user's own.

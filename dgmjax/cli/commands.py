@@ -1,7 +1,7 @@
 """Commands: `dgmjax list | train | evaluate | sample | report`.
 
-Help and errors of usage import no JAX. Each command ends in one `_dispatch_...` function, which
-is where the work begins. Exit codes: 0 done, 2 invalid input, 130 interrupted.
+Help and usage errors import no JAX. Each command ends in one `_dispatch_...` function, where the
+work begins. Exit codes: 0 done, 2 invalid input, 130 interrupted.
 """
 
 import contextlib

@@ -45,8 +45,8 @@ def configure() -> Path | None:
     alone.
 
     Returns:
-      The cache folder, or None where there is none (`DGMJAX_CACHE=off`, or no folder can be
-      made, which is noted on standard error and costs compile time only).
+      The cache folder, or None (`DGMJAX_CACHE=off`, or no folder can be made, which is noted on
+      standard error and costs compile time only).
 
     Raises:
       RunError: the cache folder is another user's, or others may write to it.

@@ -25,8 +25,7 @@ def make_mesh(data: int | None = None, fsdp: int = 1, devices: list | None = Non
     """A mesh with the axes `data` and `fsdp` over the first `data * fsdp` devices.
 
     Args:
-      data: devices that share each batch and hold equal parameters; as many as there are where
-        None.
+      data: devices that share each batch and hold equal parameters; all if None.
       fsdp: devices that share each batch, the parameters and the optimiser state.
       devices: the devices to choose from; all of all processes if None.
 

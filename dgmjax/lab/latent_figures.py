@@ -71,7 +71,7 @@ def manifold(trained: Any, size: int = 20) -> "Figure":
 def components(trained: Any, each: int = 12, rows: int = 20) -> "Figure":
     """The components of a mixture prior: one row of E[x | z] each, with z from that component.
 
-    Of a prior of more components than `rows`, the heaviest.
+    If there are more than `rows` components, the heaviest.
     """
     import jax
 
@@ -88,7 +88,7 @@ def components(trained: Any, each: int = 12, rows: int = 20) -> "Figure":
 
 
 def posterior_scatter(trained: Any, num: int = 3000) -> "Figure":
-    """Codes of test examples by class, on their two first principal components.
+    """Codes of test examples by class, on their first two principal components.
 
     A latent plane is shown as it is.
     """
@@ -118,8 +118,8 @@ def posterior_scatter(trained: Any, num: int = 3000) -> "Figure":
 def kl_per_dimension(trained: Any) -> "Figure":
     """KL(q(z_d | x) || p(z_d)) of every dimension, averaged over the test split, sorted.
 
-    Dark are those active, whose posterior means vary by more than 0.01
-    (`evaluation.active_dimensions`).
+    Active dimensions, whose posterior means vary by more than 0.01
+    (`evaluation.active_dimensions`), are dark.
     """
     arrays = trained.arrays("test")
     rates = trained.per_example(dimension_rates, arrays, _BATCH)["dimension_kl"]

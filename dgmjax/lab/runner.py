@@ -48,7 +48,7 @@ def train(
 ) -> Trained:
     """Trains (or resumes) an experiment in a run folder, then measures it and draws its figures.
 
-    Of several processes each trains and measures its share; process 0 writes records and figures.
+    Each of several processes trains and measures its share; process 0 writes records and figures.
 
     Raises:
       KeyboardInterrupt: training was interrupted; everything is saved.

@@ -34,7 +34,7 @@ _OPTIONS = {
 
 
 def new_configuration(asked: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What `config.json` of a new run holds.
+    """The content of `config.json` of a new run.
 
     Its `identity` is made of the arguments as they are named now, so that checkpoints still belong
     to the run when a later version renames one.

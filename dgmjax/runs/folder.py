@@ -73,7 +73,7 @@ class RunFolder:
 
     Attributes:
       path: the folder.
-      config: what `config.json` holds.
+      config: the content of `config.json`.
 
     Raises:
       RunError: there is no run at `path`, or a newer dgmjax wrote it.
@@ -106,7 +106,7 @@ class RunFolder:
           seed: of the run.
           tiny: whether this is the experiment in miniature.
           defaults: the arguments' defaults, left out of the run's name.
-          options: what else is worth keeping; not compared when the run is resumed.
+          options: further facts to keep; not compared when the run is resumed.
           run_dir: the run's folder itself, in place of one under `root`.
 
         Raises:

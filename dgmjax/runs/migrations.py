@@ -6,8 +6,8 @@ arguments, a metric or a parameter raises `FORMAT`, adds a function from the pre
 as a fixture of the tests. A new argument needs no migration as long as its default does what
 earlier runs did.
 
-Opening a folder does not rewrite it, so that several versions may read the same run; training on in
-it may. Importing this file imports no JAX.
+Opening a folder does not rewrite it, so that several versions may read the same run; continuing its
+training may. Importing this file imports no JAX.
 """
 
 from collections.abc import Callable, Mapping

@@ -106,7 +106,7 @@ def _require_whole(
 
 
 def _validate(name: str, array: np.ndarray, values: Any) -> None:
-    """`data.checks.validate` of an array that need not be called `x`."""
+    """`data.checks.validate` of an array of any name."""
     try:
         validate({"x": array}, values=values)
     except DataError as problem:

@@ -53,18 +53,18 @@ def fit(
     arguments.
 
     Args:
-      learner: see `training.learner.Learner`. Gradients are those of `execution`, and where it
-        leaves them at their defaults, those of `learner.with_gradients(...)`.
+      learner: see `training.learner.Learner`. The gradient strategy is that of `execution`, or, if
+        its options are at their defaults, that of `learner.with_gradients(...)`.
       data: training arrays of equal leading length; `x` is the data.
       key: of the whole run: initialisation, order of the data, transforms and steps.
       steps: total number of steps (of the run, not of this call).
-      batch_size: examples per batch; any number, also one that the devices do not divide.
+      batch_size: examples per batch; any number, even one that the devices do not divide.
       transform: of a batch, `(batch, key) -> batch`, applied inside the compiled step.
       run: folder for metrics and checkpoints; nothing is written if None.
       execution: devices, gradients, logs, checkpoints, faults; the defaults if None.
       validation: evaluation during training; none if None.
       start: from the learner's initial parameters to those that training begins with (a pretrained
-        encoder, clusters fitted to codes); not called where a run is resumed. Its time counts as
+        encoder, clusters fitted to codes); not called when a run is resumed. Its time counts as
         training. Every process calls it, and must get the same, which is checked.
 
     Raises:

@@ -4,7 +4,7 @@ Each is a frozen dataclass, called as
 `gradients(loss_fn, params, fixed, batch, key) -> ((loss, (metrics, collections)), gradients)`
 with a `loss_fn(params, fixed, batch, key) -> (mean loss, (metrics, collections))`. The
 result has the form of `jax.value_and_grad(loss_fn, has_aux=True)`. Strategies nest by their field
-`inner`; `learner.with_gradients(...)` takes any. Models and objectives know of none.
+`inner`; `learner.with_gradients(...)` takes any. Models and objectives are unaware of them.
 """
 
 import contextlib
@@ -238,13 +238,13 @@ class VirtualShards:
     Floating-point sums depend on their order, and a sharded `jit` lets the number of devices
     choose it: parameters differ in the last bits. Here each batch is cut into `num_shards` virtual
     shards; every shard runs the same compiled program, and the shards' sums are added in one fixed
-    tree. Losses, gradients and hence everything after them are then equal bit for bit on any
-    number of devices that divides the number of shards, and a run may change it in the middle.
+    tree. Losses, gradients and hence everything after them are then equal bit for bit on any number
+    of devices that divides the number of shards, and a run may change that number midway.
 
-    Losses, metrics, floating-point collections and gradients are means over the shards. Where
-    the shards do not divide the batch, the last of them have a row less, and a row of padding
-    whose `mask` is 0 in its place; shards then count by the sums of their masks, so that
-    averages over the rows stay exact. Integer collections are those of the first shard.
+    Losses, metrics, floating-point collections and gradients are means over the shards. If the
+    shards do not divide the batch, the last ones have one row less and, in its place, a row of
+    padding with `mask` 0; shards then count by the sums of their masks, so that averages over the
+    rows stay exact. Integer collections are those of the first shard.
 
     Computations over several rows (batch statistics, an aggregate posterior) use the rows of one
     shard, without its padding.
@@ -273,9 +273,9 @@ class VirtualShards:
     def compiler_options(self) -> Options:
         """On a CPU, without the pass that simplifies algebra.
 
-        It writes x / y as x (1 / y) in some orders of the other passes and not in others. On one
-        device they come in another order than on several, since nothing is partitioned; five of
-        31 experiments then differed in the last bits.
+        That pass rewrites x / y as x (1 / y) in some orders of the other passes only. On one
+        device, where nothing is partitioned, the order is not that on several; five of 31
+        experiments then differed in the last bits.
         """
         cpu = self.mesh.devices.flat[0].platform == "cpu"
         return (("xla_disable_hlo_passes", "algsimp"),) if cpu else ()
@@ -300,10 +300,10 @@ class VirtualShards:
 
 
 def spread(batch: Batch, num_shards: int) -> Batch:
-    """The batch with padding such that equal shards of it differ by at most one row.
+    """The batch with padding, in shards of equal size that differ by at most one row of data.
 
-    A padded shard ends in a row of its own, or where it has none, in the batch's first one, with
-    `mask` 0: valid data, so that no padding makes a NaN.
+    The padding of a shard repeats one of its rows (the batch's first, if it has none) with `mask`
+    0: valid data, so that padding cannot make a NaN.
 
     >>> batch = spread({"x": jnp.arange(6)}, 4)
     >>> batch["x"].tolist(), batch["mask"].tolist()
@@ -368,9 +368,9 @@ def map_shards(
 def _loop_of_one(function: Callable[[Any], Any], inputs: tuple[PyTree, Array]) -> Any:
     """`lax.map` over a single shard, as a loop that stays one.
 
-    The compiler takes a loop of one turn apart and fuses its body with what surrounds it, which
-    rounds differently from the body of a longer loop. So this one has a length that is known at run
-    time only, and two slots, the second of which is never computed.
+    The compiler unrolls a loop of one iteration and fuses its body with the code around it, which
+    rounds differently from the body of a longer loop. So this loop has a length that is known at
+    run time only, and two slots, the second of which is never computed.
     """
     _, indices = inputs
     slots = jax.tree.map(lambda a: jnp.concatenate([a, a]), inputs)

@@ -12,7 +12,7 @@ class _Handlers:
     """Handlers of the signals in `STOPS`, while a `with` block lasts.
 
     Python allows handlers in the main thread only; elsewhere there are none. SIGHUP stays ignored
-    where it is, as `nohup` asks.
+    if it was, as `nohup` requires.
 
     Attributes:
       received: the last of the signals that came, or None.

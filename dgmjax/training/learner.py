@@ -49,8 +49,8 @@ class Learner(Protocol):
 
     Attributes:
       module: the model without parameters; `contracts.data_rules` says what data it covers.
-      batches_per_step: batches that make one step; where it exceeds 1, the leaves of `batch` have
-        it as their leading axis.
+      batches_per_step: batches that make one step; above 1, it is the leading axis of the leaves of
+        `batch`.
       gradients: the strategy that takes gradients (see `training.gradients`).
     """
 

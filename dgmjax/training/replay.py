@@ -3,8 +3,9 @@
 A flipped bit in an arithmetic unit or in memory raises no error. The same compiled program on the
 same device and the same inputs gives the same bits, so any difference is a fault. `Replay` runs one
 step in N twice and compares the resident data with their fingerprint of N steps before. Between
-compiled calls it also compares the state with its fingerprint at the end of the last call. It does
-not see a bit of the state that flips inside a compiled call, outside of the step that is run twice.
+compiled calls it also compares the state with its fingerprint at the end of the last call. It
+cannot detect a bit of the state that flips inside a compiled call, outside the step that is run
+twice.
 """
 
 from collections.abc import Callable
@@ -79,8 +80,8 @@ def fingerprint(tree: PyTree) -> Array:
     """Two 32-bit sums of the bits of each array, `[arrays, 2]` uint32: every single flip shows.
 
     One is plain, the other has odd weights 1, 3, 5, ..: a flip of bit k changes them by 2^k and by
-    an odd multiple of it, neither of which is 0 modulo 2^32. Both come from one reduction: XLA's
-    processor code of two `sum`s took 36 times as long (7 ms for 157 MB now).
+    an odd multiple of it, neither of which is 0 modulo 2^32. Both come from one reduction (7 ms for
+    157 MB); XLA's CPU code for two `sum`s took 36 times as long.
     """
     zeros = (jnp.uint32(0), jnp.uint32(0))
     add = lambda a, b: (a[0] + b[0], a[1] + b[1])

@@ -88,7 +88,7 @@ def _train_step(learner: Learner, transform, divided: Divided, state, sums, batc
 
 
 def _compiled(steps: Callable) -> Callable:
-    """`steps` under `jit`, with the compiler's options that the learner's gradients ask for."""
+    """`steps` under `jit`, with the compiler options that the learner's gradients require."""
 
     @lru_cache
     def program(options):

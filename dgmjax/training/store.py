@@ -31,7 +31,7 @@ class Store:
 
     @staticmethod
     def of(run: RunFolder | None, execution: Execution) -> "Store":
-        """A store in `run`, or in memory where that is None."""
+        """A store in `run`, or in memory if that is None."""
         return Store() if run is None else RunStore(run, execution)
 
     def open(self) -> None:
@@ -46,7 +46,7 @@ class Store:
         return None
 
     def resumed(self, step: int) -> None:
-        """Removes what was written of steps later than this one, from which training continues."""
+        """Removes everything written for steps after this one, from which training continues."""
 
     def save(self, step: int, tree: PyTree, host: Mapping[str, Any]) -> None:
         """A checkpoint."""
@@ -56,7 +56,7 @@ class Store:
         self._best = jax.tree.map(jnp.copy, state), step
 
     def best(self, like: PyTree) -> PyTree:
-        """The state that `save_best` got last."""
+        """The last state given to `save_best`."""
         if self._best is None:
             raise CheckpointError("`save_best` must have been called before `best`; it was not.")
         return self._best[0]
