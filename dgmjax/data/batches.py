@@ -12,10 +12,10 @@ class Batches:
     """`batch(step)` is a pure function of `(seed, step)`: a run resumes at any step.
 
     Epoch `e` is a permutation of the rows derived from `(seed, e)` by NumPy's Philox generator;
-    step `s` takes rows `(s % steps_per_epoch) * batch_size` and on of epoch
-    `s // steps_per_epoch`. The rest of an epoch, fewer rows than a batch, is dropped, and which
-    rows those are differs from epoch to epoch. Without `shuffle` every epoch is the stored order.
-    Memory-mapped arrays work: only a batch's rows are read.
+    step `s` takes the rows from `(s % steps_per_epoch) * batch_size` on, in epoch `s //
+    steps_per_epoch`. The rest of an epoch, fewer rows than a batch, is dropped; those rows differ
+    from epoch to epoch. Without `shuffle` every epoch is the stored order. Memory-mapped arrays
+    work: only a batch's rows are read.
 
     Args:
       arrays: arrays of equal leading length N.

@@ -58,7 +58,7 @@ def validate(
       arrays: arrays of equal leading length, with `x` of shape `[N, *event]`.
       values: `binary` {0, 1}; `unit` floating point in [0, 1]; `byte` integers 0..255; `real`
         finite numbers; `count` integers >= 0.
-      shape: the event shape, unless any will do.
+      shape: the event shape; None for any.
 
     Raises:
       DataError: wrong dtype, range or shape, NaN or infinity, no rows, or unequal lengths.

@@ -1,7 +1,7 @@
 """Exact evaluation by annealing: a lower and an upper bound on log p(x) of any decoder.
 
-Works for every model with a prior to sample from and a joint density over real latents, whatever it
-was trained by: VAEs with any posterior, generators of adversarial nets and moment matching behind a
+Works for every model with a prior to sample from and a joint density over real latents, however it
+was trained: VAEs with any posterior, generators of adversarial nets and moment matching behind a
 fixed observation (`FixedObservation`).
 """
 
@@ -111,7 +111,8 @@ class Bidirectional(NamedTuple):
 
     Attributes:
       lower: log mean weight of chains from the prior.
-      upper: -log mean inverse weight of chains that start at the latents the data were made of.
+      upper: -log mean inverse weight of chains that start at the latents from which the data were
+        made.
       forwards, backwards: the chains.
     """
 
@@ -127,10 +128,10 @@ class Bidirectional(NamedTuple):
 
 
 def bidirectional(model: Any, key: Key, num: int, how: Annealing) -> Bidirectional:
-    """Both bounds on `num` examples that the model makes itself.
+    """Both bounds on `num` examples drawn from the model.
 
-    Only of such is an exact posterior sample known, the latents that they were made of; on real
-    data there is no upper bound.
+    Only for these is an exact posterior sample known: the latents that they were made from. For
+    real data there is no upper bound.
 
     Source: Wu, Burda, Salakhutdinov & Grosse, "On the Quantitative Analysis of Decoder-Based
     Generative Models", 2017, section 3.2, https://arxiv.org/abs/1611.04273.

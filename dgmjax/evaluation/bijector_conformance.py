@@ -76,7 +76,7 @@ def violations(found: Mapping[str, Any], scale: float, domain: Domain = "line") 
     """Measurements that break the contract, by name; empty if it is kept.
 
     Args:
-      found: what `Conformance` measured.
+      found: the measurements of `Conformance`.
       scale: standard deviation of the parameters. Round trips are part of the contract at 1.
       domain: of the data. On "unit" and "positive", points of +-1e4 round to an end of it, and
         neither their round trip nor a Jacobian there means anything.

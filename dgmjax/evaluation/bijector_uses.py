@@ -44,7 +44,7 @@ class Subject:
 
 
 def unusable(subject: Subject) -> dict[str, str]:
-    """The uses of `USES` that fail, by name, and why; empty where all work."""
+    """The uses of `USES` that fail, by name, and why; empty if all work."""
     failed = {}
     for name, use in USES.items():
         try:

@@ -64,12 +64,11 @@ def active_dimensions(means: np.ndarray, threshold: float = 0.01) -> np.ndarray:
     """Which dimensions u have Var_x(E[z_u | x]) > threshold, `[*latent]`.
 
     Args:
-      means: posterior means `[N, *latent]` over a split (say which).
+      means: posterior means `[N, *latent]` over a split.
       threshold: 0.01 in the paper.
 
     Raises:
-      DataError: means of no example or without dimensions, NaN or infinity: none of them is a
-        collapse.
+      DataError: no examples or no dimensions, NaN or infinity: none of these is a collapse.
 
     Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, section 5.2,
     https://arxiv.org/abs/1509.00519.

@@ -14,7 +14,7 @@ from dgmjax.training.learner import abstractly
 
 
 class LatentStructure(NamedTuple):
-    """What p(z) and q(z | x) are: it decides which figures and numbers make sense.
+    """The structure of p(z) and q(z | x), which decides what figures and numbers make sense.
 
     Attributes:
       shape: of z; None where z has several named parts.
@@ -38,7 +38,7 @@ def latent_structure(module: nn.Module, event_shape: tuple[int, ...]) -> LatentS
     """The structure of the latents of `module` for one x; nothing is computed (`jax.eval_shape`).
 
     None for a module without `prior()` and `posterior(x)`, and for one that reads more of a batch
-    than x (`given`), whose posterior is another one for each batch.
+    than x (`given`), whose posterior differs from batch to batch.
 
     >>> from dgmjax import models
     >>> latent_structure(models.DenseVAE((2, 2, 1), 3, (4,)), (2, 2, 1))[:3]

@@ -17,14 +17,14 @@ def linear_probe(
 ) -> Measurement:
     """Test accuracy of a logistic regression that is fitted to codes of the training split.
 
-    Codes are standardised by the training split, columns that are constant there left out.
+    Codes are standardised by the training split; columns that are constant there are left out.
     scikit-learn's logistic regression with an L2 penalty.
 
     Args:
       train_codes, test_codes: `[N, latent]`.
       train_labels, test_labels: `[N]`.
       strength: inverse strength of the penalty (scikit-learn's C).
-      iterations: at most; scikit-learn warns where it has not converged.
+      iterations: the most; scikit-learn warns if it has not converged.
 
     >>> codes = np.array([[0.0], [0.1], [1.0], [1.1]])
     >>> linear_probe(codes, np.array([0, 0, 1, 1]), codes[:2], np.array([0, 1])).value

@@ -48,7 +48,8 @@ def _digits() -> dict[str, np.ndarray]:
 def load_mnist(
     name: str, folder: Path, *, validation: int = 10_000, split_seed: int = 0
 ) -> Dataset:
-    """MNIST 28x28; `validation` of the 60,000 training rows, chosen by `split_seed`, set apart."""
+    """MNIST 28x28; `validation` of the 60,000 training rows, chosen by `split_seed`, are set
+    apart."""
     means = {"train": 0.1307, "test": 0.1325}
 
     def check(split: str, x: np.ndarray) -> None:
