@@ -197,9 +197,9 @@ class Autoregressive(Distribution):
     ) -> Array:
         """Samples in which the forced sites keep their observed values.
 
-        Every other site is drawn from p(x_t | all sites before it), forced or drawn. Where what is
-        observed comes first in the ordering (a prefix, the upper rows of an image) that is
-        p(x | observed); sites that are observed later do not change those before them.
+        Every other site is drawn from p(x_t | all sites before it), forced or drawn. If the
+        observed sites come first in the ordering (a prefix, the upper rows of an image), that is
+        p(x | observed); sites observed later do not change those before them.
 
         Args:
           key: of the draw; a site that is not forced has the same noise for every method.
@@ -209,7 +209,7 @@ class Autoregressive(Distribution):
 
         Returns:
           `[*sample_shape, *batch, *event_shape]`, where the batch is that of the context and of
-          what is observed, broadcast.
+          `observed`, broadcast.
         """
         require(observed is not None, "observed", "must be given to complete an event", "none")
         return self.sample(

@@ -73,7 +73,7 @@ def as_data(value: Any) -> Array:
     """`value` as an array with which networks and densities may compute.
 
     Booleans and integers narrower than 32 bits become int32: in their own type a comparison with
-    256 levels, or twice a level, would wrap. Everything else stays as it is.
+    256 levels, or twice a level, would wrap. Other types are kept.
     """
     value = jnp.asarray(value)
     narrow = value.dtype == bool or (

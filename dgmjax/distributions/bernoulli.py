@@ -27,8 +27,8 @@ class Bernoulli(Distribution):
     """p(x) = sigmoid(logits)^x (1 - sigmoid(logits))^(1 - x), event shape ().
 
     `log_prob(x) = x logits - log(1 + exp(logits))`: one softplus, and finite for logits of
-    +-1e4. Samples are float32, since they are what the next network reads. `x` outside {0, 1}
-    is not checked here (it may be traced): data are checked where they enter.
+    +-1e4. Samples are float32, as the next network reads them. `x` outside {0, 1} is not checked
+    here (it may be traced): data are checked where they enter.
 
     >>> Bernoulli(jnp.zeros(3)).log_prob(jnp.ones(3)).round(4).tolist()
     [-0.6930999755859375, -0.6930999755859375, -0.6930999755859375]

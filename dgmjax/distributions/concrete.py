@@ -25,8 +25,8 @@ class RelaxedBernoulli(Distribution):
 
     P(y > 1/2) = sigmoid(logits) for every temperature T; as T falls to 0, y tends to a Bernoulli
     variable. Low temperatures make y round to 0 or 1, where log p(y) is infinite: such a y has the
-    density of the nearest number inside, and a y drawn here that of its own t. `unbounded` keeps t
-    as the event, whose density is finite. Ratios of densities do not change.
+    density of the nearest number inside, but a y drawn here has that of its own t. `unbounded`
+    keeps t as the event, whose density is finite. Ratios of densities do not change.
 
     Args:
       temperature: T > 0, a scalar or of a shape that broadcasts with `logits`.
@@ -166,7 +166,7 @@ class RelaxedCategorical(Distribution):
 
 
 def checked_temperature(temperature: Array | float) -> Array:
-    """The temperature as an array, positive and finite where that can be seen."""
+    """The temperature as an array, checked to be positive and finite unless it is traced."""
     if not isinstance(temperature, jax.core.Tracer):
         values = np.asarray(temperature, np.float64)
         sound = bool(np.all((values > 0) & np.isfinite(values)))

@@ -16,8 +16,8 @@ class FullNormal(Distribution):
 
     Args:
       loc: `[..., D]`.
-      cholesky: L, `[..., D, D]`, lower triangular with a positive diagonal; what stands above
-        the diagonal is ignored.
+      cholesky: L, `[..., D, D]`, lower triangular with a positive diagonal; entries above the
+        diagonal are ignored.
 
     >>> round(float(FullNormal(jnp.zeros(2), jnp.eye(2)).log_prob(jnp.zeros(2))), 4)
     -1.8379

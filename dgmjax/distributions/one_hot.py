@@ -12,7 +12,7 @@ class OneHotCategorical(Distribution):
 
     `log_prob(x) = sum_k x_k log softmax(logits)_k`, which is linear in x: it extends to the
     simplex, where relaxed samples lie (`distributions.RelaxedCategorical`). That x is one-hot is
-    not checked here. Samples are float32, since they are what the next network reads.
+    not checked here. Samples are float32, as the next network reads them.
 
     >>> OneHotCategorical(jnp.zeros(4)).log_prob(jnp.eye(4)[1]).round(4).item()
     -1.386299967765808

@@ -107,7 +107,7 @@ def discrete_sites(q: Any, argument: str = "model") -> tuple[Relaxation, Any, in
 
     Args:
       q: `Bernoulli` or `OneHotCategorical`, alone or in `distrax.Independent`.
-      argument: what an error names.
+      argument: its name in errors.
 
     Raises:
       DgmjaxError: another distribution.

@@ -67,7 +67,7 @@ class Transformed(Distribution):
         return log_prob_in_batch(self.base, z) + log_det
 
     def _base_shape(self, sample_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The sample shape to ask of the base: one draw for each of the bijector's batch."""
+        """The sample shape of the base: one draw for each entry of the bijector's batch."""
         batch, given = self.batch_shape, self.base.batch_shape
         missing = len(batch) - len(given)
         require(

@@ -19,13 +19,13 @@ from dgmjax.types import Array, PyTree
 )
 @dataclasses.dataclass(frozen=True, eq=False)
 class BoundSteps:
-    """A module bound to its variables and to what it is conditioned on, as one pytree.
+    """A module bound to its variables and its condition, as one pytree.
 
     Attributes:
       module: with `init_carry(batch_shape)`, `absorb(carry, context, inputs, value)` and the
         method that `emits` names, `(carry, context, inputs) -> (carry, params)`.
       variables: its parameters.
-      context: what every step sees.
+      context: seen by every step.
       inputs: sequences, `[T, *batch, ...]` each leaf, of which a step sees its own.
       emits: name of the method that gives the parameters of a step.
     """
