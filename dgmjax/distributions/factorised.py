@@ -53,6 +53,8 @@ class Factorised(Distribution):
     @property
     def flat(self):
         """The distribution of the sites, batch shape `[..., number of sites]`."""
+        # One axis of sites: XLA on CPU vectorises along the last axis, which may be as short as one
+        # channel in an image.
         shape = (*self.batch_shape, math.prod(self._sites), self.family.num_params)
         return self.family(self.params.reshape(shape))
 

@@ -76,6 +76,8 @@ class Transformed(Distribution):
             f"must have a batch shape that ends the bijector's, {batch}",
             given,
         )
+        # A bijector with parameters for each example has a batch that the base lacks. Its axes are
+        # drawn as sample axes, or all examples would share one z.
         return (*sample_shape, *batch[:missing])
 
     def sample(self, *, seed, sample_shape=(), temperature: Array | float = 1.0) -> Array:
@@ -109,6 +111,7 @@ class Transformed(Distribution):
         shape = self._base_shape(sample_shape)
         z, base_log_prob = self.base.sample_and_log_prob(seed=key, sample_shape=shape)
         x, log_det = self.bijector.forward_and_log_det(z)
+        # p(x) = p(z) / |det dx/dz|, the determinant of the forward map.
         return x, base_log_prob - log_det
 
 
@@ -122,4 +125,5 @@ def _tempered(base, key: Key, shape: tuple[int, ...], temperature: Array | float
             "`temperature` must be 1 for a base whose mean is not known; got "
             f"{temperature} and {type(base).__name__}."
         ) from error
+    # About the mean, not about 0: a learned base would otherwise move as it cools.
     return mean + temperature * (base.sample(seed=key, sample_shape=shape) - mean)

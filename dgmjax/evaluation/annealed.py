@@ -79,6 +79,8 @@ class FixedObservation:
     def likelihood(self, z: PyTree) -> distrax.Distribution:
         """N(g(z), scale^2 I)."""
         mean = self.model.generate(z)
+        # z is a vector behind the axes of its batch; the axes of the mean behind those are the
+        # event's.
         rank = mean.ndim - jax.tree.leaves(z)[0].ndim + 1
         return distrax.Independent(distrax.Normal(mean, self.scale), max(rank, 1))
 
@@ -145,6 +147,8 @@ def bidirectional(model: Any, key: Key, num: int, how: Annealing) -> Bidirection
     options: dict[str, Any] = {"num_steps": how.leapfrog_steps}
     sizes = tuned_step_sizes(keys[3], base, ratio, start, how.betas, **options)
     there = annealed_importance_sampling(keys[4], base, ratio, start, how.betas, sizes, **options)
+    # One exact posterior sample starts all backward chains of an example. Each of their weights is
+    # unbiased, and so is the mean, although the weights share their start.
     exact = jax.tree.map(lambda z: jnp.broadcast_to(z, (how.chains, *z.shape)), latents)
     back = annealed_importance_sampling(
         keys[5], base, ratio, exact, how.betas, sizes, backwards=True, **options

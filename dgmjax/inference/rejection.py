@@ -56,8 +56,12 @@ def rejection_sample(
         key, value, tries, found = carry
         key, propose_key, accept_key = jax.random.split(key, 3)
         proposal = propose(propose_key, num_samples)
+        # A draw of 0 has the logarithm -inf, which is not below an acceptance of -inf: what must
+        # never be taken never is.
         draw = jnp.log(jax.random.uniform(accept_key, (num_samples,)))
         taken = draw < log_acceptance(proposal)
+        # All samples propose in every turn, since the loop is one for the batch; those that are
+        # found ignore what follows, so that the others do not delay or change them.
         open_ = ~found & (tries < max_tries)
         keep = open_.reshape(-1, *(1,) * (proposal.ndim - 1))
         return (

@@ -75,6 +75,7 @@ class ClassConditional(DensityModel):
     def log_joint(self, x: Array, **options: Any) -> Array:
         """log p(x, y) of every class, `[..., C]`: the classifier p(y | x) is its softmax."""
         one = lambda label: self.density.log_prob(x, self.context(label), **options)
+        # In turn, not at once: C passes in the memory of one.
         each = jax.lax.map(one, jnp.arange(self.num_classes))
         return jnp.moveaxis(each, 0, -1) - jnp.log(self.num_classes)
 
