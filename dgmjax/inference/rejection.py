@@ -61,7 +61,7 @@ def rejection_sample(
         draw = jnp.log(jax.random.uniform(accept_key, (num_samples,)))
         taken = draw < log_acceptance(proposal)
         # All samples propose in every turn, since the loop is one for the batch; those that are
-        # found ignore what follows, so that the others do not delay or change them.
+        # found ignore what follows.
         open_ = ~found & (tries < max_tries)
         keep = open_.reshape(-1, *(1,) * (proposal.ndim - 1))
         return (
