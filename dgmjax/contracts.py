@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import distrax
 
     from dgmjax.distributions.families import Family
+    from dgmjax.inference.filtering import Filtering
 
 
 class DensityModel(Protocol):
@@ -191,6 +192,17 @@ are read. Rows that are not read may hold anything finite.
 """
 
 
+class Filters(Protocol):
+    """A latent-variable model of sequences whose densities are products over time.
+
+    VRNN, and state-space models with any transition and emission.
+    """
+
+    def filtering(self) -> "Filtering":
+        """A proposal of every step and the weight of what it proposes."""
+        ...
+
+
 class ReadsBatches(Protocol):
     """A model that states what it reads of a batch, so that data are checked before training."""
 
@@ -241,6 +253,11 @@ def looks_at_batches(layer: Any) -> bool:
 def has_codes(model: Any) -> bool:
     """Whether the latents of a model are codes (`Quantises`)."""
     return hasattr(model, "quantise")
+
+
+def filters(model: Any) -> bool:
+    """Whether a particle filter can run over a model's sequences (`Filters`)."""
+    return hasattr(model, "filtering")
 
 
 def has_baseline(model: Any) -> bool:

@@ -20,6 +20,11 @@ from .annealing import (
     sigmoid_temperatures as sigmoid_temperatures,
     tuned_step_sizes as tuned_step_sizes,
 )
+from .filtering import (
+    Filtered as Filtered,
+    Filtering as Filtering,
+    particle_filter as particle_filter,
+)
 from .hamiltonian import (
     Info as Info,
     Point as Point,

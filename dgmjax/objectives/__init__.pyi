@@ -46,6 +46,9 @@ from .variational.divergences import (
 from .variational.elbo import (
     elbo as elbo,
 )
+from .variational.filtering import (
+    fivo as fivo,
+)
 from .variational.importance import (
     chi_upper_bound as chi_upper_bound,
     importance_bound as importance_bound,

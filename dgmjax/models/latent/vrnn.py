@@ -13,6 +13,7 @@ from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.distributions.padded import Padded
 from dgmjax.distributions.sequential import Sequential
 from dgmjax.errors import DataError, require, require_sizes
+from dgmjax.inference.filtering import Filtering
 from dgmjax.masks import kept
 from dgmjax.nn.embeddings import network_input
 from dgmjax.nn.mlp import MLP
@@ -200,6 +201,21 @@ def _draw_frame(cell: VRNNCell, carry: PyTree, key: Key, family: Family) -> tupl
     return cell.absorb(carry, None, inputs, z), as_float(x)
 
 
+def _propose(
+    cell: VRNNCell, carry: PyTree, key: Key, inputs: PyTree, family: Family
+) -> tuple[PyTree, Array]:
+    """z_t ~ q(z_t | x_<=t, z_<t), and log p(z_t, x_t | past) - log q of each particle."""
+    h = carry[0]
+    seen = jnp.broadcast_to(inputs["features"], (*h.shape[:-1], inputs["features"].shape[-1]))
+    inputs = {**inputs, "features": seen}
+    carry, params = cell.emit_posterior(carry, None, inputs)
+    q, p = Normal()(params), Normal()(_until_the_end(cell.prior_params(h), inputs))
+    z = q.sample(seed=key)
+    frame = family(as_float(cell.decode(h, z))).log_prob(inputs["x"]).sum(-1)
+    weight = (p.log_prob(z) - q.log_prob(z)).sum(-1) + jnp.where(inputs["observed"], frame, 0.0)
+    return cell.absorb(carry, None, inputs, z), weight
+
+
 class GivenSequences:
     """A VRNN and the sequences x `[B, T, F]` that its states have seen.
 
@@ -208,7 +224,7 @@ class GivenSequences:
 
     def __init__(self, model: VRNN, x: Array, observed: Array):
         # Features of all frames by one product: they do not depend on the state.
-        self.model, self.observed = model, observed
+        self.model, self.x, self.observed = model, x, observed
         self.inputs = {
             "features": jnp.moveaxis(
                 model.cell.of_x(as_float(network_input(x, model.observation))), 1, 0
@@ -251,6 +267,18 @@ class GivenSequences:
         params = _until_the_end(self.model.cell.prior_params(h), {"observed": self.observed})
         log_prior = Normal()(params).log_prob(z).sum((-1, -2))
         return log_prior + self._frames(h, z).log_prob(x)
+
+    def filtering(self) -> Filtering:
+        """Proposals of q and their weights, step by step (`contracts.Filters`)."""
+        # Inside of a scan a bound module would mix the tracers of two levels (see `sample`).
+        module, variables = self.model.cell.unbind()
+
+        def step(carry: PyTree, key: Key, inputs: PyTree) -> Any:
+            family = self.model.observation
+            return module.apply(variables, carry, key, inputs, family, method=_propose)
+
+        inputs = {**self.inputs, "x": jnp.moveaxis(self.x, 1, 0)}
+        return Filtering(self.model.cell.init_carry, step, inputs)
 
     def reconstruct(self, x: Array, key: Key) -> Array:
         """E[x' | z] with z ~ q(z | x)."""
