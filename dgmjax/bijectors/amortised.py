@@ -121,6 +121,7 @@ class SylvesterFamily:
         basis, matrix, diagonal, bias = _split(params, (self._basis_size, m * m, m, m), self)
         # One square matrix holds R in its upper triangle and the rest of R' in its lower one.
         matrix = matrix.reshape(*matrix.shape[:-1], m, m)
+        # R' shares no entry with R but needs a diagonal of its own: the square matrix has only one.
         above = jnp.triu(jnp.swapaxes(matrix, -1, -2), 1)
         upper_tilde = above + diagonal[..., None] * jnp.eye(m, dtype=matrix.dtype)
         return Sylvester(self._basis(basis), matrix, upper_tilde, bias)

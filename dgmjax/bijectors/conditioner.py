@@ -33,6 +33,7 @@ class AutoregressiveNetwork(Protocol):
 @functools.partial(
     jax.tree_util.register_dataclass, data_fields=["variables", "keys"], meta_fields=["module"]
 )
+# Without generated equality: == of arrays is an array, which has no truth value.
 @dataclasses.dataclass(frozen=True, eq=False)
 class Conditioner:
     """A module with pure `apply`, bound to its variables, as one pytree.
@@ -52,6 +53,8 @@ class Conditioner:
 
     def __call__(self, x: Array, context: PyTree | None = None) -> Array:
         """`module.apply(variables, x, context)`."""
+        # Only the parallel pass, that of training, has dropout: a step with noise of its own would
+        # draw from another model than the one that is evaluated.
         options = {} if self.keys is None else {"rngs": self.keys}
         return self.module.apply(self.variables, x, context, **options)
 

@@ -44,6 +44,8 @@ class MultiScale(Bijector):
         """The shape of each level's base side, before it is split."""
         shape, shapes = self.event_shape, []
         for index, level in enumerate(self.levels):
+            # Abstract evaluation: a level may be fifty couplings, of which only the output's shape
+            # is asked.
             zeros = jax.ShapeDtypeStruct(shape, jnp.float32)
             shape = jax.eval_shape(level.inverse, zeros).shape
             require(
@@ -87,6 +89,8 @@ class MultiScale(Bijector):
         for level in reversed(self.levels):
             hidden, log_det = level.forward_and_log_det(hidden)
             total = total + _per_event(log_det, level)
+            # The coarsest part is where the way back begins; finer ones join from the end of the
+            # list.
             if done:
                 hidden = jnp.concatenate([hidden, done.pop()], axis=-1)
         return hidden, total

@@ -60,6 +60,7 @@ class Permutation(Bijector):
         x = as_float(x)
         check_event(self, x, (self.features,))
         size = len(order)
+        # Slices where they do: the gradient of a gather is a scatter, which is slow.
         if np.array_equal(order, np.arange(size)):
             return x
         if np.array_equal(order, np.arange(size)[::-1]):

@@ -19,6 +19,7 @@ class Rematerialisation:
         self.layers = 0
 
 
+# A context variable and no global: traces in other threads keep their own setting.
 _active: ContextVar[Rematerialisation | None] = ContextVar("rematerialising", default=None)
 
 

@@ -82,6 +82,8 @@ class Affine:
 
     def __call__(self, params: Array) -> ElementwiseAffine:
         params = _check(params, 2, self)
+        # tanh and no clip: beyond a clip the gradient would be 0, and a parameter could not come
+        # back.
         log_scale = self.bound * jnp.tanh(params[..., 1] / self.bound)
         return ElementwiseAffine(params[..., 0], log_scale)
 

@@ -62,6 +62,8 @@ class AddContext(nn.Module):
             return h
         batch, sites = h.shape[: -1 - self.site_ndims], h.shape[-1 - self.site_ndims : -1]
         flat = h.reshape(*batch, math.prod(sites), h.shape[-1])
+        # A single vector broadcasts over all sites; frames are repeated, and the last is cut to
+        # length.
         if self.hop > 1 and terms.shape[-2] > 1:
             terms = jnp.repeat(terms, self.hop, axis=-2)[..., : flat.shape[-2], :]
         flat = flat + terms

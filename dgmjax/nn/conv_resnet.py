@@ -64,6 +64,8 @@ class ConvResNet(nn.Module):
         for _ in range(self.blocks):
             inner = self._inner()(self.activation(h))
             if self.residual:
+                # Each block adds nothing at first: the signal keeps its scale at any depth without
+                # normalisation.
                 zeros = nn.initializers.zeros
                 added = Dense(self.channels, kernel_init=zeros, dtype=self.dtype)
                 h = h + added(self.activation(inner))

@@ -46,6 +46,7 @@ def check_width(module: nn.Module, layer: tuple[str, ...], width: int, x: Array)
     if not module.has_variable("params", layer[0]):
         return
     params = flatten_dict(module.get_variable("params", layer[0]))
+    # The axis of inputs is the last but one of dense and of convolutional kernels alike.
     known: int = params[(*layer[1:], "kernel")].shape[-2]
     rule = f"must have the size for which the parameters were made ({known} inputs of {layer[-1]})"
     require(width == known, "x", rule, f"{width}, of shape {x.shape}")

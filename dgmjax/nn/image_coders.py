@@ -76,6 +76,8 @@ class ImageDecoder(nn.Module):
     def start_at_marginals(self, family: Any, x: Array) -> None:
         """Sets the output bias to the marginals of `x[N, H, W, ...]`, one for all pixels."""
         bias = family.marginal(x.reshape(-1, *x.shape[3:]))
+        # `Upscale` has a convolution for each doubling, numbered from 0, and then the one of the
+        # output.
         start_bias(self, ("Upscale_0", f"Conv_{halvings(self.factor)}"), bias, x)
 
 

@@ -51,6 +51,8 @@ class MLP(nn.Module):
             h = jnp.concatenate([h, wide.reshape(len(h), context.shape[-1])], -1)
         check_width(self, ("Dense_0",), h.shape[-1], x)
         first = h
+        # Skip connections join the input again before every layer but the first, which reads it
+        # anyway.
         again = lambda h: jnp.concatenate([h, first], -1) if self.skip else h
         for layer, units in enumerate(self.hidden):
             h = self.activation(nn.Dense(units, dtype=self.dtype)(again(h) if layer else h))

@@ -59,6 +59,7 @@ class Recurrent(nn.Module):
         init = lstm_bias if self.lstm else nn.initializers.zeros
         self.inputs = Dense(wide, bias_init=init)
         shape = (self.features, wide)
+        # Orthogonal: powers of the recurrent matrix neither grow nor vanish at the start.
         self.kernel = self.param("kernel", nn.initializers.orthogonal(), shape)
         if not self.lstm:
             self.bias = self.param("bias", nn.initializers.zeros, (self.features,))
@@ -68,6 +69,7 @@ class Recurrent(nn.Module):
         total = state[0] @ self.kernel
         if self.lstm:
             return lstm_update(inputs + total, state[1])
+        # The reset gate acts after the product R_n h + b': all three products are then one matrix.
         reset, update, new = jnp.split(inputs, 3, axis=-1)
         from_reset, from_update, from_new = jnp.split(total, 3, axis=-1)
         update = nn.sigmoid(update + from_update)

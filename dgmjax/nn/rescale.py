@@ -67,6 +67,7 @@ class Upscale(nn.Module):
         shape = (*x.shape[-3:-1], self.channels)
         h = ConvResNet(shape, self.channels, self.blocks, dtype=self.dtype)(x)
         for i in range(halvings(self.factor)):
+            # Four times the pixels at half of the channels: each doubling costs about the same.
             channels = max(self.channels // 2 ** (i + 1), 8)
             h = Conv(channels, (3, 3), dtype=self.dtype)(enlarged(self.activation(h), 2))
         return Conv(self.features, (3, 3), dtype=self.dtype)(self.activation(h))

@@ -53,7 +53,7 @@ class BoundSteps:
     def states(self, values: Array, axis: int) -> tuple[PyTree, PyTree]:
         """The state before each step along known `values`, and after the last.
 
-        The states before have the steps along their first axis, as `values` have along `axis`.
+        Steps run along the first axis of these states, and along `axis` of `values`.
         """
         batch = values.shape[:axis]
 

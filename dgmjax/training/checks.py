@@ -63,6 +63,7 @@ def _trained_on(
     if transform is None:
         return found
     first = {name: array[:NUM_CHECKED] for name, array in found.items()}
+    # Identity and not equality: what a transform passes on as it was is checked in every row.
     made = transform(first, jax.random.key(0))
     return found | {
         name: np.asarray(array) for name, array in made.items() if array is not first.get(name)
@@ -98,6 +99,7 @@ def _require_whole(
     numeric = array.dtype.kind in "buif"
     require(numeric, name, "must hold numbers", f"dtype {array.dtype}", remedy, DataError)
     low, high = array.min(), array.max()
+    # Comparisons with NaN are false, so that NaN counts as outside.
     inside = values.start <= low and high < values.stop
     whole = array.dtype.kind != "f" or all((part == np.round(part)).all() for part in _parts(array))
     rule = rule or f"must hold the integers {values.start} .. {values.stop - 1}"

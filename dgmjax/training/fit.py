@@ -92,6 +92,7 @@ def fit(
         learner = learner.with_gradients(execution.gradients(mesh))
     learner.gradients.check(batch_size)
     check_training_data(learner.module, data, transform)
+    # Keys of their own: the order of the data does not change with what a model draws at its start.
     init_key, order_key, data_key = jax.random.split(key, 3)
     batches = Batches(data, batch_size, seed=int(jax.random.bits(order_key)))
     stream = execution.stream
@@ -116,6 +117,7 @@ def fit(
         ),
         begin=None if start is None else partial(begun_with, start),
     )
+    # Whatever ends training, checkpoints in the background are written before the process goes on.
     try:
         with Interruption() as interruption:
             loop.start(init_key)

@@ -72,6 +72,7 @@ class Progress:
     def _write(self, text: str, stays: bool) -> None:
         if self.quiet:
             return
+        # Back to the start and erase: the new text may be shorter than the old.
         start = "\r\x1b[2K" if self._open_line else ""
         self.stream.write(start + text + ("\n" if stays else ""))
         self.stream.flush()
@@ -92,6 +93,7 @@ def _fitted(parts: list[str], columns: int | None) -> str:
     >>> _fitted(["step 5/9", "loss 1.0000", "2,000 examples/s", "0:02 left"], 33)
     'step 5/9  loss 1.0000  0:02 left'
     """
+    # From the right, but never the first or the last: the step and the time left always stay.
     parts, removable = list(parts), len(parts) - 2
     while columns is not None and len("  ".join(parts)) >= columns and removable >= 1:
         del parts[removable]

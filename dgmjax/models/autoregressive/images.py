@@ -82,6 +82,7 @@ def PixelCNN(
     noise = dropout_layers(dropout)
     layers: list[nn.Module] = []
     for _ in range(blocks):
+        # Activations come first, so that the residual stream is a plain sum that nothing clips.
         block = [act, _one_by_one(features, sites), act]
         block += [masked_convolution(features, sites, kernel_size)]
         if context_features:
@@ -123,6 +124,9 @@ def GatedPixelCNN(
     sites, embed = _image(event_shape, family)
     require_sizes(features=features, blocks=blocks, head_features=head_features)
     require_rate("dropout", dropout)
+    # The first layers are the strict ones. Rows of the vertical stack are those above; the
+    # horizontal stack adds what is left in the own row. Together they see every pixel before the
+    # own one, where a stack of masked square kernels leaves out a wedge to the right.
     half = first_kernel // 2
     require(
         first_kernel % 2 == kernel_size % 2 == 1 and half >= 1 and kernel_size >= 1,
@@ -257,6 +261,7 @@ def _pixel_rnn(
     parts = _positions(positions, sites, 2 * features)
     if context_features:
         parts.append(AddContext(2 * features, context_features, 0, 2))
+    # A recurrent layer has h units and the stream 2h: a 1x1 layer leads back into it.
     for _ in range(layers):
         up = _one_by_one(2 * features, sites)
         parts.append(Residual(Chain((layer(features, sites), up))))
@@ -328,12 +333,15 @@ def _image(event_shape: tuple[int, ...], family: Family) -> tuple[tuple[int, ...
             f"sites of shape {family.site_shape}",
         )
         return (height, width), scaled(family)
+    # Channels are sites of their own only where there are several to order.
     sites = (height, width) if channels == 1 else (height, width, channels)
     return sites, scaled(family)
 
 
 def _one_by_one(features: int, sites: tuple[int, ...]) -> nn.Module:
     """A 1x1 convolution; with several channels of a pixel, a masked one."""
+    # Where channels are sites, a plain 1x1 layer would show the red of a pixel its own green and
+    # blue.
     if len(sites) == 2:
         return Pointwise(nn.Dense(features))
     return masked_convolution(features, sites, 1)

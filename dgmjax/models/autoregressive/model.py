@@ -125,6 +125,7 @@ class AutoregressiveModel(DensityModel):
     def __call__(self, context: Array | None = None, order: Array | int = 0) -> Autoregressive:
         """The distribution of order `order` (of the ensemble, see `log_prob`)."""
         context = self._checked(context)
+        # A traced order has no value to check yet.
         if not isinstance(order, jax.core.Tracer):
             whole = np.ndim(order) == 0 and np.asarray(order).dtype.kind in "iu"
             within = whole and bool(0 <= order < self.num_orders)
@@ -186,6 +187,7 @@ class AutoregressiveModel(DensityModel):
             self._initialise(x, context)
         if order is not None or self.num_orders == 1:
             return self(context, 0 if order is None else order).log_prob(x)
+        # One order after the other: M passes in the memory of one.
         each = jax.lax.map(
             lambda order: self(context, order).log_prob(x), jnp.arange(self.num_orders)
         )
@@ -221,8 +223,8 @@ class AutoregressiveModel(DensityModel):
     ) -> Array:
         """Samples of x; with several orders, each of an order that is drawn uniformly for it.
 
-        That takes a pass for every order that was drawn, in which all samples are drawn: of one
-        order, by `self(context, order).sample(..)`, they cost one.
+        This takes one pass for every order drawn, each over all samples. Samples of one order,
+        `self(context, order).sample(..)`, take a single pass.
         """
         batch = () if context is None else jnp.shape(context)[:-1]
         rows = (*as_shape(sample_shape), *batch)
@@ -238,6 +240,8 @@ class AutoregressiveModel(DensityModel):
             return draw(orders)
         event = (1,) * len(self.event_shape)
 
+        # Every order draws all rows from the same key, and a row keeps those of its own order: no
+        # draw is used twice, shapes stay fixed, and orders that nobody drew are skipped.
         def add(x: Array, order: Array) -> tuple[Array, None]:
             here = jnp.equal(orders, order)
             chosen = lambda x: jnp.where(here.reshape(*here.shape, *event), draw(order), x)

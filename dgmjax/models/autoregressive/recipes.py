@@ -50,6 +50,8 @@ def FVSBN(
     https://proceedings.mlr.press/v15/larochelle11a.html.
     """
     model = MADE(event_shape, (), family, **options)
+    # Logistic regressions are convex and have no symmetry to break: zero is the best ignorant
+    # start.
     return model.clone(network=model.network.clone(zero_output=True))
 
 
@@ -209,10 +211,14 @@ def Transformer(
     length = math.prod(event_shape[: len(event_shape) - family.event_ndims])
     noise = dropout_layers(dropout)
     turned = positions == "rotary"
+    # Rotary positions tell distances only and give the first site nothing to normalise; learned
+    # positions are not zero there, and need no vector for the start.
     start = Start(features) if turned else Positions((length,), features)
     parts: list[nn.Module] = [start, *noise]
     block = partial(transformer_block, features, heads, length, dropout=dropout, rotary=turned)
     parts += [block() for _ in range(layers)]
+    # Blocks normalise what they read and never the stream itself, which grows with depth; the head
+    # needs it normalised once more.
     parts.append(Pointwise(nn.LayerNorm()))
     network = _sequence(event_shape, family, features, parts, context_features, site_bias, True)
     return AutoregressiveModel(
@@ -268,6 +274,7 @@ def WaveNet(
     require_sizes(hop=hop)
     for name, features in {"context": context_features, "local": local_features}.items():
         require(features >= 0, f"{name}_features", "must be at least 0", features)
+    # The widest dilation alone decides: weights that always fall on padding are never trained.
     reach = (kernel_size - 1) * 2 ** (layers - 1)
     require(
         reach < event_shape[0],
@@ -297,6 +304,7 @@ def WaveNet(
         local_features=local_features,
         hop=hop,
     )
+    # Rounded up: the last vector may serve fewer than `hop` samples.
     total = context_features + -(-event_shape[0] // hop) * local_features
     return AutoregressiveModel(event_shape, network, family, context_features=total, **options)
 
@@ -325,6 +333,7 @@ def _sequence(
         )
     if context_features:
         first.append(AddContext(features, context_features))
+    # A bias for each site, and the rows of an image, tie the network to one length.
     fixed = fixed or site_bias or len(event_shape) > 1 + family.event_ndims
     return CausalNetwork(
         layers=(*first, *layers),

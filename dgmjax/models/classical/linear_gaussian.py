@@ -184,9 +184,11 @@ def ppca_maximum_likelihood(x: np.ndarray, latent: int) -> dict[str, PyTree]:
     rule = f"must be at least 1 and less than the {features} features"
     require(1 <= latent < features, "latent", rule, latent)
     loc = x.mean(0)
+    # Centred first: E[x x^T] - mu mu^T would cancel for data far from 0.
     values, vectors = np.linalg.eigh((x - loc).T @ (x - loc) / len(x))
     values, vectors = values[::-1], vectors[:, ::-1]
     variance = values[latent:].mean()
+    # Rounding leaves about 1e-16 of the largest eigenvalue in the place of an exact zero.
     require(
         variance > 1e-12 * values[0],
         "x",
@@ -195,5 +197,6 @@ def ppca_maximum_likelihood(x: np.ndarray, latent: int) -> dict[str, PyTree]:
         "Take fewer latent dimensions.",
         DataError,
     )
+    # No leading eigenvalue is below the mean of those left out, but for rounding.
     weights = vectors[:, :latent] * np.sqrt(np.maximum(values[:latent] - variance, 0.0))
     return {"params": {"weights": weights, "loc": loc, "log_variance": np.log(variance)}}

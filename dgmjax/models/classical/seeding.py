@@ -16,6 +16,7 @@ def seeded_clusters(key: Key, x: Array, rows: Array, num_clusters: int, rounds: 
     section 2.2, https://dl.acm.org/doi/10.5555/1283383.1283494.
     """
     keys = jax.random.split(key, num_clusters)
+    # Padding has the weight exp(log 0) = 0, and is never drawn.
     first = x[jax.random.categorical(keys[0], jnp.log(rows))]
     centres = jnp.broadcast_to(first, (num_clusters, x.shape[1]))
 
@@ -31,12 +32,15 @@ def seeded_clusters(key: Key, x: Array, rows: Array, num_clusters: int, rounds: 
     centres, _ = jax.lax.fori_loop(1, num_clusters, add, (centres, nearest))
 
     def clusters(centres):
+        # Expanded, so that no array [B, K, D] is made. It loses digits where centres are close, but
+        # is only compared, and a tie is as good either way.
         squared = ((x**2).sum(-1)[:, None] - 2.0 * x @ centres.T) + (centres**2).sum(-1)
         return jax.nn.one_hot(squared.argmin(1), num_clusters, dtype=x.dtype) * rows[:, None]
 
     def move(_, centres):
         members = clusters(centres)
         counts = members.sum(0)[:, None]
+        # A cluster without rows keeps its centre; it may win some back later.
         return jnp.where(counts > 0, members.T @ x / jnp.maximum(counts, 1.0), centres)
 
     return clusters(jax.lax.fori_loop(0, rounds, move, centres))

@@ -44,6 +44,7 @@ class PeriodicMLP(nn.Module):
     @nn.compact
     def __call__(self, x: Array, context: Array | None = None) -> Array:
         circular, angle = np.array(self.circular), x * (math.pi / self.bound)
+        # Sine and cosine together name an angle; either of them alone would confuse two.
         first = jnp.where(circular, jnp.cos(angle), x)
         read = jnp.concatenate([first, jnp.sin(angle[..., np.flatnonzero(circular)])], -1)
         mlp = MLP(self.hidden, self.output, self.activation, zero_output=self.zero_output)
@@ -67,6 +68,7 @@ def circular_couplings(
     """
     shape = (len(circular),)
     entries: Any = np.array(circular)
+    # In four layers each entry is transformed twice, given two different sets of the others.
     splits = (halves(), halves(swap=True), alternating(), alternating(swap=True))
     parts: list[nn.Module] = []
     for i in range(layers):

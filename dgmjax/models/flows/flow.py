@@ -52,6 +52,8 @@ class Flow(DensityModel):
         """
         if not (self.is_initializing() or self.is_mutable_collection(RUNNING)):
             return self(context).log_prob(x)
+        # Layers that look at data must see what arrives at them: they run one by one, from the data
+        # to the base, and not as one composed bijector.
         z, log_det = observe_all(self.layers, x, context, mask)
         return log_prob_in_batch(self.base_model(context), z) + log_det
 

@@ -42,6 +42,7 @@ def _kept(shape: Shape) -> Shape:
 
 
 def _assembled(levels: list, event_shape: Shape, base: nn.Module | None) -> Flow:
+    # Levels leave behind parts of different shapes, so that the base is one flat vector.
     layer = MultiScaleLayer(tuple(tuple(level) for level in levels), event_shape)
     return Flow(event_shape=(math.prod(event_shape),), layers=(layer,), base=base)
 
@@ -131,6 +132,8 @@ def Glow(
     require(steps >= 1, "steps", "must be at least 1", steps)
     shape = whole = _checked(event_shape, levels)
     affine = transformer or Affine(2.0)
+    # Stacked steps share their structure, and with it P of the LU factors: the steps of a level
+    # start at one rotation, and levels differ by their seed.
     network = ConvResNet((), channels, 1, inner=1, residual=False)
     scales: list[list[nn.Module]] = []
     for level in range(levels):

@@ -75,6 +75,8 @@ class MaskedAutoregressiveLayer(nn.Module):
             context=context,
             forward_method=self.forward_method,
         )
+        # The bijector's inverse, data to base, is the parallel pass. Turned round, base to data is:
+        # fast samples, and densities site by site.
         return Inverse(bijector) if self.inverse else bijector
 
 

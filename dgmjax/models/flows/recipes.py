@@ -65,6 +65,8 @@ def MAF(
     _checked(features, layers, 1)
     parts: list[nn.Module] = []
     for i in range(layers):
+        # Every layer conditions in ascending order; reversed between layers, the last variable of
+        # one is the first of the next.
         if i:
             parts.append(Reverse(features))
         parts.append(
@@ -156,6 +158,7 @@ def NICE(features: int, layers: int = 4, hidden: tuple[int, ...] = (1000,) * 5, 
     sections 3.2 and 3.3, https://arxiv.org/abs/1410.8516.
     """
     flow = RealNVP(features, layers, hidden, transformer=Shift(), **options)
+    # Additive couplings preserve volume: this layer is the only one that can stretch.
     scaling = ParametricLayer(Elementwise((features,), Affine(bound=20.0)), scale=0.0)
     return flow.clone(layers=(scaling, *flow.layers))
 
@@ -211,6 +214,8 @@ def NeuralSplineFlow(
     else:
         network = MLP(as_sizes("hidden", hidden), (), activation)
         layer = CouplingLayer((features,), halves(), spline, network)
+    # The linear map mixes all variables, so that the same halves may be split in every block and
+    # all blocks compile as one.
     block = Composed((layer, LinearLayer(features)))
     stack = Repeated(block, layers, unroll, rematerialise)
     return Flow(event_shape=(features,), layers=(stack,), base=base)

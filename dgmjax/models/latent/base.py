@@ -35,6 +35,8 @@ class LatentVariableModel(nn.Module):
 
     def make_all(self) -> tuple[PyTree, Array]:
         """Makes the parameters of every part, from the zeros (z, x) that it returns."""
+        # In this order, each part gives the shape that the next one needs: z from the prior, x from
+        # the likelihood.
         shapes = self.prior().event_shape
         zeros = lambda shape: jnp.zeros((1, *shape))
         z = jax.tree.map(zeros, shapes, is_leaf=lambda shape: isinstance(shape, tuple))

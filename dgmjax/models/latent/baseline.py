@@ -72,6 +72,8 @@ class WithBaseline(Wrapper):
         if not self.normalise:
             return jnp.ones(())
         _, square, weight = self.moments.value
+        # Bounded below by 1 (nats): dividing by a small deviation would blow up the noise of a
+        # signal that is nearly learned.
         variance = square / jnp.maximum(weight, 1e-8) - jnp.square(self._mean())
         return jnp.sqrt(jnp.maximum(variance, 1.0))
 

@@ -32,8 +32,8 @@ class ConditionalVAE(nn.Module):
       num_classes: C where y is a class; None where batches bring their own `context`.
       observation: family of a site of x.
       prior_model: conditional density module of z, called with y; N(0, I) if None. One that
-        reads the posterior (`VampPrior`) is 1/K sum_k q(z | u_k, y) with the y of each row: of the
-        priors p(z | y) the best is the mean of q(z | x, y) over the x of that y, so u_k are inputs
+        reads the posterior (`VampPrior`) is 1/K sum_k q(z | u_k, y) with the y of each row. The
+        best prior p(z | y) is the mean of q(z | x, y) over the x of that y, so that u_k are inputs
         x without a y of their own. It costs K passes of the encoder for each row.
       posterior_model: conditional density module of z, whose context is what the encoder
         returns, `[..., C]`; a diagonal normal if None.

@@ -38,6 +38,8 @@ class ControlVariate:
     @property
     def temperature(self) -> Array:
         """T, between 0.01 and 100."""
+        # Learned as log T, which no step makes negative. Relaxations divide by T: at its lower
+        # bound they are hard already, and below it their gradients would only overflow.
         return jnp.exp(jnp.clip(self.log_temperature, math.log(0.01), math.log(100.0)))
 
     def residual(self, x: Array, z: Array) -> Array | float:

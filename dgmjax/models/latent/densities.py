@@ -160,6 +160,8 @@ class VampPrior(nn.Module):
         require_sizes(num_components=self.num_components)
         require(low < self.start < high, "start", f"must lie inside ({low}, {high})", self.start)
         centre = jax.scipy.special.logit((self.start - low) / (high - low))
+        # Equal pseudo-inputs would get equal gradients and stay one component: noise sets them
+        # apart.
         init = lambda key, shape: centre + jax.random.normal(key, shape)
         inputs = self.param("pseudo_inputs", init, (self.num_components, *self.event_shape))
         x = low + (high - low) * jax.nn.sigmoid(inputs)

@@ -76,6 +76,8 @@ def DiscreteVAE(
     require(levels >= 2, "levels", "must be at least 2", levels)
     event_shape, hidden = as_sizes("event_shape", event_shape), as_sizes("hidden", hidden)
     require(len(hidden) >= 1, "hidden", "must name at least one layer", hidden)
+    # One logit says as much as a one-hot pair, with half of the parameters and no direction along
+    # which both could drift.
     family: Family = Bernoulli() if levels == 2 else OneHotCategorical(levels)
     seen: Family = observation or Bernoulli()
     ndims = len(event_shape)

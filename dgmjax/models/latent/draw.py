@@ -93,6 +93,8 @@ class DrawCell(nn.Module):
         h = carry["decoder"][0]
         # The canvas holds logits, the image intensities: they are compared as intensities.
         error = seen["x"] - jax.nn.sigmoid(carry["canvas"])
+        # W (x, error, h) = W_x x + W' (error, h): the first term, the costliest, is the same in all
+        # steps.
         gates = self.encoder.inputs(join(self._read(seen["x"], error, h), h)) + seen["gates"]
         state = self.encoder.update(carry["encoder"], gates)
         params = self.posterior_head(state[0])

@@ -36,7 +36,7 @@ class GivenModalities:
         return GivenModalities(self.model, self.values, self.present, log_det)
 
     def without(self, absent: Mapping[str, Array | float]) -> "GivenModalities":
-        """The same with fewer modalities: those whose weight (`[B]` or a number) is 0 are gone."""
+        """The model without the modalities whose weight (`[B]` or a number) is 0."""
         flags = {key: self._flag(key) * absent.get(key, 1.0) for key in self.values}
         return GivenModalities(self.model, self.values, flags, self.log_det)
 
@@ -59,8 +59,13 @@ class GivenModalities:
         ]
         prior = distrax.Normal(jnp.zeros(self.model.latent), jnp.ones(self.model.latent))
         if self.model.experts == "product":
+            # The prior is an expert that is never absent: where nothing is seen, the product is the
+            # prior.
             present = [None, *(flag[..., None] for flag in flags.values())]
             return distrax.Independent(product_of_normals([prior, *experts], present), 1)
+        # The mixture has the prior as a component only where there is no other. Components of
+        # weight 0 leave by a logit of -inf; those that stay have equal weights, which a softmax of
+        # zeros gives.
         nothing = sum(flags.values(), jnp.zeros(())) == 0
         weights = jnp.stack([as_float(nothing), *flags.values()], -1)
         parts = [prior, *experts]

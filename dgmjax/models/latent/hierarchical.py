@@ -121,6 +121,7 @@ class HierarchicalVAE(LatentVariableModel):
 
     def _bound(self, network: nn.Module, size: int):
         """A network over `[..., size]` as a pytree that carries its parameters."""
+        # Links call networks as data, outside of Flax's scopes, where no parameter can be made.
         if self.is_initializing():
             network(jax.numpy.zeros(size))
         return bind_network(network)
@@ -188,6 +189,7 @@ class HierarchicalVAE(LatentVariableModel):
 
     def _ladder(self, x: Array) -> Ancestral:
         estimates = self.estimates(x)
+        # Nothing above the top sharpens its estimate: it stands alone, as the prior's root does.
         top = {self.names[-1]: Root(distrax.Independent(estimates[-1], 1))}
         return Ancestral({**top, **self._downward(estimates)})
 
@@ -230,8 +232,10 @@ def DenseHierarchicalVAE(
         f"must name the hidden layers, at least one, for each of the {len(sizes)} layers",
         layers,
     )
+    # Only the first encoder reads events of the rank of x; those above read vectors.
     ndims = (len(event), *[1] * (len(sizes) - 1))
     if inference == "ladder":
+        # The heads of a ladder are linear, so that its encoders end in a nonlinearity.
         encoders = tuple(
             MLP(units[:-1], units[-1:], activation, rank, activate_output=True)
             for units, rank in zip(layers, ndims)

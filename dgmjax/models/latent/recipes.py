@@ -59,6 +59,7 @@ def ConvVAE(
     family, event = observation or Bernoulli(), as_sizes("event_shape", event_shape)
     amortised = posterior_model is not None
     output = (context_features,) if amortised else (latent, 2)
+    # A family of whole pixels has one set of parameters for all channels of a pixel.
     sites = event[: len(event) - family.event_ndims]
     return VAE(
         latent=latent,
@@ -104,6 +105,7 @@ def PixelVAE(
     2017, section 3.1, https://arxiv.org/abs/1611.02731.
     """
     family, event = observation or Bernoulli(), as_sizes("event_shape", event_shape)
+    # A posterior module reads features; otherwise the output is q's mean and scale themselves.
     amortised = posterior_model is not None
     output = (context_features,) if amortised else (latent, 2)
     return VAE(

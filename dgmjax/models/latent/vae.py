@@ -70,6 +70,7 @@ class VAE(LatentVariableModel):
     def prior(self) -> distrax.Distribution:
         """p(z), event shape `latent_shape`."""
         if reads_posterior(self.prior_module):
+            # Not `posterior`, which would start the decoder at the marginals of pseudo-inputs.
             return self.prior_module(self._posterior)
         return self.prior_module()
 

@@ -206,12 +206,14 @@ def _propose(
 ) -> tuple[PyTree, Array]:
     """z_t ~ q(z_t | x_<=t, z_<t), and log p(z_t, x_t | past) - log q of each particle."""
     h = carry[0]
+    # Particles of one sequence share its frame: only their states differ.
     seen = jnp.broadcast_to(inputs["features"], (*h.shape[:-1], inputs["features"].shape[-1]))
     inputs = {**inputs, "features": seen}
     carry, params = cell.emit_posterior(carry, None, inputs)
     q, p = Normal()(params), Normal()(_until_the_end(cell.prior_params(h), inputs))
     z = q.sample(seed=key)
     frame = family(as_float(cell.decode(h, z))).log_prob(inputs["x"]).sum(-1)
+    # After the end q and p are both N(0, I), so that the weight is 0 there and moves no particle.
     weight = (p.log_prob(z) - q.log_prob(z)).sum(-1) + jnp.where(inputs["observed"], frame, 0.0)
     return cell.absorb(carry, None, inputs, z), weight
 

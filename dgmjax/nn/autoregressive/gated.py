@@ -73,6 +73,7 @@ class WaveNetStack(Compound):
         return parts
 
     def combine(self, run: Callable[[Hashable, Array], Array], h: Array) -> Array:
+        # The output sums the skips of all layers, so that every layer is one step from the loss.
         total: Array | float = 0.0
         for i in range(len(self.dilations)):
             a = run(f"context_{i}", run(f"conv_{i}", h))

@@ -75,6 +75,8 @@ class MaskedMLP(IncrementalSteps):
             "Without hidden layers the output is already direct.",
         )
         sizes = (self.features, *self.hidden)
+        # The fan-in of a kernel counts masked inputs too: sums of units that see little start below
+        # unit variance, and never above it.
         outputs = self.features * self.num_params
         init, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
         out_init = zeros if self.zero_output else init
@@ -161,16 +163,19 @@ class MaskedMLP(IncrementalSteps):
         return (self.features, *self.hidden)
 
     def reindexed(self, params: Any, permutations: list[Array]) -> dict:
-        """The parameters as the network in natural order reads those of one mask.
+        """Parameters with which the network in natural order computes that of one mask.
 
         `permutations[0]` orders the sites, `permutations[l]` the units of hidden layer l.
         """
+        # A unit's degree is its place: permuting the units of a layer is drawing another
+        # connectivity. Columns of one kernel and rows of the next follow the same permutation.
         order, last = permutations[0], permutations[-1]
         new = dict(params)
         for i, (rows, columns) in enumerate(itertools.pairwise(permutations)):
             new[f"kernel_{i}"] = permuted(permuted(params[f"kernel_{i}"], rows), columns, 1)
             new[f"bias_{i}"] = permuted(params[f"bias_{i}"], columns)
 
+        # Outputs are in groups of `num_params` for each site, which move as a whole.
         def sites(array: Array) -> Array:
             by_site = array.reshape(*array.shape[:-1], self.features, -1)
             return permuted(by_site, order, by_site.ndim - 2).reshape(array.shape)

@@ -48,6 +48,7 @@ class NADENetwork(nn.Module):
         require(self.hidden >= 1, "hidden", "must be at least 1", self.hidden)
         sites, units, params = self.features, self.hidden, self.num_params
         init, zeros = nn.initializers.lecun_normal(), nn.initializers.zeros
+        # D separate output layers of fan-in H: the axis of sites must not count as inputs.
         by_site = nn.initializers.lecun_normal(in_axis=-1, out_axis=-2, batch_axis=0)
         self.kernel = self.param("kernel", init, (sites, units))
         self.bias = self.param("bias", zeros, (units,))

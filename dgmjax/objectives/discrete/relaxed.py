@@ -71,6 +71,7 @@ def concrete(
         log_ratio = relaxed_q.log_prob(t) - _relaxed(prior_sites, prior_value).log_prob(t)
         divergence = sum_event(log_ratio, ndims).mean(0)
     else:
+        # Not the KL of what the decoder reads: smooth and without noise, at the price of the bound.
         divergence = discrete_kl(q, p)
     log_likelihood = model.likelihood(relaxed_q.bounded(t)).log_prob(batch["x"]).mean(0)
     return _bound(log_likelihood, divergence, value)
@@ -147,6 +148,8 @@ def discrete_kl(q, p) -> Array:
 
 
 def _relaxed(sites, temperature: Array) -> RelaxedBernoulli | RelaxedCategorical:
+    # Densities of unbounded events stay finite where y rounds to 0 or 1, and their ratios are those
+    # of y: the Jacobian of the map between them cancels.
     make = RelaxedBernoulli if isinstance(sites, Bernoulli) else RelaxedCategorical
     return partial(make, unbounded=True)(temperature, sites.logits)
 
