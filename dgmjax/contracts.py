@@ -86,6 +86,30 @@ class ImplicitModel(Protocol):
         ...
 
 
+class EnergyBased(Protocol):
+    """A density known up to its normaliser, and a Markov kernel that leaves it invariant."""
+
+    def energy(self, x: Array) -> Array:
+        """-log p(x) up to a constant, `[...]` in nats."""
+        ...
+
+    def transition(self, key: Key, x: Array) -> Array:
+        """The next state of chains at `x[..., *event]`."""
+        ...
+
+
+class KeepsChains(Protocol):
+    """A model that keeps chains between the steps of training: `models.RBM`."""
+
+    def chains(self) -> Array:
+        """Where they are, `[C, *event]`."""
+        ...
+
+    def keep(self, x: Array) -> None:
+        """Puts them at x, in training."""
+        ...
+
+
 class Denoiser(Protocol):
     """A network over noisy data; with its process it is a density model.
 
@@ -258,6 +282,16 @@ def has_codes(model: Any) -> bool:
 def filters(model: Any) -> bool:
     """Whether a particle filter can run over a model's sequences (`Filters`)."""
     return hasattr(model, "filtering")
+
+
+def is_energy_based(model: Any) -> bool:
+    """Whether a model is known up to its normaliser (`EnergyBased`)."""
+    return hasattr(model, "energy") and hasattr(model, "transition")
+
+
+def keeps_chains(model: Any) -> bool:
+    """Whether a model keeps chains between the steps of training (`KeepsChains`)."""
+    return hasattr(model, "chains") and hasattr(model, "keep")
 
 
 def has_baseline(model: Any) -> bool:

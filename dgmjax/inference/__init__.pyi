@@ -10,10 +10,13 @@ from .adaptation import (
 )
 from .annealing import (
     Annealed as Annealed,
+    Path as Path,
     Sandwich as Sandwich,
     adaptive_temperatures as adaptive_temperatures,
+    anneal as anneal,
     annealed_importance_sampling as annealed_importance_sampling,
     effective_chains as effective_chains,
+    hamiltonian_path as hamiltonian_path,
     linear_temperatures as linear_temperatures,
     log_evidence_bounds as log_evidence_bounds,
     log_mean_weight as log_mean_weight,
@@ -24,6 +27,10 @@ from .filtering import (
     Filtered as Filtered,
     Filtering as Filtering,
     particle_filter as particle_filter,
+)
+from .gibbs import (
+    Drawn as Drawn,
+    block_gibbs as block_gibbs,
 )
 from .hamiltonian import (
     Info as Info,
@@ -36,6 +43,11 @@ from .kernels import (
     mala as mala,
     run as run,
     ula as ula,
+)
+from .partition import (
+    AnchoredPath as AnchoredPath,
+    Partition as Partition,
+    log_partition as log_partition,
 )
 from .rejection import (
     Rejected as Rejected,

@@ -1,12 +1,13 @@
 """Annealed importance sampling, forwards and backwards, as one compiled scan.
 
-The path of densities is f_b(z) = exp(base(z) + b ratio(z)), b from 0 to 1: for a posterior, `base`
-is the log prior and `ratio` the log-likelihood. Chains, and data, are batch axes of z.
+`anneal` moves chains along any `Path` of densities. `annealed_importance_sampling` is that of
+f_b(z) = exp(base(z) + b ratio(z)), b from 0 to 1, with Hamiltonian transitions: for a posterior,
+`base` is the log prior and `ratio` the log-likelihood. Chains, and data, are batch axes of z.
 """
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ import numpy as np
 
 from dgmjax.errors import require, require_sizes
 from dgmjax.inference.adaptation import TARGET
-from dgmjax.inference.hamiltonian import Term, evaluated, hamiltonian_step
+from dgmjax.inference.hamiltonian import Info, Point, Term, evaluated, hamiltonian_step
 from dgmjax.inference.kernels import check_real
 from dgmjax.types import Array, Key, PyTree
 
@@ -28,14 +29,14 @@ class Annealed(NamedTuple):
       position: forwards, the last states; weighted, they are samples of f_1.
       acceptance: mean over the chains, `[T]`, in the order of the temperatures.
       divergent: how many trajectories of each chain diverged, `[*chains]`; they were refused.
-      step_sizes: `[T]`, those used.
+      step_sizes: `[T]`, those used; None where transitions have none.
     """
 
     log_weight: Array
     position: PyTree
     acceptance: Array
     divergent: Array
-    step_sizes: Array
+    step_sizes: Any
 
 
 def linear_temperatures(count: int) -> np.ndarray:
@@ -68,6 +69,83 @@ def check_temperatures(temperatures: np.ndarray | Array) -> None:
     sound = given.ndim == 1 and given.size >= 2 and given[0] == 0.0 and given[-1] == 1.0
     rule = "must be at least two numbers that increase from 0 to 1"
     require(sound and bool((np.diff(given) > 0.0).all()), "temperatures", rule, given)
+
+
+class Path(NamedTuple):
+    """Densities f_b, and a Markov kernel for each of them.
+
+    Attributes:
+      init: a position to a state, which has the attribute `position`.
+      increment: `(state, before, after)` to log f_after - log f_before there, `[*chains]`.
+      step: `(key, state, b, given) -> (state, info)`, reversible with respect to f_b; `given` is
+        what belongs to the temperature, such as a step size.
+    """
+
+    init: Callable[[PyTree], Any]
+    increment: Callable[[Any, Array, Array], Array]
+    step: Callable[[Key, Any, Array, Any], tuple[Any, Info]]
+
+
+def hamiltonian_path(base: Term, ratio: Term, num_steps: int = 10) -> Path:
+    """f_b = exp(base + b ratio) with HMC, which is given the step size of each temperature."""
+    require_sizes(num_steps=num_steps)
+
+    def init(position: PyTree) -> Point:
+        check_real(position)
+        return evaluated([base, ratio], position)
+
+    def increment(point: Point, before: Array, after: Array) -> Array:
+        return (after - before) * point.values[1]
+
+    def step(key: Key, point: Point, b: Array, size: Array) -> tuple[Point, Info]:
+        return hamiltonian_step([base, ratio], [1.0, b], key, point, size, num_steps)
+
+    return Path(init, increment, step)
+
+
+def anneal(
+    key: Key,
+    path: Path,
+    state: Any,
+    temperatures: Array,
+    given: PyTree = None,
+    *,
+    backwards: bool = False,
+) -> tuple[Any, Annealed]:
+    """Moves chains along a path and weighs them: the last states, and what is known of the chains.
+
+    Forwards, log w = sum_t log f_t(z_{t-1}) - log f_{t-1}(z_{t-1}), z_t ~ K_t(. | z_{t-1}), for
+    the densities at the temperatures b_0, ..., b_T. Backwards the same chain runs from f_T to f_0.
+
+    Args:
+      state: of chains that follow f_0; backwards, f_T.
+      temperatures: `[T + 1]`.
+      given: leaves `[T, ...]`, for the transitions at b_1, ..., b_T.
+    """
+    count = len(temperatures) - 1
+    order = jnp.arange(count)[::-1] if backwards else jnp.arange(count)
+
+    def body(carry, inputs):
+        state, log_weight, divergent = carry
+        index, key = inputs
+        before, after = temperatures[index], temperatures[index + 1]
+        # The backward chain undoes the forward one: the transition at b_t is reversible, so it
+        # leads from z_t back to z_{t-1}. In both directions the weight of the temperature is taken
+        # at z_{t-1}, hence before the move forwards and after it backwards.
+        if not backwards:
+            log_weight = log_weight + path.increment(state, before, after)
+        state, info = path.step(key, state, after, jax.tree.map(lambda a: a[index], given))
+        if backwards:
+            log_weight = log_weight + path.increment(state, before, after)
+        return (state, log_weight, divergent + info.divergent), info.acceptance.mean()
+
+    zeros = jnp.zeros_like(path.increment(state, temperatures[0], temperatures[1]))
+    carry = (state, zeros, zeros.astype(jnp.int32))
+    (state, log_weight, divergent), acceptance = jax.lax.scan(
+        body, carry, (order, jax.random.split(key, count))
+    )
+    acceptance = acceptance[::-1] if backwards else acceptance
+    return state, Annealed(log_weight, state.position, acceptance, divergent, given)
 
 
 def annealed_importance_sampling(
@@ -104,9 +182,8 @@ def annealed_importance_sampling(
     Carlo", 2015, https://arxiv.org/abs/1511.02543.
     """
     check_temperatures(temperatures)
-    require_sizes(num_steps=num_steps)
-    check_real(position)
-    start = evaluated([base, ratio], position)
+    path = hamiltonian_path(base, ratio, num_steps)
+    start = path.init(position)
     require(
         start.values[0].ndim >= 1, "position", "must have an axis of chains", start.values[0].shape
     )
@@ -117,30 +194,7 @@ def annealed_importance_sampling(
     sizes = jnp.full((count,), sizes) if sizes.ndim == 0 else sizes
     rule = f"must be a number, or have one for each of the {count} temperatures after 0"
     require(len(sizes) == count, "step_sizes", rule, sizes.shape)
-    order = jnp.arange(count)[::-1] if backwards else jnp.arange(count)
-
-    def body(carry, inputs):
-        point, log_weight, divergent = carry
-        index, key = inputs
-        before, after, size = betas[index], betas[index + 1], sizes[index]
-        # The backward chain undoes the forward one: the transition at b_t is reversible, so it
-        # leads from z_t back to z_{t-1}. In both directions the weight of the temperature is taken
-        # at z_{t-1}, hence before the move forwards and after it backwards.
-        gained = lambda point: (after - before) * point.values[1]
-        if not backwards:
-            log_weight = log_weight + gained(point)
-        point, info = hamiltonian_step([base, ratio], [1.0, after], key, point, size, num_steps)
-        if backwards:
-            log_weight = log_weight + gained(point)
-        return (point, log_weight, divergent + info.divergent), info.acceptance.mean()
-
-    zeros = jnp.zeros_like(start.values[1])
-    carry = (start, zeros, zeros.astype(jnp.int32))
-    (point, log_weight, divergent), acceptance = jax.lax.scan(
-        body, carry, (order, jax.random.split(key, count))
-    )
-    acceptance = acceptance[::-1] if backwards else acceptance
-    return Annealed(log_weight, point.position, acceptance, divergent, sizes)
+    return anneal(key, path, start, betas, sizes, backwards=backwards)[1]
 
 
 def tuned_step_sizes(

@@ -48,6 +48,9 @@ from .classical.linear_gaussian import (
 from .classical.poisson import (
     PoissonPPCA as PoissonPPCA,
 )
+from .energy.rbm import (
+    RBM as RBM,
+)
 from .flows.dequantised import (
     Dequantised as Dequantised,
     VariationalDequantisation as VariationalDequantisation,

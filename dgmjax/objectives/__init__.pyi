@@ -2,6 +2,9 @@ from .adversarial.losses import (
     discriminator_loss as discriminator_loss,
     generator_loss as generator_loss,
 )
+from .density.contrastive import (
+    contrastive_divergence as contrastive_divergence,
+)
 from .density.likelihood import (
     negative_log_likelihood as negative_log_likelihood,
     sampled_ordering as sampled_ordering,

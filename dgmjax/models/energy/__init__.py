@@ -1,0 +1,1 @@
+"""Models of an energy: densities known up to their normaliser."""
