@@ -11,6 +11,7 @@ Objectives access a model only through the functions below:
 - `given(model, batch)`: the latent-variable model of a batch, in the units of the raw data;
 - `log_density(model, batch)`: the log-density of a batch, in the units of the raw data;
 - `log_joint(model, x, z)`: a model's own joint density, or its prior and likelihood;
+- `implicit(model, batch)`: the sampler and critic of a batch;
 - `is_initialising(model)`: whether the parameters of a model are being made.
 """
 
@@ -75,7 +76,11 @@ class ConditionalModel(Protocol):
 
 
 class ImplicitModel(Protocol):
-    """A sampler without a density, and a critic that judges its samples."""
+    """A sampler without a density, and a critic that judges its samples.
+
+    With `prior()` and `generate(z)` it can be evaluated behind a fixed observation
+    (`evaluation.FixedObservation`). A class-conditional one has `of_classes`, see `implicit`.
+    """
 
     def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
         """Samples `[*sample_shape, *event]`, differentiable with respect to the parameters."""
@@ -83,6 +88,10 @@ class ImplicitModel(Protocol):
 
     def logit(self, x: Array) -> Array:
         """The critic's value `[...]`: unbounded, or the logit of "x is data"."""
+        ...
+
+    def features(self, x: Array) -> Array:
+        """The critic's output `[..., F]`, for games that compare features."""
         ...
 
 
@@ -353,6 +362,25 @@ def is_initialising(model: Any) -> bool:
     """Whether the parameters of a model are being made; False for models that do not say so."""
     asked = getattr(model, "is_initializing", None)
     return bool(asked()) if callable(asked) else False
+
+
+def reads_classes(model: Any) -> bool:
+    """Whether an implicit model is class-conditional: `of_classes(label)` is that of classes."""
+    return getattr(model, "num_classes", None) is not None and hasattr(model, "of_classes")
+
+
+def implicit(model: Any, batch: Batch) -> Any:
+    """The implicit model of a batch: that of its classes, where the model is conditional.
+
+    Raises:
+      DataError: see `check_batch`; or the batch has no `label`, which the model reads.
+    """
+    check_batch(batch)
+    if not reads_classes(model):
+        return model
+    remedy = "Use a labelled data set, or a model without `num_classes`."
+    require("label" in batch, "batch", "must hold `label`", sorted(batch), remedy, DataError)
+    return model.of_classes(batch["label"])
 
 
 def check_batch(batch: Batch) -> None:

@@ -1,6 +1,24 @@
+from .adversarial.divergences import (
+    DIVERGENCES as DIVERGENCES,
+    Divergence as Divergence,
+)
+from .adversarial.games import (
+    GAMES as GAMES,
+    Game as Game,
+    f_gan as f_gan,
+    game_of as game_of,
+    moment_matching as moment_matching,
+)
 from .adversarial.losses import (
-    discriminator_loss as discriminator_loss,
+    critic_loss as critic_loss,
     generator_loss as generator_loss,
+)
+from .adversarial.penalties import (
+    Penalty as Penalty,
+    dragan as dragan,
+    on_lines as on_lines,
+    r1 as r1,
+    r2 as r2,
 )
 from .density.contrastive import (
     contrastive_divergence as contrastive_divergence,

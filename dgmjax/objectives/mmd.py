@@ -1,14 +1,16 @@
 """Maximum mean discrepancy between two sets of samples."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import jax.numpy as jnp
 
 from dgmjax.errors import require
 from dgmjax.types import Array
 
-Kernel = Literal["rbf", "imq"]
+Kernel = Literal["rbf", "imq", "rational_quadratic", "gaussian_mixture"]
 IMQ_SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+EXPONENTS = (0.2, 0.5, 1.0, 2.0, 5.0)
+DEVIATIONS = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
 
 
 def squared_distances(x: Array, y: Array) -> Array:
@@ -23,16 +25,27 @@ def gram(x: Array, y: Array, kernel: Kernel = "imq", bandwidth: float | None = N
 
     "rbf": exp(-|x - y|^2 / (2 h)), h = D by default. "imq", the inverse multiquadratic: sum_s s h /
     (s h + |x - y|^2) over s = 0.1, 0.2, 0.5, 1, 2, 5, 10, h = 2 D by default, the expected squared
-    distance of two standard normal points.
+    distance of two standard normal points. "rational_quadratic": sum_a (1 + |x - y|^2 / (2 a h))^-a
+    over a = 0.2, 0.5, 1, 2, 5, and "gaussian_mixture": sum_s exp(-|x - y|^2 / (2 s^2 h)) over
+    s = 2, 5, 10, 20, 40, 80, both with h = 1 by default.
 
-    Source: Tolstikhin, Bousquet, Gelly & Schoelkopf, "Wasserstein Auto-Encoders", 2018, section 4,
-    https://arxiv.org/abs/1711.01558.
+    Sources: Tolstikhin, Bousquet, Gelly & Schoelkopf, "Wasserstein Auto-Encoders", 2018, section 4,
+    https://arxiv.org/abs/1711.01558; Binkowski, Sutherland, Arbel & Gretton, "Demystifying MMD
+    GANs", 2018, section 4, https://arxiv.org/abs/1801.01401; Li, Swersky & Zemel, "Generative
+    Moment Matching Networks", 2015, section 5, https://arxiv.org/abs/1502.02761.
     """
-    require(kernel in ("rbf", "imq"), "kernel", "must be 'rbf' or 'imq'", repr(kernel))
+    kernels = get_args(Kernel)
+    require(kernel in kernels, "kernel", f"must be one of {sorted(kernels)}", repr(kernel))
     require(bandwidth is None or bandwidth > 0, "bandwidth", "must be positive", bandwidth)
     squared, size = squared_distances(x, y), x.shape[-1]
     if kernel == "rbf":
         return jnp.exp(-squared / (2.0 * (bandwidth or size)))
+    if kernel == "rational_quadratic":
+        scaled = squared / (2.0 * (bandwidth or 1.0))
+        return jnp.stack([jnp.exp(-a * jnp.log1p(scaled / a)) for a in EXPONENTS]).sum(0)
+    if kernel == "gaussian_mixture":
+        scaled = squared / (2.0 * (bandwidth or 1.0))
+        return jnp.stack([jnp.exp(-scaled / s**2) for s in DEVIATIONS]).sum(0)
     h = bandwidth or 2.0 * size
     return jnp.stack([s * h / (s * h + squared) for s in IMQ_SCALES]).sum(0)
 
@@ -47,6 +60,7 @@ def mmd(
     strata: Array | None = None,
     kernel: Kernel = "imq",
     bandwidth: float | None = None,
+    biased: bool = False,
 ) -> Array:
     """MMD^2 = E k(x, x') - 2 E k(x, y) + E k(y, y') over pairs of different samples (unbiased).
 
@@ -61,12 +75,14 @@ def mmd(
         mixture, at least two of each, whose weights are those of the mixture (stratified
         sampling: a gradient reaches the weights).
       kernel, bandwidth: see `gram`.
+      biased: over all pairs, a sample with itself, too: the squared distance of the two empirical
+        means, at least 0.
 
     Returns:
-      a scalar, which may be negative where the two agree.
+      a scalar, which, unless it is biased, may be negative where the two agree.
 
-    Source: Gretton, Borgwardt, Rasch, Schoelkopf & Smola, "A Kernel Two-Sample Test", 2012, Eq. 3,
-    https://jmlr.org/papers/v13/gretton12a.html.
+    Source: Gretton, Borgwardt, Rasch, Schoelkopf & Smola, "A Kernel Two-Sample Test", 2012, Eq. 3
+    (unbiased) and Eq. 5, https://jmlr.org/papers/v13/gretton12a.html.
     """
     for name, points in (("x", x), ("y", y)):
         sound = points.ndim == 2 and len(points) >= 2
@@ -75,12 +91,14 @@ def mmd(
     which = jnp.arange(len(x)) if examples is None else examples
     # A sample beside itself has the largest kernel value, whatever the distribution: such pairs
     # would bias the estimate upwards.
-    pairs = w[:, None] * w[None] * (which[:, None] != which[None])
+    pairs = w[:, None] * w[None]
+    pairs = pairs if biased else pairs * (which[:, None] != which[None])
     tiny = 1e-12
     xx = (pairs * gram(x, x, kernel, bandwidth)).sum() / jnp.maximum(pairs.sum(), tiny)
     v = jnp.ones(len(y)) if y_weights is None else y_weights
-    y_pairs = v[:, None] * v[None] * (1.0 - jnp.eye(len(y)))
-    if strata is not None:  # n (n - 1) pairs of n draws of a component stand for n^2
+    y_pairs = v[:, None] * v[None]
+    y_pairs = y_pairs if biased else y_pairs * (1.0 - jnp.eye(len(y)))
+    if strata is not None and not biased:  # n (n - 1) pairs of n draws of a component stand for n^2
         same = strata[:, None] == strata[None]
         n = same.sum(1)
         y_pairs = y_pairs * jnp.where(same, n / jnp.maximum(n - 1, 1), 1.0)

@@ -18,5 +18,6 @@ from .learner import (
 )
 from .optimisers import (
     adam as adam,
+    keep_within as keep_within,
     sgd as sgd,
 )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -63,6 +64,24 @@ def sgd(
     return (
         optax.chain(penalty, optax.sgd(rate, momentum)) if l1 or l2 else optax.sgd(rate, momentum)
     )
+
+
+def keep_within(bound: float) -> optax.GradientTransformation:
+    """Updates after which every parameter is in [-bound, bound]; the last part of a chain.
+
+    `optax.chain(optax.rmsprop(5e-5), keep_within(0.01))` clips the weights of a critic.
+
+    Source: Arjovsky, Chintala & Bottou, "Wasserstein GAN", 2017, algorithm 1,
+    https://arxiv.org/abs/1701.07875.
+    """
+    require(0.0 < bound < math.inf, "bound", "must be a positive number", bound)
+
+    def projected(updates: Any, params: Any) -> Any:
+        require(params is not None, "params", "must be given to `update`", "none")
+        box = partial(optax.projections.projection_box, lower=-bound, upper=bound)
+        return jax.tree.map(lambda step, old: box(old + step) - old, updates, params)
+
+    return optax.stateless(projected)
 
 
 def _require_not_negative(**numbers: float) -> None:

@@ -51,11 +51,13 @@ def gan_eight_gaussians(
     module = models.GAN(
         latent=latent,
         generator=nn.MLP(hidden, (2,)),
-        discriminator=nn.MLP(hidden, (1,)),
+        # The name under which runs keep the critic's parameters.
+        critic=nn.MLP(hidden, (1,), name="discriminator"),
     )
+    penalties = (objectives.r1(gradient_penalty),) if gradient_penalty else ()
     players = {
         "discriminator": training.Player(
-            partial(objectives.discriminator_loss, gradient_penalty=gradient_penalty),
+            partial(objectives.critic_loss, penalties=penalties),
             training.adam(discriminator_learning_rate, steps, b1=0.5),
             params=("discriminator",),
             steps=discriminator_steps,

@@ -168,7 +168,7 @@ def test_adversarial_losses_at_known_logits():
             return x[..., 0]
 
     batch = {"x": jnp.full((3, 1), 1.0)}
-    loss, metrics = objectives.discriminator_loss(Model(), batch, KEY)
+    loss, metrics = objectives.critic_loss(Model(), batch, KEY)
     np.testing.assert_allclose(loss, np.log1p(np.exp(-1)) + np.log1p(np.exp(-2)), rtol=1e-6)
     assert metrics["accuracy"].tolist() == [1.0] * 3
     loss, _ = objectives.generator_loss(Model(), batch, KEY)
@@ -187,9 +187,9 @@ def test_gradient_penalty_of_a_linear_and_a_quadratic_discriminator():
 
     w, x = jnp.array([3.0, -4.0]), jnp.array([[1.0, 0.0], [0.5, 2.0]])
     for logit, slopes in ((lambda x: x @ w, [25.0, 25.0]), (lambda x: (x**2).sum(-1), [4.0, 17.0])):
-        plain, _ = objectives.discriminator_loss(Model(logit), {"x": x}, KEY)
-        loss, metrics = objectives.discriminator_loss(
-            Model(logit), {"x": x}, KEY, gradient_penalty=0.2
+        plain, _ = objectives.critic_loss(Model(logit), {"x": x}, KEY)
+        loss, metrics = objectives.critic_loss(
+            Model(logit), {"x": x}, KEY, penalties=(objectives.r1(0.2),)
         )
         np.testing.assert_allclose(metrics["gradient_penalty"], 0.1 * np.array(slopes), rtol=1e-6)
         np.testing.assert_allclose(loss, plain + 0.1 * np.array(slopes), rtol=1e-6)

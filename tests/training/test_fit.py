@@ -233,9 +233,7 @@ def test_two_players_train_through_fit():
 
     gan = models.GAN(2, nn.MLP((8,), (2,)), nn.MLP((8,), (1,)))
     players = {
-        "discriminator": Player(
-            objectives.discriminator_loss, optax.adam(1e-3), ("discriminator",), steps=3
-        ),
+        "critic": Player(objectives.critic_loss, optax.adam(1e-3), ("critic",), steps=3),
         "generator": Player(objectives.generator_loss, optax.adam(1e-3), ("generator",)),
     }
     learner = gradient_learner(gan, players, ema_decay=0.9)

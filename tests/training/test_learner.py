@@ -137,9 +137,7 @@ LEARNERS = {
     "gan": gradient_learner(
         models.GAN(2, nn.MLP((8,), (4,)), nn.MLP((8,), (1,))),
         {
-            "discriminator": Player(
-                objectives.discriminator_loss, optax.adam(1e-2), ("discriminator",), steps=2
-            ),
+            "critic": Player(objectives.critic_loss, optax.adam(1e-2), ("critic",), steps=2),
             "generator": Player(objectives.generator_loss, optax.adam(1e-2), ("generator",)),
         },
         ema_decay=0.9,

@@ -56,3 +56,16 @@ def test_rates_that_cannot_descend_are_named(make, given, argument):
 def test_negative_penalties_are_named(make, argument, value):
     with pytest.raises(DgmjaxError, match=f"`{argument}` must be a number of at least 0"):
         make(1e-3, 10, **{argument: value})
+
+
+def test_weights_stay_within_their_bound_and_move_freely_inside():
+    """A step of plain descent, then the nearest point of the box."""
+    optimiser = optax.chain(optax.sgd(1.0), training.keep_within(0.1))
+    params = {"w": jnp.array([0.0, 0.05, -0.09]), "b": {"c": jnp.array(3.0)}}
+    grads = {"w": jnp.array([0.05, -1.0, 0.5]), "b": {"c": jnp.array(0.0)}}
+    updates, _ = optimiser.update(grads, optimiser.init(params), params)
+    moved = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(moved["w"], [-0.05, 0.1, -0.1], rtol=1e-6)
+    np.testing.assert_allclose(moved["b"]["c"], 0.1, rtol=1e-6)
+    with pytest.raises(DgmjaxError, match="`bound` must be a positive number"):
+        training.keep_within(0.0)

@@ -1,50 +1,104 @@
-"""Losses of a generative adversarial network, one for each player."""
+"""Losses of the two players of an adversarial game."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from dgmjax.distributions.bernoulli import softplus
-from dgmjax.errors import require
+from dgmjax.contracts import implicit
+from dgmjax.errors import DataError, require
+from dgmjax.objectives.adversarial.games import Game, game_of
+from dgmjax.objectives.adversarial.penalties import Penalty
 from dgmjax.types import Array, Batch, Key, Metrics
 
 
-def discriminator_loss(
-    model, batch: Batch, key: Key, *, gradient_penalty: float = 0.0
+def critic_loss(
+    model,
+    batch: Batch,
+    key: Key,
+    *,
+    game: str | Game = "non_saturating",
+    penalties: Sequence[Penalty] = (),
 ) -> tuple[Array, Metrics]:
-    """-log D(x) - log(1 - D(G(z))) + gamma / 2 ||grad_x logit(x)||^2, in nats per example.
+    """What the critic minimises: the game's loss on data and as many samples, and penalties.
 
     Args:
-      model: with `sample(key, shape)` and `logit(x)`, the logit of "x is data".
-      gradient_penalty: gamma, at least 0. The penalty on data (R1) makes the game converge
-        locally; without it the generator tends to drop modes or to circle around them.
+      model: see `contracts.ImplicitModel`.
+      game: a name in `GAMES`, or a row.
+      penalties: such as `(r1(1.0), r2(1.0))`.
 
     Returns:
-      loss `[B]`; metrics `accuracy` (of the discriminator on both halves), `logit_data` and, with
-      a penalty, `gradient_penalty`.
+      loss `[B]`; metrics `logit_data` (the critic's value on data), `accuracy` (of the critic on
+      both halves, where the game has a boundary) and `gradient_penalty`, the sum of the penalties.
 
-    Sources: Goodfellow et al., "Generative Adversarial Nets", 2014, Eq. 1,
-    https://arxiv.org/abs/1406.2661; Mescheder, Geiger & Nowozin, "Which Training Methods for GANs
-    do actually Converge?", 2018, Eq. 9, https://arxiv.org/abs/1801.04406.
+    Raises:
+      DgmjaxError: the game has no critic; samples and data differ in shape; see `game_of`.
     """
-    require(gradient_penalty >= 0, "gradient_penalty", "must be at least 0", gradient_penalty)
+    row = game_of(game)
+    remedy = "Leave out the critic's player and its penalties."
+    require(row.head != "none", "game", "must have a critic to train", repr(game), remedy)
+    for penalty in penalties:
+        rule = "must hold rows of `objectives.Penalty`, such as `r1(1.0)`"
+        require(isinstance(penalty, Penalty), "penalties", rule, repr(penalty))
+    model = implicit(model, batch)
     x = batch["x"]
-    samples = jax.lax.stop_gradient(model.sample(key, (x.shape[0],)))
-    data, model_logit = model.logit(x), model.logit(samples)
-    accuracy = 0.5 * ((data > 0) * 1.0 + (model_logit <= 0) * 1.0)
-    loss = softplus(-data) + softplus(model_logit)
-    metrics = {"accuracy": accuracy, "logit_data": data}
-    if gradient_penalty:
-        slope = jax.grad(lambda x: model.logit(x).sum())(x)
-        penalty = 0.5 * gradient_penalty * jnp.square(slope).reshape(len(x), -1).sum(-1)
-        return loss + penalty, {**metrics, "gradient_penalty": penalty}
-    return loss, metrics
+    samples = jax.lax.stop_gradient(model.sample(key, (len(x),)))
+    _check_shapes(x, samples)
+    look = partial(_output, model, row)
+    data, of_samples = look(x), look(samples)
+    loss = row.critic(data, of_samples)
+    metrics = {}
+    if row.boundary is not None:
+        right = (data > row.boundary) * 1.0 + (of_samples <= row.boundary) * 1.0
+        metrics["accuracy"] = 0.5 * right
+    if row.head == "value":
+        metrics["logit_data"] = data
+    if not penalties:
+        return loss, metrics
+    value = look if row.witness is None else partial(_witness, row.witness, look, data, of_samples)
+    terms = [
+        penalty(value, x, samples, jax.random.fold_in(key, index))
+        for index, penalty in enumerate(penalties, 1)
+    ]
+    total = sum(terms[1:], terms[0])
+    return loss + total, {**metrics, "gradient_penalty": total}
 
 
-def generator_loss(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
-    """-log D(G(z)), the non-saturating loss, in nats per example.
+def generator_loss(
+    model, batch: Batch, key: Key, *, game: str | Game = "non_saturating"
+) -> tuple[Array, Metrics]:
+    """What the generator minimises, on as many samples as the batch has examples.
 
-    Source: Goodfellow et al., "Generative Adversarial Nets", 2014, section 3, last paragraph,
-    https://arxiv.org/abs/1406.2661.
+    Returns:
+      loss `[B]`; metric `logit_samples`, the critic's value on them, where there is one.
     """
-    logit = model.logit(model.sample(key, (batch["x"].shape[0],)))
-    return softplus(-logit), {"logit_samples": logit}
+    row = game_of(game)
+    model = implicit(model, batch)
+    x = batch["x"]
+    samples = model.sample(key, (len(x),))
+    _check_shapes(x, samples)
+    of_samples = _output(model, row, samples)
+    loss = row.generator(_output(model, row, x) if row.reads_data else None, of_samples)
+    return loss, {"logit_samples": of_samples} if row.head == "value" else {}
+
+
+def _output(model, row: Game, x: Array) -> Array:
+    """What the game reads of the critic at x."""
+    looks: dict[str, Callable[[Array], Array]] = {
+        "value": lambda x: model.logit(x),
+        "features": lambda x: model.features(x),
+        "none": lambda x: x,
+    }
+    return looks[row.head](x)
+
+
+def _witness(
+    witness: Callable, look: Callable[[Array], Array], data: Array, samples: Array, x: Array
+) -> Array:
+    return witness(look(x), data, samples)
+
+
+def _check_shapes(x: Array, samples: Array) -> None:
+    rule = f"must have the shape of the generator's samples, {samples.shape[1:]}"
+    require(x.shape[1:] == samples.shape[1:], "x", rule, jnp.shape(x)[1:], "", DataError)
