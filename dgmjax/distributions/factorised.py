@@ -97,6 +97,18 @@ class Factorised(Distribution):
         return sum_event(self.flat.entropy(), 1)
 
 
+def decoded_shape(family, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the parameters of an event, `(*sites, num_params)`: the output of a decoder.
+
+    >>> from dgmjax.distributions.families import Bernoulli, OneHotCategorical
+    >>> decoded_shape(Bernoulli(), (4, 4, 1)), decoded_shape(OneHotCategorical(3), (4, 4, 3))
+    ((4, 4, 1, 1), (4, 4, 3))
+    """
+    # A family of whole pixels has one set of parameters for all channels of a pixel.
+    sites = event_shape[: len(event_shape) - family.event_ndims]
+    return (*sites, family.num_params)
+
+
 def factorised(family, params: Array, event_ndims: int) -> Factorised:
     """`Factorised` over events of a rank, whose sites are the axes of `params` before its last.
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
 from dgmjax.contracts import reads_posterior
-from dgmjax.distributions.factorised import Factorised, factorised
+from dgmjax.distributions.factorised import Factorised, decoded_shape, factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.errors import DataError, as_sizes, require, require_sizes
 from dgmjax.models.base import DiagonalNormal, StandardNormal
@@ -245,7 +245,7 @@ def DenseCVAE(
     return ConditionalVAE(
         latent=latent,
         encoder=encoder,
-        decoder=MLP(tuple(reversed(units)), (*event, family.num_params), activation),
+        decoder=MLP(tuple(reversed(units)), decoded_shape(family, event), activation),
         num_classes=num_classes,
         observation=family,
         prior_model=prior_model,

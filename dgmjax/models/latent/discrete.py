@@ -6,6 +6,7 @@ import distrax
 import flax.linen as nn
 import jax.numpy as jnp
 
+from dgmjax.distributions.factorised import decoded_shape
 from dgmjax.distributions.families import Bernoulli, Family, OneHotCategorical
 from dgmjax.errors import as_sizes, require
 from dgmjax.models.base import DensityModel
@@ -86,7 +87,7 @@ def DiscreteVAE(
         encoder=MLP(hidden, (latent, family.num_params), activation, event_ndims=ndims),
         decoder=MLP(
             tuple(reversed(hidden)),
-            (*event_shape, seen.num_params),
+            decoded_shape(seen, event_shape),
             activation,
             event_ndims=1 + family.event_ndims,
         ),

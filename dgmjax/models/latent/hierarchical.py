@@ -12,7 +12,7 @@ import jax
 from dgmjax.bijectors.base import as_float
 from dgmjax.contracts import reads_posterior
 from dgmjax.distributions.ancestral import Ancestral, Latents
-from dgmjax.distributions.factorised import Factorised, factorised
+from dgmjax.distributions.factorised import Factorised, decoded_shape, factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.distributions.normal_product import product_of_normals
 from dgmjax.errors import as_sizes, require, require_sizes
@@ -245,7 +245,7 @@ def DenseHierarchicalVAE(
             MLP(units, (size, 2), activation, rank)
             for units, size, rank in zip(layers, sizes, ndims)
         )
-    outputs = ((*event, family.num_params), *((size, 2) for size in sizes[:-1]))
+    outputs = (decoded_shape(family, event), *((size, 2) for size in sizes[:-1]))
     decoders = tuple(
         MLP(tuple(reversed(units)), output, activation) for units, output in zip(layers, outputs)
     )

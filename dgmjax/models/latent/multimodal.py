@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
-from dgmjax.distributions.factorised import Factorised
+from dgmjax.distributions.factorised import Factorised, decoded_shape
 from dgmjax.distributions.families import Bernoulli, Categorical, Family, Normal
 from dgmjax.errors import DataError, as_sizes, require, require_sizes
 from dgmjax.masks import kept
@@ -217,7 +217,7 @@ def ImageLabelVAE(
     image = Modality(
         key="x",
         encoder=MLP(units, (latent, 2), activation, event_ndims=len(event)),
-        decoder=MLP(back, (*event, family.num_params), activation),
+        decoder=MLP(back, decoded_shape(family, event), activation),
         observation=family,
         event_shape=event,
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 
+from dgmjax.distributions.factorised import decoded_shape
 from dgmjax.distributions.families import Bernoulli, Family
 from dgmjax.errors import as_sizes
 from dgmjax.models.autoregressive.images import PixelCNN
@@ -33,7 +34,7 @@ def SkipVAE(
     return VAE(
         latent=latent,
         encoder=MLP(widths, (latent, 2), activation, event_ndims=ndims),
-        decoder=MLP(tuple(reversed(widths)), (*event, family.num_params), activation, skip=True),
+        decoder=MLP(tuple(reversed(widths)), decoded_shape(family, event), activation, skip=True),
         observation=family,
         prior_model=prior_model,
         event_ndims=ndims,
@@ -59,12 +60,10 @@ def ConvVAE(
     family, event = observation or Bernoulli(), as_sizes("event_shape", event_shape)
     amortised = posterior_model is not None
     output = (context_features,) if amortised else (latent, 2)
-    # A family of whole pixels has one set of parameters for all channels of a pixel.
-    sites = event[: len(event) - family.event_ndims]
     return VAE(
         latent=latent,
         encoder=ImageEncoder(output, channels, factor, blocks, activate_output=amortised),
-        decoder=ImageDecoder((*sites, family.num_params), channels, factor, blocks),
+        decoder=ImageDecoder(decoded_shape(family, event), channels, factor, blocks),
         observation=family,
         prior_model=prior_model,
         event_ndims=len(event),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
 from dgmjax.contracts import reads_posterior
-from dgmjax.distributions.factorised import factorised
+from dgmjax.distributions.factorised import decoded_shape, factorised
 from dgmjax.distributions.families import Bernoulli, Family, Normal
 from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.models.base import StandardNormal
@@ -131,7 +131,7 @@ def DenseVAE(
     return VAE(
         latent=latent,
         encoder=encoder,
-        decoder=MLP(tuple(reversed(hidden)), (*event_shape, family.num_params), activation),
+        decoder=MLP(tuple(reversed(hidden)), decoded_shape(family, event_shape), activation),
         observation=family,
         prior_model=prior_model,
         event_ndims=ndims,
