@@ -3,12 +3,13 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
+NEWEST ?= $(shell for p in python3.14 python3.13 python3.12; do command -v $$p && break; done)
 WORKERS ?= 2
 READY := $(VENV)/.ready
 export JAX_PLATFORMS ?= cpu
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all fault lint format typecheck benchmark results clean
+.PHONY: demo test test-newest test-all fault lint format typecheck benchmark results clean
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "dgmjax needs Python 3.11 or newer; set PYTHON=/path/to/python"; exit 1; }
@@ -21,6 +22,10 @@ demo: $(READY)  ## train a VAE on the built-in digits and write its report
 
 test: $(READY)  ## what continuous integration runs
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not fault"
+
+test-newest:  ## the same on a newer Python, with the newest JAX that the constraints name
+	@test -n "$(NEWEST)" || echo "No Python 3.12 or newer was found; set NEWEST=/path/to/python."
+	@test -z "$(NEWEST)" || $(MAKE) test PYTHON=$(NEWEST) VENV=.venv-newest
 
 test-all: $(READY)  ## the slow tests, too
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
