@@ -3,7 +3,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
-NEWEST ?= $(shell for p in python3.14 python3.13 python3.12; do command -v $$p && break; done)
+NEWEST ?= $(shell for p in python3.14 python3.13 python3.12; do \
+	  $$p -c '' 2>/dev/null && echo $$p && break; done)
 WORKERS ?= 2
 READY := $(VENV)/.ready
 export JAX_PLATFORMS ?= cpu
