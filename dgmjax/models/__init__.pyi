@@ -117,6 +117,9 @@ from .latent.discrete import (
 from .latent.draw import (
     DRAW as DRAW,
 )
+from .latent.hamiltonian import (
+    Hamiltonian as Hamiltonian,
+)
 from .latent.hierarchical import (
     DenseHierarchicalVAE as DenseHierarchicalVAE,
     HierarchicalVAE as HierarchicalVAE,
