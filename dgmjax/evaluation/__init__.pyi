@@ -59,6 +59,11 @@ from .latent_structure import (
     LatentStructure as LatentStructure,
     latent_structure as latent_structure,
 )
+from .parzen import (
+    Parzen as Parzen,
+    parzen as parzen,
+    parzen_log_prob as parzen_log_prob,
+)
 from .probe import (
     linear_probe as linear_probe,
 )
