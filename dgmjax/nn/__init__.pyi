@@ -55,6 +55,10 @@ from .conv_resnet import (
 from .convolution import (
     Conv as Conv,
 )
+from .dcgan import (
+    DCGANFeatures as DCGANFeatures,
+    DCGANGenerator as DCGANGenerator,
+)
 from .dense import (
     Dense as Dense,
 )
@@ -65,6 +69,11 @@ from .embeddings import (
     centred as centred,
     network_input as network_input,
 )
+from .equalised import (
+    Equalised as Equalised,
+    minibatch_deviation as minibatch_deviation,
+    pixel_norm as pixel_norm,
+)
 from .gaussian_window import (
     Window as Window,
     WindowHead as WindowHead,
@@ -72,6 +81,13 @@ from .gaussian_window import (
 )
 from .mlp import (
     MLP as MLP,
+)
+from .normalised import (
+    Critic as Critic,
+    Normalise as Normalise,
+    NormalisedMLP as NormalisedMLP,
+    leaky_relu as leaky_relu,
+    maxout as maxout,
 )
 from .quantiser import (
     Quantised as Quantised,
@@ -84,6 +100,13 @@ from .recurrent import (
 from .rescale import (
     Downscale as Downscale,
     Upscale as Upscale,
+)
+from .residual_gan import (
+    ResidualFeatures as ResidualFeatures,
+    ResidualGenerator as ResidualGenerator,
+)
+from .spectral import (
+    Spectral as Spectral,
 )
 from .steps import (
     BoundSteps as BoundSteps,

@@ -1,0 +1,111 @@
+"""Convolutional generator and critic of DCGAN, for images of any size 2^n m."""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from dgmjax.bijectors.squeeze import Squeeze
+from dgmjax.errors import require, require_sizes
+from dgmjax.nn.convolution import Conv
+from dgmjax.nn.dense import Dense
+from dgmjax.nn.equalised import minibatch_deviation
+from dgmjax.nn.normalised import (
+    Normalisation,
+    Normalise,
+    Weights,
+    leaky_relu,
+    weighted,
+    with_classes,
+)
+from dgmjax.types import Array
+
+SMALLEST = 4
+NARROW: Any = nn.initializers.normal(0.02)
+
+
+class DCGANGenerator(nn.Module):
+    """`z[..., D]` -> images `[..., H, W, C]` in (-1, 1): a dense layer, then doublings.
+
+    The first map has 7x7 pixels for images of 28x28 and 4x4 for 32x32. A doubling is a transposed
+    convolution of 4x4 taps with stride 2, written as one of 2x2 taps whose channels become pixels.
+
+    Attributes:
+      output: (H, W, C).
+      channels: of the last hidden map; each earlier one has twice as many.
+      normalisation: of hidden maps.
+      weights: of all layers.
+
+    Source: Radford, Metz & Chintala, "Unsupervised Representation Learning with Deep Convolutional
+    Generative Adversarial Networks", 2016, section 3, https://arxiv.org/abs/1511.06434.
+    """
+
+    output: tuple[int, int, int]
+    channels: int = 64
+    normalisation: Normalisation = "batch"
+    weights: Weights = "plain"
+
+    @nn.compact
+    def __call__(self, z: Array, context: Array | None = None) -> Array:
+        require_sizes(output=tuple(self.output), channels=self.channels)
+        height, width, steps = start_of(self.output)
+        widest = self.channels * 2 ** (steps - 1)
+        z = with_classes(z, context)
+        h = weighted(Dense(height * width * widest, kernel_init=NARROW), self.weights)(z)
+        h = h.reshape(-1, height, width, widest)
+        for step in range(steps):
+            h = nn.relu(Normalise(self.normalisation)(h))
+            last = step == steps - 1
+            features = self.output[2] if last else self.channels * 2 ** (steps - 2 - step)
+            layer = Conv(4 * features, (2, 2), padding=((1, 1), (1, 1)), kernel_init=NARROW)
+            h = Squeeze(2).forward(weighted(layer, self.weights)(h))[..., 1:-1, 1:-1, :]
+        return jnp.tanh(h).reshape(*z.shape[:-1], *self.output)
+
+
+class DCGANFeatures(nn.Module):
+    """Images `[..., H, W, C]` -> features `[..., F]`, the mirror image of `DCGANGenerator`.
+
+    A halving is a convolution of 4x4 taps with stride 2, written as one of 2x2 taps over blocks of
+    2x2 pixels. `Critic` puts a value on the features.
+
+    Attributes:
+      channels: of the first map; each later one has twice as many.
+      normalisation: of all maps but the first.
+      weights: of all layers.
+      deviation: the last map has the minibatch standard deviation as a further channel.
+    """
+
+    channels: int = 64
+    normalisation: Normalisation = "none"
+    weights: Weights = "plain"
+    deviation: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        require_sizes(channels=self.channels)
+        require(x.ndim >= 3, "x", "must be images [..., H, W, C]", f"shape {x.shape}")
+        *_, steps = start_of(x.shape[-3:])
+        h = x.reshape(-1, *x.shape[-3:])
+        for step in range(steps):
+            h = jnp.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)))
+            features = self.channels * 2**step
+            layer = Conv(features, (2, 2), padding="VALID", kernel_init=NARROW)
+            h = weighted(layer, self.weights)(Squeeze(2).inverse(h))
+            h = leaky_relu(Normalise(self.normalisation)(h) if step else h)
+        h = minibatch_deviation(h) if self.deviation else h
+        return h.reshape(*x.shape[:-3], math.prod(h.shape[1:]))
+
+
+def start_of(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Height and width of the smallest map of images (H, W, C), and the number of doublings.
+
+    >>> start_of((28, 28, 1)), start_of((32, 32, 3))
+    ((7, 7, 2), (4, 4, 3))
+    """
+    height, width, steps = shape[0], shape[1], 0
+    while height % 2 == width % 2 == 0 and min(height, width) >= 2 * SMALLEST:
+        height, width, steps = height // 2, width // 2, steps + 1
+    rule = f"must have a height and width that halve down to {SMALLEST} or more pixels"
+    require(steps >= 1, "output", rule, shape, "Pad or crop the images, to 28x28 or 32x32.")
+    return height, width, steps

@@ -1,0 +1,118 @@
+"""GAN: prior and generator behind a fixed observation, classes, names of parameters."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.stats
+
+from dgmjax import evaluation, models, nn, objectives
+from dgmjax.contracts import implicit
+from dgmjax.errors import DataError, DgmjaxError
+from dgmjax.training import Player, gradient_learner
+
+KEY = jax.random.key(0)
+
+
+def test_a_fixed_observation_evaluates_it_as_a_latent_variable_model():
+    """A linear generator is PPCA, whose density is known: annealed chains stay below, near it."""
+    gan = models.GAN(2, nn.MLP((), (3,)), nn.MLP((4,), (1,)))
+    variables = gan.init(KEY, KEY, (2,), method="sample")
+    model = gan.bind(variables)
+    layer = variables["params"]["generator"]["Dense_0"]
+    w, b = np.asarray(layer["kernel"], np.float64), np.asarray(layer["bias"])
+    x = jax.random.normal(KEY, (8, 3))
+    exact = scipy.stats.multivariate_normal(b, w.T @ w + 0.5**2 * np.eye(3)).logpdf(x)
+    observed = evaluation.FixedObservation(model, 0.5)
+    how = evaluation.Annealing(chains=32, temperatures=200)
+    loss, _ = evaluation.annealed_bound(observed, {"x": x}, KEY, how)
+    np.testing.assert_allclose(-loss, exact, atol=0.15)
+    z = model.prior().sample(seed=KEY, sample_shape=(5,))
+    assert z.shape == (5, 2) and model.generate(z).shape == (5, 3)
+
+
+def conditional():
+    generator = nn.NormalisedMLP((8,), (2,))
+    critic = nn.Critic(nn.NormalisedMLP((8,), None), weights="spectral")
+    return models.GAN(3, generator, critic, num_classes=4)
+
+
+def both(model, batch, key):
+    return objectives.critic_loss(model, batch, key), objectives.generator_loss(model, batch, key)
+
+
+def test_a_conditional_game_plays_with_the_classes_of_the_batch():
+    gan, label = conditional(), jnp.array([0, 3, 3, 1, 2])
+    batch = {"x": jax.random.normal(KEY, (5, 2)), "label": label}
+    variables = gan.init(KEY, batch, KEY, method=both)
+    model = gan.bind(variables)
+    of_batch = implicit(model, batch)
+    context = jax.nn.one_hot(label, 4)
+    np.testing.assert_array_equal(of_batch.logit(batch["x"]), model.logit(batch["x"], context))
+    samples = of_batch.sample(KEY, (5,))
+    np.testing.assert_array_equal(samples, model.sample(KEY, (), context))
+    loss, _ = objectives.generator_loss(model, batch, KEY)
+    np.testing.assert_allclose(loss, jax.nn.softplus(-model.logit(samples, context)), rtol=1e-5)
+    other = implicit(model, {**batch, "label": (label + 1) % 4})
+    assert bool((other.logit(batch["x"]) != of_batch.logit(batch["x"])).all())
+    assert bool((other.sample(KEY, (5,)) != samples).all())
+    assert model.sample(KEY, (7, 2)).shape == (7, 2, 2)
+    assert model.sample(KEY, (7,), context).shape == (7, 5, 2)
+    assert dict(gan.data_rules(batch))["label"] == range(4)
+
+
+def test_a_conditional_game_learns_the_class_means():
+    """Two classes at -2 and 2: after training, samples of a class are near its own points."""
+    gan = models.GAN(
+        2,
+        nn.NormalisedMLP((16,), (1,)),
+        nn.Critic(nn.NormalisedMLP((32,), None)),
+        num_classes=2,
+    )
+    rng = np.random.default_rng(0)
+    label = np.arange(128) % 2
+    x = (4.0 * label - 2.0)[:, None] + 0.3 * rng.normal(size=(128, 1))
+    batch = {"x": jnp.asarray(x, jnp.float32), "label": jnp.asarray(label)}
+    options = {"game": "relativistic"}
+    critic = lambda *a: objectives.critic_loss(
+        *a, **options, penalties=(objectives.r1(0.5), objectives.r2(0.5))
+    )
+    generator = lambda *a: objectives.generator_loss(*a, **options)
+    players = {
+        "critic": Player(critic, optax.adam(5e-3, b1=0.0), ("critic",)),
+        "generator": Player(generator, optax.adam(5e-3, b1=0.0), ("generator",)),
+    }
+    learner = gradient_learner(gan, players)
+    state, step = learner.init(KEY, batch), jax.jit(learner.step)
+    for _ in range(800):
+        state, _ = step(state, batch)
+    model = learner.bind(state)
+    for which, mean in enumerate((-2.0, 2.0)):
+        samples = model.sample(KEY, (400,), jax.nn.one_hot(jnp.array(which), 2))
+        assert float(samples.mean()) == pytest.approx(mean, abs=0.5)
+
+
+def test_a_network_with_a_name_keeps_it():
+    gan = models.GAN(2, nn.MLP((4,), (2,)), nn.MLP((4,), (1,), name="discriminator"))
+    variables = gan.init(KEY, {"x": jnp.ones((3, 2))}, KEY, method=both)
+    assert sorted(variables["params"]) == ["discriminator", "generator"]
+
+
+def test_wrong_uses_are_named():
+    gan = conditional()
+    x, label = jnp.ones((3, 2)), jnp.array([0, 1, 2])
+    with pytest.raises(DataError, match="`batch` must hold `label`"):
+        gan.init(KEY, {"x": x}, KEY, method=both)
+    model = gan.bind(gan.init(KEY, {"x": x, "label": label}, KEY, method=both))
+    with pytest.raises(DgmjaxError, match="`context` must be given for this model; got none"):
+        model.generate(jnp.ones((2, 3)))
+    with pytest.raises(DgmjaxError, match=r"`label` must be whole numbers in 0 \.\. 3"):
+        model.of_classes(jnp.array([4]))
+    with pytest.raises(DgmjaxError, match="`sample_shape` must be that of the classes"):
+        model.of_classes(label).sample(KEY, (5,))
+    plain = models.GAN(2, nn.MLP((4,), (2,)), nn.MLP((4,), (1,)))
+    with pytest.raises(DgmjaxError, match="`context` must not be given for this model; got one"):
+        plain.init(KEY, x, jnp.ones((3, 4)), method="logit")
+    with pytest.raises(DgmjaxError, match="`num_classes` must be at least 1"):
+        models.GAN(2, plain.generator, plain.critic, num_classes=0).init(KEY, x, method="logit")

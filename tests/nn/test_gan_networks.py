@@ -1,0 +1,154 @@
+"""Networks of adversarial games: shapes, normalisation, and what they equal in other words."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dgmjax import nn
+from dgmjax.bijectors import Squeeze
+from dgmjax.errors import DgmjaxError
+
+KEY = jax.random.key(0)
+GENERATORS = {
+    "dcgan": nn.DCGANGenerator,
+    "residual": nn.ResidualGenerator,
+}
+FEATURES = {"dcgan": nn.DCGANFeatures, "residual": nn.ResidualFeatures}
+SHAPES = [(28, 28, 1), (32, 32, 3)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", GENERATORS)
+def test_generators_and_critics_fit_images(name, shape):
+    generator, z = GENERATORS[name](shape, channels=4), jnp.ones((2, 3, 5))
+    variables = generator.init(KEY, z)
+    x = generator.apply(variables, z)
+    assert x.shape == (2, 3, *shape) and float(jnp.abs(x).max()) <= 1.0
+    classes = jnp.eye(4)[:3]
+    with_classes = generator.init(KEY, z, classes)
+    assert generator.apply(with_classes, z, classes).shape == x.shape
+    critic = nn.Critic(FEATURES[name](channels=4), weights="spectral")
+    variables = critic.init(KEY, x, classes)
+    values = critic.apply(variables, x, classes)
+    assert values.shape == (2, 3, 1) and len(np.unique(values)) > 1
+    assert critic.apply(variables, x[0, 0], classes[0]).shape == (1,)
+
+
+@pytest.mark.parametrize("weights", ["plain", "spectral", "equalised"])
+@pytest.mark.parametrize("normalisation", ["none", "batch", "layer", "pixel"])
+def test_every_weight_and_normalisation_trains_every_kernel(weights, normalisation):
+    network = nn.NormalisedMLP((6, 6), (2,), weights=weights, normalisation=normalisation)
+    x = jax.random.normal(KEY, (7, 3))
+    variables = network.init(KEY, x)
+    state = {name: tree for name, tree in variables.items() if name != "params"}
+
+    def loss(params):
+        y, _ = network.apply({"params": params, **state}, x, mutable=list(state))
+        return (y**2).sum()
+
+    slopes = jax.grad(loss)(variables["params"])
+    for path, slope in jax.tree_util.tree_leaves_with_path(slopes):
+        if "kernel" in str(path):
+            assert np.isfinite(slope).all() and float(jnp.abs(slope).max()) > 0, path
+
+
+def test_a_doubling_is_a_transposed_convolution_and_a_halving_a_strided_one():
+    """4x4 taps with stride 2 of another program, with the kernel taken apart into 2x2 blocks."""
+    h = jax.random.normal(KEY, (2, 6, 6, 3))
+    whole = jax.random.normal(jax.random.key(1), (4, 4, 3, 5))
+    dims = ("NHWC", "HWIO", "NHWC")
+    strided = jax.lax.conv_general_dilated(
+        h, whole, (2, 2), ((1, 1), (1, 1)), dimension_numbers=dims
+    )
+    blocks = Squeeze(2).inverse(jnp.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0))))
+    # Taps (2 a + i, 2 b + j) are tap (a, b) of the channel that pixel (i, j) of a block becomes.
+    order = Squeeze(2).inverse(jnp.arange(12.0).reshape(1, 2, 2, 3))[0, 0, 0].astype(int)
+    kernel = whole.reshape(2, 2, 2, 2, 3, 5).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 12, 5)
+    ours = jax.lax.conv_general_dilated(
+        blocks, kernel[:, :, order], (1, 1), "VALID", dimension_numbers=dims
+    )
+    np.testing.assert_allclose(ours, strided, rtol=1e-4, atol=1e-4)
+    # The transpose of the halving is the doubling: <halved(x), y> = <x, doubled(y)>.
+    halve = lambda x: jax.lax.conv_general_dilated(
+        x, whole, (2, 2), ((1, 1), (1, 1)), dimension_numbers=dims
+    )
+    y = jax.random.normal(jax.random.key(2), strided.shape)
+    doubled = jax.vjp(halve, h)[1](y)[0]
+    mirrored = kernel[::-1, ::-1].transpose(0, 1, 3, 2)[..., order]
+    wide = jax.lax.conv_general_dilated(
+        y, mirrored, (1, 1), ((1, 1), (1, 1)), dimension_numbers=dims
+    )
+    found = Squeeze(2).forward(wide)[:, 1:-1, 1:-1]
+    np.testing.assert_allclose(found, doubled, rtol=1e-4, atol=1e-4)
+
+
+def test_batch_normalisation_in_training_and_after_it():
+    layer, h = nn.Normalise("batch"), 3.0 + 2.0 * jax.random.normal(KEY, (500, 4))
+    variables = layer.init(KEY, h)
+    for _ in range(100):
+        y, stats = layer.apply(variables, h, mutable=["batch_stats"])
+        variables = {**variables, **stats}
+    np.testing.assert_allclose(y.mean(0), 0.0, atol=1e-5)
+    np.testing.assert_allclose(y.std(0), 1.0, atol=1e-4)
+    np.testing.assert_allclose(layer.apply(variables, h), y, atol=1e-3)
+    np.testing.assert_allclose(layer.apply(variables, h[0]), y[0], atol=1e-3)
+
+
+def test_an_equalised_layer_starts_as_without_and_stores_kernels_of_one_size():
+    x = jax.random.normal(KEY, (4, 50))
+    for layer in (nn.Dense(200), nn.Dense(2000)):
+        wrapped = nn.Equalised(layer)
+        variables = wrapped.init(KEY, x)
+        stored = variables["params"]["layer"]
+        assert float(stored["kernel"].std()) == pytest.approx(1.0, abs=0.02)  # LeCun's has 1 / 50
+        plain = {"kernel": stored["kernel"] / np.sqrt(50), "bias": stored["bias"]}
+        np.testing.assert_allclose(
+            wrapped.apply(variables, x), layer.apply({"params": plain}, x), rtol=1e-5, atol=1e-5
+        )
+
+
+def test_the_minibatch_deviation_is_zero_of_equal_samples_only():
+    x = jax.random.normal(KEY, (6, 4, 4, 2))
+    added = nn.minibatch_deviation(x)
+    assert added.shape == (6, 4, 4, 3)
+    np.testing.assert_allclose(added[..., 2], np.asarray(x).std(0).mean(), rtol=1e-5)
+    same = nn.minibatch_deviation(jnp.broadcast_to(x[:1], x.shape))
+    assert float(same[..., 2].max()) < 1e-3
+    np.testing.assert_allclose((nn.pixel_norm(x) ** 2).mean(-1), 1.0, rtol=1e-4)
+
+
+def test_the_projection_adds_the_embedding_of_the_class():
+    """v(x, y) - v(x, y') = (e_y - e_y') . phi(x)."""
+    features = nn.MLP((), (3,))
+    critic = nn.Critic(features)
+    x, classes = jax.random.normal(KEY, (5, 2)), jnp.eye(4)
+    variables = critic.init(KEY, x, classes[jnp.zeros(5, int)])
+    value = lambda label: critic.apply(variables, x, classes[jnp.full(5, label)])[:, 0]
+    phi = features.apply({"params": variables["params"]["features"]}, x)
+    embedding = variables["params"]["Dense_1"]["kernel"]
+    np.testing.assert_allclose(value(2) - value(1), phi @ (embedding[2] - embedding[1]), atol=1e-5)
+    np.testing.assert_allclose(
+        value(2) - critic.apply(variables, x)[:, 0], phi @ embedding[2], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "make, argument",
+    [
+        (lambda: nn.DCGANGenerator((27, 28, 1)).init(KEY, jnp.ones((1, 2))), "output"),
+        (lambda: nn.DCGANFeatures().init(KEY, jnp.ones((1, 6, 6, 1))), "output"),
+        (lambda: nn.DCGANFeatures().init(KEY, jnp.ones((1, 6))), "x"),
+        (lambda: nn.ResidualFeatures(blocks=1).init(KEY, jnp.ones((1, 8, 8, 1))), "blocks"),
+        (lambda: nn.ResidualFeatures().init(KEY, jnp.ones((1, 6, 8, 1))), "x"),
+        (lambda: nn.Normalise("group").init(KEY, jnp.ones((1, 6))), "normalisation"),
+        (
+            lambda: nn.NormalisedMLP((2,), (1,), weights="norm").init(KEY, jnp.ones((1, 6))),
+            "weights",
+        ),
+        (lambda: nn.maxout(jnp.ones(5), 2), "pieces"),
+    ],
+)
+def test_bad_arguments_are_named(make, argument):
+    with pytest.raises(DgmjaxError, match=f"`{argument}` must"):
+        make()
