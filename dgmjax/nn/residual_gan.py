@@ -64,7 +64,8 @@ class ResidualFeatures(nn.Module):
       normalisation: in front of every activation; not "batch" with gradient penalties.
       weights: of all layers.
 
-    Sources: as of `ResidualGenerator`.
+    Source: Miyato, Kataoka, Koyama & Yoshida, "Spectral Normalization for Generative Adversarial
+    Networks", 2018, table 4, https://arxiv.org/abs/1802.05957.
     """
 
     channels: int = 128
