@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.contracts import given, in_original_units, is_conditional, log_likelihood
+from dgmjax.distributions.discrete import is_discrete
 from dgmjax.errors import require, require_sizes
 from dgmjax.inference.annealing import (
     SCHEDULES,
@@ -23,7 +24,6 @@ from dgmjax.inference.annealing import (
     log_mean_weight,
     tuned_step_sizes,
 )
-from dgmjax.objectives.variational.discrete_latents import is_discrete
 from dgmjax.types import Array, Batch, Key, Metrics, PyTree
 
 

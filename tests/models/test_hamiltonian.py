@@ -213,3 +213,16 @@ def test_named_methods_make_every_parameter():
 def test_bad_arguments_are_named(options, word):
     with pytest.raises(DgmjaxError, match=f"^`{word}`"):
         wrapped(**options)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        models.DenseHierarchicalVAE((2, 2, 1), (2, 2), ((8,), (8,))),
+        models.DiscreteVAE((2, 2, 1), 3, 2, (4,)),
+    ],
+)
+def test_latents_that_cannot_move_are_named(model):
+    module = models.Hamiltonian(model, num_steps=1)
+    with pytest.raises(DgmjaxError, match=r"^`model` must have latents that are one array of real"):
+        module.init(KEY, {"x": np.zeros((2, 2, 2, 1), np.float32)}, KEY, method=objectives.elbo)

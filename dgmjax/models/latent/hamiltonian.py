@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from dgmjax.contracts import is_conditional, is_initialising, log_joint
 from dgmjax.distributions.base import Distribution, sum_event
+from dgmjax.distributions.discrete import is_discrete
 from dgmjax.errors import require
 from dgmjax.inference.hamiltonian import evaluated, leapfrog
 from dgmjax.models.latent.wrapper import Wrapper
@@ -111,6 +112,9 @@ class WithMomentum:
     def posterior(self, x: Array) -> Distribution:
         """q(z, r | x)."""
         q = self.model.posterior(x)
+        rule = "must have latents that are one array of real numbers, which gradients move"
+        sound = not isinstance(q.event_shape, dict) and not is_discrete(q, None)
+        require(sound, "model", rule, f"the posterior {type(q).__name__} over {q.event_shape}")
         shape = tuple(q.event_shape)
         sizes, factors = jnp.ones((0, *shape)), jnp.ones(0)
         if self.module.num_steps:

@@ -2,41 +2,11 @@
 
 from typing import Any
 
-import distrax
 import jax
 
-from dgmjax.distributions.ancestral import Ancestral
-from dgmjax.distributions.autoregressive import Autoregressive
-from dgmjax.distributions.bernoulli import Bernoulli
-from dgmjax.distributions.categorical import Categorical
-from dgmjax.distributions.factorised import Factorised
-from dgmjax.distributions.logistic_mixture import DiscretisedLogisticMixture
-from dgmjax.distributions.one_hot import OneHotCategorical
-from dgmjax.distributions.poisson import Poisson
+from dgmjax.distributions.discrete import is_discrete
 from dgmjax.errors import DgmjaxError
 from dgmjax.types import PyTree
-
-DISCRETE = (
-    Bernoulli,
-    Categorical,
-    OneHotCategorical,
-    Poisson,
-    DiscretisedLogisticMixture,
-    distrax.Bernoulli,
-    distrax.Categorical,
-    distrax.OneHotCategorical,
-)
-
-
-def is_discrete(q: Any, z: PyTree) -> bool:
-    """Whether samples z of q have no derivative with respect to its parameters."""
-    if isinstance(q, Ancestral):
-        return any(is_discrete(q.conditional(name, z), z[name]) for name in q.names)
-    if isinstance(q, Autoregressive):
-        return q.family.values != "real"
-    while isinstance(q, distrax.Independent | Factorised):
-        q = q.flat if isinstance(q, Factorised) else q.distribution
-    return isinstance(q, DISCRETE)
 
 
 def guarded(q: Any, z: PyTree) -> PyTree:
