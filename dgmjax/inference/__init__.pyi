@@ -58,3 +58,6 @@ from .smc import (
     run_smc as run_smc,
     sequential_monte_carlo as sequential_monte_carlo,
 )
+from .tempering import (
+    tempered_transitions as tempered_transitions,
+)

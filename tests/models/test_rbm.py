@@ -13,7 +13,14 @@ from scrambling import scrambled
 
 from dgmjax import models, objectives, training
 from dgmjax.errors import DgmjaxError
-from dgmjax.inference import anneal, annealing, log_partition, run, sigmoid_temperatures
+from dgmjax.inference import (
+    anneal,
+    annealing,
+    log_partition,
+    run,
+    sigmoid_temperatures,
+    tempered_transitions,
+)
 from dgmjax.models.energy.rbm import log_sum_of_states
 
 KEY = jax.random.key(0)
@@ -238,3 +245,20 @@ def act_on(method, *arguments, module=MODULE):
 def test_bad_arguments_are_named(act, word):
     with pytest.raises(DgmjaxError, match=f"^`{word}"):
         act()
+
+
+def test_tempered_transitions_leave_the_density_invariant():
+    """Of a machine with weights three times as large, all chains starting at one image."""
+    strong = {"params": {n: (3.0 if n == "weights" else 1.0) * a for n, a in PARAMS.items()}}
+    strong = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), strong)
+    truth = np.exp(np.asarray(apply("log_prob", X, variables=strong), np.float64))
+
+    def draw(model):
+        path = model.annealing(RATES).path
+        kernel = tempered_transitions(path, np.linspace(0.0, 1.0, 9))
+        start = kernel.init(jnp.tile(X[5], (2000, 1, 1)))
+        return run(kernel, KEY, start, 40)[1:]
+
+    positions, info = jax.jit(lambda v: MODULE.apply(v, method=draw))(strong)
+    np.testing.assert_allclose(shares(positions["visible"][20:]), truth, atol=0.02)
+    assert 0.2 < float(info.accepted.mean()) < 1.0
