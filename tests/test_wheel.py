@@ -86,6 +86,8 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(wheel):
         "py.typed",
         "__init__.pyi",
         "models/__init__.pyi",
+        "evaluation/samples/weights/lenet.json",
+        "evaluation/samples/weights/lenet_mnist.npz",
         "experiments/flows/__init__.py",
     ):
         assert f"dgmjax/{name}" in names, name

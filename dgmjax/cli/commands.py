@@ -20,6 +20,7 @@ from dgmjax.lab import catalogue
 from dgmjax.training.interrupt import Stopping
 
 if TYPE_CHECKING:
+    from dgmjax.lab.experiment import Supplement
     from dgmjax.runs.folder import RunFolder
 
 USAGE = """\
@@ -129,10 +130,13 @@ def _evaluate(arguments: list[str]) -> None:
         images: Annotated[int, "test images to anneal"] = 100,
         chains: Annotated[int, "annealed chains of an image"] = 16,
         temperatures: Annotated[int, "temperatures of a chain"] = 1000,
+        samples: Annotated[bool, "add metrics of samples of 28x28 images, and a figure"] = False,
+        num_samples: Annotated[int, "samples to draw for them"] = 10_000,
     ) -> None:
         """Measures a trained run again and writes its results.json."""
         annealing = (images, chains, temperatures) if ais else None
-        _dispatch_evaluate(run, data_dir, experiment, other_data, out, annealing)
+        num = num_samples if samples else None
+        _dispatch_evaluate(run, data_dir, experiment, other_data, out, annealing, num)
 
     parse(evaluate, "evaluate", arguments)
 
@@ -266,20 +270,40 @@ def _dispatch_evaluate(
     other_data: bool,
     out: Path | None,
     annealing: tuple[int, int, int] | None,
+    num_samples: int | None,
 ) -> None:
     _prepare()
     from dgmjax.lab import runner
     from dgmjax.runs.diagnostics import remarks
     from dgmjax.runs.folder import RunFolder
 
+    supplements = _supplements(annealing, num_samples)
     loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)
-    if annealing is None:
-        records = runner.evaluate(loaded, other_data=other_data)
+    if supplements:
+        records = runner.supplement(loaded, supplements, other_data=other_data)
     else:
-        records = runner.anneal(loaded, *annealing, other_data=other_data)
+        records = runner.evaluate(loaded, other_data=other_data)
     for line in (*(record.summary() for record in records), *remarks(records)):
         print(line)
     RunFolder(run).write_records(records, out)
+
+
+def _supplements(
+    annealing: tuple[int, int, int] | None, num_samples: int | None
+) -> list["Supplement"]:
+    """What the options ask for beside the experiment's own estimators."""
+    found = []
+    if annealing is not None:
+        from dgmjax.evaluation.annealed import Annealing
+        from dgmjax.lab.annealing import annealed_bounds
+
+        images, chains, temperatures = annealing
+        found.append(annealed_bounds(Annealing(chains, temperatures), images))
+    if num_samples is not None:
+        from dgmjax.lab.sampling import sample_quality
+
+        found.append(sample_quality(num_samples))
+    return found
 
 
 def _dispatch_sample(

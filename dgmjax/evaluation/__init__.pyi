@@ -1,3 +1,6 @@
+from . import (
+    samples as samples,
+)
 from .annealed import (
     Annealing as Annealing,
     Bidirectional as Bidirectional,

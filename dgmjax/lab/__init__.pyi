@@ -7,12 +7,13 @@ from . import (
     runner as runner,
 )
 from .annealing import (
-    annealed_estimators as annealed_estimators,
+    annealed_bounds as annealed_bounds,
     annealed_figure as annealed_figure,
 )
 from .experiment import (
     Estimator as Estimator,
     Experiment as Experiment,
+    Supplement as Supplement,
 )
 from .measures import (
     averaged as averaged,
@@ -33,6 +34,9 @@ from .pretraining import (
 )
 from .runner import (
     load_run as load_run,
+)
+from .sampling import (
+    sample_quality as sample_quality,
 )
 from .trained import (
     Trained as Trained,

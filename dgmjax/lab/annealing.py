@@ -12,7 +12,7 @@ from dgmjax.contracts import is_latent_variable_model
 from dgmjax.errors import DataError, require
 from dgmjax.evaluation.annealed import Annealing, annealed_bound, bidirectional
 from dgmjax.evaluation.averages import Measurement, average
-from dgmjax.lab.experiment import Estimator
+from dgmjax.lab.experiment import Estimator, Supplement
 from dgmjax.lab.trained import EVALUATION_SEED, Trained
 from dgmjax.objectives import importance_bound
 from dgmjax.plotting.bounds import bounds_by_temperatures
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def annealed_estimators(how: Annealing, images: int = 100) -> tuple[Estimator, ...]:
+def annealed_bounds(how: Annealing, images: int = 100) -> Supplement:
     """-log p(x) of test images by AIS, beside L_5000 of the same images; the gap on simulated ones.
 
-    The difference of the first two is what the importance-weighted bound misses.
+    The difference of the first two is what the importance-weighted bound misses. The figure `ais`
+    shows both bounds on simulated data against the number of temperatures.
     """
+    require(images >= 1, "images", "must be at least 1", images)
     chains = f"{how.chains} chains, {how.temperatures} temperatures ({how.schedule})"
-    return (
+    estimators = (
         Estimator("nll_ais", f"annealed importance sampling, {chains}", _bound(how, images)),
         Estimator(
             "nll_bound_k5000", f"importance-weighted bound, {images} images", _weighted(images)
@@ -37,11 +39,16 @@ def annealed_estimators(how: Annealing, images: int = 100) -> tuple[Estimator, .
         ),
     )
 
+    def checked(trained: Trained) -> tuple[Estimator, ...]:
+        check_annealable(trained)
+        return estimators
+
+    figure = partial(annealed_figure, how=how, num=min(images, 20))
+    return Supplement(checked, {"ais": figure})
+
 
 def _bound(how: Annealing, images: int) -> Any:
     def measure(trained: Trained, arrays: Mapping[str, np.ndarray]) -> Measurement:
-        check_annealable(trained)
-        require(images >= 1, "images", "must be at least 1", images)
         few = {name: array[:images] for name, array in arrays.items()}
         found = trained.per_example(_objective(how), few, len(few["x"]))
         refused = float(found["divergent"].mean())
@@ -70,7 +77,6 @@ def _weighted(images: int) -> Any:
 
 def _gap(how: Annealing, images: int) -> Any:
     def measure(trained: Trained, arrays: Mapping[str, np.ndarray]) -> Measurement:
-        check_annealable(trained)
         return average(np.asarray(_sandwich(trained, how, images).gap))
 
     return measure

@@ -1,6 +1,6 @@
 """Experiments: everything that a published number depends on, as data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,19 @@ class Estimator:
     split: str = "test"
     published: Published | None = None
     model: str | None = None
+
+
+@dataclass(frozen=True)
+class Supplement:
+    """Measurements beside those of an experiment, which an option of `dgmjax evaluate` asks for.
+
+    Attributes:
+      estimators: those for a trained model; raises `DgmjaxError` for one that they do not fit.
+      figures: file name (without .png) -> function of the trained model returning a figure.
+    """
+
+    estimators: Callable[["Trained"], Sequence[Estimator]]
+    figures: Mapping[str, Callable[["Trained"], Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

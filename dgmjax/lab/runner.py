@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import jax
 import numpy as np
@@ -18,11 +18,9 @@ from dgmjax.data.text import vocabulary
 from dgmjax.devices import processes
 from dgmjax.devices.mesh import make_mesh, replicated
 from dgmjax.errors import CheckpointError, RunError, require
-from dgmjax.evaluation.annealed import Annealing
 from dgmjax.files import make_private_folder, write_atomically
 from dgmjax.lab import catalogue
-from dgmjax.lab.annealing import annealed_estimators, annealed_figure, check_annealable
-from dgmjax.lab.experiment import Estimator, Experiment
+from dgmjax.lab.experiment import Estimator, Experiment, Supplement
 from dgmjax.lab.trained import Trained, transformed
 from dgmjax.runs.checkpoints import Checkpoints
 from dgmjax.runs.diagnostics import remarks
@@ -33,6 +31,9 @@ from dgmjax.training.execution import Execution, Validation
 from dgmjax.training.fit import fit
 from dgmjax.training.learner import Learner, State
 from dgmjax.types import Key
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 logger = logging.getLogger(__name__)
 
@@ -143,10 +144,14 @@ def _validation(experiment: Experiment, shell: Callable) -> Callable | None:
 
 def draw_figure(trained: Trained, run: RunFolder, name: str) -> Path:
     """Draws one figure of the experiment into the run folder."""
+    return _save_figure(trained.experiment.figures[name](trained), run, name)
+
+
+def _save_figure(figure: "Figure", run: RunFolder, name: str) -> Path:
     from dgmjax.plotting import save
 
     path = run.figures / f"{name}.png"
-    save(trained.experiment.figures[name](trained), path)
+    save(figure, path)
     return path
 
 
@@ -202,24 +207,25 @@ def evaluate(
     return records
 
 
-def anneal(
-    trained: Trained, images: int, chains: int, temperatures: int, *, other_data: bool = False
+def supplement(
+    trained: Trained, supplements: Sequence[Supplement], *, other_data: bool = False
 ) -> list[Record]:
-    """Records of annealed bounds beside those that the run has, and the figure `ais`.
+    """Records of supplements beside those that the run has, and their figures.
 
-    Bounds of the same kind are replaced.
+    Records of the same kind are replaced.
     """
-    from dgmjax.plotting import save
-
-    how = Annealing(chains, temperatures)
-    check_annealable(trained)
-    new = evaluate(trained, other_data=other_data, estimators=annealed_estimators(how, images))
+    # All of them before any is measured: the last may not fit the model.
+    estimators = [one for part in supplements for one in part.estimators(trained)]
+    new = evaluate(trained, other_data=other_data, estimators=estimators)
     if trained.folder is None:
         return new
-    save(annealed_figure(trained, how, min(images, 20)), trained.folder.figures / "ais.png")
-    replaced = {(record.metric, record.estimator) for record in new}
+    for part in supplements:
+        for name, figure in part.figures.items():
+            _save_figure(figure(trained), trained.folder, name)
+    kind = lambda record: (record.metric, record.estimator, record.model)
+    replaced = {kind(record) for record in new}
     kept = trained.folder.read_records()
-    return [r for r in kept if (r.metric, r.estimator) not in replaced] + new
+    return [record for record in kept if kind(record) not in replaced] + new
 
 
 def load_run(

@@ -28,6 +28,9 @@ from .imputed import (
 from .learning_curves import (
     curves as curves,
 )
+from .neighbours import (
+    nearest_images as nearest_images,
+)
 from .plane import (
     density as density,
     density_table as density_table,

@@ -1,0 +1,252 @@
+"""Quality of the samples of a trained model: `dgmjax evaluate RUN --samples`."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dgmjax.data.transforms import Transform
+from dgmjax.errors import require
+from dgmjax.evaluation.averages import Measurement
+from dgmjax.evaluation.samples.classes import class_score, mode_count, mode_kl
+from dgmjax.evaluation.samples.feature_net import FeatureNet, Features, as_images, load_feature_net
+from dgmjax.evaluation.samples.frechet import frechet_distance
+from dgmjax.evaluation.samples.kernel import kernel_distance
+from dgmjax.evaluation.samples.neighbours import (
+    DensityCoverage,
+    PrecisionRecall,
+    density_coverage,
+    memorised_share,
+    nearest,
+    nearest_neighbour_accuracy,
+    precision_recall,
+)
+from dgmjax.evaluation.samples.similarity import diversity
+from dgmjax.lab.experiment import Estimator, Supplement
+from dgmjax.lab.trained import EVALUATION_SEED, Trained
+from dgmjax.plotting.neighbours import nearest_images
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BATCH = 500
+"""Samples drawn by one compiled call."""
+
+FEW = 5000
+"""Images of each set in the metrics that compare every image with every other."""
+
+CLASSES = 10
+NETS = {"fashion_mnist": "fashion_mnist"}
+"""The feature net of a data set; all others are read by that of MNIST."""
+OF_CLASSES = ("mnist", "binarized_mnist", "fashion_mnist")
+"""Data sets that have the classes of their net."""
+
+
+class Comparison:
+    """Samples of a model beside the test images of its data, with the features of both.
+
+    Both are in the units of the raw data as the model sees them (binarised where it is trained on
+    binarised images), divided by the largest value. Samples are compared with as many images, the
+    first of the test split, or with all of them where there are fewer.
+
+    Raises:
+      DataError: images that the feature nets do not read, or samples outside of the data's range.
+    """
+
+    def __init__(self, trained: Trained, num_samples: int):
+        self.trained, self.num = trained, num_samples
+        self.net: FeatureNet = load_feature_net(NETS.get(self._name, "mnist"))
+        self.test_images = self.images("test")
+        self.num_real = min(num_samples, len(self.test_images))
+
+    @property
+    def _name(self) -> str:
+        return self.trained.experiment.dataset.name
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the classes of the net are those of the data."""
+        return self._name in OF_CLASSES
+
+    @property
+    def sizes(self) -> str:
+        """How many images are compared, for records."""
+        return f"{self.num} generated against {self.num_real} test images"
+
+    def images(self, split: str) -> np.ndarray:
+        """The images of a split in [0, 1], as the model sees them."""
+        experiment = self.trained.experiment
+        transform: Transform = experiment.evaluation_transform or experiment.transform
+        x: Any = self.trained.arrays(split)["x"]
+        return self._unit(split, transform.inverse(x))
+
+    def _unit(self, name: str, x: Any) -> np.ndarray:
+        experiment = self.trained.experiment
+        binary = experiment.binarisation is not None
+        high = 1.0 if binary else experiment.dataset.info["value_range"][1]
+        return as_images(name, np.asarray(x, np.float32) / high)
+
+    @cached_property
+    def samples(self) -> np.ndarray:
+        """Samples `[num, 28, 28, 1]` in [0, 1]; draws of x, not means."""
+        size = min(BATCH, self.num)
+        drawn = [
+            self.trained.sample(size, seed=EVALUATION_SEED + i) for i in range(-(-self.num // size))
+        ]
+        return self._unit("samples", np.concatenate(drawn)[: self.num])
+
+    @cached_property
+    def generated(self) -> Features:
+        """Features of the samples."""
+        return self.net(self.samples)
+
+    @cached_property
+    def test(self) -> Features:
+        """Features of all test images."""
+        return self.net(self.test_images)
+
+    @property
+    def real(self) -> np.ndarray:
+        """Features of the test images that are compared with the samples."""
+        return self.test.vectors[: self.num_real]
+
+    @cached_property
+    def train(self) -> Features:
+        """Features of all training images."""
+        return self.net(self.images("train"))
+
+    @cached_property
+    def support(self) -> PrecisionRecall:
+        """Precision and recall."""
+        return precision_recall(self.real, self.generated.vectors)
+
+    @cached_property
+    def neighbourhoods(self) -> DensityCoverage:
+        """Density and coverage."""
+        return density_coverage(self.real, self.generated.vectors)
+
+    def two_samples(self) -> Measurement:
+        """The nearest-neighbour test on as many images of both."""
+        num = min(self.num_real, FEW)
+        return nearest_neighbour_accuracy(self.real[:num], self.generated.vectors[:num])
+
+    def memorised(self) -> Measurement:
+        """The share of samples nearer to a training image than 99% of the test images are."""
+        generated, held_out = (part.vectors[:FEW] for part in (self.generated, self.test))
+        return memorised_share(generated, self.train.vectors, held_out)
+
+    def floor(self, metric: Callable[..., Measurement]) -> Measurement:
+        """A distance of as many training images: what a perfect model reaches."""
+        return metric(self.real, self.train.vectors[: self.num])
+
+    def mode_kl(self) -> Measurement:
+        """Reverse KL of the predicted classes."""
+        predicted, real = (part.log_probs.argmax(1) for part in (self.generated, self.test))
+        return mode_kl(predicted, real, CLASSES)
+
+    def nearest_training_images(self, num: int = 12, k: int = 6) -> "Figure":
+        """Samples beside the training images nearest to them, pixel by pixel."""
+        images, few = self.images("train"), self.samples[:num]
+        indices, _ = nearest(few.reshape(len(few), -1), images.reshape(len(images), -1), k)
+        name = f"Samples and training images: {self.trained.experiment.model}"
+        return nearest_images(few, images[indices], name)
+
+
+@lru_cache(maxsize=1)
+def _comparison(trained: Trained, num_samples: int) -> Comparison:
+    """One comparison for all estimators, which share samples and features."""
+    return Comparison(trained, num_samples)
+
+
+Measure = Callable[[Comparison], Measurement]
+
+_OF_FEATURES: dict[str, tuple[Measure, str, str]] = {
+    "fid": (
+        lambda c: frechet_distance(c.real, c.generated.vectors),
+        "Frechet distance",
+        "squared distance",
+    ),
+    "kid": (
+        lambda c: kernel_distance(c.real, c.generated.vectors),
+        "kernel distance",
+        "squared distance",
+    ),
+    "precision": (lambda c: c.support.precision, "k = 3", "share"),
+    "recall": (lambda c: c.support.recall, "k = 3", "share"),
+    "density": (lambda c: c.neighbourhoods.density, "k = 5", "balls / k"),
+    "coverage": (lambda c: c.neighbourhoods.coverage, "k = 5", "share"),
+    "neighbour_accuracy": (Comparison.two_samples, "1 nearest neighbour, left out", "share"),
+    "memorised_share": (Comparison.memorised, "nearer to training images than 99%", "share"),
+}
+"""Metric, how it is measured, and its unit; their names carry the net."""
+
+_OF_CLASSES: dict[str, tuple[Measure, str, str]] = {
+    "class_score": (lambda c: class_score(c.generated.log_probs), "exp of information", "classes"),
+    "modes": (
+        lambda c: mode_count(c.generated.log_probs.argmax(1), CLASSES),
+        "predicted classes",
+        "count",
+    ),
+    "mode_kl": (Comparison.mode_kl, "reverse KL of predicted classes", "nats"),
+}
+
+
+def sample_quality(num_samples: int = 10_000) -> Supplement:
+    """Metrics of samples of any model of 28x28 images, whatever its family.
+
+    Distances, precision and recall, a two-sample test, a check for memorised images, and on
+    data sets whose classes the feature net knows the score and the modes. Beside the distances
+    stand those of as many training images, which a model that draws from the distribution of the
+    data would reach.
+
+    Args:
+      num_samples: generated images. Distances compare at equal numbers only.
+    """
+    rule = "must be at least 100, which the metrics of samples need"
+    require(num_samples >= 100, "num_samples", rule, num_samples)
+
+    def estimators(trained: Trained) -> tuple[Estimator, ...]:
+        found = _comparison(trained, num_samples)
+        rows = {**_OF_FEATURES, **(_OF_CLASSES if found.has_classes else {})}
+        net, sizes = f"LeNet of {found.net.name}", found.sizes
+        of_model = [
+            _estimator(found.net.metric(name), f"{how}, {sizes}, {net}", unit, measure, num_samples)
+            for name, (measure, how, unit) in rows.items()
+        ]
+        floors = [
+            _estimator(
+                found.net.metric(name),
+                f"{how}, as many training images against test images, {net}",
+                "squared distance",
+                partial(Comparison.floor, metric=metric),
+                num_samples,
+                "training images",
+            )
+            for name, how, metric in (
+                ("fid", "Frechet distance", frechet_distance),
+                ("kid", "kernel distance", kernel_distance),
+            )
+        ]
+        similarity = [
+            _estimator("ms_ssim", f"pairs of {whose}", "similarity", of, num_samples, model)
+            for whose, of, model in (
+                (f"{num_samples} samples", lambda c: diversity(c.samples), None),
+                ("test images", lambda c: diversity(c.test_images[: c.num_real]), "test images"),
+            )
+        ]
+        return (*of_model, *floors, *similarity)
+
+    def figure(trained: Trained) -> "Figure":
+        return _comparison(trained, num_samples).nearest_training_images()
+
+    return Supplement(estimators, {"nearest_training_images": figure})
+
+
+def _estimator(
+    metric: str, how: str, unit: str, measure: Measure, num_samples: int, model: str | None = None
+) -> Estimator:
+    def measured(trained: Trained, arrays: Mapping[str, np.ndarray]) -> Measurement:
+        return measure(_comparison(trained, num_samples))
+
+    return Estimator(metric, how, measured, unit, model=model)

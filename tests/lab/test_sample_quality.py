@@ -1,0 +1,143 @@
+"""`dgmjax evaluate --samples`: records, figure, refusals, and models whose answers are known."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dgmjax import data, lab, plotting
+from dgmjax.cli.commands import main
+from dgmjax.errors import DataError, DgmjaxError
+from dgmjax.lab.sampling import Comparison
+
+MINE = """
+import numpy as np
+from dgmjax import data, lab, models, objectives, training
+from dgmjax.data.dataset import Dataset
+
+
+def mine(*, steps: int = 3) -> lab.Experiment:
+    '''Digits of 8x8 pixels, enlarged to 28x28.'''
+    x = data.load("digits").splits["train"]["x"][:700]
+    x = np.pad(x.repeat(3, 1).repeat(3, 2), ((0, 0), (2, 2), (2, 2), (0, 0)))
+    x = np.uint8(255 * (x / 16.0))
+    splits = {"train": {"x": x[:300]}, "test": {"x": x[300:]}}
+    info = {"value_range": [0, 255], "levels": 256, "event_shape": [28, 28, 1]}
+    vae = models.DenseVAE((28, 28, 1), 2, (8,))
+    return lab.Experiment(
+        model="VAE",
+        module=vae,
+        players={"model": training.Player(objectives.elbo, training.adam(1e-3, steps))},
+        dataset=Dataset("mnist", splits, info),
+        transform=data.Binarise("dynamic"),
+        steps=steps,
+        batch_size=50,
+        estimators=(lab.Estimator("nll_bound_k1", "bound", lab.averaged(objectives.elbo, 100)),),
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("samples")
+    (folder / "mine.py").write_text(MINE)
+    assert not main(["train", str(folder / "mine.py"), "--run-dir", str(folder / "run")])
+    return folder / "run"
+
+
+def evaluated(run, *options):
+    mine = str(run.parent / "mine.py")
+    code = main(["evaluate", str(run), "--experiment", mine, "--samples", *options])
+    return code, json.loads((run / "results.json").read_text())
+
+
+def test_records_of_samples_stand_beside_the_others(run):
+    before = json.loads((run / "results.json").read_text())
+    code, after = evaluated(run, "--num-samples", "150")
+    assert not code and after[: len(before)] == before
+    new = after[len(before) :]
+    names = [record["metric"] for record in new]
+    assert {name.split("_lenet_")[0] for name in names} == {
+        *("fid", "kid", "precision", "recall", "density", "coverage", "neighbour_accuracy"),
+        *("memorised_share", "class_score", "modes", "mode_kl", "ms_ssim"),
+    }
+    fid, floor = (record for record in new if record["metric"].startswith("fid_lenet_"))
+    assert "150 generated against 150 test images" in fid["estimator"]
+    assert fid["split"] == "test" and fid["num_examples"] == 150
+    assert floor["model"] == "training images" and floor["value"] < fid["value"]
+    assert (run / "figures" / "nearest_training_images.png").stat().st_size > 1000
+    code, again = evaluated(run, "--num-samples", "150")
+    assert not code and [r["value"] for r in again] == pytest.approx([r["value"] for r in after])
+
+
+def test_too_few_samples_are_named(run, capsys):
+    assert evaluated(run, "--num-samples", "20")[0]
+    assert "`num_samples` must be at least 100" in capsys.readouterr().err
+
+
+def test_images_of_another_size_are_named(tmp_path, capsys):
+    folder = str(tmp_path / "digits")
+    assert not main(["train", "vae_digits", "--tiny", "--steps", "4", "--run-dir", folder])
+    assert main(["evaluate", folder, "--samples"])
+    assert "must be images [N, 28, 28, 1]" in capsys.readouterr().err
+
+
+class Known(SimpleNamespace):
+    """A trained model by its parts, and like one equal to itself only."""
+
+    __hash__ = object.__hash__
+
+
+def trained(sample, name="mnist"):
+    """A model of grey images that returns what it is given."""
+    x = np.random.default_rng(0).integers(0, 256, size=(900, 28, 28, 1)).astype(np.uint8)
+    x[:, :, :14] //= 8
+    splits = {"train": {"x": x[:600]}, "test": {"x": x[600:]}}
+    dataset = SimpleNamespace(name=name, splits=splits, info={"value_range": [0, 255]})
+    experiment = SimpleNamespace(
+        model="known",
+        dataset=dataset,
+        transform=data.Identity(),
+        evaluation_transform=None,
+        binarisation=None,
+    )
+    draw = lambda num, seed: sample(splits, num, seed)
+    return Known(experiment=experiment, arrays=splits.get, sample=draw)
+
+
+def test_a_model_that_copies_training_images_is_seen():
+    copying = lambda splits, num, seed: splits["train"]["x"][:num]
+    found = Comparison(trained(copying), 300)
+    assert found.memorised().value == 1.0
+    fid = lab.sampling._OF_FEATURES["fid"][0](found).value
+    assert fid == pytest.approx(found.floor(lab.sampling.frechet_distance).value)
+    assert found.support.precision.value > 0.5
+    assert len(found.nearest_training_images().axes) == 1
+
+
+def test_samples_of_another_range_are_named():
+    centred = lambda splits, num, seed: splits["train"]["x"][:num] - 127.5
+    with pytest.raises(DataError, match=r"`samples` must hold values in \[0, 1\]"):
+        Comparison(trained(centred), 300).samples  # noqa: B018
+
+
+def test_classes_are_read_where_the_net_knows_them():
+    copying = lambda splits, num, seed: splits["train"]["x"][:num]
+    metrics = lambda name: {
+        one.metric.split("_lenet_")[0]
+        for one in lab.sample_quality(300).estimators(trained(copying, name))
+    }
+    assert metrics("mnist") - metrics("omniglot") == {"class_score", "modes", "mode_kl"}
+    kept = {one for one in metrics("omniglot") if one.startswith("fid")}
+    assert kept == {"fid"}
+
+
+def test_a_supplement_is_checked_before_it_is_measured():
+    with pytest.raises(DgmjaxError, match="`num_samples`"):
+        lab.sample_quality(99)
+
+
+def test_neighbours_of_another_shape_are_refused():
+    with pytest.raises(DataError, match=r"^`neighbours` must be"):
+        plotting.nearest_images(np.zeros((3, 8, 8)), np.zeros((2, 4, 8, 8)))
