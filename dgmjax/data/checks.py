@@ -8,7 +8,8 @@ import numpy as np
 from dgmjax.data.dataset import num_rows
 from dgmjax.errors import DataError, require
 
-Values = Literal["binary", "unit", "byte", "real", "count"]
+Values = Literal["binary", "unit", "signed", "byte", "real", "count"]
+_ROUNDING = 1e-5
 _CHUNK_BYTES = 2**26
 
 
@@ -33,6 +34,12 @@ _RULES: dict[str, _Rule] = {
         lambda x: bool(np.all((x >= 0) & (x <= 1))),
         "Scale() maps grey values 0..255 to [0, 1], Dequantise() makes them continuous.",
     ),
+    "signed": _Rule(
+        "must be floating point in [-1, 1], some of it negative",
+        "f",
+        lambda x: bool(np.min(x) < 0 and np.max(np.abs(x)) <= 1 + _ROUNDING),
+        "Scale(low=-1.0) maps grey values 0..255 to [-1, 1], the range of a hyperbolic tangent.",
+    ),
     "byte": _Rule(
         "must be integers in 0..255",
         "ui",
@@ -56,8 +63,8 @@ def validate(
 
     Args:
       arrays: arrays of equal leading length, with `x` of shape `[N, *event]`.
-      values: `binary` {0, 1}; `unit` floating point in [0, 1]; `byte` integers 0..255; `real`
-        finite numbers; `count` integers >= 0.
+      values: `binary` {0, 1}; `unit` floating point in [0, 1]; `signed` the same in
+        [-1, 1]; `byte` integers 0..255; `real` finite numbers; `count` integers >= 0.
       shape: the event shape; None for any.
 
     Raises:

@@ -62,6 +62,10 @@ from .latent_structure import (
     LatentStructure as LatentStructure,
     latent_structure as latent_structure,
 )
+from .modes import (
+    ModeCoverage as ModeCoverage,
+    mode_coverage as mode_coverage,
+)
 from .parzen import (
     Parzen as Parzen,
     parzen as parzen,

@@ -1,7 +1,7 @@
 """Convolutional generator and critic of DCGAN, for images of any size 2^n m."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -41,10 +41,11 @@ class DCGANGenerator(nn.Module):
     Generative Adversarial Networks", 2016, section 3, https://arxiv.org/abs/1511.06434.
     """
 
-    output: tuple[int, int, int]
+    output: tuple[int, ...]
     channels: int = 64
     normalisation: Normalisation = "batch"
     weights: Weights = "plain"
+    values: ClassVar[str] = "signed"
 
     @nn.compact
     def __call__(self, z: Array, context: Array | None = None) -> Array:
@@ -103,6 +104,7 @@ def start_of(shape: tuple[int, ...]) -> tuple[int, int, int]:
     >>> start_of((28, 28, 1)), start_of((32, 32, 3))
     ((7, 7, 2), (4, 4, 3))
     """
+    require(len(shape) == 3, "output", "must be (height, width, channels)", shape)
     height, width, steps = shape[0], shape[1], 0
     while height % 2 == width % 2 == 0 and min(height, width) >= 2 * SMALLEST:
         height, width, steps = height // 2, width // 2, steps + 1

@@ -1,5 +1,7 @@
 """Residual generator and critic of WGAN-GP and SN-GAN, for images of any size 2^n m."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -28,10 +30,11 @@ class ResidualGenerator(nn.Module):
     Adversarial Networks", 2018, table 4, https://arxiv.org/abs/1802.05957.
     """
 
-    output: tuple[int, int, int]
+    output: tuple[int, ...]
     channels: int = 128
     normalisation: Normalisation = "batch"
     weights: Weights = "plain"
+    values: ClassVar[str] = "signed"
 
     @nn.compact
     def __call__(self, z: Array, context: Array | None = None) -> Array:

@@ -22,6 +22,11 @@ def _classifier(trained):
     return LogisticRegression(C=0.05, max_iter=2000).fit(x, train["label"][:MOST_ROWS])
 
 
+def classes_of(trained, x: np.ndarray) -> np.ndarray:
+    """The classes that a classifier of real images gives to images, scaled as the model's are."""
+    return _classifier(trained).predict(x.reshape(len(x), -1))
+
+
 def generated(trained, images_of, each: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """`each` images of every class, and the classes; `images_of(model, key, label)`."""
     classes = int(trained.arrays("train")["label"].max()) + 1

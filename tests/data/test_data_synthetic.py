@@ -14,7 +14,7 @@ from dgmjax.data.sources.plane import Curves
 from dgmjax.data.sources.synthetic import TABLE
 from dgmjax.errors import DataError
 
-BOX = {"banana": (-7.0, 15.0), "correlated_gaussian": (-7.0, 7.0)}
+BOX = {"banana": (-7.0, 15.0), "correlated_gaussian": (-7.0, 7.0), "grid_gaussians": (-4.6, 4.6)}
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -7,10 +7,11 @@ import optax
 import pytest
 import scipy.stats
 
-from dgmjax import evaluation, models, nn, objectives
+from dgmjax import data, evaluation, models, nn, objectives
 from dgmjax.contracts import implicit
 from dgmjax.errors import DataError, DgmjaxError
 from dgmjax.training import Player, gradient_learner
+from dgmjax.training.checks import check_training_data
 
 KEY = jax.random.key(0)
 
@@ -116,3 +117,14 @@ def test_wrong_uses_are_named():
         plain.init(KEY, x, jnp.ones((3, 4)), method="logit")
     with pytest.raises(DgmjaxError, match="`num_classes` must be at least 1"):
         models.GAN(2, plain.generator, plain.critic, num_classes=0).init(KEY, x, method="logit")
+
+
+@pytest.mark.parametrize("generator", [nn.DCGANGenerator, nn.ResidualGenerator])
+def test_images_of_another_range_than_the_generators_are_refused(generator):
+    """Grey values in [0, 1] for a generator in [-1, 1] would train to images of the wrong grey."""
+    gan = models.GAN(2, generator((8, 8, 1), 2), nn.Critic(nn.DCGANFeatures(2)))
+    arrays = {"x": np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)}
+    check_training_data(gan, arrays, data.Scale(low=-1.0))
+    for transform in (data.Scale(), data.Scale(low=-2.0)):
+        with pytest.raises(DataError, match=r"`x` must be floating point in \[-1, 1\]"):
+            check_training_data(gan, arrays, transform)

@@ -35,6 +35,11 @@ def _octagon(k: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return 2 * np.cos(np.pi * k / 4), 2 * np.sin(np.pi * k / 4)
 
 
+def _grid(k: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points of a 5x5 grid over [-4, 4]^2."""
+    return 2.0 * (k // 5) - 4.0, 2.0 * (k % 5) - 4.0
+
+
 @dataclass(frozen=True)
 class Synthetic:
     """A row: description, distribution, entropy in nats, and the origin of the entropy.
@@ -62,6 +67,9 @@ TABLE: dict[str, Synthetic] = {
     "spirals": Synthetic("two spiral arms, noise 0.1", Curves(_spirals, 2, 0.1, 256), 1.8890253),
     "eight_gaussians": Synthetic(
         "eight Gaussians of deviation 0.2 at radius 2", Curves(_octagon, 8, 0.2, 1), 1.6980612
+    ),
+    "grid_gaussians": Synthetic(
+        "25 Gaussians of deviation 0.05 on a 5x5 grid", Curves(_grid, 25, 0.05, 1), 0.0652883
     ),
     "pinwheel": Synthetic("five twisted Gaussian arms", Pinwheel(), 0.9342941),
     "checkerboard": Synthetic(

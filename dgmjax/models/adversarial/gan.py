@@ -44,7 +44,8 @@ class GAN(nn.Module):
     def data_rules(self, batch: Batch) -> dict[str, Any]:
         """What the arrays that are read of such a batch must hold, see `contracts.data_rules`."""
         of_label = {} if self.num_classes is None else {"label": range(self.num_classes)}
-        return {**of_label, "context": "real"}
+        # A generator that ends in a hyperbolic tangent reaches "signed" values only.
+        return {"x": getattr(self.generator, "values", "real"), **of_label, "context": "real"}
 
     def prior(self) -> distrax.Distribution:
         """N(0, I) over z."""

@@ -1,0 +1,122 @@
+"""GAN on MNIST or Fashion-MNIST: any game, convolutional or residual networks.
+
+    dgmjax train gan_mnist --data-dir DATA
+    dgmjax train gan_mnist --dataset fashion_mnist --network resnet --game hinge --data-dir DATA
+
+There is no likelihood. The records say how evenly samples fall into the classes of a classifier of
+real images, and how far samples and test images are apart in the kernel of `mmd_rational_quadratic`
+on pixels; both are coarse, and the samples are to be looked at.
+Source: Lucic, Kurach, Michalski, Gelly & Bousquet, "Are GANs Created Equal?", 2018 (the comparison
+of games), https://arxiv.org/abs/1711.10337.
+"""
+
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+
+from dgmjax import data, evaluation, lab, models, nn
+from dgmjax.objectives.mmd import mmd
+
+from ..shared import labels
+from ..shared.games import Play
+
+NUM_CLASSES, BLOCK = 10, 500
+
+
+def gan_mnist(
+    *,
+    dataset: Literal["mnist", "fashion_mnist"] = "mnist",
+    network: Literal["dcgan", "resnet"] = "dcgan",
+    weights: Literal["plain", "spectral"] = "plain",
+    normalisation: Literal["none", "batch", "layer", "pixel"] = "none",
+    conditional: bool = False,
+    latent: int = 64,
+    channels: int = 32,
+    steps: int = 20_000,
+    play: Play = Play(penalty_weight=1.0, ema_decay=0.999, batch_size=64),
+) -> lab.Experiment:
+    """A game of images in [-1, 1].
+
+    Args:
+      dataset: 28x28 grey images.
+      network: of both players.
+      weights: of the critic's layers.
+      normalisation: of the generator's layers; without averaged parameters for "batch".
+      conditional: of images given their class, with a projection critic.
+      latent: dimensions of the generator's noise.
+      channels: see `nn.DCGANGenerator` and `nn.ResidualGenerator`.
+      steps: training steps (generator updates).
+    """
+    if play.tiny:
+        images, levels, steps, channels = data.load("digits"), 17, 10, 4
+    else:
+        images, levels = data.load(dataset, data_dir=play.data_dir), 256
+    make_generator, make_features = {
+        "dcgan": (nn.DCGANGenerator, nn.DCGANFeatures),
+        "resnet": (nn.ResidualGenerator, nn.ResidualFeatures),
+    }[network]
+    critic = nn.Critic(make_features(channels, weights=weights), play.outputs, weights)
+    module = models.GAN(
+        latent=latent,
+        generator=make_generator(images.event_shape, channels, normalisation),
+        critic=critic,
+        num_classes=NUM_CLASSES if conditional else None,
+    )
+    num = 2 * BLOCK if play.tiny else 10_000
+    return lab.Experiment(
+        model=f"{network} GAN, {play.game}" + (", conditional" if conditional else ""),
+        module=module,
+        players=play.players(steps),
+        dataset=images,
+        transform=data.Scale(levels, low=-1.0),
+        steps=steps,
+        batch_size=play.batch_size,
+        evaluate_every=max(1, steps // 10),
+        log_every=max(1, steps // 100),
+        ema_decay=None if normalisation == "batch" else play.ema_decay,
+        estimators=(
+            lab.Estimator(
+                "class_reverse_kl",
+                f"KL of the classes of {num} samples from the uniform distribution, logistic "
+                "regression on real images",
+                lambda trained, _: class_kl(trained, num),
+            ),
+            lab.Estimator(
+                "mmd2_pixels",
+                f"unbiased, rational quadratic kernel, {num} samples, blocks of {BLOCK}",
+                lambda trained, arrays: pixel_mmd(trained, arrays["x"], num),
+                unit="squared distance",
+            ),
+        ),
+        figures={"samples": lab.figures.samples},
+        previews=("samples",),
+    )
+
+
+def scaled_samples(trained, num: int) -> np.ndarray:
+    """In [-1, 1], as the networks see images."""
+    transform = trained.experiment.transform
+    x = trained.sample(num, seed=1)
+    return np.asarray(transform({"x": x}, None)["x"])
+
+
+def class_kl(trained, num: int) -> evaluation.Measurement:
+    """KL of the classes that a classifier of real images finds."""
+    x = scaled_samples(trained, num)
+    found = labels.classes_of(trained, x)
+    corners = 1.0 * np.eye(NUM_CLASSES)
+    return evaluation.mode_coverage(corners[found], corners, 0.5).reverse_kl
+
+
+def pixel_mmd(trained, x: np.ndarray, num: int) -> evaluation.Measurement:
+    """The mean over disjoint blocks of samples, each beside a block of images."""
+    samples = scaled_samples(trained, num).reshape(num, -1)
+    x = x.reshape(len(x), -1)
+    size = min(BLOCK, len(x))
+    values = []
+    for start in range(0, num - size + 1, size):
+        rows = np.arange(start, start + size)
+        pair = jnp.asarray(samples[rows]), jnp.asarray(x[rows % len(x)])
+        values.append(float(mmd(*pair, kernel="rational_quadratic")))
+    return evaluation.average(np.array(values))
