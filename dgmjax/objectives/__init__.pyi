@@ -85,3 +85,6 @@ from .variational.missing import (
 from .variational.multimodal import (
     subsampled_elbo as subsampled_elbo,
 )
+from .variational.semi_amortised import (
+    semi_amortised as semi_amortised,
+)
