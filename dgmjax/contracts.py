@@ -288,6 +288,11 @@ def has_codes(model: Any) -> bool:
     return hasattr(model, "quantise")
 
 
+def generates(model: Any) -> bool:
+    """Whether samples are an image `generate(z)` of latents z ~ `prior()`, as of `models.GAN`."""
+    return hasattr(model, "generate") and hasattr(model, "prior")
+
+
 def filters(model: Any) -> bool:
     """Whether a particle filter can run over a model's sequences (`Filters`)."""
     return hasattr(model, "filtering")

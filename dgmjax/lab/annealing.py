@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from dgmjax.contracts import is_latent_variable_model
+from dgmjax.contracts import generates, is_latent_variable_model
 from dgmjax.errors import DataError, require
-from dgmjax.evaluation.annealed import Annealing, annealed_bound, bidirectional
+from dgmjax.evaluation.annealed import Annealing, FixedObservation, annealed_bound, bidirectional
 from dgmjax.evaluation.averages import Measurement, average
 from dgmjax.lab.experiment import Estimator, Supplement
 from dgmjax.lab.trained import EVALUATION_SEED, Trained
@@ -25,32 +25,39 @@ def annealed_bounds(how: Annealing, images: int = 100) -> Supplement:
     """-log p(x) of test images by AIS, beside L_5000 of the same images; the gap on simulated ones.
 
     The difference of the first two is what the importance-weighted bound misses. The figure `ais`
-    shows both bounds on simulated data against the number of temperatures.
+    shows both bounds on simulated data against the number of temperatures. An implicit model has no
+    posterior for L_5000; it is observed with a standard deviation that validation images choose.
     """
     require(images >= 1, "images", "must be at least 1", images)
-    chains = f"{how.chains} chains, {how.temperatures} temperatures ({how.schedule})"
-    estimators = (
-        Estimator("nll_ais", f"annealed importance sampling, {chains}", _bound(how, images)),
-        Estimator(
-            "nll_bound_k5000", f"importance-weighted bound, {images} images", _weighted(images)
-        ),
-        Estimator(
-            "ais_gap", f"bidirectional Monte Carlo on simulated data, {chains}", _gap(how, images)
-        ),
-    )
 
-    def checked(trained: Trained) -> tuple[Estimator, ...]:
+    @lru_cache(maxsize=1)
+    def scale_of(trained: Trained) -> float | None:
         check_annealable(trained)
-        return estimators
+        return observation_scale(trained, how, images)
 
-    figure = partial(annealed_figure, how=how, num=min(images, 20))
-    return Supplement(checked, {"ais": figure})
+    def figure(trained: Trained) -> "Figure":
+        return annealed_figure(trained, how, min(images, 20), scale_of(trained))
+
+    return Supplement(lambda trained: _estimators(how, images, scale_of(trained)), {"ais": figure})
 
 
-def _bound(how: Annealing, images: int) -> Any:
+def _estimators(how: Annealing, images: int, scale: float | None) -> tuple[Estimator, ...]:
+    chains = f"{how.chains} chains, {how.temperatures} temperatures ({how.schedule})"
+    chains += "" if scale is None else f", observed with scale {scale:.3g}"
+    by_annealing = f"annealed importance sampling, {chains}"
+    by_both = f"bidirectional Monte Carlo on simulated data, {chains}"
+    bound = Estimator("nll_ais", by_annealing, _bound(how, images, scale))
+    gap = Estimator("ais_gap", by_both, _gap(how, images, scale))
+    if scale is not None:
+        return bound, gap
+    by_weights = f"importance-weighted bound, {images} images"
+    return bound, Estimator("nll_bound_k5000", by_weights, _weighted(images)), gap
+
+
+def _bound(how: Annealing, images: int, scale: float | None) -> Any:
     def measure(trained: Trained, arrays: Mapping[str, np.ndarray]) -> Measurement:
         few = {name: array[:images] for name, array in arrays.items()}
-        found = trained.per_example(_objective(how), few, len(few["x"]))
+        found = trained.per_example(_objective(how, scale), few, len(few["x"]))
         refused = float(found["divergent"].mean())
         require(
             refused < 0.5,
@@ -75,42 +82,71 @@ def _weighted(images: int) -> Any:
     return measure
 
 
-def _gap(how: Annealing, images: int) -> Any:
+def _gap(how: Annealing, images: int, scale: float | None) -> Any:
     def measure(trained: Trained, arrays: Mapping[str, np.ndarray]) -> Measurement:
-        return average(np.asarray(_sandwich(trained, how, images).gap))
+        return average(np.asarray(_sandwich(trained, how, images, scale).gap))
 
     return measure
 
 
+SCALES = tuple(float(scale) for scale in np.geomspace(0.03, 1.0, 8))
+"""Standard deviations of the observation of an implicit model, of which validation data choose."""
+
+
 def check_annealable(trained: Trained) -> None:
-    """Raises `DgmjaxError` for a model without a prior of real latents and a likelihood."""
-    rule = "must be of a latent-variable model, with a prior and a likelihood"
+    """Raises `DgmjaxError` for a model without a prior, and a likelihood or a generator."""
+    rule = "must be of a latent-variable model, with a prior and a likelihood, or of a generator"
     given = type(trained.experiment.module).__name__
     remedy = "Models with an exact density need no bound."
-    require(is_latent_variable_model(trained.model), "run", rule, given, remedy)
+    annealable = is_latent_variable_model(trained.model) or generates(trained.model)
+    require(annealable, "run", rule, given, remedy)
 
 
-def annealed_figure(trained: Trained, how: Annealing, num: int = 20) -> "Figure":
+def observation_scale(trained: Trained, how: Annealing, images: int) -> float | None:
+    """The best of `SCALES` for validation images, by a tenth of the temperatures.
+
+    None for a model with a likelihood of its own.
+    """
+    if is_latent_variable_model(trained.model):
+        return None
+    splits = trained.experiment.dataset.splits
+    split = "validation" if "validation" in splits else "train"
+    few = {name: array[: min(images, 20)] for name, array in trained.arrays(split).items()}
+    quick = replace(how, temperatures=max(1, how.temperatures // 10))
+    bounds = [
+        trained.per_example(_objective(quick, scale), few, len(few["x"]))["loss"].mean()
+        for scale in SCALES
+    ]
+    return SCALES[int(np.argmin(bounds))]
+
+
+def annealed_figure(
+    trained: Trained, how: Annealing, num: int = 20, scale: float | None = None
+) -> "Figure":
     """Both bounds on simulated data against the number of temperatures, in three decades."""
     counts = sorted({max(1, how.temperatures // 10**power) for power in range(3)})
-    found = [_sandwich(trained, replace(how, temperatures=count), num) for count in counts]
+    found = [_sandwich(trained, replace(how, temperatures=count), num, scale) for count in counts]
     lower = np.stack([np.asarray(bounds.lower) for bounds in found])
     upper = np.stack([np.asarray(bounds.upper) for bounds in found])
     return bounds_by_temperatures(counts, lower, upper, f"AIS: {trained.experiment.model}")
 
 
-def _sandwich(trained: Trained, how: Annealing, num: int) -> Any:
-    return trained.call(_simulated(how, num), jax.random.key(EVALUATION_SEED))
+def _sandwich(trained: Trained, how: Annealing, num: int, scale: float | None) -> Any:
+    return trained.call(_simulated(how, num, scale), jax.random.key(EVALUATION_SEED))
 
 
 # The same functions for the same settings, so that they compile once.
 
 
 @lru_cache
-def _objective(how: Annealing) -> Any:
-    return lambda model, batch, key: annealed_bound(model, batch, key, how)
+def _objective(how: Annealing, scale: float | None) -> Any:
+    return lambda model, batch, key: annealed_bound(_observed(model, scale), batch, key, how)
 
 
 @lru_cache
-def _simulated(how: Annealing, num: int) -> Any:
-    return lambda model, key: bidirectional(model, key, num, how)
+def _simulated(how: Annealing, num: int, scale: float | None) -> Any:
+    return lambda model, key: bidirectional(_observed(model, scale), key, num, how)
+
+
+def _observed(model: Any, scale: float | None) -> Any:
+    return model if scale is None else FixedObservation(model, scale)

@@ -44,6 +44,16 @@ def test_bad_options_are_named(run, options, word, capsys):
     assert f"`{word}` must be at least 1" in capsys.readouterr().err
 
 
+def test_a_generator_is_annealed_behind_an_observation_of_its_own(tmp_path):
+    folder = tmp_path / "gan"
+    assert not main(["train", "gan_eight_gaussians", "--tiny", "--run-dir", str(folder)])
+    options = ["--ais", "--images", "4", "--chains", "2", "--temperatures", "10"]
+    assert not main(["evaluate", str(folder), *options])
+    new = json.loads((folder / "results.json").read_text())[-2:]
+    assert [record["metric"] for record in new] == ["nll_ais", "ais_gap"]
+    assert "observed with scale" in new[0]["estimator"] and np.isfinite(new[0]["value"])
+
+
 def test_bounds_of_another_shape_are_refused():
     with pytest.raises(DataError, match=r"^`lower`"):
         plotting.bounds_by_temperatures([1, 10], np.zeros((2, 3)), np.zeros((2, 4)))
