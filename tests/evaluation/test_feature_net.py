@@ -4,10 +4,13 @@ import json
 import os
 import shutil
 
+import jax
 import numpy as np
 import pytest
+from dgmjax.experiments.shared import feature_net
 
 from dgmjax import data
+from dgmjax.data.dataset import Dataset
 from dgmjax.errors import DataError, DgmjaxError
 from dgmjax.evaluation import samples
 from dgmjax.evaluation.samples.feature_net import WEIGHTS
@@ -99,3 +102,30 @@ def test_an_unknown_net_is_named():
 def test_other_images_are_refused(x, words):
     with pytest.raises(DataError, match=words):
         samples.load_feature_net("mnist")(x)
+
+
+def test_what_the_tool_writes_is_what_is_loaded(tmp_path):
+    params = samples.LeNet().init(jax.random.key(0), images(1))["params"]
+    feature_net.write(params, "mnist", {"test_accuracy": 0.5}, tmp_path)
+    feature_net.write(params, "fashion_mnist", {"test_accuracy": 0.25}, tmp_path)
+    net = samples.load_feature_net("mnist", tmp_path)
+    assert net.test_accuracy == 0.5 and len(net.sha256) == 64
+    jax.tree.map(np.testing.assert_array_equal, net.params, params)
+
+
+def test_the_tool_measures_the_test_split_of_what_it_trained(monkeypatch):
+    """Classes by brightness, which one epoch learns; the numbers are those of the parameters."""
+
+    def split(num, seed):
+        label = np.random.default_rng(seed).integers(0, 10, num).astype(np.int32)
+        x = np.uint8(25 * label[:, None, None, None] + images(num, seed) * 10)
+        return {"x": x, "label": label}
+
+    splits = {"train": split(2000, 0), "validation": split(200, 1), "test": split(300, 2)}
+    monkeypatch.setattr(data, "load", lambda name, data_dir: Dataset(name, splits, {}))
+    params, facts = feature_net.trained("mnist", None, epochs=2)
+    assert facts["train_images"] == 2000 and facts["test_images"] == 300
+    _, log_probs = slow_lenet(jax.tree.map(np.asarray, params), splits["test"]["x"] / 255.0)
+    accuracy = (log_probs.argmax(1) == splits["test"]["label"]).mean()
+    assert facts["test_accuracy"] == pytest.approx(accuracy, abs=0.01)
+    assert facts["test_accuracy"] > 0.3

@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 
 from dgmjax.errors import DataError
 from dgmjax.evaluation import samples
+from dgmjax.evaluation.samples import neighbours
 
 
 def normal(*shape, seed=0, **options):
@@ -95,6 +96,12 @@ def test_kernel_distance_is_unbiased():
 
 
 # Neighbours
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    """Matrices of distances come in several parts, the last of them incomplete."""
+    monkeypatch.setattr(neighbours, "CELLS", 300_000)
 
 
 def test_nearest_agrees_with_all_distances():

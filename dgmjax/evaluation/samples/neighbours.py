@@ -10,8 +10,8 @@ from dgmjax.evaluation.averages import Measurement, average
 from dgmjax.evaluation.samples.checks import checked, checked_pair
 from dgmjax.types import ArrayLike
 
-CHUNK = 1000
-"""Rows of a matrix of distances that are in memory at once."""
+CELLS = 10_000_000
+"""Distances that are in memory at once."""
 
 
 def nearest(queries: ArrayLike, references: ArrayLike, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -147,8 +147,9 @@ def _centred_pair(real: ArrayLike, generated: ArrayLike, k: int) -> tuple[np.nda
 def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """`|x_i - y_j|^2` of chunks of rows of x, with the first row of each."""
     squares = (y**2).sum(-1)
-    for start in range(0, len(x), CHUNK):
-        rows = x[start : start + CHUNK]
+    step = max(1, CELLS // len(y))
+    for start in range(0, len(x), step):
+        rows = x[start : start + step]
         yield start, (rows**2).sum(-1)[:, None] - 2.0 * rows @ y.T + squares
 
 
