@@ -1,6 +1,6 @@
 """Filtering variational objectives: bounds of particle filters on sequences."""
 
-from dgmjax.contracts import filters, given
+from dgmjax.contracts import filters, given, original_units
 from dgmjax.errors import require
 from dgmjax.inference.filtering import particle_filter
 from dgmjax.inference.resampling import Resampling
@@ -40,8 +40,7 @@ def fivo(
     rule = "must be a model of sequences that can be filtered (`contracts.Filters`)"
     require(filters(model), "model", rule, type(model).__name__)
     found = particle_filter(model.filtering(), key, num_particles, threshold, resampling)
-    log_det = batch.get("log_det", 0.0)
-    return -(found.log_evidence + log_det), {
+    return -(found.log_evidence + original_units(batch)), {
         "effective_sample_size": found.effective_sample_size,
         "resampled": found.resampled,
     }
