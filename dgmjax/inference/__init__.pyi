@@ -23,6 +23,11 @@ from .annealing import (
     sigmoid_temperatures as sigmoid_temperatures,
     tuned_step_sizes as tuned_step_sizes,
 )
+from .conjugate import (
+    latent_dirichlet_allocation as latent_dirichlet_allocation,
+    normal_mixture as normal_mixture,
+    perplexity as perplexity,
+)
 from .filtering import (
     Filtered as Filtered,
     Filtering as Filtering,
@@ -57,6 +62,12 @@ from .smc import (
     Particles as Particles,
     run_smc as run_smc,
     sequential_monte_carlo as sequential_monte_carlo,
+)
+from .svi import (
+    Conjugate as Conjugate,
+    Global as Global,
+    global_bound as global_bound,
+    stochastic_variational_inference as stochastic_variational_inference,
 )
 from .tempering import (
     tempered_transitions as tempered_transitions,
