@@ -68,6 +68,8 @@ def test_every_choice_of_an_argument_builds(name):
         ("hierarchical_mnist", {"bound": "iwae", "free_bits": 1.0}, "free_bits"),
         ("hierarchical_mnist", {"evaluation_samples": 0}, "evaluation_samples"),
         ("pixelcnn_binarized_mnist", {"network": "row_lstm", "dropout": 0.1}, "dropout"),
+        ("gan_grid", {"game": "mmd", "penalty": "r1"}, "penalty"),
+        ("gan_grid", {"penalty": "clip", "penalty_weight": 0.0}, "bound"),
     ],
 )
 def test_arguments_that_exclude_each_other_are_named(name, given, argument):
@@ -97,6 +99,8 @@ def test_the_catalogue_has_its_experiments():
         "maf_moons",
         "realnvp_moons",
         "gan_eight_gaussians",
+        "gan_grid",
+        "gan_mnist",
         "maf_known_density",
         "plane_density",
         "maf_mnist_logit",

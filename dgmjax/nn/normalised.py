@@ -6,6 +6,7 @@ from functools import partial
 from typing import Literal, get_args
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require, require_sizes
@@ -23,6 +24,7 @@ WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "equalised": Equalised,
 }
 RUNNING = "batch_stats"
+EPSILON = 1e-5
 leaky_relu: Activation = partial(nn.leaky_relu, negative_slope=0.2)
 
 
@@ -51,11 +53,28 @@ class Normalise(nn.Module):
         kinds = sorted(get_args(Normalisation))
         require(self.kind in kinds, "normalisation", f"must be one of {kinds}", repr(self.kind))
         if self.kind == "batch":
-            running = not self.is_mutable_collection(RUNNING)
-            return nn.BatchNorm(use_running_average=running, momentum=self.momentum)(h)
+            return self._over_batch(h)
         if self.kind == "layer":
             return nn.LayerNorm()(h)
         return pixel_norm(h) if self.kind == "pixel" else h
+
+    def _over_batch(self, h: Array) -> Array:
+        size = h.shape[-1:]
+        mean = self.variable(RUNNING, "mean", jnp.zeros, size)
+        variance = self.variable(RUNNING, "variance", jnp.ones, size)
+        scale = self.param("scale", nn.initializers.ones, size)
+        bias = self.param("bias", nn.initializers.zeros, size)
+        now = mean.value, variance.value
+        if self.is_mutable_collection(RUNNING):
+            sites = tuple(range(h.ndim - 1))
+            now = h.mean(sites), h.var(sites)
+            if not self.is_initializing():
+                # Not part of any derivative: `flax.linen.BatchNorm` would keep tracers of the
+                # slope that a gradient penalty takes inside of the loss.
+                for running, value in zip((mean, variance), now):
+                    kept = self.momentum * running.value
+                    running.value = kept + (1.0 - self.momentum) * jax.lax.stop_gradient(value)
+        return (h - now[0]) * jax.lax.rsqrt(now[1] + EPSILON) * scale + bias
 
 
 class NormalisedMLP(nn.Module):

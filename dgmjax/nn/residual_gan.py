@@ -64,7 +64,7 @@ class ResidualFeatures(nn.Module):
     Attributes:
       channels: of every map.
       blocks: at least 2.
-      normalisation: in front of every activation; not "batch" with gradient penalties.
+      normalisation: in front of every activation.
       weights: of all layers.
 
     Source: Miyato, Kataoka, Koyama & Yoshida, "Spectral Normalization for Generative Adversarial

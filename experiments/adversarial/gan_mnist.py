@@ -30,6 +30,7 @@ def gan_mnist(
     network: Literal["dcgan", "resnet"] = "dcgan",
     weights: Literal["plain", "spectral"] = "plain",
     normalisation: Literal["none", "batch", "layer", "pixel"] = "none",
+    critic_normalisation: Literal["none", "batch", "layer", "pixel"] = "none",
     conditional: bool = False,
     latent: int = 64,
     channels: int = 32,
@@ -43,6 +44,8 @@ def gan_mnist(
       network: of both players.
       weights: of the critic's layers.
       normalisation: of the generator's layers; without averaged parameters for "batch".
+      critic_normalisation: of the critic's layers; a gradient penalty is meant for critics that
+        look at each image by itself, without "batch".
       conditional: of images given their class, with a projection critic.
       latent: dimensions of the generator's noise.
       channels: see `nn.DCGANGenerator` and `nn.ResidualGenerator`.
@@ -56,11 +59,11 @@ def gan_mnist(
         "dcgan": (nn.DCGANGenerator, nn.DCGANFeatures),
         "resnet": (nn.ResidualGenerator, nn.ResidualFeatures),
     }[network]
-    critic = nn.Critic(make_features(channels, weights=weights), play.outputs, weights)
+    features = make_features(channels, normalisation=critic_normalisation, weights=weights)
     module = models.GAN(
         latent=latent,
         generator=make_generator(images.event_shape, channels, normalisation),
-        critic=critic,
+        critic=nn.Critic(features, play.outputs, weights),
         num_classes=NUM_CLASSES if conditional else None,
     )
     num = 2 * BLOCK if play.tiny else 10_000

@@ -80,21 +80,14 @@ class Play:
         """Of the critic."""
         return FEATURES if objectives.game_of(self.game).head == "features" else 1
 
-    def players(self, steps: int, batch_normalised: bool = False) -> dict[str, training.Player]:
-        """The critic, where the game has one, and the generator.
-
-        Args:
-          batch_normalised: the critic's layers are, so that its examples see each other.
-        """
+    def players(self, steps: int) -> dict[str, training.Player]:
+        """The critic, where the game has one, and the generator."""
         headless = objectives.game_of(self.game).head == "none"
         name = self.penalty
         if name == "auto":
-            name = "none" if headless or batch_normalised else "r1_r2"
+            name = "none" if headless else "r1_r2"
         rule = f"must be none, since {self.game} has no critic"
         require(not headless or name == "none", "penalty", rule, name)
-        rule = "must be none or clip, since the critic's values depend on the batch"
-        allowed = not batch_normalised or name in ("none", "clip")
-        require(allowed, "penalty", rule, name, "Use another normalisation of the critic.")
         adam = partial(
             training.adam, self.learning_rate, steps, schedule=self.schedule, b1=self.b1, b2=self.b2
         )

@@ -14,6 +14,7 @@ from dgmjax.training import Player, gradient_learner
 from dgmjax.training.checks import check_training_data
 
 KEY = jax.random.key(0)
+PENALTIES = (objectives.r1, objectives.r2, objectives.on_lines, objectives.dragan)
 
 
 def test_a_fixed_observation_evaluates_it_as_a_latent_variable_model():
@@ -128,3 +129,23 @@ def test_images_of_another_range_than_the_generators_are_refused(generator):
     for transform in (data.Scale(), data.Scale(low=-2.0)):
         with pytest.raises(DataError, match=r"`x` must be floating point in \[-1, 1\]"):
             check_training_data(gan, arrays, transform)
+
+
+@pytest.mark.parametrize("make", PENALTIES)
+def test_penalties_of_critics_that_keep_a_state(make):
+    """The slope is taken inside of the loss, and must leave no tracers in the collections."""
+    critic = nn.NormalisedMLP((8,), (1,), weights="spectral", normalisation="batch")
+    gan = models.GAN(2, nn.NormalisedMLP((8,), (2,), normalisation="batch"), critic)
+    loss = lambda *a: objectives.critic_loss(*a, penalties=(make(0.1),))
+    players = {
+        "critic": Player(loss, optax.adam(1e-3), ("critic",)),
+        "generator": Player(objectives.generator_loss, optax.adam(1e-3), ("generator",)),
+    }
+    learner = gradient_learner(gan, players)
+    batch = {"x": jax.random.normal(KEY, (16, 2))}
+    state, step = learner.init(KEY, batch), jax.jit(learner.step)
+    for _ in range(3):
+        state, metrics = step(state, batch)
+    assert sorted(state.collections) == ["batch_stats", "spectral"]
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves((state.params, state.collections)))
+    assert float(metrics["critic/gradient_penalty"]) > 0

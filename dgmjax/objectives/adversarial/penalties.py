@@ -35,7 +35,11 @@ class Penalty:
     def __call__(
         self, value: Callable[[Array], Array], data: Array, samples: Array, key: Key
     ) -> Array:
-        """`[B]`, for a critic `value(x) -> [B]` whose examples do not see each other."""
+        """`[B]`, for a critic `value(x) -> [B]`.
+
+        If its examples see each other (batch normalisation, minibatch standard deviation), the
+        slope is that of the sum of all values.
+        """
         x = self.points(data, samples, key)
         slope = jax.grad(lambda x: value(x).sum())(x)
         squared = jnp.square(slope).reshape(len(x), -1).sum(-1)
