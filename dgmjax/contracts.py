@@ -406,6 +406,11 @@ def original_units(batch: Batch) -> Array | float:
     return batch.get("log_det", 0.0)
 
 
+def counted(batch: Batch) -> Batch:
+    """The batch for a model that `given` made: its log-determinant is in the likelihood already."""
+    return {name: array for name, array in batch.items() if name != "log_det"}
+
+
 def given(model: Any, batch: Batch) -> Any:
     """The latent-variable model of a batch, whose likelihood is one of the raw data.
 

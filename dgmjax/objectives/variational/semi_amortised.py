@@ -6,7 +6,7 @@ import distrax
 import jax
 import jax.numpy as jnp
 
-from dgmjax.contracts import given, is_initialising
+from dgmjax.contracts import counted, given, is_initialising
 from dgmjax.errors import require
 from dgmjax.objectives.variational.divergences import hold
 from dgmjax.objectives.variational.elbo import elbo
@@ -48,8 +48,7 @@ def semi_amortised(
     require(step_size > 0.0, "step_size", "must be positive", step_size)
     starting = is_initialising(model)
     model = given(model, batch)
-    # The model is in the units of the raw data now, and would be transformed once more.
-    batch = {name: array for name, array in batch.items() if name != "log_det"}
+    batch = counted(batch)
     q = model.posterior(batch["x"])
     if num_steps == 0 or starting:  # parameters cannot be made inside of a derivative
         return bound(WithPosterior(model, q), batch, key)
