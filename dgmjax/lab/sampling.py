@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -69,10 +69,10 @@ class Comparison:
         """Whether the classes of the net are those of the data."""
         return self._name in OF_CLASSES
 
-    @property
-    def sizes(self) -> str:
-        """How many images are compared, for records."""
-        return f"{self.num} generated against {self.num_real} test images"
+    def sizes(self, most: int | None = None) -> str:
+        """How many images are compared, for records: at most `most` of each set."""
+        num, real = (min(n, most or n) for n in (self.num, self.num_real))
+        return f"{num} generated against {real} test images"
 
     def images(self, split: str) -> np.ndarray:
         """The images of a split in [0, 1], as the model sees them."""
@@ -133,12 +133,12 @@ class Comparison:
 
     def memorised(self) -> Measurement:
         """The share of samples nearer to a training image than 99% of the test images are."""
-        generated, held_out = (part.vectors[:FEW] for part in (self.generated, self.test))
+        generated, held_out = self.generated.vectors[:FEW], self.real[:FEW]
         return memorised_share(generated, self.train.vectors, held_out)
 
     def floor(self, metric: Callable[..., Measurement]) -> Measurement:
         """A distance of as many training images: what a perfect model reaches."""
-        return metric(self.real, self.train.vectors[: self.num])
+        return metric(self.real, self.train.vectors[: self.num_real])
 
     def mode_kl(self) -> Measurement:
         """Reverse KL of the predicted classes."""
@@ -161,34 +161,63 @@ def _comparison(trained: Trained, num_samples: int) -> Comparison:
 
 Measure = Callable[[Comparison], Measurement]
 
-_OF_FEATURES: dict[str, tuple[Measure, str, str]] = {
-    "fid": (
+
+class _Row(NamedTuple):
+    """A metric of features: how it is measured, its unit, and on which images."""
+
+    measure: Measure
+    how: str
+    unit: str
+    sizes: Callable[[Comparison], str] = Comparison.sizes
+
+
+def _few(comparison: Comparison) -> str:
+    return comparison.sizes(FEW)
+
+
+def _equal(comparison: Comparison) -> str:
+    return "{0} generated against {0} test images".format(min(comparison.num_real, FEW))
+
+
+def _alone(comparison: Comparison) -> str:
+    return f"{comparison.num} generated images"
+
+
+def _all_test(comparison: Comparison) -> str:
+    return f"{comparison.num} generated against all {len(comparison.test_images)} test images"
+
+
+_OF_FEATURES = {
+    "fid": _Row(
         lambda c: frechet_distance(c.real, c.generated.vectors),
         "Frechet distance",
         "squared distance",
     ),
-    "kid": (
-        lambda c: kernel_distance(c.real, c.generated.vectors),
-        "kernel distance",
-        "squared distance",
+    "kid": _Row(
+        lambda c: kernel_distance(c.real, c.generated.vectors), "cubic kernel", "squared MMD"
     ),
-    "precision": (lambda c: c.support.precision, "k = 3", "share"),
-    "recall": (lambda c: c.support.recall, "k = 3", "share"),
-    "density": (lambda c: c.neighbourhoods.density, "k = 5", "balls / k"),
-    "coverage": (lambda c: c.neighbourhoods.coverage, "k = 5", "share"),
-    "neighbour_accuracy": (Comparison.two_samples, "1 nearest neighbour, left out", "share"),
-    "memorised_share": (Comparison.memorised, "nearer to training images than 99%", "share"),
+    "precision": _Row(lambda c: c.support.precision, "k = 3", "share"),
+    "recall": _Row(lambda c: c.support.recall, "k = 3", "share"),
+    "density": _Row(lambda c: c.neighbourhoods.density, "k = 5", "balls / k"),
+    "coverage": _Row(lambda c: c.neighbourhoods.coverage, "k = 5", "share"),
+    "neighbour_accuracy": _Row(
+        Comparison.two_samples, "1 nearest neighbour, leave-one-out", "share", _equal
+    ),
+    "memorised_share": _Row(
+        Comparison.memorised, "nearer to training images than 99% of test images", "share", _few
+    ),
 }
-"""Metric, how it is measured, and its unit; their names carry the net."""
-
-_OF_CLASSES: dict[str, tuple[Measure, str, str]] = {
-    "class_score": (lambda c: class_score(c.generated.log_probs), "exp of information", "classes"),
-    "modes": (
+_OF_CLASSES = {
+    "class_score": _Row(
+        lambda c: class_score(c.generated.log_probs), "exp of information", "classes", _alone
+    ),
+    "modes": _Row(
         lambda c: mode_count(c.generated.log_probs.argmax(1), CLASSES),
         "predicted classes",
         "count",
+        _alone,
     ),
-    "mode_kl": (Comparison.mode_kl, "reverse KL of predicted classes", "nats"),
+    "mode_kl": _Row(Comparison.mode_kl, "reverse KL of predicted classes", "nats", _all_test),
 }
 
 
@@ -208,31 +237,32 @@ def sample_quality(num_samples: int = 10_000) -> Supplement:
 
     def estimators(trained: Trained) -> tuple[Estimator, ...]:
         found = _comparison(trained, num_samples)
+        name, net = found.net.metric, f"LeNet of {found.net.name}"
         rows = {**_OF_FEATURES, **(_OF_CLASSES if found.has_classes else {})}
-        net, sizes = f"LeNet of {found.net.name}", found.sizes
         of_model = [
-            _estimator(found.net.metric(name), f"{how}, {sizes}, {net}", unit, measure, num_samples)
-            for name, (measure, how, unit) in rows.items()
+            _estimator(name(kind), f"{how}, {sizes(found)}, {net}", unit, measure, num_samples)
+            for kind, (measure, how, unit, sizes) in rows.items()
         ]
         floors = [
             _estimator(
-                found.net.metric(name),
-                f"{how}, as many training images against test images, {net}",
-                "squared distance",
+                name(kind),
+                f"{rows[kind].how}, as many training as test images ({found.num_real}), {net}",
+                rows[kind].unit,
                 partial(Comparison.floor, metric=metric),
                 num_samples,
                 "training images",
             )
-            for name, how, metric in (
-                ("fid", "Frechet distance", frechet_distance),
-                ("kid", "kernel distance", kernel_distance),
-            )
+            for kind, metric in (("fid", frechet_distance), ("kid", kernel_distance))
         ]
         similarity = [
             _estimator("ms_ssim", f"pairs of {whose}", "similarity", of, num_samples, model)
             for whose, of, model in (
                 (f"{num_samples} samples", lambda c: diversity(c.samples), None),
-                ("test images", lambda c: diversity(c.test_images[: c.num_real]), "test images"),
+                (
+                    f"{found.num_real} test images",
+                    lambda c: diversity(c.test_images[: c.num_real]),
+                    "test images",
+                ),
             )
         ]
         return (*of_model, *floors, *similarity)

@@ -1,6 +1,7 @@
 """`dgmjax evaluate --samples`: records, figure, refusals, and models whose answers are known."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -64,6 +65,7 @@ def test_records_of_samples_stand_beside_the_others(run):
     }
     fid, floor = (record for record in new if record["metric"].startswith("fid_lenet_"))
     assert "150 generated against 150 test images" in fid["estimator"]
+    assert all(re.search(r"\d+ (generated|samples|test)|\(\d+\)", r["estimator"]) for r in new)
     assert fid["split"] == "test" and fid["num_examples"] == 150
     assert floor["model"] == "training images" and floor["value"] < fid["value"]
     assert (run / "figures" / "nearest_training_images.png").stat().st_size > 1000
@@ -110,7 +112,7 @@ def test_a_model_that_copies_training_images_is_seen():
     copying = lambda splits, num, seed: splits["train"]["x"][:num]
     found = Comparison(trained(copying), 300)
     assert found.memorised().value == 1.0
-    fid = lab.sampling._OF_FEATURES["fid"][0](found).value
+    fid = lab.sampling._OF_FEATURES["fid"].measure(found).value
     assert fid == pytest.approx(found.floor(lab.sampling.frechet_distance).value)
     assert found.support.precision.value > 0.5
     assert len(found.nearest_training_images().axes) == 1
