@@ -90,6 +90,20 @@ def test_a_size_of_zero_is_named(name):
             catalogue.build(function, given | {size: 0}, seed=0, tiny=True, data_dir=None)
 
 
+def test_without_leapfrog_steps_the_model_is_the_plain_vae_of_the_same_networks():
+    function = catalogue.load_experiment("hvi_mnist")
+    build = lambda steps: (
+        catalogue.build(
+            function,
+            catalogue.own_defaults(function) | {"leapfrog": steps},
+            seed=0,
+            tiny=True,
+            data_dir=None,
+        ).module
+    )
+    assert build(0) == build(4).model and build(4).num_steps == 4
+
+
 def test_the_catalogue_has_its_experiments():
     expected = {
         "vae_digits",
@@ -116,10 +130,12 @@ def test_the_catalogue_has_its_experiments():
         "disentangling_sprites",
         "draw_mnist",
         "hierarchical_mnist",
+        "hvi_mnist",
         "miwae_breast_cancer",
         "miwae_mnist",
         "multimodal_mnist",
         "pixel_vae_mnist",
+        "rbm_mnist",
         "vae_clusters_mnist",
         "vae_priors_mnist",
         "vq_prior_mnist",

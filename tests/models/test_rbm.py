@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 from scrambling import scrambled
 
 from dgmjax import models, objectives, training
+from dgmjax.devices.mesh import make_mesh
 from dgmjax.errors import DgmjaxError
 from dgmjax.inference import (
     anneal,
@@ -22,6 +23,7 @@ from dgmjax.inference import (
     tempered_transitions,
 )
 from dgmjax.models.energy.rbm import log_sum_of_states
+from dgmjax.training.gradients import Microbatches, VirtualShards
 
 KEY = jax.random.key(0)
 X = np.array(list(product((0, 1), repeat=4)), np.float32).reshape(16, 2, 2)
@@ -172,6 +174,19 @@ def test_outside_of_training_chains_stay():
     loss = partial(objectives.contrastive_divergence, persistent=True)
     value, metrics = learner.call(learner.variables(state), loss, {"x": X}, KEY)
     assert value.shape == (16,) and set(metrics) == {"energy", "chain_energy"}
+
+
+@pytest.mark.parametrize("strategy", ["parts", "shards"])
+def test_chains_stay_bits_where_a_batch_is_taken_in_parts(strategy):
+    gradients = Microbatches(4)
+    if strategy == "shards":
+        gradients = VirtualShards(make_mesh(1), 4)
+    learner = persistent_learner(20).with_gradients(gradients)
+    state = learner.init(KEY, {"x": X})
+    before = state.collections["state"]["chains"]
+    state, _ = jax.jit(learner.step)(state, {"x": X})
+    after = state.collections["state"]["chains"]
+    assert set(np.unique(after)) == {0, 1} and not np.array_equal(before, after)
 
 
 RATES = jnp.array([[0.2, 0.5], [0.7, 0.6]])
