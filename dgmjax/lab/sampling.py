@@ -47,8 +47,8 @@ class Comparison:
     """Samples of a model beside the test images of its data, with the features of both.
 
     Both are in the units of the raw data as the model sees them (binarised where it is trained on
-    binarised images), divided by the largest value. Samples are compared with as many images, the
-    first of the test split, or with all of them where there are fewer.
+    binarised images), with the range of the data mapped to [0, 1]. Samples are compared with as
+    many images, the first of the test split, or with all of them where there are fewer.
 
     Raises:
       DataError: images that the feature nets do not read, or samples outside of the data's range.
@@ -84,8 +84,11 @@ class Comparison:
     def _unit(self, name: str, x: Any) -> np.ndarray:
         experiment = self.trained.experiment
         binary = experiment.binarisation is not None
-        high = 1.0 if binary else experiment.dataset.info["value_range"][1]
-        return as_images(name, np.asarray(x, np.float32) / high)
+        low, high = (0.0, 1.0) if binary else experiment.dataset.info["value_range"]
+        unit = (np.asarray(x, np.float32) - low) / (high - low)
+        # What rounding puts beside an end belongs to it; anything further is another range.
+        ends = np.clip(unit, 0.0, 1.0)
+        return as_images(name, np.where(np.abs(unit - ends) < 1e-5, ends, unit))
 
     @cached_property
     def samples(self) -> np.ndarray:

@@ -29,5 +29,5 @@ def nearest_images(
     require(sound, "neighbours", rule, several.shape, error=DataError)
     rows = np.concatenate([one[:, None], several], 1)
     figure = image_grid(rows.reshape(-1, *one.shape[1:]), rows.shape[1], title)
-    figure.supxlabel("first column: samples; then their nearest neighbours", fontsize=9)
+    figure.supxlabel("left: samples; right: their neighbours", fontsize=9)
     return figure

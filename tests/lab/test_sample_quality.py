@@ -3,14 +3,20 @@
 import json
 import re
 from types import SimpleNamespace
+from typing import Any, NamedTuple
 
+import flax.linen
+import jax
 import numpy as np
 import pytest
 
-from dgmjax import data, lab, plotting
+from dgmjax import data, lab, models, nn, plotting
+from dgmjax.bijectors import Sigmoid
 from dgmjax.cli.commands import main
+from dgmjax.data.dataset import Dataset
 from dgmjax.errors import DataError, DgmjaxError
 from dgmjax.lab.sampling import Comparison
+from dgmjax.models.flows import layers
 
 MINE = """
 import numpy as np
@@ -78,11 +84,21 @@ def test_too_few_samples_are_named(run, capsys):
     assert "`num_samples` must be at least 100" in capsys.readouterr().err
 
 
-def test_images_of_another_size_are_named(tmp_path, capsys):
-    folder = str(tmp_path / "digits")
-    assert not main(["train", "vae_digits", "--tiny", "--steps", "4", "--run-dir", folder])
-    assert main(["evaluate", folder, "--samples"])
-    assert "must be images [N, 28, 28, 1]" in capsys.readouterr().err
+SHAPE = (28, 28, 1)
+INFO = {"value_range": [0, 255], "levels": 256, "event_shape": list(SHAPE)}
+
+
+def split(num, seed):
+    return {"x": np.random.default_rng(seed).integers(0, 256, (num, *SHAPE)).astype(np.uint8)}
+
+
+class Grey(flax.linen.Module):
+    """A generator of grey values 0 .. 255."""
+
+    network: flax.linen.Module
+
+    def __call__(self, z):
+        return 255.0 * jax.nn.sigmoid(self.network(z))
 
 
 class Known(SimpleNamespace):
@@ -116,6 +132,53 @@ def test_a_model_that_copies_training_images_is_seen():
     assert fid == pytest.approx(found.floor(lab.sampling.frechet_distance).value)
     assert found.support.precision.value > 0.5
     assert len(found.nearest_training_images().axes) == 1
+
+
+FAMILIES = {
+    "vae": (models.DenseVAE(SHAPE, 2, (4,)), data.Binarise("dynamic")),
+    "autoregressive": (models.MADE(SHAPE, (4,)), data.Binarise("dynamic")),
+    "flow": (
+        models.Flow(SHAPE, (layers.Fixed(Sigmoid, (0.05,), event_ndims=3),)),
+        data.Dequantise(256),
+    ),
+    "gan": (models.GAN(2, Grey(nn.MLP((4,), SHAPE)), nn.MLP((4,), (1,))), data.Identity()),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_compared(family):
+    """Parameters as they are drawn: samples in [0, 1], of the kind of the images beside them."""
+    module, transform = FAMILIES[family]
+    dataset = Dataset("mnist", {"train": split(300, 0), "test": split(200, 1)}, INFO)
+    experiment = lab.Experiment(family, module, {}, dataset, 1, 10, transform=transform)
+    variables = module.init(jax.random.key(0), jax.random.key(1), (1,), method="sample")
+
+    class Learner(NamedTuple):
+        call: Any = lambda variables, method, *given: module.apply(variables, *given, method=method)
+        variables: Any = lambda state: state
+
+    found = Comparison(lab.Trained(experiment, Learner(), variables), 120)
+    assert found.samples.shape == (120, *SHAPE) and found.num_real == 120
+    binary = experiment.binarisation is not None
+    for x in (found.samples, found.test_images):
+        assert (len(np.unique(x)) == 2) == binary
+    assert np.isfinite(lab.sampling._OF_FEATURES["fid"].measure(found).value)
+
+
+@pytest.mark.parametrize("transform", [data.Identity(), data.Dequantise(256)])
+def test_images_are_the_raw_ones_in_the_unit_range(transform):
+    dataset = Dataset("mnist", {"train": split(5, 0), "test": split(5, 1)}, INFO)
+    experiment = lab.Experiment("", None, {}, dataset, 1, 10, transform=transform)
+    found = Comparison(lab.Trained(experiment, None, None), 100)
+    expected = dataset.splits["test"]["x"] / np.float32(255)
+    np.testing.assert_allclose(found.test_images, expected, atol=1e-6)
+
+
+def test_images_of_another_size_are_named():
+    small = {name: {"x": np.zeros((20, 8, 8, 1), np.uint8)} for name in ("train", "test")}
+    experiment = lab.Experiment("", None, {}, Dataset("digits", small, INFO), 1, 10)
+    with pytest.raises(DataError, match=r"`test` must be images \[N, 28, 28, 1\].*its size only"):
+        Comparison(lab.Trained(experiment, None, None), 100)
 
 
 def test_samples_of_another_range_are_named():
