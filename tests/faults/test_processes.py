@@ -176,7 +176,7 @@ def process_id(launcher, index):
 def test_an_error_in_one_process_ends_the_others(tmp_path):
     """It is named, with its reason, by the processes that it leaves behind."""
     code = (
-        "from dgmjax.training import distributed\n"
+        "from dgmjax.devices import processes\n"
         "with processes.session():\n"
         "    if processes.part()[0] == 1: raise ValueError('the data are absent')\n"
         "    with processes.named_losses(): processes.barrier('forever')\n"
