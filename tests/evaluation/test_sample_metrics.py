@@ -189,6 +189,20 @@ def test_the_error_of_the_class_score_is_that_of_a_bootstrap():
     assert error == pytest.approx(np.std(again), rel=0.2)  # 4% is one deviation of the bootstrap
 
 
+def test_measurements_are_plain_numbers():
+    """Records hold Python numbers, which JSON can."""
+    x, y = normal(40, 3), normal(40, 3, seed=1)
+    found = [
+        *(samples.frechet_distance(x, y), samples.kernel_distance(x, y)),
+        *(*samples.precision_recall(x, y), *samples.density_coverage(x, y)),
+        *(samples.nearest_neighbour_accuracy(x, y), samples.memorised_share(x, y, x, 0.1)),
+        *(samples.class_score(np.log([[0.2, 0.8], [0.5, 0.5]])), samples.mode_count([0, 1], 2)),
+        samples.mode_kl([0, 1], [0, 1], 2),
+    ]
+    for one in found:
+        assert type(one.value) is float and type(one.standard_error) in (float, type(None))
+
+
 def test_modes():
     generator = np.random.default_rng(0)
     real = generator.integers(0, 6, 3000)

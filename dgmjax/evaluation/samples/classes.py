@@ -35,7 +35,8 @@ def class_score(log_probs: ArrayLike) -> Measurement:
     ratio = np.where(probs > 0, logs, 0.0) - log_marginal
     kl = (probs * ratio).sum(1)
     score = float(np.exp(kl.mean()))
-    return Measurement(score, score * float(kl.std(ddof=1)) / np.sqrt(len(kl)), len(kl))
+    error = score * kl.std(ddof=1) / np.sqrt(len(kl))
+    return Measurement(score, float(error), len(kl))
 
 
 def mode_count(classes: ArrayLike, num_classes: int) -> Measurement:

@@ -43,8 +43,8 @@ def frechet_distance(
     compare only at equal numbers of images; of two sets from one distribution it is above 0.
 
     Args:
-      resamples: of the bootstrap over both sets, whose deviation is the standard error; with fewer
-        than 2 there is none.
+      resamples: of the bootstrap over both sets, whose deviation is the standard error (too large
+        where the distance is hardly above its bias); with fewer than 2 there is none.
       seed: of the bootstrap.
 
     Raises:

@@ -51,7 +51,8 @@ def precision_recall(real: ArrayLike, generated: ArrayLike, k: int = 3) -> Preci
     The balls about all points of a set that reach to their k-th nearest neighbour (in the same set,
     themselves left out) stand for its support. Precision is the share of generated points in
     that of the real ones, recall the share of real points in that of the generated ones.
-    Standard errors are of these shares, the balls being given.
+    Standard errors are of these shares, the balls being given. The large ball of one outlying real
+    image may hold noise of any kind: read precision beside `density_coverage` and a distance.
 
     Raises:
       DataError: k rows or fewer in a set, NaN.
