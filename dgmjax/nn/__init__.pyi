@@ -62,6 +62,9 @@ from .dcgan import (
 from .dense import (
     Dense as Dense,
 )
+from .dit import (
+    DiT as DiT,
+)
 from .embeddings import (
     OneHot as OneHot,
     Real as Real,
@@ -105,10 +108,20 @@ from .residual_gan import (
     ResidualFeatures as ResidualFeatures,
     ResidualGenerator as ResidualGenerator,
 )
+from .self_attention import (
+    SelfAttention as SelfAttention,
+)
 from .spectral import (
     Spectral as Spectral,
 )
 from .steps import (
     BoundSteps as BoundSteps,
     bind_steps as bind_steps,
+)
+from .time_embedding import (
+    TimeEmbedding as TimeEmbedding,
+    fourier_features as fourier_features,
+)
+from .unet import (
+    UNet as UNet,
 )
