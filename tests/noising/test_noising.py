@@ -1,0 +1,198 @@
+"""Processes, conversions, preconditioning and couplings against closed forms and SciPy."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+
+from dgmjax import noising
+from dgmjax.errors import DgmjaxError
+from dgmjax.noising.couplings import entropic_plan, squared_distances
+
+KEY = jax.random.key(0)
+TIMES = jnp.array([0.05, 0.3, 0.7, 0.95])
+ROWS = {
+    **{name: noising.process_of(name) for name in noising.PROCESSES},
+    "cosine": noising.variance_preserving(noising.Cosine()),
+    "linear_log_snr": noising.variance_preserving(noising.LinearLogSNR()),
+    "of_log_snr": noising.of_log_snr(lambda t: 8.0 - 13.0 * t**2 - 0.1 * t),
+}
+PROCESS = pytest.mark.parametrize("process", ROWS.values(), ids=list(ROWS))
+
+
+def beta(t):
+    return 0.1 + 19.9 * t
+
+
+def integral(t):
+    return 0.1 * t + 19.9 * t**2 / 2
+
+
+# name -> f and g of the stochastic equation as published, and signal and noise
+PUBLISHED = {
+    "variance_preserving": lambda t: (
+        -beta(t) / 2,
+        np.sqrt(beta(t)),
+        np.exp(-integral(t) / 2),
+        np.sqrt(1 - np.exp(-integral(t))),
+    ),
+    "sub_variance_preserving": lambda t: (
+        -beta(t) / 2,
+        np.sqrt(beta(t) * (1 - np.exp(-2 * integral(t)))),
+        np.exp(-integral(t) / 2),
+        1 - np.exp(-integral(t)),
+    ),
+    "variance_exploding": lambda t: (
+        0 * t,
+        0.01 * 5000**t * np.sqrt(2 * np.log(5000)),
+        1 + 0 * t,
+        0.01 * 5000**t,
+    ),
+    "straight": lambda t: (-1 / (1 - t), np.sqrt(2 * t / (1 - t)), 1 - t, t),
+    "trigonometric": lambda t: (
+        -np.pi / 2 * np.tan(np.pi / 2 * t),
+        np.sqrt(np.pi * np.tan(np.pi / 2 * t)),
+        np.cos(np.pi / 2 * t),
+        np.sin(np.pi / 2 * t),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_drift_diffusion_and_marginal_are_the_published_ones(name):
+    process = noising.process_of(name)
+    f, g, signal, noise = PUBLISHED[name](np.asarray(TIMES, np.float64))
+    x = jnp.full((4, 2), 3.0)
+    np.testing.assert_allclose(process.drift(x, TIMES)[:, 0], 3 * f, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(process.diffusion(TIMES), g, rtol=1e-4)
+    q = process.marginal(x, TIMES)
+    assert q.event_shape == (2,) and q.batch_shape == (4,)
+    np.testing.assert_allclose(q.mean()[:, 0], 3 * signal, rtol=1e-5)
+    np.testing.assert_allclose(q.stddev()[:, 1], noise, rtol=1e-5)
+
+
+@PROCESS
+def test_time_runs_from_data_to_noise(process):
+    log_snr, rate = process.log_snr_and_rate(TIMES)
+    assert (np.diff(log_snr) < 0).all() and (np.asarray(rate) < 0).all()
+    np.testing.assert_allclose(process.time_of(log_snr), TIMES, atol=1e-4)
+    squared = process.squared_diffusion(TIMES)
+    np.testing.assert_allclose(
+        squared, -(process.at(TIMES).noise ** 2) * rate, rtol=2e-3, atol=1e-6
+    )
+
+
+@PROCESS
+def test_every_kind_gives_every_other_and_comes_back(process):
+    x0, noise = jax.random.normal(KEY, (2, 4, 3))
+    at = process.at(TIMES).like(x0)
+    x = process.interpolate(x0, noise, TIMES)
+    truth = {
+        "data": x0,
+        "noise": noise,
+        "score": jax.vmap(jax.grad(lambda x, t, x0: process.marginal(x0, t).log_prob(x)))(
+            x, TIMES, x0
+        ),
+        "velocity": jax.vmap(jax.jacfwd(process.interpolate, 2))(x0, noise, TIMES),
+    }
+    assert set(truth) == set(noising.KINDS)
+    for given, wanted in itertools.product(noising.KINDS, repeat=2):
+        found = noising.convert(truth[given], x, at, given, wanted)
+        scale = np.abs(truth[wanted]).max()
+        np.testing.assert_allclose(found, truth[wanted], rtol=1e-3, atol=2e-3 * scale)
+        back = noising.convert(found, x, at, wanted, given)
+        scale = np.abs(truth[given]).max()
+        np.testing.assert_allclose(back, truth[given], rtol=1e-3, atol=2e-3 * scale)
+
+
+@pytest.mark.parametrize("name", noising.PRECONDITIONINGS)
+def test_preconditioned_networks_read_and_return_unit_variance(name):
+    deviation, s = 0.7, np.geomspace(0.01, 50.0, 9)
+    row = noising.preconditioning_of(name, deviation)
+    skip, out, inner = (np.asarray(f(s, deviation)) for f in (row.skip, row.out, row.inner))
+    target = ((1 - skip) ** 2 * deviation**2 + skip**2 * s**2) / out**2
+    if name == "edm":
+        np.testing.assert_allclose(inner**2 * (s**2 + deviation**2), 1.0, rtol=1e-6)
+        np.testing.assert_allclose(target, 1.0, rtol=1e-5)
+    else:
+        np.testing.assert_allclose(target, 1.0)  # the noise itself
+    np.testing.assert_allclose(row.weight(s), 1 / out**2, rtol=1e-6)
+
+
+def test_assignment_is_the_best_permutation():
+    x0, x1 = jax.random.normal(KEY, (2, 40, 2, 1))
+    found = jax.jit(noising.assignment)(KEY, x0, x1)
+    cost = np.asarray(squared_distances(x0, x1))
+    expected = cost[scipy.optimize.linear_sum_assignment(cost)].sum()
+    np.testing.assert_allclose(((x0 - found) ** 2).sum(), expected, rtol=1e-5)
+    np.testing.assert_array_equal(np.sort(found.ravel()), np.sort(x1.ravel()))
+
+
+def test_the_entropic_plan_has_both_marginals_and_tends_to_the_assignment():
+    x0, x1 = jax.random.normal(KEY, (2, 12, 2))
+    cost = squared_distances(x0, x1)
+    plan = np.exp(entropic_plan(cost, 0.05, 3000))
+    np.testing.assert_allclose(plan.sum(1), 1 / 12, rtol=1e-3)
+    np.testing.assert_allclose(plan.sum(0), 1 / 12, rtol=1e-4)
+    # The optimum is the only plan of the form diag(u) K diag(v): log P + cost / r has rank one.
+    residual = np.log(plan) + np.asarray(cost / (0.05 * cost.mean()))
+    residual = residual - residual.mean(0) - residual.mean(1, keepdims=True) + residual.mean()
+    np.testing.assert_allclose(residual, 0.0, atol=1e-3)
+    sharp = noising.sinkhorn(KEY, x0, x1, 0.002, 3000)
+    np.testing.assert_allclose(sharp, noising.assignment(KEY, x0, x1), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", noising.COUPLINGS)
+def test_couplings_pair_rows_of_the_same_shape(name):
+    coupling = noising.coupling_of(name)
+    with pytest.raises(DgmjaxError, match="`x1` must have the shape"):
+        coupling(KEY, jnp.zeros((4, 2)), jnp.zeros((3, 2)))
+    paired = jax.eval_shape(coupling, KEY, jnp.zeros((4, 2, 2)), jnp.zeros((4, 2, 2)))
+    assert paired.shape == (4, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "wrong, argument",
+    [
+        (lambda: noising.straight().marginal(jnp.zeros(2), 1.5), "t"),
+        (lambda: noising.straight().marginal(jnp.zeros((2, 1)), jnp.array([0.5, -0.1])), "t"),
+        (lambda: noising.straight().marginal(jnp.zeros((2, 1)), jnp.array([0.5, jnp.nan])), "t"),
+        (lambda: noising.GaussianProcess(lambda t: (t, 1.0 - t)), "coefficients"),
+        (lambda: noising.of_log_snr(lambda t: jnp.cos(9.0 * t)), "coefficients"),
+        (lambda: noising.GaussianProcess(lambda t: (1.0 - t, t), span=(0.5, 0.1)), "span"),
+        (lambda: noising.LinearLogSNR(-5.0, 13.0), "last"),
+        (lambda: noising.variance_exploding(5.0, 1.0), "smallest"),
+        (lambda: noising.process_of("brownian"), "process"),
+        (lambda: noising.coupling_of("random"), "coupling"),
+        (lambda: noising.preconditioning_of("edm", 0.0), "deviation"),
+        (lambda: noising.sinkhorn(KEY, jnp.ones((2, 1)), jnp.ones((2, 1)), 0.0), "regularisation"),
+        (lambda: noising.from_parts("drift", None, None), "kind"),
+    ],
+)
+def test_bad_input_is_named(wrong, argument):
+    with pytest.raises(DgmjaxError, match=f"`{argument}` must "):
+        wrong()
+
+
+def test_equal_processes_compile_once():
+    traces = []
+
+    def log_snr(process, t):
+        traces.append(1)
+        return process.log_snr(t)
+
+    compiled = jax.jit(log_snr, static_argnums=0)
+    for _ in range(2):
+        compiled(noising.variance_preserving(noising.Linear()), 0.5)
+        compiled(noising.straight(), 0.5)
+    assert len(traces) == 2
+
+
+def test_float64_is_kept():
+    with jax.enable_x64(True):
+        for process in ROWS.values():
+            x = process.interpolate(jnp.ones((2, 3)), jnp.ones((2, 3)), jnp.array([0.2, 0.4]))
+            assert x.dtype == jnp.float64
