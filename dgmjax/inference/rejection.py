@@ -7,27 +7,27 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require_sizes
-from dgmjax.types import Array, Key
+from dgmjax.types import Array, Key, PyTree
 
 
 class Rejected(NamedTuple):
     """Accepted samples.
 
     Attributes:
-      value: `[N, ...]`.
+      value: `[N, ...]` each leaf.
       tries: `[N]`, proposals that each took.
       found: `[N]`, False where `max_tries` did not suffice; the value is then the last proposal.
     """
 
-    value: Array
+    value: PyTree
     tries: Array
     found: Array
 
 
 def rejection_sample(
     key: Key,
-    propose: Callable[[Key, int], Array],
-    log_acceptance: Callable[[Array], Array],
+    propose: Callable[[Key, int], PyTree],
+    log_acceptance: Callable[[PyTree], Array],
     num_samples: int,
     max_tries: int = 10_000,
 ) -> Rejected:
@@ -38,7 +38,7 @@ def rejection_sample(
     variational rejection sampling, whose threshold T trades time for tightness.
 
     Args:
-      propose: a key and a count to proposals `[count, ...]`.
+      propose: a key and a count to proposals `[count, ...]`, an array or a pytree of arrays.
       log_acceptance: proposals to log a, `[count]`.
 
     Sources: von Neumann, "Various techniques used in connection with random digits", 1951,
@@ -63,18 +63,18 @@ def rejection_sample(
         # All samples propose in every turn, since the loop is one for the batch; those that are
         # found ignore what follows.
         open_ = ~found & (tries < max_tries)
-        keep = open_.reshape(-1, *(1,) * (proposal.ndim - 1))
+        keep = lambda new, old: jnp.where(open_.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
         return (
             key,
-            jnp.where(keep, proposal, value),
+            jax.tree.map(keep, proposal, value),
             tries + open_,
             found | (open_ & taken),
         )
 
-    shape = jax.eval_shape(lambda key: propose(key, num_samples), key)
+    shapes = jax.eval_shape(lambda key: propose(key, num_samples), key)
     start = (
         key,
-        jnp.zeros(shape.shape, shape.dtype),
+        jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes),
         jnp.zeros((num_samples,), jnp.int32),
         jnp.zeros((num_samples,), bool),
     )

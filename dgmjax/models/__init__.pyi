@@ -113,6 +113,7 @@ from .latent.densities import (
 from .latent.discrete import (
     DiscreteVAE as DiscreteVAE,
     FactorisedPrior as FactorisedPrior,
+    SigmoidBeliefNetwork as SigmoidBeliefNetwork,
 )
 from .latent.draw import (
     DRAW as DRAW,

@@ -76,6 +76,7 @@ from .variational.importance import (
     iwae as iwae,
     log_weights as log_weights,
     renyi as renyi,
+    sleep_phase as sleep_phase,
     wake_phase as wake_phase,
 )
 from .variational.missing import (
@@ -84,6 +85,9 @@ from .variational.missing import (
 )
 from .variational.multimodal import (
     subsampled_elbo as subsampled_elbo,
+)
+from .variational.rejection import (
+    variational_rejection as variational_rejection,
 )
 from .variational.semi_amortised import (
     semi_amortised as semi_amortised,

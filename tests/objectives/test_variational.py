@@ -401,6 +401,7 @@ LOSSES = {
     "renyi": partial(objectives.renyi, alpha=0.5),
     "chi": objectives.chi_upper_bound,
     "wake": objectives.wake_phase,
+    "rejection": objectives.variational_rejection,
     "reinforce": objectives.reinforce,
     "vimco": objectives.vimco,
     "wae": objectives.wae,

@@ -10,6 +10,7 @@ from dgmjax.distributions.factorised import decoded_shape
 from dgmjax.distributions.families import Bernoulli, Family, OneHotCategorical
 from dgmjax.errors import as_sizes, require
 from dgmjax.models.base import DensityModel
+from dgmjax.models.latent.hierarchical import HierarchicalVAE
 from dgmjax.models.latent.vae import VAE
 from dgmjax.nn.mlp import MLP
 from dgmjax.types import Array
@@ -95,4 +96,55 @@ def DiscreteVAE(
         posterior_family=family,
         prior_model=prior_model or FactorisedPrior(family, (latent,), learned_prior),
         event_ndims=ndims,
+    )
+
+
+def SigmoidBeliefNetwork(
+    event_shape: Sequence[int],
+    latents: Sequence[int],
+    hidden: Sequence[int] = (),
+    *,
+    activation=nn.tanh,
+    observation: Family | None = None,
+) -> HierarchicalVAE:
+    """Layers of binary units: p(h_L) p(h_{L-1} | h_L) ... p(x | h_1), and the same shape upwards.
+
+    Each unit is a Bernoulli variable whose logit is linear in the layer that it is drawn from, in
+    p and in q (the "recognition" or Helmholtz machine's); units of the top layer have a bias each.
+    Train it by two players: `elbo` and `sleep_phase` (wake-sleep), or `iwae` and `wake_phase` of
+    several samples (reweighted wake-sleep), the first for the groups `decoders_0`, ... and
+    `prior_model`, the second for `encoders_0`, ...
+
+    Args:
+      event_shape: of x.
+      latents: units of h_1 (next to x) .. h_L.
+      hidden: deterministic units between two layers, in both directions; none in the source.
+      observation: family of a site of x; Bernoulli if None.
+
+    Sources: Saul, Jaakkola & Jordan, "Mean Field Theory for Sigmoid Belief Networks", 1996,
+    section 2, https://arxiv.org/abs/cs/9603102; Hinton, Dayan, Frey & Neal, "The Wake-Sleep
+    Algorithm for Unsupervised Neural Networks", 1995, https://doi.org/10.1126/science.7761831.
+
+    >>> import jax, jax.numpy as jnp
+    >>> net = SigmoidBeliefNetwork((4,), latents=(3, 2))
+    >>> x = jnp.zeros((6, 4))
+    >>> variables = net.init(jax.random.key(0), x, jax.random.key(1), method="reconstruct")
+    >>> net.apply(variables, x, method="posterior").event_shape
+    {'z1': (3,), 'z2': (2,)}
+    """
+    event, sizes = as_sizes("event_shape", event_shape), as_sizes("latents", latents)
+    require(len(sizes) >= 1, "latents", "must name at least one layer", sizes)
+    units, family, seen = tuple(hidden), Bernoulli(), observation or Bernoulli()
+    ranks = (len(event), *[1] * (len(sizes) - 1))
+    outputs = (decoded_shape(seen, event), *((size, 1) for size in sizes[:-1]))
+    return HierarchicalVAE(
+        latents=sizes,
+        encoders=tuple(
+            MLP(units, (size, 1), activation, rank) for size, rank in zip(sizes, ranks, strict=True)
+        ),
+        decoders=tuple(MLP(units, output, activation) for output in outputs),
+        observation=seen,
+        prior_model=FactorisedPrior(family, sizes[-1:]),
+        event_ndims=len(event),
+        latent_family=family,
     )

@@ -39,29 +39,32 @@ class Root:
 
 
 @functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["network", "estimate"], meta_fields=["parent"]
+    jax.tree_util.register_dataclass,
+    data_fields=["network", "estimate"],
+    meta_fields=["parent", "family"],
 )
 @dataclasses.dataclass(frozen=True, eq=False)
 class Link:
-    """N(network(parent)), or its precision-weighted combination with an estimate from the data."""
+    """family(network(parent)); a normal also combined with an estimate from the data."""
 
     network: Any
     estimate: Any
     parent: str
+    family: Family = _NORMAL
 
     def __call__(self, latents: Latents) -> distrax.Distribution:
-        normal = _NORMAL(as_float(self.network(latents[self.parent])))
+        sites = self.family(as_float(self.network(latents[self.parent])))
         if self.estimate is not None:
             # Where the data say nothing, the estimate is wide and the product is the prior's
             # normal: such a unit costs no KL divergence.
-            normal = product_of_normals([self.estimate, normal])
-        return distrax.Independent(normal, 1)
+            sites = product_of_normals([self.estimate, sites])
+        return distrax.Independent(sites, 1)
 
 
 class HierarchicalVAE(LatentVariableModel):
     """p(z_L) p(z_{L-1} | z_L) ... p(z_1 | z_2) p(x | z_1); latents are a dict {"z1": .., "zL": ..}.
 
-    All conditionals of latents are diagonal normals.
+    Conditionals of latents have independent dimensions: diagonal normals, or of `latent_family`.
 
     "bottom_up": q(z_1 | x) q(z_2 | z_1) ... q(z_L | z_{L-1}), each encoder reading the sample
     below it.
@@ -86,6 +89,9 @@ class HierarchicalVAE(LatentVariableModel):
         (`VampPrior`) needs q(z_L | x) as a function of x alone: a ladder's, or that of one layer.
       event_ndims: rank of x.
       marginal_start: as in `VAE`.
+      latent_family: of a dimension of every layer: `Normal()`, or bottom up also others, such as
+        `Bernoulli()`, with a `prior_model` of that family. Parameters that are said above to be
+        two of a dimension are then `latent_family.num_params`.
 
     Sources: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, sections 3 and
     5, https://arxiv.org/abs/1509.00519; Sonderby, Raiko, Maaloe, Sonderby & Winther, "Ladder
@@ -100,8 +106,14 @@ class HierarchicalVAE(LatentVariableModel):
     prior_model: nn.Module | None = None
     event_ndims: int = 3
     marginal_start: bool = True
+    latent_family: Family = _NORMAL
 
     def setup(self):
+        normal = self.latent_family == _NORMAL
+        rule = "must be normal for a ladder, which multiplies densities"
+        require(normal or self.inference != "ladder", "latent_family", rule, self.latent_family)
+        rule = "must be given for latents that are not normal"
+        require(normal or self.prior_model is not None, "prior_model", rule, "none")
         kinds = ("bottom_up", "ladder")
         require(self.inference in kinds, "inference", f"must be one of {kinds}", self.inference)
         require(len(self.latents) >= 1, "latents", "must name at least one layer", self.latents)
@@ -133,7 +145,8 @@ class HierarchicalVAE(LatentVariableModel):
             # The same networks for prior and posterior: a ladder corrects the generative path,
             # instead of modelling it a second time.
             network = self._bound(self.decoders[level + 1], self.latents[level + 1])
-            links[self.names[level]] = Link(network, estimates[level], self.names[level + 1])
+            parent, family = self.names[level + 1], self.latent_family
+            links[self.names[level]] = Link(network, estimates[level], parent, family)
         return links
 
     def prior(self) -> Ancestral:
@@ -164,7 +177,7 @@ class HierarchicalVAE(LatentVariableModel):
     def _first(self, x: Array) -> distrax.Distribution:
         """q(z_1 | x), bottom up."""
         read = network_input(x, self.observation)
-        return distrax.Independent(_NORMAL(as_float(self.encoders[0](read))), 1)
+        return distrax.Independent(self.latent_family(as_float(self.encoders[0](read))), 1)
 
     def posterior(self, x: Array) -> Ancestral:
         """q(z | x) for `x[..., *event]`, batch shape `[...]`."""
@@ -176,7 +189,8 @@ class HierarchicalVAE(LatentVariableModel):
         chain: dict[str, Any] = {self.names[0]: Root(self._first(x))}
         for level in range(1, len(self.latents)):
             network = self._bound(self.encoders[level], self.latents[level - 1])
-            chain[self.names[level]] = Link(network, None, self.names[level - 1])
+            parent, family = self.names[level - 1], self.latent_family
+            chain[self.names[level]] = Link(network, None, parent, family)
         return Ancestral(chain)
 
     def estimates(self, x: Array) -> list[distrax.Normal]:

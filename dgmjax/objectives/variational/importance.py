@@ -268,6 +268,25 @@ def wake_phase(model, batch: Batch, key: Key, *, num_samples: int = 5) -> tuple[
     return loss, {"bound": log_mean_exp(log_w), **metrics}
 
 
+def sleep_phase(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
+    """-log q(z | x) of dreams (x, z) ~ p, held: KL(p(z | x) || q) averaged over p(x), up to q-free
+    terms, in nats per dream. As many dreams as the batch has examples, which are not read.
+
+    For training q alone. Unlike `wake_phase` it fits q where the model dreams and not where the
+    data are, without importance weights. Beside a player that trains p by `elbo` with one sample it
+    is the wake-sleep algorithm.
+
+    Source: Hinton, Dayan, Frey & Neal, "The Wake-Sleep Algorithm for Unsupervised Neural Networks",
+    1995, https://doi.org/10.1126/science.7761831.
+    """
+    check_batch(batch)
+    keys = jax.random.split(key)
+    z = model.prior().sample(seed=keys[0], sample_shape=(len(batch["x"]),))
+    x = model.likelihood(z).sample(seed=keys[1])
+    z, x = jax.lax.stop_gradient((z, x))
+    return -model.posterior(x).log_prob(z), {}
+
+
 def importance_bound(
     model, batch: Batch, key: Key, *, num_samples: int = 5000, chunk: int = 50
 ) -> tuple[Array, Metrics]:
