@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export JAX_PLATFORMS ?= cpu
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test test-newest test-all fault lint format typecheck benchmark results clean
+.PHONY: demo test test-newest test-all test-install fault lint format typecheck benchmark results clean
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "dgmjax needs Python 3.11 or newer; set PYTHON=/path/to/python"; exit 1; }
@@ -30,6 +30,9 @@ test-newest:  ## the same on a newer Python, with the newest JAX that the constr
 
 test-all: $(READY)  ## the slow tests, too
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+test-install: $(READY)  ## wheel and sdist, installed from the package index into fresh environments
+	$(BIN)/python -m pytest -s -m slow tests/test_install.py
 
 fault: $(READY)  ## kills, corruption and other faults, each with its figure
 	$(BIN)/python -m pytest -m fault -s

@@ -30,7 +30,8 @@ FLOORS = [
     {"contracts"},
     {"files"},
     {"shapes", "masks"},
-    {"errors", "types", "lazy"},
+    {"lazy"},
+    {"errors", "types"},
 ]
 """Rooms of `dgmjax`, from the top floor to the ground floor."""
 

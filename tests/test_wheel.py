@@ -7,11 +7,10 @@ import subprocess
 import sys
 import textwrap
 import zipfile
-from pathlib import Path
 
 import pytest
+from fresh import ROOT, copy_of_the_checkout, run
 
-ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
@@ -42,24 +41,11 @@ vae: int = models.DenseVAE((4,), latent=2, hidden=(8,))
 """
 
 
-def run(*command, **options):
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=300, **options
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """The wheel of a copy of the checkout, so that no build folder is left in it."""
     source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    listed = run("git", "-C", ROOT, "ls-files", "-co", "--exclude-standard").splitlines()
-    parts = ("dgmjax/", "experiments/", "pyproject.toml", "setup.py", "README.md", "LICENSE")
-    for name in listed:
-        if name.startswith(parts) and (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
+    copy_of_the_checkout(source)
     run(
         *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
         *("--disable-pip-version-check", "--no-index", "-w", folder, source),

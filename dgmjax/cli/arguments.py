@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -79,16 +80,19 @@ def _command_line_fields(options: type) -> list[dataclasses.Field]:
     return [field for field in fields if field.metadata.get("command_line", True)]
 
 
-_SHARED_OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
-    ("tiny", bool, False, "shrink the experiment to seconds, to see that it runs"),
-    ("seed", int, 0, "seed of parameters, batches and noise"),
-    ("steps", int | None, None, "number of training steps, in place of the experiment's own"),
-    ("run_dir", Path | None, None, "folder of this run, in place of one under runs/"),
-    ("data_dir", str | None, None, "folder of data sets, in place of $DGMJAX_DATA"),
-    ("restart", int, 0, "restart a crashed run from a checkpoint, at most this many times"),
-    *_options_of(Execution),
-    *_options_of(Processes),
-)
+@lru_cache
+def _shared_options() -> tuple[tuple[str, Any, Any, str], ...]:
+    """Name, type, default and help text of the options that every experiment has."""
+    return (
+        ("tiny", bool, False, "shrink the experiment to seconds, to see that it runs"),
+        ("seed", int, 0, "seed of parameters, batches and noise"),
+        ("steps", int | None, None, "number of training steps, in place of the experiment's own"),
+        ("run_dir", Path | None, None, "folder of this run, in place of one under runs/"),
+        ("data_dir", str | None, None, "folder of data sets, in place of $DGMJAX_DATA"),
+        ("restart", int, 0, "restart a crashed run from a checkpoint, at most this many times"),
+        *_options_of(Execution),
+        *_options_of(Processes),
+    )
 
 
 def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str]) -> TrainRequest:
@@ -105,7 +109,7 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
         if option not in SHARED
     ]
     own = [option for option, *_ in fields]
-    fields += [option for option in _SHARED_OPTIONS if option[0] not in own]
+    fields += [option for option in _shared_options() if option[0] not in own]
     parsed = _parse_fields(fields, f"train {name}", description, arguments)
     values = {option: getattr(parsed, option) for option, *_ in fields}
     for option, least in (("seed", 0), ("steps", 1), ("restart", 0)):

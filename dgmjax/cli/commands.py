@@ -17,6 +17,7 @@ from dgmjax.cli.arguments import TrainRequest, parse, parse_train
 from dgmjax.cli.streams import unfailing_streams
 from dgmjax.errors import DgmjaxError, HardwareFault, NotConverged, TrainingDiverged
 from dgmjax.lab import catalogue
+from dgmjax.lazy import extras_named
 from dgmjax.training.interrupt import Stopping
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def _main(argv: Sequence[str] | None) -> int:
     traceback = "--traceback" in arguments or bool(os.environ.get("DGMJAX_TRACEBACK"))
     arguments = [argument for argument in arguments if argument != "--traceback"]
     try:
-        with _stopping:
+        with _stopping, extras_named():
             _command(arguments)
             sys.stdout.flush()
     except KeyboardInterrupt:

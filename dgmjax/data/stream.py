@@ -6,6 +6,7 @@ import numpy as np
 
 from dgmjax.data.batches import Batches
 from dgmjax.errors import require
+from dgmjax.lazy import extras_named
 
 
 class _Steps:
@@ -44,7 +45,8 @@ def streamed(
     """
     require(start_step >= 0, "start_step", "must be at least 0", start_step)
     require(prefetch >= 0, "prefetch", "must be at least 0", prefetch)
-    import grain
+    with extras_named():
+        import grain
 
     length = 2**62 - start_step if num_steps is None else num_steps
     options = grain.ReadOptions(num_threads=min(prefetch, 1), prefetch_buffer_size=prefetch)

@@ -14,6 +14,7 @@ from dgmjax.data.sources.sequences import ROLLS
 from dgmjax.data.sources.synthetic import TABLE as SYNTHETIC
 from dgmjax.data.sources.tables import TABLES
 from dgmjax.errors import DataError
+from dgmjax.lazy import extras_named
 
 __all__ = ["SOURCES", "data_dir", "load", "names"]
 
@@ -72,7 +73,8 @@ def load(
     folder = _data_dir(data_dir)
     loader = _loader(name, folder)
     _check_options(name, loader, options)
-    return loader(name, folder, **options)
+    with extras_named():
+        return loader(name, folder, **options)
 
 
 def _loader(name: str, folder: Path) -> Callable[..., Dataset]:
