@@ -48,6 +48,9 @@ from .classical.linear_gaussian import (
 from .classical.poisson import (
     PoissonPPCA as PoissonPPCA,
 )
+from .diffusion.discrete import (
+    DiscreteDiffusion as DiscreteDiffusion,
+)
 from .energy.rbm import (
     RBM as RBM,
 )

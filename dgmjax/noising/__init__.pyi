@@ -13,6 +13,11 @@ from .couplings import (
     independent as independent,
     sinkhorn as sinkhorn,
 )
+from .discrete import (
+    KEPT as KEPT,
+    DiscreteProcess as DiscreteProcess,
+    spread_times as spread_times,
+)
 from .gaussian import (
     PROCESSES as PROCESSES,
     Coefficients as Coefficients,

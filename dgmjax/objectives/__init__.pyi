@@ -33,6 +33,9 @@ from .density.reverse_kl import (
 from .density.sequences import (
     padded_sequence_nll as padded_sequence_nll,
 )
+from .diffusion.discrete import (
+    discrete_diffusion as discrete_diffusion,
+)
 from .discrete.control_variate import (
     relax as relax,
 )

@@ -1,0 +1,1 @@
+"""Models with a time axis: diffusion, flow matching and what else removes noise."""

@@ -1,0 +1,1 @@
+"""Objectives of models with a time axis."""
