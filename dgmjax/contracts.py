@@ -107,6 +107,14 @@ class EnergyBased(Protocol):
         ...
 
 
+class Anneals(EnergyBased, Protocol):
+    """An energy whose normaliser annealing estimates: `models.RBM`."""
+
+    def annealing(self, rates: Any = None) -> Any:
+        """`inference.AnchoredPath` from a density that is known, such as one of these means."""
+        ...
+
+
 class KeepsChains(Protocol):
     """A model that keeps chains between the steps of training: `models.RBM`."""
 
@@ -301,6 +309,11 @@ def filters(model: Any) -> bool:
 def is_energy_based(model: Any) -> bool:
     """Whether a model is known up to its normaliser (`EnergyBased`)."""
     return hasattr(model, "energy") and hasattr(model, "transition")
+
+
+def anneals(model: Any) -> bool:
+    """Whether annealing estimates a model's normaliser (`Anneals`)."""
+    return is_energy_based(model) and hasattr(model, "annealing")
 
 
 def keeps_chains(model: Any) -> bool:

@@ -28,6 +28,9 @@ from .measures import (
     latent_units as latent_units,
     probe_accuracy as probe_accuracy,
 )
+from .partition import (
+    partition_estimators as partition_estimators,
+)
 from .pretraining import (
     clustered_start as clustered_start,
     fitted_mixture as fitted_mixture,

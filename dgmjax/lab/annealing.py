@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from dgmjax.contracts import generates, is_latent_variable_model
+from dgmjax.contracts import anneals, generates, is_latent_variable_model
 from dgmjax.errors import DataError, require
 from dgmjax.evaluation.annealed import Annealing, FixedObservation, annealed_bound, bidirectional
 from dgmjax.evaluation.averages import Measurement, average
 from dgmjax.lab.experiment import Estimator, Supplement
+from dgmjax.lab.partition import partition_estimators, partition_figure
 from dgmjax.lab.trained import EVALUATION_SEED, Trained
 from dgmjax.objectives import importance_bound
 from dgmjax.plotting.bounds import bounds_by_temperatures
@@ -27,6 +28,9 @@ def annealed_bounds(how: Annealing, images: int = 100) -> Supplement:
     The difference of the first two is what the importance-weighted bound misses. The figure `ais`
     shows both bounds on simulated data against the number of temperatures. An implicit model has no
     posterior for L_5000; it is observed with a standard deviation that validation images choose.
+
+    Of a model that is known up to its normaliser log Z is annealed, and all test images are used;
+    there is no upper bound, which would need an exact sample of the model.
     """
     require(images >= 1, "images", "must be at least 1", images)
 
@@ -36,9 +40,16 @@ def annealed_bounds(how: Annealing, images: int = 100) -> Supplement:
         return observation_scale(trained, how, images)
 
     def figure(trained: Trained) -> "Figure":
+        if anneals(trained.model):
+            return partition_figure(trained, [h.betas for h in _decades(how)], how.chains)
         return annealed_figure(trained, how, min(images, 20), scale_of(trained))
 
-    return Supplement(lambda trained: _estimators(how, images, scale_of(trained)), {"ais": figure})
+    def estimators(trained: Trained) -> tuple[Estimator, ...]:
+        if anneals(trained.model):
+            return partition_estimators(how.betas, how.chains, metric="nll_ais")
+        return _estimators(how, images, scale_of(trained))
+
+    return Supplement(estimators, {"ais": figure})
 
 
 def _estimators(how: Annealing, images: int, scale: float | None) -> tuple[Estimator, ...]:
@@ -95,7 +106,8 @@ SCALES = tuple(float(scale) for scale in np.geomspace(0.03, 1.0, 8))
 
 def check_annealable(trained: Trained) -> None:
     """Raises `DgmjaxError` for a model without a prior, and a likelihood or a generator."""
-    rule = "must be of a latent-variable model, with a prior and a likelihood, or of a generator"
+    rule = "must be of a latent-variable model, with a prior and a likelihood, of a generator or "
+    rule += "of an energy with a path to it"
     given = type(trained.experiment.module).__name__
     remedy = "Models with an exact density need no bound."
     annealable = is_latent_variable_model(trained.model) or generates(trained.model)
@@ -124,11 +136,18 @@ def annealed_figure(
     trained: Trained, how: Annealing, num: int = 20, scale: float | None = None
 ) -> "Figure":
     """Both bounds on simulated data against the number of temperatures, in three decades."""
-    counts = sorted({max(1, how.temperatures // 10**power) for power in range(3)})
-    found = [_sandwich(trained, replace(how, temperatures=count), num, scale) for count in counts]
+    fewer = _decades(how)
+    counts = [some.temperatures for some in fewer]
+    found = [_sandwich(trained, some, num, scale) for some in fewer]
     lower = np.stack([np.asarray(bounds.lower) for bounds in found])
     upper = np.stack([np.asarray(bounds.upper) for bounds in found])
     return bounds_by_temperatures(counts, lower, upper, f"AIS: {trained.experiment.model}")
+
+
+def _decades(how: Annealing) -> list[Annealing]:
+    """A hundredth, a tenth and all of the temperatures."""
+    counts = sorted({max(1, how.temperatures // 10**power) for power in range(3)})
+    return [replace(how, temperatures=count) for count in counts]
 
 
 def _sandwich(trained: Trained, how: Annealing, num: int, scale: float | None) -> Any:

@@ -3,6 +3,7 @@ from . import (
 )
 from .bounds import (
     bounds_by_temperatures as bounds_by_temperatures,
+    estimates_by_temperatures as estimates_by_temperatures,
 )
 from .canvas import (
     new_figure as new_figure,

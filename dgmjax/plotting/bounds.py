@@ -1,4 +1,4 @@
-"""Figure of a lower and an upper bound that approach each other."""
+"""Figures of annealed bounds and estimates against the number of temperatures."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,15 +27,37 @@ def bounds_by_temperatures(
     rule = f"must be [{len(counts)}, N], as `upper` is"
     require(sound and low.size > 0, "lower", rule, (low.shape, high.shape), error=DataError)
     gap = (high - low)[-1].mean()
-    figure = new_figure(5.0, 3.4, f"{title}, gap {gap:.2f} nats")
-    axes = figure.add_subplot()
     rows = ((high, DATA_COLOUR, "upper, backwards"), (low, MODEL_COLOUR, "lower, forwards"))
-    for values, colour, name in rows:
-        error = values.std(1) / np.sqrt(values.shape[1])
-        axes.errorbar(counts, values.mean(1), error, color=colour, marker="o", ms=4, label=name)
+    curves = [
+        (values.mean(1), values.std(1) / np.sqrt(values.shape[1]), colour, name)
+        for values, colour, name in rows
+    ]
+    label = "log p(x) of simulated data, nats"
+    return _by_temperatures(counts, curves, f"{title}, gap {gap:.2f} nats", label)
+
+
+def estimates_by_temperatures(
+    temperatures: Sequence[int], values: Any, errors: Any, title: str = "log Z"
+) -> "Figure":
+    """Estimates of log Z `[T]` in nats against the number of temperatures, with standard errors."""
+    values, errors = np.asarray(values, np.float64), np.asarray(errors, np.float64)
+    counts = np.asarray(temperatures)
+    sound = values.shape == errors.shape == counts.shape and values.size > 0
+    rule = f"must be [{len(counts)}], as `errors` are"
+    require(sound, "values", rule, (values.shape, errors.shape), error=DataError)
+    curves = [(values, errors, MODEL_COLOUR, "")]
+    return _by_temperatures(counts, curves, title, "log Z, nats")
+
+
+def _by_temperatures(counts: np.ndarray, curves: Any, title: str, label: str) -> "Figure":
+    figure = new_figure(5.0, 3.4, title)
+    axes = figure.add_subplot()
+    for values, errors, colour, name in curves:
+        axes.errorbar(counts, values, errors, color=colour, marker="o", ms=4, label=name)
     axes.set_xscale("log")
     axes.set_xlabel("temperatures", fontsize=8)
-    axes.set_ylabel("log p(x) of simulated data, nats", fontsize=8)
-    axes.legend(fontsize=8, frameon=False)
+    axes.set_ylabel(label, fontsize=8)
+    if any(name for *_, name in curves):
+        axes.legend(fontsize=8, frameon=False)
     tidy(axes)
     return figure

@@ -11,18 +11,16 @@ Source: Salakhutdinov & Murray, "On the Quantitative Analysis of Deep Belief Net
 Table 1, https://homepages.inf.ed.ac.uk/imurray2/pub/08dbn_ais/.
 """
 
-import math
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax import evaluation, inference, lab, models, objectives, runs, training
+from dgmjax import lab, models, objectives, runs, training
 from dgmjax.errors import require_sizes
-from dgmjax.lab.trained import EVALUATION_SEED, transformed
+from dgmjax.lab.trained import transformed
 from dgmjax.models.energy.rbm import ENUMERATED
 from dgmjax.plotting.images import image_grid
 
@@ -76,7 +74,7 @@ def rbm_mnist(
         start=from_marginals,
         estimators=(
             *((common.exact_likelihood(),) if hidden <= ENUMERATED else ()),
-            *annealed_estimators(num_chains, temperatures, published),
+            *lab.partition_estimators(spaced(temperatures), num_chains, published),
             common.baseline(),
         ),
         figures={"samples": lab.figures.samples, "filters": filters},
@@ -98,45 +96,6 @@ def spaced(count):
     [0.0, 0.5, 0.9, 1.0]
     """
     return np.interp(np.linspace(0.0, 29.0, count + 1), [0, 1, 9, 29], [0.0, 0.5, 0.9, 1.0])
-
-
-def annealed_estimators(num_chains, temperatures, published):
-    """-log p(x) of the test split by an annealed log Z, and log Z with its standard error."""
-    how = f"AIS, {num_chains} chains, {temperatures} temperatures"
-
-    @lru_cache(1)
-    def partition(trained):
-        rates = trained.arrays("train")["x"].mean(0)
-        method = _partition(num_chains, temperatures)
-        found = trained.call(method, rates, jax.random.key(EVALUATION_SEED))
-        return float(found.log_z), float(found.standard_error)
-
-    def log_z(trained, arrays):
-        value, error = partition(trained)
-        return evaluation.Measurement(value, error, num_chains)
-
-    def nll(trained, arrays):
-        value, error = partition(trained)
-        energies = trained.per_example(_energy, arrays, 500)["loss"]
-        mean, spread, count = evaluation.average(energies)
-        return evaluation.Measurement(mean + value, math.hypot(error, spread or 0.0), count)
-
-    return (
-        lab.Estimator("nll_annealed", f"E(x) + log Z, {how}", nll, published=published),
-        lab.Estimator("log_partition", how, log_z),
-    )
-
-
-def _energy(model, batch, key):
-    return model.energy(batch["x"]), {}
-
-
-@lru_cache
-def _partition(num_chains, temperatures):
-    """The same function for the same numbers, so that it compiles once."""
-    return lambda model, rates, key: inference.log_partition(
-        model.annealing(rates), key, spaced(temperatures), num_chains=num_chains
-    )
 
 
 def filters(trained, num=100):

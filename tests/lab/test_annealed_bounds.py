@@ -54,6 +54,29 @@ def test_a_generator_is_annealed_behind_an_observation_of_its_own(tmp_path):
     assert "observed with scale" in new[0]["estimator"] and np.isfinite(new[0]["value"])
 
 
+def test_the_normaliser_of_an_energy_is_annealed(tmp_path):
+    """The exact likelihood of 16 hidden units is among the records of the experiment."""
+    folder = tmp_path / "rbm"
+    options = ["--tiny", "--hidden", "16", "--run-dir", str(folder)]
+    assert not main(["train", "rbm_mnist", *options])
+    assert not main(["evaluate", str(folder), "--ais", "--chains", "50", "--temperatures", "500"])
+    found = {r["metric"]: r for r in json.loads((folder / "results.json").read_text())}
+    assert found["nll_ais"]["num_examples"] > 100
+    error = found["log_partition"]["standard_error"]
+    exact = next(
+        r["value"]
+        for r in json.loads((folder / "results.json").read_text())
+        if r["metric"] == "nll_nats" and r["estimator"] == "exact" and "RBM" in r["model"]
+    )
+    assert abs(found["nll_ais"]["value"] - exact) < 4 * error + 0.02
+    assert (folder / "figures" / "ais.png").stat().st_size > 1000
+
+
+def test_estimates_of_another_shape_are_refused():
+    with pytest.raises(DataError, match=r"^`values`"):
+        plotting.estimates_by_temperatures([1, 10], np.zeros(2), np.zeros(3))
+
+
 def test_bounds_of_another_shape_are_refused():
     with pytest.raises(DataError, match=r"^`lower`"):
         plotting.bounds_by_temperatures([1, 10], np.zeros((2, 3)), np.zeros((2, 4)))
