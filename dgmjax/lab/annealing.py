@@ -9,9 +9,11 @@ import jax
 import numpy as np
 
 from dgmjax.contracts import anneals, generates, is_latent_variable_model
+from dgmjax.distributions.discrete import is_discrete
 from dgmjax.errors import DataError, require
 from dgmjax.evaluation.annealed import Annealing, FixedObservation, annealed_bound, bidirectional
 from dgmjax.evaluation.averages import Measurement, average
+from dgmjax.evaluation.parzen import parzen
 from dgmjax.lab.experiment import Estimator, Supplement
 from dgmjax.lab.partition import partition_estimators, partition_figure
 from dgmjax.lab.trained import EVALUATION_SEED, Trained
@@ -47,22 +49,28 @@ def annealed_bounds(how: Annealing, images: int = 100) -> Supplement:
     def estimators(trained: Trained) -> tuple[Estimator, ...]:
         if anneals(trained.model):
             return partition_estimators(how.betas, how.chains, metric="nll_ais")
-        return _estimators(how, images, scale_of(trained))
+        return _estimators(how, images, scale_of(trained), is_real(trained))
 
     return Supplement(estimators, {"ais": figure})
 
 
-def _estimators(how: Annealing, images: int, scale: float | None) -> tuple[Estimator, ...]:
+def _estimators(
+    how: Annealing, images: int, scale: float | None, real: bool
+) -> tuple[Estimator, ...]:
     chains = f"{how.chains} chains, {how.temperatures} temperatures ({how.schedule})"
     chains += "" if scale is None else f", observed with scale {scale:.3g}"
     by_annealing = f"annealed importance sampling, {chains}"
     by_both = f"bidirectional Monte Carlo on simulated data, {chains}"
     bound = Estimator("nll_ais", by_annealing, _bound(how, images, scale))
     gap = Estimator("ais_gap", by_both, _gap(how, images, scale))
-    if scale is not None:
-        return bound, gap
     by_weights = f"importance-weighted bound, {images} images"
-    return bound, Estimator("nll_bound_k5000", by_weights, _weighted(images)), gap
+    by_kernels = f"kernel density estimate of {KDE_SAMPLES} means, the width by validation images"
+    return (
+        bound,
+        *([Estimator("nll_bound_k5000", by_weights, _weighted(images))] if scale is None else []),
+        gap,
+        *([Estimator("nll_kde", by_kernels, _kernels(images))] if real else []),
+    )
 
 
 def _bound(how: Annealing, images: int, scale: float | None) -> Any:
@@ -100,6 +108,48 @@ def _gap(how: Annealing, images: int, scale: float | None) -> Any:
     return measure
 
 
+KDE_SAMPLES = 10_000
+"""Of the kernel density estimate, as in the literature."""
+
+
+def _kernels(images: int) -> Any:
+    """What the field once compared models by, to be shown beside the bound: see `parzen`."""
+
+    def measure(trained: Trained, arrays: Mapping[str, np.ndarray]) -> Measurement:
+        means = np.asarray(trained.call(_means, jax.random.key(EVALUATION_SEED)))
+        validation = validation_arrays(trained)["x"][:1000]
+        test = arrays["x"][:images]
+        found = parzen(means, validation, test)
+        return average(
+            -found.log_prob
+            - original_units({name: array[:images] for name, array in arrays.items()})
+        )
+
+    return measure
+
+
+def _means(model: Any, key: Any) -> Any:
+    """E[x | z] of latents of the prior, or what a generator makes of them."""
+    if generates(model):
+        return model.sample(key, (KDE_SAMPLES,))
+    return model.mean(key, (KDE_SAMPLES,))
+
+
+def is_real(trained: Trained) -> bool:
+    """Whether a model is of real-valued data, of which kernels are a density."""
+    model, key = trained.model, jax.random.key(0)
+    if generates(model):
+        return True
+    likelihood = model.likelihood(model.prior().sample(seed=key, sample_shape=(1,)))
+    return not is_discrete(likelihood, likelihood.sample(seed=key))
+
+
+def validation_arrays(trained: Trained) -> Mapping[str, np.ndarray]:
+    """Of the validation split; where there is none, of the training split."""
+    splits = trained.experiment.dataset.splits
+    return trained.arrays("validation" if "validation" in splits else "train")
+
+
 SCALES = tuple(float(scale) for scale in np.geomspace(0.03, 1.0, 8))
 """Standard deviations of the observation of an implicit model, of which validation data choose."""
 
@@ -121,9 +171,7 @@ def observation_scale(trained: Trained, how: Annealing, images: int) -> float | 
     """
     if is_latent_variable_model(trained.model):
         return None
-    splits = trained.experiment.dataset.splits
-    split = "validation" if "validation" in splits else "train"
-    few = {name: array[: min(images, 20)] for name, array in trained.arrays(split).items()}
+    few = {name: array[: min(images, 20)] for name, array in validation_arrays(trained).items()}
     quick = replace(how, temperatures=max(1, how.temperatures // 10))
     bounds = [
         trained.per_example(_objective(quick, scale), few, len(few["x"]))["loss"].mean()

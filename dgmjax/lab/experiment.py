@@ -81,6 +81,7 @@ class Experiment:
       ema_decay: of the averaged parameters that are evaluated, or None.
       start: `(experiment, parameters, key) -> parameters`: what training begins with instead of
         the module's initial parameters, or None. See `fit` and `lab.pretraining`.
+      published: metric -> the published number, of metrics that options of `dgmjax evaluate` add.
     """
 
     model: str
@@ -101,6 +102,7 @@ class Experiment:
     patience: int | None = None
     ema_decay: float | None = None
     start: Callable[["Experiment", PyTree, Key], PyTree] | None = None
+    published: Mapping[str, Published] = field(default_factory=dict)
 
     def check(self) -> None:
         """Checks that the data are as the transform, and through it the likelihood, expects."""

@@ -182,6 +182,7 @@ def evaluate(
     records = []
     for estimator in experiment.estimators if estimators is None else estimators:
         measured = estimator.measure(trained, trained.arrays(estimator.split))
+        published = estimator.published or experiment.published.get(estimator.metric)
         records.append(
             Record(
                 experiment=trained.folder.experiment if trained.folder else experiment.model,
@@ -195,7 +196,7 @@ def evaluate(
                 value=measured.value,
                 standard_error=measured.standard_error,
                 unit=estimator.unit,
-                published=None if elsewhere else estimator.published,
+                published=None if elsewhere else published,
                 seed=trained.seed,
                 step=trained.step,
                 device=device_description(),

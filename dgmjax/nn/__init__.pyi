@@ -82,6 +82,11 @@ from .gaussian_window import (
     WindowHead as WindowHead,
     gaussian_filters as gaussian_filters,
 )
+from .image_coders import (
+    ImageDecoder as ImageDecoder,
+    ImageEncoder as ImageEncoder,
+    SharedParameters as SharedParameters,
+)
 from .mlp import (
     MLP as MLP,
 )
