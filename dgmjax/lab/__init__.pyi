@@ -9,6 +9,7 @@ from . import (
 from .annealing import (
     annealed_bounds as annealed_bounds,
     annealed_figure as annealed_figure,
+    kernel_density as kernel_density,
 )
 from .experiment import (
     Estimator as Estimator,

@@ -64,12 +64,11 @@ def _estimators(
     bound = Estimator("nll_ais", by_annealing, _bound(how, images, scale))
     gap = Estimator("ais_gap", by_both, _gap(how, images, scale))
     by_weights = f"importance-weighted bound, {images} images"
-    by_kernels = f"kernel density estimate of {KDE_SAMPLES} means, the width by validation images"
     return (
         bound,
         *([Estimator("nll_bound_k5000", by_weights, _weighted(images))] if scale is None else []),
         gap,
-        *([Estimator("nll_kde", by_kernels, _kernels(images))] if real else []),
+        *([kernel_density(images)] if real else []),
     )
 
 
@@ -112,7 +111,7 @@ KDE_SAMPLES = 10_000
 """Of the kernel density estimate, as in the literature."""
 
 
-def _kernels(images: int) -> Any:
+def kernel_density(images: int = 1000) -> Estimator:
     """What the field once compared models by, to be shown beside the bound: see `parzen`."""
 
     def measure(trained: Trained, arrays: Mapping[str, np.ndarray]) -> Measurement:
@@ -120,12 +119,11 @@ def _kernels(images: int) -> Any:
         validation = validation_arrays(trained)["x"][:1000]
         test = arrays["x"][:images]
         found = parzen(means, validation, test)
-        return average(
-            -found.log_prob
-            - original_units({name: array[:images] for name, array in arrays.items()})
-        )
+        log_det = np.asarray(arrays.get("log_det", np.zeros(len(test))))[:images]
+        return average(-found.log_prob - log_det)
 
-    return measure
+    how = f"kernel density estimate of {KDE_SAMPLES} means, the width by validation images"
+    return Estimator("nll_kde", how, measure)
 
 
 def _means(model: Any, key: Any) -> Any:

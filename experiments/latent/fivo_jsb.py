@@ -52,7 +52,7 @@ def fivo_jsb(
     particles: int = 4,
     latent: int = 32,
     hidden: int = 32,
-    shared: Epochs = Epochs(learning_rate=1e-3, epochs=60, batch_size=4),
+    shared: Epochs = Epochs(learning_rate=3e-3, epochs=60, batch_size=4),
 ) -> lab.Experiment:
     """A VRNN trained by ELBO, IWAE or FIVO.
 

@@ -102,7 +102,7 @@ def vae_continuous_mnist(
         log_every=max(1, steps // 100),
         ema_decay=shared.ema_decay,
         figures={"samples": lab.figures.means if row.kind == "vae" else lab.figures.samples},
-        estimators=(of_elbo,) if row.kind == "vae" else (),
+        estimators=(*((of_elbo,) if row.kind == "vae" else ()), lab.kernel_density()),
         published={
             "nll_ais": runs.Published(-row.annealed, source),
             "nll_kde": runs.Published(-row.by_kernels, source),
