@@ -133,13 +133,13 @@ class Denoiser(Protocol):
     Time runs from the data (0) to noise (1).
 
     Attributes:
-      predicts: which of four equivalent quantities `__call__` returns.
+      predicts: which of four equivalent quantities `predict` returns.
     """
 
     predicts: Literal["score", "noise", "data", "velocity"]
 
-    def __call__(self, x: Array, time: Array, context: Array | None = None) -> Array:
-        """The prediction for `x[..., *event]` at `time[...]`, of the shape of x."""
+    def predict(self, x: Array, t: Array, context: Array | None = None) -> Array:
+        """The prediction for `x[..., *event]` at times `t[...]`, of the shape of x."""
         ...
 
     def sample(
@@ -148,7 +148,11 @@ class Denoiser(Protocol):
         """Samples of the data, `[*sample_shape, *batch, *event]`."""
         ...
 
-    def log_prob(
+    def log_prob(self, x: Array, context: Array | None = None) -> Array:
+        """log p(x) in nats."""
+        ...
+
+    def log_prob_and_error(
         self, x: Array, key: Key, context: Array | None = None
     ) -> tuple[Array, Array | None]:
         """log p(x) in nats, and its standard error where the trace is estimated."""

@@ -15,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax import models
+from dgmjax import models, nn
 from dgmjax.bijectors import RationalQuadraticSpline
 from dgmjax.distributions import families
+from dgmjax.inference import Sampler, Solver
 
 INTEGERS = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "uint64")
 """Dtypes in which whole numbers come; the last two exist under x64 only."""
@@ -57,6 +58,7 @@ class Density:
 IMAGE = (4, 4, 1)
 SPLINE = RationalQuadraticSpline(4)
 LEVELS = families.Categorical(256)
+FEW = Sampler("heun", 2)
 SMALL = {"features": 4, "layers": 1}
 
 DENSITY_MODELS = {
@@ -91,6 +93,9 @@ DENSITY_MODELS = {
     "sylvester": Density(lambda: models.SylvesterFlow(3, 2), (3,)),
     "sylvester_householder": Density(lambda: models.SylvesterFlow(3, 1, "householder"), (3,)),
     "glow": Density(lambda: models.Glow(IMAGE, 1, 2, channels=4), IMAGE),
+    "denoiser": Density(
+        lambda: models.Denoiser((3,), nn.TimeMLP((8,)), solver=Solver("rk4", 2), sampler=FEW), (3,)
+    ),
     "realnvp_images": Density(lambda: models.RealNVPImages(IMAGE, 2, channels=4, blocks=1), IMAGE),
     "made": Density(lambda: models.MADE((5,), (8,)), (5,), 2),
     "made_orders": Density(lambda: models.MADE((5,), (8,), num_orders=2), (5,), 2),

@@ -28,6 +28,12 @@ from .conjugate import (
     normal_mixture as normal_mixture,
     perplexity as perplexity,
 )
+from .denoising import (
+    SAMPLERS as SAMPLERS,
+    Denoising as Denoising,
+    Sampler as Sampler,
+    run_sampler as run_sampler,
+)
 from .filtering import (
     Filtered as Filtered,
     Filtering as Filtering,
@@ -48,6 +54,17 @@ from .kernels import (
     mala as mala,
     run as run,
     ula as ula,
+)
+from .ode import (
+    TABLEAUS as TABLEAUS,
+    Divergence as Divergence,
+    Flowed as Flowed,
+    Solver as Solver,
+    Tableau as Tableau,
+    flow_and_log_det as flow_and_log_det,
+    integrate as integrate,
+    num_calls as num_calls,
+    steps_between as steps_between,
 )
 from .partition import (
     AnchoredPath as AnchoredPath,

@@ -51,6 +51,14 @@ from .classical.poisson import (
 from .diffusion.discrete import (
     DiscreteDiffusion as DiscreteDiffusion,
 )
+from .diffusion.denoiser import (
+    Denoised as Denoised,
+    Denoiser as Denoiser,
+    Terms as Terms,
+)
+from .diffusion.levels import (
+    DiffusedLevels as DiffusedLevels,
+)
 from .energy.rbm import (
     RBM as RBM,
 )

@@ -87,6 +87,9 @@ from .image_coders import (
     ImageEncoder as ImageEncoder,
     SharedParameters as SharedParameters,
 )
+from .log_snr import (
+    LogSNR as LogSNR,
+)
 from .mlp import (
     MLP as MLP,
 )
@@ -126,6 +129,9 @@ from .steps import (
 from .time_embedding import (
     TimeEmbedding as TimeEmbedding,
     fourier_features as fourier_features,
+)
+from .time_mlp import (
+    TimeMLP as TimeMLP,
 )
 from .unet import (
     UNet as UNet,

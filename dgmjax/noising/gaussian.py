@@ -93,7 +93,7 @@ class GaussianProcess:
         )
         return Coefficients(signal, noise, signal_rate, noise_rate)
 
-    def log_snr(self, t: Array) -> Array:
+    def log_snr(self, t: Array | float) -> Array:
         """log signal(t)^2 / noise(t)^2, `[...]`."""
         signal, noise = self.coefficients(jnp.asarray(t, jnp.result_type(float)))
         return 2.0 * (jnp.log(signal) - jnp.log(noise))

@@ -1,0 +1,337 @@
+"""Denoising models with an exact network: density, bound, samples and latents are known."""
+
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.integrate
+from optimal_denoiser import OptimalDenoiser
+from scrambling import scrambled
+
+from dgmjax import inference, models, nn, noising, objectives
+from dgmjax.distributions import Mixture
+from dgmjax.errors import DgmjaxError
+from dgmjax.inference import Sampler, Solver
+from dgmjax.models.diffusion.denoiser import even_times
+
+KEY = jax.random.key(0)
+MEANS, DEVIATION = ((-1.0, -0.5), (1.0, 0.5), (0.0, 1.0)), 0.3
+PROCESSES = {name: noising.process_of(name) for name in noising.PROCESSES}
+VARIABLES = {"params": {"network": {"shift": jnp.zeros(())}}}
+
+
+def truth():
+    import distrax
+
+    normal = distrax.Normal(jnp.array(MEANS), jnp.full((3, 2), DEVIATION))
+    return Mixture(jnp.zeros(3), distrax.Independent(normal, 1))
+
+
+DATA = truth().sample(seed=1, sample_shape=(256,))
+EXACT = truth().log_prob(DATA)
+
+
+def model(process=PROCESSES["straight"], kind="velocity", **options):
+    network = OptimalDenoiser(MEANS, DEVIATION, process, kind)
+    return models.Denoiser((2,), network, process, kind, **options)
+
+
+def run(module, method, *arguments, **options):
+    function = lambda *a: module.apply(VARIABLES, *a, method=method, **options)
+    return jax.jit(function)(*arguments)
+
+
+@pytest.mark.parametrize(
+    "name, kind",
+    [*((name, "velocity") for name in PROCESSES), *(("trigonometric", k) for k in noising.KINDS)],
+)
+def test_log_prob_along_the_ode_is_that_of_the_data(name, kind):
+    found = run(model(PROCESSES[name], kind), "log_prob", DATA)
+    # Processes end at a little signal, which the base does not see.
+    np.testing.assert_allclose(found, EXACT, atol=0.04)
+    assert abs(np.mean(found - EXACT)) < 2e-3
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_bound_of_continuous_time_is_tight_where_the_network_is_exact(name):
+    x = jnp.repeat(DATA, 40, 0)
+    for times in ("time", "log_snr"):
+        terms = run(model(PROCESSES[name], "noise"), "bound_terms", x, KEY, times=times)
+        gap = np.asarray(terms.total + jnp.repeat(EXACT, 40), np.float64)
+        error = gap.std() / np.sqrt(gap.size)
+        assert abs(gap.mean()) < 4 * error + 5e-3, (times, gap.mean(), error)
+        assert error < 0.2
+
+
+def test_fewer_steps_loosen_the_bound_and_the_control_variate_only_its_noise():
+    x = jnp.repeat(DATA, 40, 0)
+    draw = partial(run, model(kind="noise"), "bound_terms", x, KEY)
+    means = [float(draw(num_steps=n).total.mean()) for n in (8, 64)]
+    assert means[0] > means[1] + 0.2 > -float(EXACT.mean()) + 0.1
+    with_it, without = draw(times="log_snr"), draw(times="log_snr", control_variate=False)
+    spread = lambda terms: float(terms.total.std())
+    assert spread(with_it) < 0.5 * spread(without)
+    error = spread(without) / np.sqrt(len(x))
+    assert abs(float((with_it.total - without.total).mean())) < 4 * error
+
+
+def test_times_of_a_batch_are_spread_evenly():
+    u = np.sort(even_times(KEY, (2, 5)).ravel())
+    np.testing.assert_allclose(np.diff(u), 0.1, atol=1e-6)
+    assert even_times(KEY, (0,)).shape == (0,)
+
+
+@pytest.mark.parametrize("name", inference.SAMPLERS)
+@pytest.mark.parametrize("process", ["straight", "variance_preserving"])
+def test_every_sampler_draws_from_the_data(name, process):
+    steps = 200 if inference.SAMPLERS[name].calls == 1 else 60
+    module = model(PROCESSES[process], sampler=Sampler(name, steps))
+    x = np.asarray(run(module, "sample", KEY, sample_shape=(4000,)))
+    np.testing.assert_allclose(x.mean(0), np.mean(MEANS, 0), atol=0.07)
+    expected = np.cov(np.array(MEANS).T, bias=True) + DEVIATION**2 * np.eye(2)
+    np.testing.assert_allclose(np.cov(x.T), expected, atol=0.07)
+    # The mean log-density is minus the entropy only where the shape is right, too.
+    spread = np.asarray(EXACT).std() * (1 / 256 + 1 / 4000) ** 0.5
+    assert abs(float(truth().log_prob(x).mean() - EXACT.mean())) < 4 * spread
+
+
+def test_steps_of_the_edm_and_fewer_of_them():
+    assert model(sampler=Sampler("heun", 18)).num_calls() == 36
+    process = noising.variance_exploding(0.01, 20.0)
+    x = run(
+        model(process, "noise", sampler=Sampler("heun", 18, "edm")),
+        "sample",
+        KEY,
+        sample_shape=(2000,),
+    )
+    np.testing.assert_allclose(x.mean(0), np.mean(MEANS, 0), atol=0.07)
+    times = Sampler("heun", 5, "edm").times(process, process.span)
+    scale = process.coefficients(times)[1]
+    expected = (20 ** (1 / 7) + np.linspace(0, 1, 6) * (0.01 ** (1 / 7) - 20 ** (1 / 7))) ** 7
+    np.testing.assert_allclose(scale, expected, rtol=1e-2)
+
+
+def test_noise_and_data_are_carried_into_each_other():
+    module = model(sampler=Sampler("rk4", 40), solver=Solver("rk4", 40))
+    flowed = run(module, "to_noise", DATA, KEY)
+    back = run(module, "to_data", KEY, flowed.x)
+    np.testing.assert_allclose(back, DATA, atol=2e-4)
+    assert flowed.standard_error is None
+
+
+def test_temperature_is_the_scale_of_all_noise():
+    for name in ("ancestral", "heun"):
+        module = model(sampler=Sampler(name, 20))
+        cold = run(module, "sample", KEY, sample_shape=(5,), temperature=0.0)
+        np.testing.assert_allclose(cold - cold[:1], 0.0, atol=1e-5)
+
+
+def test_the_flow_is_that_of_scipy_and_so_is_its_log_determinant():
+    def field(x, t):
+        return jnp.stack([jnp.sin(x[..., 1] + t), x[..., 0] * x[..., 1] - t * x[..., 1]], -1)
+
+    x = jnp.array([[0.3, -0.4], [1.0, 0.2]])
+    times = inference.steps_between(0.0, 1.0, 60)
+
+    def with_trace(t, state):
+        value = np.asarray(field(jnp.array(state[:2]), t))
+        jacobian = np.asarray(jax.jacfwd(field)(jnp.array(state[:2]), t))
+        return np.append(value, np.trace(jacobian))
+
+    exact = [
+        scipy.integrate.solve_ivp(with_trace, (0, 1), np.append(row, 0.0), rtol=1e-6, atol=1e-7)
+        for row in np.asarray(x)
+    ]
+    ends = np.stack([solved.y[:, -1] for solved in exact])
+    for method, tableau in inference.TABLEAUS.items():
+        flowed = jax.jit(partial(inference.flow_and_log_det, field, method=method))(x, times)
+        tolerance = 3 * (1 / 60) ** tableau.order + 3e-6
+        np.testing.assert_allclose(flowed.x, ends[:, :2], atol=tolerance)
+        np.testing.assert_allclose(flowed.log_det, ends[:, 2], atol=tolerance)
+    jacobians = jax.vmap(jax.jacfwd(lambda x: inference.integrate(field, x, times, "rk4")))(x)
+    np.testing.assert_allclose(flowed.log_det, np.linalg.slogdet(jacobians)[1], atol=1e-5)
+
+
+def test_methods_converge_at_their_order():
+    def error(method, steps):
+        x = inference.integrate(
+            lambda x, t: x * jnp.cos(t), jnp.ones(()), inference.steps_between(0, 2, steps), method
+        )
+        return abs(float(x) - np.exp(np.sin(2.0)))
+
+    with jax.enable_x64(True):
+        for method, tableau in inference.TABLEAUS.items():
+            ratio = error(method, 20) / error(method, 40)
+            assert 2 ** (tableau.order - 0.4) < ratio < 2 ** (tableau.order + 0.5), method
+
+
+def test_random_probes_have_no_bias_and_know_their_error():
+    module, solver = model(), Solver("rk4", 16, probes=64)
+    found, error = run(module, "log_prob_and_error", DATA, KEY, solver=solver)
+    exact, none = run(module, "log_prob_and_error", DATA, KEY, solver=Solver("rk4", 16))
+    assert none is None and error.shape == (256,)
+    standardised = np.asarray((found - exact) / np.maximum(error, 1e-3))
+    assert abs(standardised.mean()) < 4 / 16 and 0.7 < standardised.std() < 1.3
+
+
+def test_classes_guide_linearly_in_the_prediction():
+    network = nn.TimeMLP((8,), num_classes=3)
+    module = models.Denoiser((2,), network, num_classes=3)
+    x, t, label = DATA[:4], jnp.full(4, 0.4), jnp.array([0, 2, 1, -1])
+    variables = scrambled(module.init(KEY, x, method="log_prob"))
+    predict = lambda *a, **o: module.apply(variables, *a, **o, method="predict")
+    given, none = predict(x, t, label), predict(x, t)
+    np.testing.assert_allclose(
+        predict(x, t, label, guidance=3.0), none + 3 * (given - none), rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(given[3], none[3], rtol=1e-5)
+    assert float(jnp.abs(given - none)[:3].min()) > 1e-4
+    draw = lambda *a, **o: module.apply(variables, KEY, *a, **o, method="sample")
+    assert draw((3,), label).shape == (3, 4, 2) and draw((5,), guidance=2.0).shape == (5, 2)
+    assert module.clone(guidance=2.0, sampler=Sampler("ddim", 7)).num_calls() == 14
+
+
+def test_a_denoiser_is_the_prior_of_a_latent_variable_model():
+    prior = models.Denoiser((2,), nn.TimeMLP((8,)), solver=Solver("rk4", 2))
+    vae = models.DenseVAE((4,), 2, (8,), prior_model=prior)
+    batch = {"x": jnp.ones((3, 4))}
+    variables = scrambled(vae.init(KEY, batch, KEY, method=objectives.elbo), scale=0.3)
+
+    @jax.jit
+    def loss(variables):
+        return vae.apply(variables, batch, KEY, method=objectives.elbo)[0].sum()
+
+    grads = jax.grad(loss)(variables)["params"]["prior_model"]
+    assert all(np.isfinite(leaf).all() and leaf.any() for leaf in jax.tree.leaves(grads))
+    p = jax.jit(lambda v: vae.apply(v, method="prior"))(variables)
+    z = p.sample(seed=0, sample_shape=(5,))
+    expected = prior.apply({"params": variables["params"]["prior_model"]}, z, method="log_prob")
+    np.testing.assert_allclose(p.log_prob(z), expected, rtol=1e-5)
+    assert vae.apply(variables, KEY, (5,), method="sample").shape == (5, 4)
+
+
+LEVELS = 4
+
+
+def levels_model():
+    """Points of a 4x4 grid, smoothed: its density is smooth, and P(k) an integral of it."""
+    process = noising.variance_preserving(noising.LinearLogSNR(3.0, -10.0))
+    return models.DiffusedLevels(model(process, "noise", solver=Solver("rk4", 40)), LEVELS)
+
+
+def test_levels_have_probabilities_that_both_bounds_are_below():
+    module = levels_model()
+    variables = {"params": {"density": VARIABLES["params"]}}
+    run = lambda method, *a, **o: jax.jit(
+        lambda *a: module.apply(variables, *a, **o, method=method)
+    )(*a)
+    k = jnp.array(list(itertools.product(range(LEVELS), repeat=2)), jnp.float32)
+    line = jnp.linspace(-3.5, 3.5, 141)
+    z = jnp.stack(jnp.meshgrid(line, line), -1).reshape(-1, 2)
+    likelihood = run("log_likelihood", k[:, None], z)
+    joint = run("log_joint", k[0], z) - likelihood[0] + likelihood
+    log_p = jax.nn.logsumexp(joint, 1) + 2 * np.log(float(line[1] - line[0]))
+    assert abs(float(jnp.exp(log_p).sum()) - 1.0) < 0.01
+    many = jnp.tile(k, (1000, 1))  # so that each k gets times of the whole span
+    terms = run("bound_terms", many, KEY)
+    bound = -np.asarray(terms.total).reshape(1000, 16).T
+    one = objectives.iwae
+    ode = -run(lambda m, b, key: one(m, b, key, num_samples=1)[0], {"x": many}, KEY)
+    ode = np.asarray(ode).reshape(1000, 16).T
+    tight = -run(lambda m, b, key: one(m, b, key, num_samples=2000)[0], {"x": k}, KEY)
+    error = lambda values: 4 * values.std(1) / np.sqrt(1000)
+    assert (bound.mean(1) < log_p + error(bound)).all()
+    assert (ode.mean(1) < log_p + error(ode)).all()
+    # Both bound log P by the same latent; denoising is exact here, and loses nothing more.
+    np.testing.assert_array_less(
+        np.abs(bound.mean(1) - ode.mean(1)), error(bound) + error(ode) + 0.02
+    )
+    np.testing.assert_allclose(tight, log_p, atol=0.15)
+    drawn = run("sample", KEY, sample_shape=(500,))
+    counts = [(drawn == row).all(1).mean() for row in k]
+    np.testing.assert_allclose(counts, np.exp(log_p), atol=4 * 0.5 / np.sqrt(500))
+
+
+def test_a_learnt_schedule_falls_and_its_bound_has_gradients():
+    schedule = nn.LogSNR(6.0, -6.0, hidden=8)
+    variables = schedule.init(KEY, jnp.zeros(3))
+    t = jnp.linspace(0.0, 1.0, 9)
+    found = schedule.apply(scrambled(variables), t)
+    ends = scrambled(variables)["params"]["ends"]
+    np.testing.assert_allclose(found[jnp.array([0, -1])], ends, rtol=1e-4)
+    np.testing.assert_allclose(schedule.apply(variables, t), 6.0 - 12.0 * t, atol=0.2)
+    module = models.Denoiser((2,), nn.TimeMLP((8,)), schedule, "noise")
+    x = DATA[:8]
+    variables = module.init(KEY, x, method="log_prob")
+    bound = lambda v: -module.apply(v, x, KEY, control_variate=False, method="bound").sum()
+    grads = jax.jit(jax.grad(bound))(variables)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
+    assert set(grads["params"]) == {"network", "process"}
+    assert grads["params"]["process"]["ends"].any() and grads["params"]["process"]["heights"].any()
+
+
+BASE = models.StandardNormal((3,))
+
+
+@pytest.mark.parametrize(
+    "wrong, argument",
+    [
+        (lambda: run(model(), "log_prob", jnp.zeros((4, 3))), "x"),
+        (lambda: run(model(base=BASE), "log_prob", DATA), "base"),
+        (lambda: run(model(base=models.StandardNormal((2,))), "bound", DATA, KEY), "base"),
+        (lambda: model().apply(VARIABLES, DATA, 1.5, method="predict"), "t"),
+        (lambda: run(model(), "predict", DATA, 0.5, jnp.zeros(256, int)), "context"),
+        (lambda: run(model(), "predict", DATA, 0.5, kind="drift"), "kind"),
+        (lambda: run(model(kind="drift"), "log_prob", DATA), "kind"),
+        (lambda: Sampler("heun", 0), "num_steps"),
+        (lambda: Sampler("adaptive"), "name"),
+        (lambda: Sampler(spacing="log"), "spacing"),
+        (lambda: Solver("rk4", 0), "num_steps"),
+        (lambda: Solver("rk4", 4, probes=0), "probes"),
+        (lambda: Solver("dopri5"), "method"),
+        (lambda: run(model(), "bound", DATA, KEY, num_steps=0), "num_steps"),
+        (lambda: run(model(), "bound", DATA, KEY, times="snr"), "times"),
+        (lambda: run(model(), "sample", KEY, temperature=-1.0), "temperature"),
+        (lambda: inference.integrate(lambda x, t: x, jnp.ones(2), jnp.zeros(1)), "times"),
+        (lambda: inference.Divergence(2).directions(DATA, 1), "key"),
+        (
+            lambda: run(model(preconditioning=noising.preconditioning_of("edm")), "log_prob", DATA),
+            "predicts",
+        ),
+        (
+            lambda: models.DiffusedLevels(model(), 1).apply(VARIABLES, KEY, method="sample"),
+            "levels",
+        ),
+    ],
+)
+def test_bad_input_is_named(wrong, argument):
+    with pytest.raises(DgmjaxError, match=f"`{argument}` must "):
+        wrong()
+
+
+def test_many_dimensions_have_probes_by_default():
+    module = models.Denoiser((10, 10, 1), nn.UNet((4,)), solver=Solver("euler", 2))
+    x = jnp.zeros((3, 10, 10, 1))
+    variables = scrambled(module.init(KEY, x, method="log_prob"), scale=0.1)
+    value, error = module.apply(variables, x, KEY, method="log_prob_and_error")
+    assert value.shape == error.shape == (3,) and np.isfinite(value).all()
+
+
+def test_preconditioning_leaves_the_prediction_that_of_the_data():
+    edm = noising.preconditioning_of("edm", 0.7)
+    process = noising.variance_exploding(0.01, 20.0)
+    module = models.Denoiser((2,), nn.TimeMLP((8,)), process, "data", edm)
+    variables = scrambled(module.init(KEY, DATA, method="log_prob"))
+    t = jnp.full(256, 0.6)
+    scale = process.coefficients(t)[1][:, None]
+    network = {"params": variables["params"]["network"]}
+    raw = nn.TimeMLP((8,)).apply(
+        network, DATA / jnp.sqrt(scale**2 + 0.49), jnp.log(scale[:, 0]) / 4
+    )
+    total = scale**2 + 0.49
+    expected = 0.49 / total * DATA + scale * 0.7 / jnp.sqrt(total) * raw
+    found = module.apply(variables, DATA, t, kind="data", method="predict")
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
