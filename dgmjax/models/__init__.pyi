@@ -48,13 +48,13 @@ from .classical.linear_gaussian import (
 from .classical.poisson import (
     PoissonPPCA as PoissonPPCA,
 )
-from .diffusion.discrete import (
-    DiscreteDiffusion as DiscreteDiffusion,
-)
 from .diffusion.denoiser import (
     Denoised as Denoised,
     Denoiser as Denoiser,
     Terms as Terms,
+)
+from .diffusion.discrete import (
+    DiscreteDiffusion as DiscreteDiffusion,
 )
 from .diffusion.levels import (
     DiffusedLevels as DiffusedLevels,
