@@ -10,6 +10,7 @@ from dgmjax.errors import require, require_sizes
 from dgmjax.nn.autoregressive.attention import Positions
 from dgmjax.nn.dense import Dense
 from dgmjax.nn.dropout import Dropout
+from dgmjax.nn.rescale import flattened, squeeze
 from dgmjax.nn.self_attention import SelfAttention
 from dgmjax.nn.time_embedding import TimeEmbedding, one_batch
 from dgmjax.types import Array
@@ -58,41 +59,25 @@ class DiT(nn.Module):
         event = x.shape[max(x.ndim - self.event_ndims, 0) :]
         x, t, label, batch = one_batch(x, t, context, self.event_ndims)
         values = x[..., None] if self.embed is None else self.embed(x)
-        h, grid = self._patches(values)
-        h = Dense(self.features)(h)
-        if self.event_ndims == 3:
+        images = self.event_ndims == 3
+        require(images or self.patch == 1, "patch", "must be 1 for sequences", self.patch)
+        cut = squeeze(self.patch)
+        h = cut.inverse(flattened(values, 3)) if images else values
+        grid = h.shape[1:-1]
+        h = Dense(self.features)(h.reshape(len(h), math.prod(grid), h.shape[-1]))
+        if images:
             h = Positions((h.shape[1],), self.features)(h)
         time = nn.silu(TimeEmbedding(self.features, self.num_classes, self.label_dropout)(t, label))
         for _ in range(self.layers):
-            h = AdaptiveBlock(self.heads, self.event_ndims == 1, self.dropout)(h, time)
+            h = AdaptiveBlock(self.heads, not images, self.dropout)(h, time)
         scale, shift = modulation(2, self.features, time)
         h = (1.0 + scale) * plain_norm(h) + shift
-        per_patch = self.patch ** (2 * (self.event_ndims == 3)) * (self.num_outputs or 1)
-        per_patch *= event[-1] if self.event_ndims == 3 else 1
-        h = Dense(per_patch, kernel_init=nn.initializers.zeros)(h)
+        # An image has channels; the entry of a sequence is a number.
+        numbers = (event[-1] if images else 1) * (self.num_outputs or 1)
+        h = Dense(self.patch**2 * numbers, kernel_init=nn.initializers.zeros)(h)
+        h = cut.forward(h.reshape(len(h), *grid, h.shape[-1])) if images else h
         each = () if self.num_outputs is None else (self.num_outputs,)
-        return self._joined(h, grid).reshape(*batch, *event, *each)
-
-    def _patches(self, values: Array) -> tuple[Array, tuple[int, int]]:
-        """Features of the patches `[B, N, F]` of `values[B, *event, F]`, and their grid."""
-        if self.event_ndims == 1:
-            require(self.patch == 1, "patch", "must be 1 for sequences", self.patch)
-            return values, (0, 0)
-        num, height, width = values.shape[:3]
-        divides = height % self.patch == 0 and width % self.patch == 0
-        rule = f"must divide the height and width, {(height, width)}"
-        require(divides, "patch", rule, self.patch)
-        rows, columns, side = height // self.patch, width // self.patch, self.patch
-        cut = values.reshape(num, rows, side, columns, side, math.prod(values.shape[3:]))
-        cut = cut.swapaxes(2, 3)
-        return cut.reshape(num, rows * columns, math.prod(cut.shape[3:])), (rows, columns)
-
-    def _joined(self, h: Array, grid: tuple[int, int]) -> Array:
-        """The inverse of `_patches`, up to the shape of the result."""
-        if self.event_ndims == 1:
-            return h
-        cut = h.reshape(len(h), *grid, self.patch, self.patch, h.shape[-1] // self.patch**2)
-        return cut.swapaxes(2, 3)
+        return h.reshape(*batch, *event, *each)
 
 
 class AdaptiveBlock(nn.Module):

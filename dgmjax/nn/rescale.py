@@ -1,5 +1,7 @@
 """Convolutional networks that make feature maps smaller or larger by a power of two."""
 
+import math
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -76,6 +78,17 @@ class Upscale(nn.Module):
 def enlarged(x: Array, factor: int) -> Array:
     """Each pixel of `x[..., H, W, C]` repeated in `factor` rows and columns."""
     return jnp.repeat(jnp.repeat(x, factor, axis=-3), factor, axis=-2) if factor > 1 else x
+
+
+def squeeze(patch: int) -> Squeeze:
+    """The bijector whose inverse makes channels of squares of pixels, named as networks name it."""
+    require_sizes(patch=patch)
+    return Squeeze(patch)
+
+
+def flattened(h: Array, ndims: int) -> Array:
+    """The axes of `h` after the first `ndims` as one."""
+    return h.reshape(*h.shape[:ndims], math.prod(h.shape[ndims:]))
 
 
 def halvings(factor: int) -> int:

@@ -9,7 +9,7 @@ from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.nn.convolution import Conv
 from dgmjax.nn.dense import Dense
 from dgmjax.nn.dropout import Dropout
-from dgmjax.nn.rescale import enlarged
+from dgmjax.nn.rescale import enlarged, flattened, squeeze
 from dgmjax.nn.self_attention import SelfAttention
 from dgmjax.nn.time_embedding import TimeEmbedding, one_batch
 from dgmjax.types import Array
@@ -29,6 +29,8 @@ class UNet(nn.Module):
     Attributes:
       channels: of each level, the finest first.
       blocks: residual blocks of each level.
+      patch: side of the squares of pixels that become channels before the finest level, and are
+        taken apart after it: a cheaper network at 1 / patch of the resolution.
       attention: levels that also attend over all of their pixels, 0 the finest.
       heads: of the attention.
       num_outputs: P, numbers for each entry of x: `[..., H, W, C, P]`; None for `[..., H, W, C]`.
@@ -47,6 +49,7 @@ class UNet(nn.Module):
 
     channels: tuple[int, ...] = (24, 48, 48)
     blocks: int = 1
+    patch: int = 1
     attention: tuple[int, ...] = ()
     heads: int = 1
     num_outputs: int | None = None
@@ -60,7 +63,7 @@ class UNet(nn.Module):
     def __call__(self, x: Array, t: Array, context: Array | None = None) -> Array:
         channels = as_sizes("channels", self.channels)
         require(len(channels) > 0, "channels", "must name at least one level", channels)
-        require_sizes(blocks=self.blocks, num_outputs=self.num_outputs or 1)
+        require_sizes(blocks=self.blocks, patch=self.patch, num_outputs=self.num_outputs or 1)
         levels = range(len(channels))
         known = all(level in levels for level in self.attention)
         require(known, "attention", f"must be levels in 0 .. {levels[-1]}", self.attention)
@@ -75,7 +78,7 @@ class UNet(nn.Module):
             h = ResidualBlock(channels[level], self.dropout, self.dtype)(h, time)
             return PixelAttention(self.heads)(h) if level in self.attention else h
 
-        h = Conv(channels[0], (3, 3), dtype=self.dtype)(x)
+        h = Conv(channels[0], (3, 3), dtype=self.dtype)(squeeze(self.patch).inverse(x))
         maps = [h]
         for level in levels:
             if level:
@@ -90,11 +93,11 @@ class UNet(nn.Module):
                 h = block(jnp.concatenate([h, maps.pop()], -1), level)
             if level:
                 h = enlarged(h, 2)[:, : maps[-1].shape[1], : maps[-1].shape[2]]
-        outputs = math.prod((event[-1], self.num_outputs or 1))
+        outputs = self.patch**2 * event[-1] * (self.num_outputs or 1)
         zeros = nn.initializers.zeros
         h = Conv(outputs, (3, 3), kernel_init=zeros, dtype=self.dtype)(nn.silu(normalised(h)))
         each = () if self.num_outputs is None else (self.num_outputs,)
-        return h.reshape(*batch, *event, *each)
+        return squeeze(self.patch).forward(h).reshape(*batch, *event, *each)
 
 
 class ResidualBlock(nn.Module):
@@ -131,11 +134,6 @@ class PixelAttention(nn.Module):
         num, height, width, features = h.shape
         flat = normalised(h).reshape(num, height * width, features)
         return h + SelfAttention(self.heads, zero_output=True)(flat).reshape(h.shape)
-
-
-def flattened(h: Array, ndims: int) -> Array:
-    """The axes of `h` after the first `ndims` as one."""
-    return h.reshape(*h.shape[:ndims], math.prod(h.shape[ndims:]))
 
 
 def normalised(h: Array) -> Array:

@@ -1,5 +1,6 @@
 """Discrete processes: values that are replaced by noise over time, site by site."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -189,7 +190,7 @@ class DiscreteProcess:
         """
         require(self.absorbs, "replacement", 'must be "absorbing"', repr(self.replacement))
         batch = x0.shape[: x0.ndim - event_ndims]
-        sites = int(np.prod(x0.shape[x0.ndim - event_ndims :]))
+        sites = math.prod(x0.shape[x0.ndim - event_ndims :])
         order_key, count_key = jax.random.split(key)
         # A site is masked when 1 - kept(t) exceeds its uniform number; k are at the time of the
         # k-th smallest.
@@ -202,11 +203,20 @@ class DiscreteProcess:
 
 
 def spread_times(key: Key, batch_shape: tuple[int, ...]) -> Array:
-    """Uniform numbers in [0, 1), one in each of as many equal parts, in a random order."""
-    num = int(np.prod(batch_shape))
+    """Uniform numbers in [0, 1), one in each of as many equal parts.
+
+    Those along the last axis are in a random order; along the axes before it they are equally far
+    apart, so that the copies of an example cover the whole of time.
+    """
+    num, last = math.prod(batch_shape), batch_shape[-1] if batch_shape else 1
     start, order = jax.random.split(key)
-    spread = (jax.random.uniform(start) + jnp.arange(num) / max(num, 1)) % 1.0
-    return jax.random.permutation(order, spread).reshape(batch_shape)
+    place = jax.random.permutation(order, last) / max(num, 1)
+    spread = (
+        jax.random.uniform(start)
+        + place
+        + last / max(num, 1) * jnp.arange(num // max(last, 1))[:, None]
+    )
+    return (spread % 1.0).reshape(batch_shape)
 
 
 def _no_zero(x: Array) -> Array:

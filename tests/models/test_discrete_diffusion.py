@@ -328,6 +328,28 @@ def test_masks_are_spread_evenly_and_leave_times_uniform():
     assert scipy.stats.kstest(1.0 - np.cos(np.pi / 2 * np.asarray(t)), "uniform").pvalue > 1e-3
 
 
+def test_completions_keep_what_is_observed_and_follow_its_conditional():
+    """With the exact conditionals, one site at a time: p(x_2 | x_0, x_1) of the data."""
+    table = np.stack([conditionals(noising.DiscreteProcess(LEVELS), 0.5)] * 2)
+    table[1] = 0.0
+    module, variables = model_of("absorbing", table=table)
+    observed, mask = jnp.array([0, 1, 0]), jnp.array([True, True, False])
+    x = module.apply(variables, KEY, observed, mask, (20_000,), method="complete", steps=1)
+    np.testing.assert_array_equal(x[:, :2], np.broadcast_to([0, 1], (20_000, 2)))
+    pair = P_DATA[(DATA[:, 0] == 0) & (DATA[:, 1] == 1)]
+    p = pair[1] / pair.sum()
+    assert float(x[:, 2].mean()) == pytest.approx(p, abs=4 * np.sqrt(p * (1 - p) / 20_000))
+
+
+def test_times_are_spread_over_a_batch_and_over_copies_of_an_example():
+    times = np.asarray(noising.spread_times(KEY, (4, 8)))
+    np.testing.assert_allclose(np.diff(np.sort(times.ravel())), 1 / 32, atol=1e-6)
+    np.testing.assert_allclose(np.diff(np.sort(times, 0), axis=0), 1 / 4, atol=1e-6)
+    assert noising.spread_times(KEY, ()).shape == () and noising.spread_times(KEY, (0,)).size == 0
+    means = jax.vmap(lambda key: noising.spread_times(key, (3,)))(jax.random.split(KEY, 4000))
+    np.testing.assert_allclose(means.mean(0), 0.5, atol=4 / np.sqrt(12 * 4000))
+
+
 def test_the_objective_trains_a_network_over_images_from_its_marginals():
     process = noising.DiscreteProcess(2)
     network = nn.UNet((4,), embed=nn.OneHot(3), num_outputs=2)
@@ -338,7 +360,11 @@ def test_the_objective_trains_a_network_over_images_from_its_marginals():
     loss = jax.jit(functools.partial(module.apply, method=objectives.discrete_diffusion))
     nats, metrics = loss(variables, batch, KEY)
     assert nats.shape == (64,) and float(nats.mean()) < 0.2 * 16 * np.log(2) - 2.0
-    np.testing.assert_array_equal(nats, metrics["nll_bound"])
+    np.testing.assert_array_equal(nats, -metrics["bound"])
+    averaged = functools.partial(objectives.discrete_diffusion, num_samples=3)
+    assert jax.eval_shape(lambda v: module.apply(v, batch, KEY, method=averaged), variables)[
+        0
+    ].shape == (64,)
     slopes = jax.grad(lambda v: loss(v, batch, KEY)[0].sum())(variables)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
 
@@ -373,15 +399,21 @@ def test_bad_processes_are_named(make, argument):
         ("bound", (jnp.zeros((2, 4), int), KEY), {}, "x"),
         ("bound", (jnp.zeros((2, SITES), int), KEY), {"steps": 0}, "steps"),
         ("sample", (KEY,), {"steps": 0}, "steps"),
+        ("complete", (KEY, jnp.zeros(4, int), True), {}, "x"),
         ("sample", (KEY,), {"guidance": 1.0}, "guidance"),
         ("sample", (KEY,), {"temperature": 0.0}, "temperature"),
-        ("log_prob", (jnp.zeros((2, SITES), int),), {}, "log_prob"),
     ],
 )
 def test_bad_input_is_named(method, arguments, options, argument):
     module, variables = model_of("absorbing")
     with pytest.raises(DgmjaxError, match=f"`{argument}`"):
         module.apply(variables, *arguments, method=method, **options)
+
+
+def test_completions_need_masks():
+    module, variables = model_of("uniform")
+    with pytest.raises(DgmjaxError, match="`process`"):
+        module.apply(variables, KEY, jnp.zeros(SITES, int), True, method="complete")
 
 
 def test_a_network_of_another_alphabet_is_named():

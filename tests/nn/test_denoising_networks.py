@@ -8,7 +8,6 @@ from scrambling import perturbed
 
 from dgmjax import nn
 from dgmjax.errors import DgmjaxError
-from dgmjax.nn.dit import DiT
 from dgmjax.nn.unet import halved_up
 
 KEY = jax.random.key(0)
@@ -17,6 +16,7 @@ NETWORKS = {
     "unet": (nn.UNet(**SMALL), (6, 5, 2)),
     "unet_attention": (nn.UNet((4,), attention=(0,), heads=2, num_classes=3), (3, 3, 1)),
     "unet_levels": (nn.UNet(**SMALL, embed=nn.OneHot(4), num_outputs=4), (7, 7, 1)),
+    "unet_patches": (nn.UNet((4,), patch=2, num_classes=3), (4, 6, 2)),
     "dit": (nn.DiT(8, 1, 2, patch=2, num_classes=3), (4, 6, 2)),
     "dit_text": (
         nn.DiT(8, 1, 2, event_ndims=1, num_classes=3, embed=nn.Table(4, 5), num_outputs=4),
@@ -114,11 +114,17 @@ def test_means_of_odd_images_repeat_the_last_row_and_column():
 
 
 def test_patches_are_put_back_where_they_were():
-    network, x = DiT(patch=2), jax.random.normal(KEY, (2, 4, 6, 3))
-    h, grid = network._patches(x[..., None])
-    assert h.shape == (2, 6, 12) and grid == (2, 3)
-    np.testing.assert_array_equal(h[:, 0].reshape(2, 2, 2, 3), x[:, :2, :2])
-    np.testing.assert_array_equal(network._joined(h, grid).reshape(x.shape), x)
+    """Without attention a patch of the output reads the same patch of the input alone."""
+    network, x = nn.DiT(8, 1, 2, patch=2), jax.random.normal(KEY, (1, 4, 6, 1))
+    start = network.init(KEY, x, jnp.zeros(1))
+    variables = perturbed(start)
+    block = variables["params"]["AdaptiveBlock_0"]["SelfAttention_0"]["Dense_1"]
+    block["kernel"] = jnp.zeros_like(block["kernel"])
+    output = lambda x: network.apply(variables, x, jnp.zeros(1))[0, ..., 0]
+    slopes = jax.jit(jax.jacobian(output))(x)[:, :, 0, :, :, 0]
+    rows, columns = np.arange(4) // 2, np.arange(6) // 2
+    same = (rows[:, None] == rows)[:, None, :, None] & (columns[:, None] == columns)[None, :, None]
+    np.testing.assert_array_equal(np.asarray(slopes) != 0.0, same)
 
 
 @pytest.mark.parametrize("channels, most", [((12, 16, 24), 1.1e5), ((24, 48, 48), 5.5e5)])
@@ -147,7 +153,9 @@ def test_sizes_of_the_u_net(channels, most):
         (nn.UNet((4,), num_classes=2), (2, 4, 4, 1), (2,), [0, -2], "context"),
         (nn.UNet((4,), num_classes=2), (2, 4, 4, 1), (2,), [0, 0, 1], "context"),
         (nn.UNet((4,), dropout=1.0), (2, 4, 4, 1), (2,), None, "rate"),
-        (nn.DiT(8, 1, 2, patch=3), (2, 4, 4, 1), (2,), None, "patch"),
+        (nn.DiT(8, 1, 2, patch=3), (2, 4, 4, 1), (2,), None, "x"),
+        (nn.DiT(8, 1, 2, patch=0), (2, 4, 4, 1), (2,), None, "patch"),
+        (nn.UNet((4,), patch=3), (2, 4, 4, 1), (2,), None, "x"),
         (nn.DiT(8, 1, 2, patch=2, event_ndims=1), (2, 4), (2,), None, "patch"),
         (nn.DiT(8, 1, 2, event_ndims=2), (2, 4, 4), (2,), None, "event_ndims"),
         (nn.DiT(8, 0, 2), (2, 4, 4, 1), (2,), None, "layers"),

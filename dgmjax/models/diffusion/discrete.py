@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from dgmjax.bijectors.carry import scan
 from dgmjax.distributions.base import as_shape, check_temperature
 from dgmjax.distributions.families import Categorical
-from dgmjax.errors import DgmjaxError, require, require_sizes
+from dgmjax.errors import require, require_sizes
 from dgmjax.noising.discrete import DiscreteProcess, spread_times
 from dgmjax.types import Array, Key
 
@@ -21,7 +21,7 @@ class DiscreteDiffusion(nn.Module):
     The model is the process backwards: x_1 is noise, and x_s follows from x_t by q(x_s | x_t, x_0)
     with the predicted x_0. With absorbing noise in continuous time it is autoregressive in an
     order that is drawn anew for each example: p(x) = E_order prod_k p(x_order(k) | those before).
-    `bound` is the mean of its logarithm; log p(x) itself is not tractable.
+    `bound` is the mean of its logarithm. log p(x) itself is not tractable: there is no `log_prob`.
 
     Attributes:
       event_shape: of x.
@@ -132,17 +132,59 @@ class DiscreteDiffusion(nn.Module):
           temperature: of the predicted values.
           guidance: w in log p(x_0 | x_t, y) + w (log p(x_0 | x_t, y) - log p(x_0 | x_t)).
         """
+        batch = (*as_shape(sample_shape), *(() if context is None else jnp.shape(context)))
+        start_key, key = jax.random.split(key)
+        ends = self.process.probabilities(jnp.zeros(self.process.num_states), jnp.ones(()))
+        x = jax.random.categorical(start_key, jnp.log(ends), shape=(*batch, *self.event_shape))
+        return self._backwards(key, x, context, steps, temperature, guidance)
+
+    def complete(
+        self,
+        key: Key,
+        observed: Array,
+        mask: Array,
+        sample_shape: tuple[int, ...] = (),
+        context: Array | None = None,
+        *,
+        steps: int | None = None,
+        temperature: Array | float = 1.0,
+        guidance: Array | float = 0.0,
+    ) -> Array:
+        """Samples in which sites where `mask` is true keep their values in `observed`.
+
+        With absorbing noise any set of sites can be given: the rest starts as masks.
+
+        Args:
+          observed: `[*batch, *event]`.
+          mask: broadcasts to it.
+          steps, temperature, guidance: see `sample`.
+        """
+        absorbs = self.process.absorbs
+        rule, remedy = "must be absorbing to complete data", "Use noise that is a mask."
+        require(absorbs, "process", rule, self.process.replacement, remedy)
+        self._check(observed)
+        x = jnp.where(mask, jnp.asarray(observed).astype(jnp.int32), self.process.levels)
+        x = jnp.broadcast_to(x, (*as_shape(sample_shape), *x.shape))
+        return self._backwards(key, x, context, steps, temperature, guidance)
+
+    def _backwards(
+        self,
+        key: Key,
+        x: Array,
+        context: Array | None,
+        steps: int | None,
+        temperature: Array | float,
+        guidance: Array | float,
+    ) -> Array:
+        """The process backwards from x at time 1: one compiled loop."""
         steps = self.steps if steps is None else steps
         require_sizes(steps=steps)
         check_temperature(temperature)
         guided = not (isinstance(guidance, int | float) and guidance == 0.0)
         rule = "must be 0 without a context"
         require(context is not None or not guided, "guidance", rule, guidance)
-        batch = (*as_shape(sample_shape), *(() if context is None else jnp.shape(context)))
+        batch = self._batch(x)
         label = None if context is None else jnp.broadcast_to(context, batch)
-        start_key, key = jax.random.split(key)
-        ends = self.process.probabilities(jnp.zeros(self.process.num_states), jnp.ones(()))
-        x = jax.random.categorical(start_key, jnp.log(ends), shape=(*batch, *self.event_shape))
         if self.is_initializing():
             self(x, jnp.ones(batch), label)
 
@@ -157,11 +199,6 @@ class DiscreteDiffusion(nn.Module):
 
         scanned = (jnp.arange(steps)[::-1], jax.random.split(key, steps))
         return scan(body, x, scanned)[0]
-
-    def log_prob(self, x: Array, context: Array | None = None) -> Array:
-        """Raises `DgmjaxError`: log p(x) is not tractable, see `bound`."""
-        remedy = "Use `bound(x, key)`, which is below it on average."
-        raise DgmjaxError(f"`log_prob` does not exist of a {type(self).__name__}. {remedy}")
 
     def _batch(self, x: Array) -> tuple[int, ...]:
         return x.shape[: x.ndim - len(self.event_shape)]

@@ -1,11 +1,14 @@
 """Bounds of discrete diffusion models."""
 
+import jax.numpy as jnp
+
 from dgmjax.contracts import check_batch, original_units
+from dgmjax.errors import require_sizes
 from dgmjax.types import Array, Batch, Key, Metrics
 
 
 def discrete_diffusion(
-    model, batch: Batch, key: Key, *, steps: int | None = None
+    model, batch: Batch, key: Key, *, steps: int | None = None, num_samples: int = 1
 ) -> tuple[Array, Metrics]:
     """An unbiased estimate of an upper bound on -log p(x), in nats per example.
 
@@ -17,11 +20,14 @@ def discrete_diffusion(
       model: with `bound(x, key, context)`, such as `models.DiscreteDiffusion`.
       batch: `x`, and the class as `context` where the model is conditional.
       steps: of the chain that is bounded; None for continuous time.
+      num_samples: noisy copies of each example, spread evenly over time, that are averaged.
 
     Returns:
-      loss `[B]`; metric `nll_bound` (the same).
+      loss `[B]`; metric `bound` `[B]`, on log p(x).
     """
     check_batch(batch)
-    bound = model.bound(batch["x"], key, batch.get("context"), steps=steps)
-    loss = -bound - original_units(batch)
-    return loss, {"nll_bound": loss}
+    require_sizes(num_samples=num_samples)
+    copies = lambda a: None if a is None else jnp.broadcast_to(a, (num_samples, *a.shape))
+    bound = model.bound(copies(batch["x"]), key, copies(batch.get("context")), steps=steps)
+    bound = bound.mean(0) + original_units(batch)
+    return -bound, {"bound": bound}

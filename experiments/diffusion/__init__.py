@@ -1,0 +1,1 @@
+"""Experiments on models with a time axis."""
