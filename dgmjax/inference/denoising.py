@@ -70,6 +70,13 @@ def _denoised_step(share: float) -> Step:
     return step
 
 
+def _renoised_step(model: Denoising, key: Key, x: Array, t: Array, s: Array) -> Array:
+    """signal_s data + noise_s n with fresh noise n: the multistep sampler of consistency models."""
+    signal, noise = model.process.coefficients(s)
+    fresh = model.temperature * jax.random.normal(key, x.shape, x.dtype)
+    return signal * model.parts(x, t).data + noise * fresh
+
+
 def _ode_step(method: str) -> Step:
     def step(model: Denoising, key: Key, x: Array, t: Array, s: Array) -> Array:
         return runge_kutta_step(model.velocity, x, t, s - t, TABLEAUS[method])
@@ -91,11 +98,12 @@ def _corrected_step(model: Denoising, key: Key, x: Array, t: Array, s: Array) ->
 
 
 SamplerName = Literal[
-    "ancestral", "ddim", "predictor_corrector", "euler", "midpoint", "heun", "rk4"
+    "ancestral", "ddim", "consistency", "predictor_corrector", "euler", "midpoint", "heun", "rk4"
 ]
 SAMPLERS: dict[str, Row] = {
     "ancestral": Row(1, _denoised_step(1.0)),
     "ddim": Row(1, _denoised_step(0.0)),
+    "consistency": Row(1, _renoised_step),
     "predictor_corrector": Row(2, _corrected_step),
     **{name: Row(num_calls(name, 1), _ode_step(name)) for name in TABLEAUS},
 }

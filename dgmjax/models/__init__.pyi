@@ -59,6 +59,12 @@ from .diffusion.discrete import (
 from .diffusion.levels import (
     DiffusedLevels as DiffusedLevels,
 )
+from .diffusion.mean_flow import (
+    MeanFlow as MeanFlow,
+)
+from .energy.energy_model import (
+    EnergyModel as EnergyModel,
+)
 from .energy.rbm import (
     RBM as RBM,
 )

@@ -33,8 +33,27 @@ from .density.reverse_kl import (
 from .density.sequences import (
     padded_sequence_nll as padded_sequence_nll,
 )
+from .diffusion.denoising import (
+    TIMES as TIMES,
+    WEIGHTS as WEIGHTS,
+    ddpm as ddpm,
+    denoising as denoising,
+    diffusion_bound as diffusion_bound,
+    diffusion_bound_variance as diffusion_bound_variance,
+    flow_matching as flow_matching,
+)
 from .diffusion.discrete import (
     discrete_diffusion as discrete_diffusion,
+)
+from .diffusion.few_steps import (
+    consistency as consistency,
+    mean_flow as mean_flow,
+)
+from .diffusion.score_matching import (
+    denoising_score_matching as denoising_score_matching,
+    implicit_score_matching as implicit_score_matching,
+    noise_contrastive_estimation as noise_contrastive_estimation,
+    sliced_score_matching as sliced_score_matching,
 )
 from .discrete.control_variate import (
     relax as relax,

@@ -1,0 +1,114 @@
+"""Losses of models that sample in one or few network calls: consistency and mean flows."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dgmjax.contracts import check_batch
+from dgmjax.errors import require, require_sizes
+from dgmjax.models.diffusion.denoiser import even_times
+from dgmjax.noising.gaussian import aligned
+from dgmjax.objectives.diffusion.denoising import classes
+from dgmjax.types import Array, Batch, Key, Metrics
+
+
+def consistency(
+    model, batch: Batch, key: Key, *, teacher: Any = None, num_steps: int = 32
+) -> tuple[Array, Metrics]:
+    """|f(x_t, t) - f(x_s, s)|, smoothed, at neighbours t > s of one path; f(x_s, s) is held fixed.
+
+    f is the data prediction. Where f is x at the data, it is then the end of the path from any
+    point of it: one call samples. x_s is where the teacher's ODE leads from x_t, or without a
+    teacher the point of the same noise and data.
+
+    Args:
+      model: a denoiser whose data prediction is x at the start, such as one of velocities on the
+        straight process.
+      batch: `x`, and the classes where the model has them.
+      teacher: with `predict(x, t, context, kind)`; None to train from data alone.
+      num_steps: of the grid of times; more for smaller bias and slower training.
+
+    Returns:
+      loss `[B]`: sqrt(|difference|^2 + c^2) - c with c = 0.03 sqrt(D); metric `difference` `[B]`.
+
+    Sources: Song, Dhariwal, Chen & Sutskever, "Consistency Models", 2023, Eq. 7 and 10,
+    https://arxiv.org/abs/2303.01469; Song & Dhariwal, "Improved Techniques for Training Consistency
+    Models", 2024, section 3.3 (the smoothed norm), https://arxiv.org/abs/2310.14189.
+    """
+    check_batch(batch)
+    require_sizes(num_steps=num_steps)
+    x0, context = batch["x"], classes(model, batch)
+    index_key, noise_key = jax.random.split(key)
+    first, last = model.ends
+    index = jnp.floor(even_times(index_key, x0.shape[:1]) * num_steps)
+    s, t = (first + (last - first) * (index + one) / num_steps for one in (0.0, 1.0))
+    noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
+    x_t = model.path.interpolate(x0, noise, t)
+    if teacher is None:
+        x_s = model.path.interpolate(x0, noise, s)
+    else:
+        x_s = _heun(teacher, x_t, t, s, context)
+    target = jax.lax.stop_gradient(model.predict(x_s, s, context, kind="data"))
+    found = model.predict(x_t, t, context, kind="data")
+    square = _sum((found - target) ** 2)
+    smooth = 0.03 * x0[0].size ** 0.5
+    return jnp.sqrt(square + smooth**2) - smooth, {"difference": jnp.sqrt(square)}
+
+
+def _heun(teacher: Any, x: Array, t: Array, s: Array, context: Array | None) -> Array:
+    step = aligned(s - t, x)
+    slope = teacher.predict(x, t, context, kind="velocity")
+    other = teacher.predict(x + step * slope, s, context, kind="velocity")
+    return jax.lax.stop_gradient(x + step * (slope + other) / 2)
+
+
+def mean_flow(
+    model,
+    batch: Batch,
+    key: Key,
+    *,
+    teacher: Any = None,
+    equal: float = 0.5,
+    power: float = 1.0,
+) -> tuple[Array, Metrics]:
+    """|u(x_t, r, t) - (v - (t - r) du/dt)|^2, weighted, with the target held fixed.
+
+    u is the average velocity from r to t, and du/dt = v du/dx + du/dt along the path: the identity
+    that the average of v satisfies. Where r = t it is flow matching.
+
+    Args:
+      model: `models.MeanFlow`.
+      batch: `x`, and the classes where the model has them.
+      teacher: whose velocity is v; eps - x, on the straight process, if None.
+      equal: share of the examples for which r = t.
+      power: p of the weight (|error|^2 + 1e-3)^-p, held fixed; 0 for none.
+
+    Returns:
+      loss `[B]`; metric `squared_error` `[B]`, per dimension.
+
+    Source: Geng, Deng, Bai, Kolter & He, "Mean Flows for One-step Generative Modeling", 2025,
+    algorithm 1, https://arxiv.org/abs/2505.13447.
+    """
+    check_batch(batch)
+    require(0.0 <= equal <= 1.0, "equal", "must be a share in [0, 1]", equal)
+    x0, context = batch["x"], classes(model, batch)
+    first_key, second_key, equal_key, noise_key = jax.random.split(key, 4)
+    pair = [even_times(k, x0.shape[:1]) for k in (first_key, second_key)]
+    t, r = jnp.maximum(*pair), jnp.minimum(*pair)
+    r = jnp.where(jax.random.bernoulli(equal_key, equal, r.shape), t, r)
+    noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
+    x = model.path.interpolate(x0, noise, t)
+    v = noise - x0
+    if teacher is not None:
+        v = jax.lax.stop_gradient(teacher.predict(x, t, context, kind="velocity"))
+    average = lambda x, r, t: model.average_velocity(x, r, t, context)
+    u, change = jax.jvp(average, (x, r, t), (v, jnp.zeros_like(r), jnp.ones_like(t)))
+    target = jax.lax.stop_gradient(v - aligned(t - r, x) * change)
+    error = _sum((u - target) ** 2)
+    weight = jax.lax.stop_gradient((error + 1e-3) ** -power)
+    return weight * error, {"squared_error": error / x0[0].size}
+
+
+def _sum(values: Array) -> Array:
+    return values.reshape(len(values), -1).sum(1)

@@ -1,0 +1,314 @@
+"""Objectives of models with a time axis: minima, and values that are known in closed form."""
+
+from functools import partial
+
+import distrax
+import flax.linen as fnn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from optimal_denoiser import OptimalDenoiser
+from scrambling import scrambled
+
+from dgmjax import inference, models, nn, noising, objectives
+from dgmjax.errors import DataError, DgmjaxError
+
+KEY = jax.random.key(0)
+MEANS, DEVIATION = ((-1.0, -0.5), (1.0, 0.5), (0.0, 1.0)), 0.3
+COMPONENT = jax.random.randint(jax.random.key(2), (4000,), 0, 3)
+DATA = jnp.array(MEANS)[COMPONENT] + DEVIATION * jax.random.normal(jax.random.key(1), (4000, 2))
+
+
+def optimal(process, kind="velocity", **options):
+    return models.Denoiser(
+        (2,), OptimalDenoiser(MEANS, DEVIATION, process, kind), process, kind, **options
+    )
+
+
+def at_shift(module, objective, shift, batch, key):
+    params = {"params": {"network": {"shift": shift}}}
+    return module.apply(params, batch, key, method=objective)[0]
+
+
+ROWS = [
+    *((name, "velocity", {}) for name in noising.PROCESSES),
+    *(("straight", "velocity", {"coupling": c}) for c in ("sinkhorn",)),
+    # Data from noise are divided by the signal: at times near 1 the error has heavy tails.
+    *(("trigonometric", "noise", {"of": kind, "times": "logit_normal"}) for kind in noising.KINDS),
+    ("variance_preserving", "noise", {"of": "score", "weight": "variance"}),
+    *(("variance_preserving", "noise", {"weight": w}) for w in ("likelihood", "min_snr")),
+    *(("straight", "velocity", {"times": times}) for times in objectives.TIMES),
+]
+
+
+@pytest.mark.parametrize("name, kind, options", ROWS)
+def test_the_exact_network_is_the_minimum_of_every_row(name, kind, options):
+    module = optimal(noising.process_of(name), kind)
+    objective = partial(objectives.denoising, **options)
+    if "coupling" in options:  # pairs of a small batch: the minimum of independent ones is biased
+        loss = at_shift(module, objective, jnp.zeros(()), {"x": DATA[:256]}, KEY)
+        apart = at_shift(module, objectives.denoising, jnp.zeros(()), {"x": DATA[:256]}, KEY)
+        assert loss.mean() < 0.9 * apart.mean()
+        return
+    slope = jax.jit(jax.jacfwd(partial(at_shift, module, objective)))
+    slopes = np.asarray(slope(jnp.zeros(()), {"x": DATA}, KEY), np.float64)
+    error = slopes.std() / np.sqrt(len(slopes))
+    assert abs(slopes.mean()) < 4 * error and error > 0
+    away = np.asarray(slope(jnp.array(0.5), {"x": DATA}, KEY), np.float64)
+    assert abs(away.mean()) > 4 * away.std() / np.sqrt(len(away))
+
+
+def test_the_preconditioned_loss_is_that_of_the_network():
+    edm = noising.preconditioning_of("edm", 1.0)
+    process = noising.variance_exploding(0.01, 20.0)
+    module = models.Denoiser((2,), nn.TimeMLP((8,), zero_output=True), process, "data", edm)
+    objective = partial(objectives.denoising, weight="edm", times="edm")
+    variables = module.init(KEY, {"x": DATA}, KEY, method=objective)
+    loss, _ = module.apply(variables, {"x": DATA}, KEY, method=objective)
+    # A network of zero misses a target of the variance of the data, about 1.
+    assert abs(float(loss.mean()) - 1.0) < 0.35
+
+
+def test_a_base_of_its_own_is_what_noise_is_drawn_from():
+    class Far(models.DensityModel):
+        @fnn.compact
+        def __call__(self, context=None):
+            return distrax.Independent(distrax.Normal(jnp.full(2, 50.0), jnp.ones(2)), 1)
+
+    module = models.Denoiser((2,), nn.TimeMLP((4,), zero_output=True), base=Far())
+    batch = {"x": DATA[:50]}
+    variables = module.init(KEY, batch, KEY, method=objectives.flow_matching)
+    loss, _ = module.apply(variables, batch, KEY, method=objectives.flow_matching)
+    np.testing.assert_allclose(loss.mean(), 2500.0, rtol=0.05)
+
+
+def test_the_bound_is_the_sum_of_its_terms_in_the_units_of_the_raw_data():
+    module = optimal(noising.straight())
+    variables = {"params": {"network": {"shift": jnp.zeros(())}}}
+    batch = {"x": DATA[:64], "log_det": jnp.full(64, 3.0)}
+    run = lambda **o: module.apply(
+        variables, batch, KEY, method=partial(objectives.diffusion_bound, **o)
+    )
+    loss, terms = run(num_samples=3)
+    total = terms["prior"] + terms["diffusion"] + terms["reconstruction"]
+    np.testing.assert_allclose(loss, total, rtol=1e-5)
+    plain = module.apply(variables, {"x": DATA[:64]}, KEY, method=objectives.diffusion_bound)[0]
+    np.testing.assert_allclose(run()[0], plain - 3.0, rtol=1e-4, atol=1e-4)
+    square, _ = module.apply(variables, batch, KEY, method=objectives.diffusion_bound_variance)
+    np.testing.assert_allclose(square, run()[1]["diffusion"] ** 2 / 4, rtol=1e-4)
+
+
+class Normal(fnn.Module):
+    """N(mean, variance I) with a normaliser of its own: an energy model whose truth is known."""
+
+    mean: float
+    variance: float
+    log_normaliser: float = 0.0
+
+    def energy(self, x):
+        return ((x - self.mean) ** 2).sum(-1) / (2 * self.variance)
+
+    def score(self, x):
+        return -(x - self.mean) / self.variance
+
+    def log_unnormalised(self, x):
+        return -self.energy(x) - self.log_normaliser
+
+
+def fisher(mean, variance, true_mean, true_variance):
+    """E|s - s*|^2 of two isotropic normals in the plane."""
+    slope = 1 / true_variance - 1 / variance
+    offset = (true_mean - mean) / variance
+    return 2 * (slope**2 * true_variance + offset**2)
+
+
+NORMAL = 0.4 + 0.8 * jax.random.normal(jax.random.key(5), (100_000, 2))
+
+
+@pytest.mark.parametrize(
+    "objective, smoothing, factor",
+    [
+        (objectives.implicit_score_matching, 0.0, 0.5),
+        (partial(objectives.sliced_score_matching, projections=2), 0.0, 0.5),
+        (partial(objectives.denoising_score_matching, scale=0.3), 0.3, 0.09),
+    ],
+)
+def test_score_matching_measures_the_error_of_the_score(objective, smoothing, factor):
+    true = (0.4, 0.8**2 + smoothing**2)
+    loss = lambda *p: objective(Normal(*p), {"x": NORMAL}, KEY)[0].mean()
+    for model in ((0.0, 1.0), (0.5, 0.5), (0.4, 2.0)):
+        found = loss(*model) - loss(*true)
+        np.testing.assert_allclose(found, factor * fisher(*model, *true), rtol=0.03, atol=3e-3)
+
+
+def test_noise_contrast_finds_the_density_with_its_normaliser():
+    noise = lambda: distrax.MultivariateNormalDiag(jnp.zeros(2), jnp.full(2, 1.5))
+    log_z = float(np.log(2 * np.pi * 0.64))
+    objective = partial(objectives.noise_contrastive_estimation, noise=noise, ratio=4)
+
+    def loss(parameters):
+        return objective(Normal(*parameters), {"x": NORMAL}, KEY)[0].mean()
+
+    slopes = jnp.stack(jax.jit(jax.grad(loss))((0.4, 0.64, log_z)))
+    np.testing.assert_allclose(slopes, 0.0, atol=0.02)
+    assert abs(float(jax.grad(loss)((0.4, 0.64, log_z + 0.5))[2])) > 0.05
+    _, metrics = objective(Normal(0.4, 0.64, log_z), {"x": NORMAL[:8]}, KEY)
+    assert metrics["accuracy"].shape == (8,)
+
+
+def energy_model(**options):
+    return models.EnergyModel((2,), nn.MLP((16,), (1,), jnp.tanh), **options)
+
+
+def test_the_normaliser_of_an_energy_model_by_grid_and_by_annealing():
+    model = energy_model(scale=1.5)
+    variables = model.init(KEY, DATA[:4], method="log_prob")
+    flat = jax.tree.map(jnp.zeros_like, variables)
+    exact = np.log(2 * np.pi * 1.5**2)
+    log_z = lambda v: float(model.apply(v, method="log_partition"))
+    assert abs(log_z(flat) - exact) < 1e-4
+    variables = scrambled(variables)
+    found = model.apply(
+        variables,
+        method=lambda m: inference.log_partition(
+            m.annealing(5),
+            KEY,
+            inference.linear_temperatures(60),
+            num_chains=400,
+            given=jnp.full(60, 0.4),
+        ),
+    )
+    assert abs(float(found.log_z) - log_z(variables)) < 4 * float(found.standard_error) + 1e-3
+    assert float(found.standard_error) < 0.05
+    total = model.apply(variables, DATA[:4], method="log_prob") + model.apply(
+        variables, DATA[:4], method="energy"
+    )
+    np.testing.assert_allclose(total, -log_z(variables), rtol=1e-5)
+
+
+def test_the_score_and_the_chains_of_an_energy_model_are_those_of_its_density():
+    model = energy_model(scale=1.0, sampling_steps=60, step_size=0.5, num_chains=8)
+    variables = scrambled(model.init(KEY, DATA[:4], method="log_prob"))
+    score = model.apply(variables, DATA[:4], method="score")
+    log_prob = lambda x: model.apply(variables, x, method="log_prob")
+    np.testing.assert_allclose(score, jax.vmap(jax.grad(log_prob))(DATA[:4]), rtol=1e-3, atol=1e-4)
+    line = jnp.linspace(-6.0, 6.0, 121)
+    grid = jnp.stack(jnp.meshgrid(line, line), -1).reshape(-1, 2)
+    p = np.exp(log_prob(grid)) * 0.01
+    assert abs(p.sum() - 1) < 1e-3
+    x = jax.jit(lambda key: model.apply(variables, key, (4000,), method="sample"))(KEY)
+    mean = (p[:, None] * grid).sum(0)
+    spread = np.sqrt((p[:, None] * (grid - mean) ** 2).sum(0))
+    np.testing.assert_allclose(x.mean(0), mean, atol=4 * spread.max() / np.sqrt(4000) + 0.02)
+    objective = partial(objectives.contrastive_divergence, persistent=True)
+    _, moved = model.apply(variables, {"x": DATA[:4]}, KEY, method=objective, mutable=["state"])
+    assert float(jnp.abs(moved["state"]["chains"] - variables["state"]["chains"]).max()) > 0
+
+
+class Scaled(fnn.Module):
+    """Exact maps of N(0, d^2 I) on the straight process, as velocities or as average velocities."""
+
+    deviation: float
+    average: bool
+
+    @fnn.compact
+    def __call__(self, x, t, context=None):
+        shift = self.param("shift", fnn.initializers.zeros, ())
+        s = lambda t: jnp.sqrt(((1 - t) * self.deviation) ** 2 + t**2)
+        t = jnp.broadcast_to(t, x.shape[:-1])[..., None]
+        if not self.average:  # data = x - t v is where the ODE leads
+            return (x - x * s(0.0) / s(t)) / jnp.maximum(t, 1e-6) + shift
+        x, length = x[..., :-1], x[..., -1:]
+        small = length < 1e-3
+        r = t - jnp.where(small, 1.0, length)
+        slope = (t - (1 - t) * self.deviation**2) / s(t) ** 2
+        u = jnp.where(small, slope * x, (x - x * s(r) / s(t)) / jnp.where(small, 1.0, length))
+        return jnp.concatenate([u + shift, length], -1)
+
+
+def test_a_consistent_model_has_no_loss_along_the_path_of_its_teacher():
+    x = {"x": 0.5 * jax.random.normal(KEY, (500, 2))}
+    process = noising.straight()
+    teacher = models.Denoiser((2,), OptimalDenoiser(((0.0, 0.0),), 0.5, process), process).bind(
+        {"params": {"network": {"shift": jnp.zeros(())}}}
+    )
+    student = models.Denoiser((2,), Scaled(0.5, False))
+    loss = lambda shift, **o: student.apply(
+        {"params": {"network": {"shift": shift}}},
+        x,
+        KEY,
+        method=partial(objectives.consistency, **o),
+    )[1]["difference"]
+    exact = loss(jnp.zeros(()), teacher=teacher)
+    assert float(exact.max()) < 2e-3
+    assert float(loss(jnp.array(0.5), teacher=teacher).mean()) > 0.01
+    # Without a teacher neighbours lie on the line of one pair, not on the path: only near it.
+    assert float(exact.mean()) < 0.1 * float(loss(jnp.zeros(())).mean()) < 0.1
+
+
+def test_the_average_velocity_satisfies_its_identity_and_samples_in_one_call():
+    x = {"x": 0.5 * jax.random.normal(KEY, (500, 2))}
+    process = noising.straight()
+    teacher = models.Denoiser((2,), OptimalDenoiser(((0.0, 0.0),), 0.5, process), process).bind(
+        {"params": {"network": {"shift": jnp.zeros(())}}}
+    )
+    student = models.MeanFlow((2,), Scaled(0.5, True))
+    variables = lambda shift: {"params": {"network": {"shift": jnp.asarray(shift)}}}
+    error = lambda shift, **o: student.apply(
+        variables(shift), x, KEY, method=partial(objectives.mean_flow, **o)
+    )[1]["squared_error"]
+    assert float(error(0.0, teacher=teacher, equal=0.3).mean()) < 1e-5
+    assert float(error(0.3, teacher=teacher).mean()) > 0.01
+    for steps in (1, 4):
+        sample = student.clone(num_steps=steps).apply(variables(0.0), KEY, (4000,), method="sample")
+        np.testing.assert_allclose(sample.std(0), 0.5, atol=0.03)
+
+
+def test_parameters_are_made_by_every_objective():
+    flow = models.MeanFlow((2,), nn.TimeMLP((4,)))
+    made = [
+        (flow, objectives.mean_flow),
+        (models.Denoiser((2,), nn.TimeMLP((4,))), objectives.consistency),
+        (models.Denoiser((2,), nn.TimeMLP((4,)), nn.LogSNR(), "noise"), objectives.diffusion_bound),
+        (energy_model(), objectives.implicit_score_matching),
+        (energy_model(), partial(objectives.contrastive_divergence, num_steps=2)),
+    ]
+    for module, objective in made:
+        batch = {"x": DATA[:4]}
+        variables = module.init(KEY, batch, KEY, method=objective)
+        loss, _ = module.apply(variables, batch, KEY, method=objective)
+        assert loss.shape == (4,) and np.isfinite(loss).all()
+
+
+@pytest.mark.parametrize(
+    "wrong, argument",
+    [
+        (lambda m, b: objectives.denoising(m, b, KEY, weight="snr"), "weight"),
+        (lambda m, b: objectives.denoising(m, b, KEY, times="beta"), "times"),
+        (lambda m, b: objectives.denoising(m, b, KEY, coupling="exact"), "coupling"),
+        (lambda m, b: objectives.denoising(m, b, KEY, of="drift"), "kind"),
+        (lambda m, b: objectives.diffusion_bound(m, b, KEY, num_samples=0), "num_samples"),
+        (lambda m, b: objectives.consistency(m, b, KEY, num_steps=0), "num_steps"),
+        (lambda m, b: objectives.mean_flow(m, b, KEY, equal=1.5), "equal"),
+        (lambda m, b: objectives.sliced_score_matching(m, b, KEY, projections=0), "projections"),
+        (lambda m, b: objectives.denoising_score_matching(m, b, KEY, scale=0.0), "scale"),
+        (lambda m, b: objectives.implicit_score_matching(m, {"x": jnp.zeros((2, 2), int)}), "x"),
+        (
+            lambda m, b: objectives.noise_contrastive_estimation(m, b, KEY, noise=None, ratio=0),
+            "ratio",
+        ),
+    ],
+)
+def test_bad_input_is_named(wrong, argument):
+    with pytest.raises((DgmjaxError, DataError), match=f"`{argument}` must "):
+        optimal(noising.straight()).apply(
+            {"params": {"network": {"shift": jnp.zeros(())}}}, {"x": DATA[:4]}, method=wrong
+        )
+
+
+def test_an_energy_model_of_many_dimensions_has_no_exact_normaliser():
+    model = models.EnergyModel((3,), nn.MLP((4,), (1,)))
+    variables = model.init(KEY, jnp.zeros((2, 3)), method="energy")
+    with pytest.raises(DgmjaxError, match="`event_shape` must have at most 2"):
+        model.apply(variables, jnp.zeros((2, 3)), method="log_prob")
