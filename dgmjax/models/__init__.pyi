@@ -30,6 +30,7 @@ from .autoregressive.recipes import (
 from .base import (
     DensityModel as DensityModel,
     DiagonalNormal as DiagonalNormal,
+    Known as Known,
     ParametricDensity as ParametricDensity,
     StandardNormal as StandardNormal,
 )

@@ -48,6 +48,15 @@ class StandardNormal(DensityModel):
         return distrax.Independent(distrax.Normal(loc, jnp.ones_like(loc)), len(self.event_shape))
 
 
+class Known(DensityModel):
+    """A distribution without parameters: `make()` returns it, without a batch shape."""
+
+    make: Callable[[], distrax.Distribution]
+
+    def __call__(self, context: Array | None = None) -> distrax.Distribution:
+        return self.make()
+
+
 class ParametricDensity(DensityModel):
     """A density of which each parameter is learned, or is linear in the context `[..., C]`."""
 

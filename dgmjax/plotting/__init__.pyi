@@ -35,6 +35,7 @@ from .neighbours import (
 from .plane import (
     density as density,
     density_table as density_table,
+    paths as paths,
     scatter as scatter,
 )
 from .rates import (

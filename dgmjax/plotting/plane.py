@@ -46,6 +46,21 @@ def scatter(
     return figure
 
 
+def paths(points: Any, title: str = "Paths") -> "Figure":
+    """The paths `points[T, N, 2]` of N points over time, from their start (grey) to their end."""
+    array = np.asarray(points)
+    rule = "must be [times, points, 2]"
+    require(array.ndim == 3 and array.shape[2] == 2, "points", rule, array.shape, "", DataError)
+    figure = new_figure(4.6, 4.6, title)
+    axes = figure.add_subplot()
+    axes.plot(array[:, :, 0], array[:, :, 1], color=DATA_COLOUR, linewidth=0.5, zorder=1)
+    for end, colour in ((array[0], "#6d7178"), (array[-1], MODEL_COLOUR)):
+        axes.scatter(end[:, 0], end[:, 1], s=_size(end), c=colour, linewidths=0, zorder=2)
+    axes.set_aspect("equal", adjustable="datalim")
+    _finish(axes)
+    return figure
+
+
 def density(
     log_prob: Callable[[np.ndarray], Any] | Any,
     limits: Limits,

@@ -1,1 +1,1 @@
-"""Experiments on models with a time axis."""
+"""Experiments with a time axis: score matching, diffusion, flow matching."""

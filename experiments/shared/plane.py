@@ -1,12 +1,15 @@
 """Parts of experiments on densities of the plane: the flows, and how they are trained."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import distrax
 import flax.linen as nn
+import jax.numpy as jnp
 
 from dgmjax import bijectors, data, lab, models, objectives, runs
+from dgmjax.distributions import Mixture
 from dgmjax.errors import require_sizes
 
 from . import common
@@ -25,6 +28,18 @@ Name = Literal[
     "maf_mixture",
     "spline_coupling",
     "maf_spline",
+]
+Points = Literal[
+    "moons",
+    "circles",
+    "rings",
+    "spirals",
+    "eight_gaussians",
+    "grid_gaussians",
+    "pinwheel",
+    "checkerboard",
+    "banana",
+    "correlated_gaussian",
 ]
 HIDDEN = (64, 64)
 
@@ -98,26 +113,52 @@ def density_experiment(
     num_train: int,
 ) -> lab.Experiment:
     """Maximum likelihood on points of the plane; the published value is the true entropy."""
-    require_sizes(num_train=num_train)
     row = FLOWS[flow]
-    points = data.load(dataset, n_train=num_train, n_validation=10_000, n_test=10_000)
-    published = None
-    if points.entropy is not None:
-        published = runs.Published(points.entropy, "entropy of the known density")
     nll = objectives.negative_log_likelihood
-    return common.experiment(
+    return points_experiment(
         shared,
+        dataset,
+        num_train,
         model=row.label.format(row.layers if layers is None else layers),
         module=row.module(layers, hidden),
         loss=nll,
         adam={"clip": 5.0},
-        dataset=points,
-        transform=data.Standardise.fit(points.splits["train"]["x"]),
         steps=min(steps, 3000) if shared.tiny else steps,
         validation=nll,
-        evaluations=20,
-        evaluation_batch_size=1000,
-        estimators=(common.exact_likelihood(published, batch_size=1000),),
         figures={**common.plane_figures(), "layers": lab.flow_figures.grid_through_layers},
         previews=("density",),
     )
+
+
+def points_experiment(
+    shared: Shared, dataset: str, num_train: int, *, how: str = "exact", estimators=(), **options
+) -> lab.Experiment:
+    """A density model of standardised points; the published value is the true entropy.
+
+    Args:
+      how: the estimator of log p, in words.
+      estimators: further ones.
+      options: of `common.experiment`.
+    """
+    require_sizes(num_train=num_train)
+    points = data.load(dataset, n_train=num_train, n_validation=10_000, n_test=10_000)
+    published = None
+    if points.entropy is not None:
+        published = runs.Published(points.entropy, "entropy of the known density")
+    likelihood = common.exact_likelihood(published, batch_size=1000)
+    return common.experiment(
+        shared,
+        dataset=points,
+        transform=data.Standardise.fit(points.splits["train"]["x"]),
+        evaluation_batch_size=1000,
+        estimators=(replace(likelihood, estimator=how), *estimators),
+        **{"evaluations": 20, "figures": common.plane_figures(), **options},
+    )
+
+
+def eight_gaussians() -> Mixture:
+    """Eight normals of deviation 0.2 on a circle of radius 2, a source of flows."""
+    angles = jnp.arange(8) * jnp.pi / 4
+    centres = 2.0 * jnp.stack([jnp.cos(angles), jnp.sin(angles)], -1)
+    normals = distrax.Normal(centres, jnp.full_like(centres, 0.2))
+    return Mixture(jnp.zeros(8), distrax.Independent(normals, 1))
