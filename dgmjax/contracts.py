@@ -355,6 +355,11 @@ def takes_a_fit(prior: Any) -> bool:
     return hasattr(prior, "fitted")
 
 
+def holds_global_latents(model: Any) -> bool:
+    """Whether a model has parameters of q(g) and a conjugate prior (`models.ConjugateModel`)."""
+    return hasattr(model, "global_parameters") and hasattr(model, "conjugate")
+
+
 def reorders_sites(network: Any) -> bool:
     """Whether `reindexed(params, permutations)` changes the order of a network's sites."""
     return hasattr(network, "reindexed")

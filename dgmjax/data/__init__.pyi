@@ -29,6 +29,9 @@ from .missing import (
 from .reading.folders import (
     data_dir as data_dir,
 )
+from .sources.documents import (
+    load_documents as load_documents,
+)
 from .sources.registry import (
     load as load,
     names as names,
@@ -46,6 +49,7 @@ from .stream import (
 )
 from .text import (
     Vocabulary as Vocabulary,
+    bag_of_words as bag_of_words,
     blocks as blocks,
     built_in_text as built_in_text,
     text_dataset as text_dataset,

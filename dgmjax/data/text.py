@@ -1,5 +1,6 @@
 """Text as data: a vocabulary of characters, and blocks of one length in held-out splits."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -166,6 +167,55 @@ def text_dataset(
     made = f"in order, the last {test} test, {validation} before it validation"
     facts = {"source": name, "version": f"{len(text)} characters", "symbols": symbols.symbols}
     return Dataset(name, splits, describe(splits, **facts, splits=made))
+
+
+def bag_of_words(
+    documents: Sequence[str],
+    *,
+    name: str = "bag of words",
+    max_words: int = 2000,
+    min_documents: int = 5,
+    stop_words: str | None = "english",
+    test: float = 0.1,
+    seed: int = 0,
+) -> Dataset:
+    """Counts of words, `x[N, W]`, of documents in any order; the words are `info["words"]`.
+
+    Words are scikit-learn's: two letters or more, in lower case. Documents without a word of the
+    vocabulary, which is that of the training documents, are left out.
+
+    Args:
+      documents: texts.
+      max_words: the most frequent words are kept.
+      min_documents: in which a word occurs at least.
+      stop_words: "english" leaves out scikit-learn's list of frequent words; None keeps them.
+      test: share of the documents that is held out, at random.
+      seed: of the split.
+
+    Raises:
+      DataError: no words are left in a part.
+    """
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    require(0.0 < test < 1.0, "test", "must be in (0, 1)", test, error=DataError)
+    order = np.random.default_rng(seed).permutation(len(documents))
+    held = round(test * len(documents))
+    parts = {"train": order[held:], "test": order[:held]}
+    count = CountVectorizer(max_features=max_words, min_df=min_documents, stop_words=stop_words)
+    rule = f"must hold words that {min_documents} of them have in common"
+    try:
+        count.fit([documents[row] for row in parts["train"]])
+    except ValueError as error:
+        # scikit-learn's way to say that no word is left.
+        require(False, "documents", rule, str(error), "Lower `min_documents`.", DataError)
+    splits = {}
+    for part, rows in parts.items():
+        x = count.transform([documents[row] for row in rows]).toarray().astype(np.int32)
+        splits[part] = {"x": x[x.sum(1) > 0]}
+        require(len(splits[part]["x"]) > 0, "documents", rule, f"none in {part}", "", DataError)
+    words = [str(word) for word in count.get_feature_names_out()]
+    facts = {"source": name, "version": f"{len(documents)} documents", "words": words}
+    return Dataset(name, splits, describe(splits, **facts, splits=f"random, seed {seed}"))
 
 
 def built_in_text() -> str:

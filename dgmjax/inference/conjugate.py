@@ -22,6 +22,7 @@ def latent_dirichlet_allocation(
     word_prior: float | None = None,
     tolerance: float = 1e-3,
     max_steps: int = 100,
+    document_length: int = 64,
 ) -> Conjugate:
     """Topics g_k ~ Dirichlet(word_prior), documents z_n ~ Dirichlet(topic_prior), words given both.
 
@@ -34,13 +35,15 @@ def latent_dirichlet_allocation(
       topic_prior, word_prior: of the symmetric Dirichlets; 1 / num_topics if None.
       tolerance: mean change of a document's parameters at which the alternation stops.
       max_steps: after which it stops in any case.
+      document_length: words of a document that is drawn.
 
     Sources: Blei, Ng & Jordan, "Latent Dirichlet Allocation", 2003,
     https://www.jmlr.org/papers/v3/blei03a.html; Hoffman, Blei & Bach, "Online Learning for
     Latent Dirichlet Allocation", 2010, Algorithm 2,
     https://papers.nips.cc/paper/2010/hash/71f6278d140af599e06ad9bf1ba03cb0-Abstract.html.
     """
-    require_sizes(num_topics=num_topics, num_words=num_words, max_steps=max_steps)
+    require_sizes(num_topics=num_topics, num_words=num_words)
+    require_sizes(max_steps=max_steps, document_length=document_length)
     alpha = 1.0 / num_topics if topic_prior is None else topic_prior
     eta = 1.0 / num_topics if word_prior is None else word_prior
     require(alpha > 0.0, "topic_prior", "must be positive", alpha)
@@ -89,7 +92,16 @@ def latent_dirichlet_allocation(
     def divergence(topics: Array) -> Array:
         return dirichlet_divergence(topics, prior).sum()
 
-    return Conjugate(prior, start, local, divergence)
+    def draw(topics: Array, key: Key, count: int) -> Array:
+        share_key, word_key = jax.random.split(key)
+        shares = jax.random.dirichlet(share_key, jnp.full(num_topics, alpha), (count,))
+        words = shares @ (topics / topics.sum(-1, keepdims=True))
+        shape = (document_length, count)
+        drawn = jax.random.categorical(word_key, jnp.log(words), shape=shape)
+        add = lambda counts, word: (counts.at[jnp.arange(count), word].add(1), None)
+        return jax.lax.scan(add, jnp.zeros((count, num_words), jnp.int32), drawn)[0]
+
+    return Conjugate(prior, start, local, divergence, draw)
 
 
 def normal_mixture(
@@ -192,7 +204,15 @@ def normal_mixture(
         )
         return share + (normal + wishart).sum()
 
-    return Conjugate(prior, start, local, divergence)
+    def draw(parameters: PyTree, key: Key, count: int) -> Array:
+        which_key, noise_key = jax.random.split(key)
+        mean, scatter = moments(parameters)
+        factor = jnp.linalg.cholesky(scatter / parameters["dof"][:, None, None])
+        which = jax.random.categorical(which_key, jnp.log(parameters["weight"]), shape=(count,))
+        noise = jax.random.normal(noise_key, (count, size), centre.dtype)
+        return centre + mean[which] + jnp.einsum("nij,nj->ni", factor[which], noise)
+
+    return Conjugate(prior, start, local, divergence, draw)
 
 
 def moments(parameters: PyTree) -> tuple[Array, Array]:

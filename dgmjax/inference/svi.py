@@ -25,12 +25,14 @@ class Conjugate(NamedTuple):
         parameters, and E_q[log p(x_n, z_n | g) - log q(z_n)], `[B]` in nats, with the best q(z_n).
         Rows whose `mask` is 0 do not count in the sum.
       divergence: parameters to KL(q(g) || p(g)), in nats.
+      draw: `(parameters, key, count)` to examples `[count, ...]` of the model at the mean of q(g).
     """
 
     prior: PyTree
     start: Callable[[Key, Batch], PyTree]
     local: Callable[[PyTree, Batch], tuple[PyTree, Array]]
     divergence: Callable[[PyTree], Array]
+    draw: Callable[[PyTree, Key, int], Array]
 
 
 class Global(NamedTuple):
@@ -83,15 +85,24 @@ def stochastic_variational_inference(
 
     def step(key: Key, state: Global, batch: Batch) -> tuple[Global, LocalInfo]:
         del key
-        statistics, local = model.local(state.parameters, batch)
-        rows = weights_of(batch).sum()
+        target, local = conditional(model, state.parameters, batch, num_examples)
         rate = (state.step + delay) ** -forgetting if forgetting else jnp.ones(())
-        scale = num_examples / jnp.maximum(rows, 1.0)
-        move = lambda old, prior, total: (1.0 - rate) * old + rate * (prior + scale * total)
-        parameters = jax.tree.map(move, state.parameters, model.prior, statistics)
+        move = lambda old, new: (1.0 - rate) * old + rate * new
+        parameters = jax.tree.map(move, state.parameters, target)
         return Global(state.step + 1, parameters), LocalInfo(local, rate)
 
     return Kernel(init, step)
+
+
+def conditional(
+    model: Conjugate, parameters: PyTree, batch: Batch, num_examples: int
+) -> tuple[PyTree, Array]:
+    """eta + N / B sum_n E_q[t(x_n, z_n)], the parameters of q(g) that are best for a batch that
+    stands for N examples, and what each example adds to the bound, `[B]`."""
+    statistics, local = model.local(parameters, batch)
+    scale = num_examples / jnp.maximum(weights_of(batch).sum(), 1.0)
+    add = lambda prior, total: prior + scale * total
+    return jax.tree.map(add, model.prior, statistics), local
 
 
 def global_bound(model: Conjugate, parameters: PyTree, batch: Batch) -> Array:

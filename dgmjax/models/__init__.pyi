@@ -37,6 +37,10 @@ from .base import (
 from .class_conditional import (
     ClassConditional as ClassConditional,
 )
+from .classical.conjugate import (
+    ConjugateModel as ConjugateModel,
+    TopicModel as TopicModel,
+)
 from .classical.gaussian_mixture import (
     GaussianMixture as GaussianMixture,
 )

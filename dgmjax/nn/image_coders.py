@@ -92,16 +92,21 @@ class SharedParameters(nn.Module):
       network: `z -> [..., *sites, n]`.
       shared: how many parameters to append.
       sites: `(*sites,)` for parameters of their own for each site; () for one for all.
+      start: what they begin with. A scale that begins wide hides what a decoder says, and the
+        posterior of a VAE collapses before the scale has narrowed.
     """
 
     network: nn.Module
     shared: int = 1
     sites: tuple[int, ...] = ()
+    start: float = 0.0
 
     @nn.compact
     def __call__(self, z: Array) -> Array:
         require(self.shared >= 1, "shared", "must be at least 1", self.shared)
         own = as_float(self.network(z))
-        common = self.param("shared", nn.initializers.zeros, (*self.sites, self.shared))
+        common = self.param(
+            "shared", nn.initializers.constant(self.start), (*self.sites, self.shared)
+        )
         common = jnp.broadcast_to(common, (*own.shape[:-1], self.shared))
         return jnp.concatenate([own, common], -1)

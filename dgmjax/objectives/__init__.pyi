@@ -108,6 +108,9 @@ from .variational.missing import (
 from .variational.multimodal import (
     subsampled_elbo as subsampled_elbo,
 )
+from .variational.natural import (
+    natural_gradient as natural_gradient,
+)
 from .variational.rejection import (
     variational_rejection as variational_rejection,
 )

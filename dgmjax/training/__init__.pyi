@@ -19,5 +19,6 @@ from .learner import (
 from .optimisers import (
     adam as adam,
     keep_within as keep_within,
+    robbins_monro as robbins_monro,
     sgd as sgd,
 )

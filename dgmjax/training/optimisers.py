@@ -66,6 +66,21 @@ def sgd(
     )
 
 
+def robbins_monro(delay: float = 10.0, forgetting: float = 0.7) -> optax.GradientTransformation:
+    """Gradient descent with the rate (t + delay)^-forgetting in step t.
+
+    Args:
+      delay: at least 1; a larger one makes early steps smaller.
+      forgetting: in (0.5, 1], so that steps converge.
+
+    Source: Robbins & Monro, "A Stochastic Approximation Method", 1951,
+    https://doi.org/10.1214/aoms/1177729586.
+    """
+    require(delay >= 1.0, "delay", "must be at least 1", delay)
+    require(0.5 < forgetting <= 1.0, "forgetting", "must be in (0.5, 1]", forgetting)
+    return optax.sgd(lambda step: (step + delay) ** -forgetting)
+
+
 def keep_within(bound: float) -> optax.GradientTransformation:
     """Updates after which every parameter is in [-bound, bound]; the last part of a chain.
 

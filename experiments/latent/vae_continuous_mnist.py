@@ -12,6 +12,7 @@ VAE-50 991.4 and 351, GAN-50 627.3 and 300, GMMN-50 593.5 and 277; with 10 laten
 Analysis of Decoder-Based Generative Models", 2017, Table 2, https://arxiv.org/abs/1611.04273.
 """
 
+import math
 from dataclasses import replace
 from functools import partial
 from typing import Literal, NamedTuple
@@ -82,7 +83,7 @@ def vae_continuous_mnist(
         module = models.VAE(
             latent=latent,
             encoder=nn.MLP(tuple(reversed(hidden)), (latent, 2), tanh, event_ndims=len(shape)),
-            decoder=nn.SharedParameters(mean((1,))),
+            decoder=nn.SharedParameters(mean((1,)), start=math.log(0.1)),
             observation=Normal(),
             event_ndims=len(shape),
         )

@@ -1,0 +1,1 @@
+"""Experiments on shallow models with closed forms."""
