@@ -33,7 +33,7 @@ def latent_dirichlet_allocation(
 
     Args:
       topic_prior, word_prior: of the symmetric Dirichlets; 1 / num_topics if None.
-      tolerance: mean change of a document's parameters at which the alternation stops.
+      tolerance: mean change of a document's parameters at which its alternation stops.
       max_steps: after which it stops in any case.
       document_length: words of a document that is drawn.
 
@@ -72,16 +72,20 @@ def latent_dirichlet_allocation(
             return of_topic, total, jnp.log(total) + high + largest
 
         def alternate(carry):
-            documents, _, step = carry
+            documents, change, step = carry
             of_topic, total, _ = shares(documents)
             new = alpha + of_topic * ((counts / total) @ words.T)
-            return new, jnp.abs(new - documents).mean(-1).max(), step + 1
+            # Each document stops by itself, so that its result depends on no other of the batch.
+            moving = change > tolerance
+            change = jnp.where(moving, jnp.abs(new - documents).mean(-1), change)
+            return jnp.where(moving[:, None], new, documents), change, step + 1
 
         def unfinished(carry):
-            return (carry[1] > tolerance) & (carry[2] < max_steps)
+            return (carry[1] > tolerance).any() & (carry[2] < max_steps)
 
         documents = jnp.ones((len(counts), num_topics), topics.dtype)
-        carry = (documents, jnp.full((), jnp.inf, topics.dtype), 0)
+        change = jnp.where(weights_of(batch) > 0.0, jnp.inf, 0.0).astype(topics.dtype)
+        carry = (documents, change, 0)
         documents, _, _ = jax.lax.while_loop(unfinished, alternate, carry)
         of_topic, total, log_total = shares(documents)
         weighted = counts * weights_of(batch)[:, None]

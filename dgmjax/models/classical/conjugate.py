@@ -40,6 +40,8 @@ class ConjugateModel(nn.Module):
     @nn.compact
     def global_parameters(self, batch: Batch | None = None) -> PyTree:
         """Those of q(g); where they are made, the batch may say where to start."""
+        if self.has_variable("params", "global"):
+            return self.get_variable("params", "global")
         return self.param("global", lambda key: self.conjugate.start(key, batch or {}))
 
     def sample(
