@@ -107,14 +107,14 @@ def test_models_of_another_kind_are_named():
             training.robbins_monro(*options)
 
 
-TEXT = "Apples and pears grow here\nPears are green, apples red\n\nRed apples; green pears\n" * 4
+TEXT = "Apples and pears grow here\nPears are green, apples red\n\nRed apples; green pears\n" * 8
 
 
 def test_documents_are_counted(tmp_path):
     path = tmp_path / "own.txt"
     path.write_text(TEXT)
     lines = data.load_documents(path, max_words=3, test=0.25)
-    assert sum(len(arrays["x"]) for arrays in lines.splits.values()) == 12
+    assert sum(len(arrays["x"]) for arrays in lines.splits.values()) == 24
     assert len(lines.info["words"]) == 3 and "apples" in lines.info["words"]
     speeches = data.load_documents(path, "speeches", test=0.4)
     assert speeches.splits["train"]["x"].sum(1).max() > 4
