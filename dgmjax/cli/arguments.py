@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
@@ -11,38 +10,8 @@ from typing import Annotated, Any, get_args, get_type_hints
 from dgmjax.devices.cluster import Processes
 from dgmjax.errors import DgmjaxError
 from dgmjax.lab.catalogue import SHARED, nearest, options
+from dgmjax.lab.session import TrainRequest
 from dgmjax.training.execution import Execution
-
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """The request to `dgmjax train`.
-
-    Attributes:
-      experiment: its name; the file's name, with `.py`, for a file of the user's own.
-      function: the experiment function.
-      arguments: its arguments, without the shared ones.
-      seed: of the run.
-      tiny: whether to shrink the experiment to seconds.
-      steps: stop after this many steps; None for the experiment's own number.
-      execution: devices, precision, treatment of faults.
-      processes: the other processes, if any.
-      run_dir: the run's folder, or None for one under `runs`.
-      data_dir: the folder of data sets, or None for the default.
-      restart: how often training may be started again after a crash.
-    """
-
-    experiment: str
-    function: Callable[..., Any]
-    arguments: dict[str, Any]
-    seed: int
-    tiny: bool
-    steps: int | None
-    execution: Execution
-    processes: Processes
-    run_dir: Path | None
-    data_dir: str | None
-    restart: int = 0
 
 
 def _explanations(function: Callable[..., Any]) -> tuple[dict[str, str], str]:

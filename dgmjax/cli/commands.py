@@ -4,25 +4,27 @@ Help and usage errors import no JAX. Each command ends in one `_dispatch_...` fu
 work begins. Exit codes: 0 done, 2 invalid input, 130 interrupted.
 """
 
-import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from dgmjax.cli import restarts
-from dgmjax.cli.arguments import TrainRequest, parse, parse_train
+from dgmjax.cli.arguments import parse, parse_train
 from dgmjax.cli.streams import unfailing_streams
-from dgmjax.errors import DgmjaxError, HardwareFault, NotConverged, TrainingDiverged
+from dgmjax.errors import DgmjaxError, HardwareFault, NotConverged, TrainingDiverged, require
+from dgmjax.files import write_atomically
 from dgmjax.lab import catalogue
+from dgmjax.lab.session import TrainRequest, carry_out
 from dgmjax.lazy import extras_named
 from dgmjax.training.interrupt import Stopping
 
 if TYPE_CHECKING:
     from dgmjax.lab.experiment import Supplement
-    from dgmjax.runs.folder import RunFolder
 
 USAGE = """\
 usage: dgmjax COMMAND [arguments]
@@ -32,9 +34,21 @@ usage: dgmjax COMMAND [arguments]
   evaluate RUN         measure a trained run again and write its results.json
   sample RUN           draw samples from a trained run
   report RUN           write the run's report.html
+  new FILE.py          write an experiment of your own, commented, that trains as it stands
+  data get NAME        download the original files of a public data set
+  data check PATH      read data of your own and say what they are
 
 RUN is the run folder that `train` prints. `dgmjax COMMAND --help` says more; `--traceback`
 (or DGMJAX_TRACEBACK=1) shows where an error comes from."""
+
+
+DATA_USAGE = """\
+usage: dgmjax data COMMAND [arguments]
+
+  get NAME      download the original files of a public data set, by checksum
+  check PATH    read data of your own, say what was found and what can be trained on it
+
+`dgmjax data COMMAND --help` says more."""
 
 
 _stopping = Stopping()
@@ -119,6 +133,23 @@ def _train(arguments: list[str]) -> None:
         _dispatch_train(request)
 
 
+def _new(arguments: list[str]) -> None:
+    def new(
+        path: Annotated[Path, "the file to write, ending in .py"],
+    ) -> None:
+        """Writes a commented experiment that trains as it stands, to be changed."""
+        from dgmjax.cli import template
+
+        named = path.suffix == ".py" and path.stem.isidentifier() and not iskeyword(path.stem)
+        require(named, "path", "must be the name of a function, ending in .py", path)
+        require(not path.exists(), "path", "must be a new file", path)
+        text = Path(template.__file__).read_text(encoding="utf-8")
+        write_atomically(path, re.sub(r"\btemplate\b", path.stem, text))
+        print(f"wrote {path}; train it with: dgmjax train {path}")
+
+    parse(new, "new", arguments)
+
+
 def _evaluate(arguments: list[str]) -> None:
     def evaluate(
         run: Annotated[Path, "the run folder"],
@@ -174,12 +205,64 @@ def _report(arguments: list[str]) -> None:
     parse(report, "report", arguments)
 
 
+def _data(arguments: list[str]) -> None:
+    commands = {"get": _data_get, "check": _data_check}
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(DATA_USAGE)
+        return
+    name = arguments[0]
+    guess = catalogue.nearest(name, list(commands))
+    if name not in commands:
+        raise DgmjaxError(f"There is no command `data {name}`. {guess}It is `get` or `check`.")
+    commands[name](arguments[1:])
+
+
+def _data_get(arguments: list[str]) -> None:
+    def get(
+        name: Annotated[str, "mnist, binarized_mnist, fashion_mnist or tinyshakespeare"],
+        *,
+        data_dir: Annotated[str | None, "folder of data sets, in place of $DGMJAX_DATA"] = None,
+        mirror: Annotated[
+            str | None, "address (http, https or file) of a copy of the files"
+        ] = None,
+    ) -> None:
+        """Downloads the original files of a public data set; the same command continues."""
+        from dgmjax.data.reading.folders import data_dir as folder_of
+        from dgmjax.data.sources.downloads import get as download
+
+        folder = folder_of(data_dir)
+        download(name, folder, base=mirror)
+        print(f"read by `--data-dir {folder}`, or `export DGMJAX_DATA={folder}` once and for all")
+
+    parse(get, "data get", arguments)
+
+
+def _data_check(arguments: list[str]) -> None:
+    def check(
+        path: Annotated[str, "a file, a folder, or the name of a data set"],
+        *,
+        size: Annotated[int | None, "side to which the pictures of a folder are resized"] = None,
+        data_dir: Annotated[str | None, "folder of data sets, in place of $DGMJAX_DATA"] = None,
+    ) -> None:
+        """Reads a data set and prints what it found, and what can be trained on it."""
+        _prepare()
+        from dgmjax.data import load
+        from dgmjax.data.summaries import summary
+
+        options: dict[str, Any] = {} if size is None else {"size": size}
+        print(summary(load(path, data_dir=data_dir, **options), path))
+
+    parse(check, "data check", arguments)
+
+
 _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "list": _list,
     "train": _train,
     "evaluate": _evaluate,
     "sample": _sample,
     "report": _report,
+    "new": _new,
+    "data": _data,
 }
 
 
@@ -196,8 +279,7 @@ def _dispatch_supervised(request: TrainRequest, arguments: list[str]) -> None:
     from dgmjax.runs.checkpoint_steps import steps_at
 
     def newest() -> int | None:
-        data_dir = request.data_dir and str(Path(request.data_dir).absolute())
-        place = _run_folder(request, data_dir).checkpoints("latest")
+        place = request.absolute().folder().checkpoints("latest")
         return max(steps_at(place).committed(), default=None)
 
     command = [sys.executable, "-m", "dgmjax", "train", *arguments]
@@ -209,24 +291,12 @@ def _dispatch_supervised(request: TrainRequest, arguments: list[str]) -> None:
 def _train_here(request: TrainRequest) -> None:
     """Trains in this process, with the others if there are any."""
     from dgmjax.devices import processes
-    from dgmjax.lab import runner
-    from dgmjax.runs.report import write_report
 
     _stopping.check()
     processes.require_equal(_whole_command(request))
-    data_dir = request.data_dir and str(Path(request.data_dir).absolute())
-    if data_dir is not None and not Path(data_dir).is_dir():
-        raise DgmjaxError(f"`--data-dir` must be an existing folder; got {request.data_dir}.")
-    shared: dict[str, Any] = {"seed": request.seed, "tiny": request.tiny, "data_dir": data_dir}
-    experiment = catalogue.build(request.function, request.arguments, **shared)
-    with processes.main_first("run folder"):
-        run = _run_folder(request, data_dir)
-    with run, run.lock() if processes.is_main() else contextlib.nullcontext():
-        runner.train(
-            experiment, run, seed=request.seed, steps=request.steps, execution=request.execution
-        )
+    _, run = carry_out(request)
     if processes.is_main():
-        print(f"run     {run.path}\nreport  {write_report(run)}")
+        print(f"run     {run.path}\nreport  {run.path / 'report.html'}")
 
 
 def _whole_command(request: TrainRequest) -> dict[str, Any]:
@@ -242,26 +312,6 @@ def _whole_command(request: TrainRequest) -> dict[str, Any]:
         **package_versions(),
         **request.arguments,  # an experiment's own `steps` takes the place of the shared one
     }
-
-
-def _run_folder(request: TrainRequest, data_dir: str | None) -> "RunFolder":
-    """The run's folder, new or found again."""
-    from dgmjax.runs.folder import RunFolder
-
-    return RunFolder.create(
-        "runs",
-        request.experiment,
-        request.arguments,
-        request.seed,
-        tiny=request.tiny,
-        defaults=catalogue.own_defaults(request.function),
-        options={
-            "data_dir": data_dir,
-            "steps": request.steps,
-            "execution": request.execution.changed(),
-        },
-        run_dir=request.run_dir,
-    )
 
 
 def _dispatch_evaluate(

@@ -42,6 +42,9 @@ from .runner import (
 from .sampling import (
     sample_quality as sample_quality,
 )
+from .session import (
+    train as train,
+)
 from .trained import (
     Trained as Trained,
 )

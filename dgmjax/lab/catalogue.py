@@ -17,6 +17,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, get_type_hints
@@ -42,7 +43,29 @@ class Entry:
 
 
 def catalogue() -> list[Entry]:
-    """The experiments that come with dgmjax, by name. Reads their files, runs none."""
+    """The experiments of dgmjax and of installed packages, by name. Runs none of their files.
+
+    A package offers experiments by entry points of the group `dgmjax.experiments`; where two have
+    one name, that of dgmjax counts.
+    """
+    ours = _ours()
+    names = {entry.name for entry in ours}
+    others = [
+        Entry(name, f"of {point.value}", point.dist.name if point.dist else "installed")
+        for name, point in _installed().items()
+        if name not in names
+    ]
+    return sorted([*ours, *others], key=lambda entry: entry.name)
+
+
+def _installed() -> dict[str, metadata.EntryPoint]:
+    """Entry points of installed packages, by name."""
+    points = metadata.entry_points(group=PACKAGE)
+    return {point.name: point for point in points if point.name.isidentifier()}
+
+
+def _ours() -> list[Entry]:
+    """The experiments that come with dgmjax. Reads their files, runs none."""
     entries = []
     for file in _files():
         try:
@@ -64,21 +87,37 @@ def load_experiment(name: str) -> ExperimentFunction:
     """
     if name.endswith(".py"):
         return _function(_import_file(Path(name)), Path(name).stem)
-    families = {entry.name: entry.family for entry in catalogue()}
-    if name not in families:
+    families = {entry.name: entry.family for entry in _ours()}
+    if name in families:
+        return _function(_import_ours(families[name], name), name)
+    installed = _installed()
+    if name not in installed:
+        known = [*families, *installed]
         raise DgmjaxError(
-            f"There is no experiment `{name}`. {nearest(name, list(families))}`dgmjax list` "
+            f"There is no experiment `{name}`. {nearest(name, known)}`dgmjax list` "
             "shows them all; for a file of your own, give its path, ending in `.py`."
         )
-    return _function(_import_ours(families[name], name), name)
+    with _import_errors(f"{name} ({installed[name].value})"):
+        return _checked(installed[name].load(), name, installed[name].value)
 
 
-def experiment_of(name: str, file: str | None = None) -> ExperimentFunction:
+def name_of(function: ExperimentFunction) -> str:
+    """The name under which a run of the function is kept: that of the catalogue, or of a file."""
+    ours = function.__module__.startswith(f"{PACKAGE}.")
+    return function.__name__ if ours else f"{function.__name__}.py"
+
+
+def experiment_of(name: str, file: str | ExperimentFunction | None = None) -> ExperimentFunction:
     """The function of the experiment that a run folder names.
 
     A run of a user's file names it as `mine.py`. That file is never searched for: opening a folder
-    must not run code that the folder chose. `file` is the path that the user gives now.
+    must not run code that the folder chose. `file` is the path that the user gives now, or the
+    function itself.
     """
+    if callable(file):
+        rule = f"must be the function of `{name}`, whose run this is"
+        require(name_of(file) == name, "experiment", rule, file.__name__)
+        return file
     if not name.endswith(".py"):
         return load_experiment(name)
     require(
@@ -237,12 +276,15 @@ def _import_errors(name: str) -> Iterator[None]:
 
 
 def _function(module: ModuleType, name: str) -> ExperimentFunction:
-    function: Any = getattr(module, name, None)
+    return _checked(getattr(module, name, None), name, str(module.__file__))
+
+
+def _checked(function: Any, name: str, place: str) -> ExperimentFunction:
     require(
         inspect.isfunction(function),
         "experiment",
         f"must have a function `{name}`, like its file",
-        module.__file__,
+        place,
     )
     for parameter in inspect.signature(function).parameters.values():
         keyword = parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)

@@ -176,9 +176,10 @@ def evaluate(
         trained.folder.check_data(fingerprint(experiment.dataset), remedy)
     if other_data:
         dataset = f"{dataset} (other data)"
-    # A tiny run has other data than the published number, unless their density is known.
-    tiny = trained.folder is not None and trained.folder.tiny
-    elsewhere = tiny and experiment.dataset.entropy is None
+    # Other data than those of the published number, unless their density is known.
+    other = other_data or bool(experiment.dataset.info.get("own"))
+    other |= trained.folder is not None and trained.folder.tiny
+    elsewhere = other and experiment.dataset.entropy is None
     records = []
     for estimator in experiment.estimators if estimators is None else estimators:
         measured = estimator.measure(trained, trained.arrays(estimator.split))
@@ -230,7 +231,10 @@ def supplement(
 
 
 def load_run(
-    path: str | Path, *, data_dir: str | None = None, experiment: str | None = None
+    path: str | Path,
+    *,
+    data_dir: str | None = None,
+    experiment: str | catalogue.ExperimentFunction | None = None,
 ) -> Trained:
     """The trained model of a run folder: `load_run("runs/vae_mnist/seed0").model`.
 
@@ -240,7 +244,7 @@ def load_run(
     Args:
       path: run folder.
       data_dir: where the data are now; the stored folder if None.
-      experiment: path of the experiment's file, for a run of a file of the user's own.
+      experiment: path of the experiment's file, or its function, for a run of the user's own.
 
     Raises:
       RunError: no run folder, or one of another version.

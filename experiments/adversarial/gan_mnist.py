@@ -16,17 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax import data, evaluation, lab, models, nn
+from dgmjax.errors import require
 from dgmjax.objectives.mmd import mmd
 
-from ..shared import labels
+from ..shared import labels, own
 from ..shared.games import Play
+from ..shared.options import OwnImages
 
 NUM_CLASSES, BLOCK = 10, 500
 
 
 def gan_mnist(
     *,
-    dataset: Literal["mnist", "fashion_mnist"] = "mnist",
+    dataset: str = "mnist",
+    size: int | None = None,
+    grey: bool = False,
     network: Literal["dcgan", "resnet"] = "dcgan",
     weights: Literal["plain", "spectral"] = "plain",
     normalisation: Literal["none", "batch", "layer", "pixel"] = "none",
@@ -40,7 +44,10 @@ def gan_mnist(
     """A game of images in [-1, 1].
 
     Args:
-      dataset: 28x28 grey images.
+      dataset: mnist or fashion_mnist, or images of your own: a path (.npz, .npy, IDX, or a folder
+        of pictures). Sides are multiples of 4.
+      size: side to which the pictures of a folder are cropped and resized.
+      grey: turn the coloured pictures of a folder grey.
       network: of both players.
       weights: of the critic's layers.
       normalisation: of the generator's layers; without averaged parameters for "batch".
@@ -52,9 +59,17 @@ def gan_mnist(
       steps: training steps (generator updates).
     """
     if play.tiny:
-        images, levels, steps, channels = data.load("digits"), 17, 10, 4
+        steps, channels = 10, 4
+    known = dataset in ("mnist", "fashion_mnist")
+    if not known:
+        pictures = OwnImages(size=size, grey=grey, data_dir=play.data_dir)
+        images, levels = own.integer_images(pictures, dataset)
+    elif play.tiny:
+        images, levels = data.load("digits"), 17
     else:
         images, levels = data.load(dataset, data_dir=play.data_dir), 256
+    rule = "must be left out: only `mnist` and `fashion_mnist` have the ten classes"
+    require(known or not conditional, "conditional", rule, dataset)
     make_generator, make_features = {
         "dcgan": (nn.DCGANGenerator, nn.DCGANFeatures),
         "resnet": (nn.ResidualGenerator, nn.ResidualFeatures),
@@ -79,12 +94,7 @@ def gan_mnist(
         log_every=max(1, steps // 100),
         ema_decay=None if normalisation == "batch" else play.ema_decay,
         estimators=(
-            lab.Estimator(
-                "class_reverse_kl",
-                f"KL of the classes of {num} samples from the uniform distribution, logistic "
-                "regression on real images",
-                lambda trained, _: class_kl(trained, num),
-            ),
+            *([class_evenness(num)] if known else []),
             lab.Estimator(
                 "mmd2_pixels",
                 f"unbiased, rational quadratic kernel, {num} samples, blocks of {BLOCK}",
@@ -94,6 +104,16 @@ def gan_mnist(
         ),
         figures={"samples": lab.figures.samples},
         previews=("samples",),
+    )
+
+
+def class_evenness(num: int) -> lab.Estimator:
+    """How evenly samples fall into the classes of a classifier of real images."""
+    return lab.Estimator(
+        "class_reverse_kl",
+        f"KL of the classes of {num} samples from the uniform distribution, logistic "
+        "regression on real images",
+        lambda trained, _: class_kl(trained, num),
     )
 
 

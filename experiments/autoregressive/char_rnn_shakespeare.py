@@ -51,6 +51,7 @@ DEFAULTS: dict[Model, dict[str, Any]] = {
 def char_rnn_shakespeare(
     *,
     model: Model = "lstm",
+    dataset: str | None = None,
     features: int | None = None,
     layers: int | None = None,
     embedding: int | None = None,
@@ -72,6 +73,7 @@ def char_rnn_shakespeare(
 
     Args:
       model: a recurrent network with LSTM or GRU cells, or a transformer.
+      dataset: text of your own in place of it: a .txt file in UTF-8.
       features: units of each layer.
       layers: recurrent layers, or blocks of attention and MLP.
       embedding: numbers that stand for a character, in a recurrent network; `features` where not
@@ -95,8 +97,10 @@ def char_rnn_shakespeare(
         dropout=dropout,
     )
     if shared.tiny:
-        dataset = data.text_dataset(data.built_in_text(), 16, name="descriptions of data sets")
+        length = 16
         used |= {"features": 16, "layers": 1, "epochs": 1, "batch_size": 16}
+    if shared.tiny and dataset is None:
+        text = data.text_dataset(data.built_in_text(), length, name="descriptions of data sets")
     else:
         shares: dict[str, Any] = {
             "length": length,
@@ -104,9 +108,9 @@ def char_rnn_shakespeare(
             "validation": validation,
             "test": 0.1,
         }
-        dataset = data.load("tinyshakespeare", data_dir=shared.data_dir, **shares)
-    levels = len(data.vocabulary(dataset))
-    shape = dataset.event_shape
+        text = data.load(dataset or "tinyshakespeare", data_dir=shared.data_dir, **shares)
+    levels = len(data.vocabulary(text))
+    shape = text.event_shape
     sizes = {name: used[name] for name in ("features", "layers", "dropout")}
     if model == "transformer":
         module = models.Transformer(shape, distributions.families.Categorical(levels), **sizes)
@@ -121,9 +125,9 @@ def char_rnn_shakespeare(
         module=module,
         loss=nll,
         adam={"clip": 1.0},
-        dataset=dataset,
-        steps=epochs_to_steps(dataset, used["epochs"], used["batch_size"]),
-        validation=nll if "validation" in dataset.splits else None,
+        dataset=text,
+        steps=epochs_to_steps(text, used["epochs"], used["batch_size"]),
+        validation=nll if "validation" in text.splits else None,
         estimators=(_bits_per_character(), *remembered, _unigram()),
         figures={"text": lab.figures.text},
         previews=("text",),

@@ -14,20 +14,20 @@ from dataclasses import replace
 from dgmjax import lab, models, runs, training
 
 from ..shared import common, completion
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 
 def fvsbn_binarized_mnist(
     *,
     l1: float = 1.5e-4,
-    shared: Epochs = Epochs(learning_rate=0.4, epochs=30, batch_size=100),
+    shared: Images = Images(learning_rate=0.4, epochs=30, batch_size=100),
 ) -> lab.Experiment:
     """Every pixel a logistic regression on the pixels before it, in raster order.
 
     Args:
       l1: weight of the sum of the parameters' absolute values.
     """
-    dataset, transform = common.mnist(shared, "static")
+    dataset, transform = common.images(shared, "static")
     shared = replace(shared, epochs=2) if shared.tiny else shared
     return completion.image_density(
         shared,

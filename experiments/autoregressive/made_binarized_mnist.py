@@ -15,7 +15,7 @@ from dataclasses import replace
 from dgmjax import lab, models, objectives, runs
 
 from ..shared import common, completion
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 
 def made_binarized_mnist(
@@ -24,7 +24,7 @@ def made_binarized_mnist(
     num_orders: int = 1,
     direct: bool = True,
     weight_decay: float = 0.01,
-    shared: Epochs = Epochs(learning_rate=1e-3, epochs=10, batch_size=100),
+    shared: Images = Images(learning_rate=1e-3, epochs=10, batch_size=100),
 ) -> lab.Experiment:
     """A masked autoencoder over 784 binary pixels in raster order.
 
@@ -35,7 +35,7 @@ def made_binarized_mnist(
       direct: connect input to output directly as well (masked).
       weight_decay: of AdamW.
     """
-    dataset, transform = common.mnist(shared, "static")
+    dataset, transform = common.images(shared, "static")
     if shared.tiny:
         hidden, shared = (32,), replace(shared, epochs=2)
     natural = num_orders == 1

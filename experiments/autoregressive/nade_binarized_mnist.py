@@ -13,7 +13,7 @@ from dataclasses import replace
 from dgmjax import lab, models, objectives, runs
 
 from ..shared import common, completion
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 
 def nade_binarized_mnist(
@@ -21,7 +21,7 @@ def nade_binarized_mnist(
     hidden: int = 500,
     num_orders: int = 1,
     weight_decay: float = 0.01,
-    shared: Epochs = Epochs(learning_rate=1e-3, epochs=40, batch_size=100),
+    shared: Images = Images(learning_rate=1e-3, epochs=40, batch_size=100),
 ) -> lab.Experiment:
     """A neural autoregressive distribution estimator over 784 binary pixels in raster order.
 
@@ -30,7 +30,7 @@ def nade_binarized_mnist(
       num_orders: orderings of the pixels; above 1 the likelihood is that of the ensemble.
       weight_decay: of AdamW.
     """
-    dataset, transform = common.mnist(shared, "static")
+    dataset, transform = common.images(shared, "static")
     if shared.tiny:
         hidden, shared = 16, replace(shared, epochs=2)
     natural = num_orders == 1

@@ -17,7 +17,7 @@ from dgmjax import lab, models, runs
 from dgmjax.errors import require
 
 from ..shared import common, completion
-from ..shared.options import Shared, epochs_to_steps
+from ..shared.options import OwnImages, epochs_to_steps
 
 Network = Literal["pixelcnn", "gated", "row_lstm", "diagonal_bilstm"]
 RECIPES = {
@@ -50,7 +50,7 @@ def pixelcnn_binarized_mnist(
     weight_decay: float = 1e-4,
     dropout: float = 0.0,
     epochs: int | None = None,
-    shared: Shared = Shared(learning_rate=2e-3, ema_decay=0.999, batch_size=8),
+    shared: OwnImages = OwnImages(learning_rate=2e-3, ema_decay=0.999, batch_size=8),
 ) -> lab.Experiment:
     """Masked convolutions or recurrent layers over 784 binary pixels in raster order.
 
@@ -76,7 +76,7 @@ def pixelcnn_binarized_mnist(
     used = common.filled(
         DEFAULTS[network], features=features, blocks=blocks, kernel_size=kernel_size, epochs=epochs
     )
-    dataset, transform = common.mnist(shared, "static")
+    dataset, transform = common.images(shared, "static")
     if shared.tiny:
         small = {"features": 4, "blocks": 1, "kernel_size": 3, "epochs": 2}
         used = {name: small[name] for name in used}

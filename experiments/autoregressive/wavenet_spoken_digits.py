@@ -20,7 +20,7 @@ from dgmjax import data, lab, models, objectives
 from dgmjax.data import audio
 from dgmjax.distributions import families
 
-from ..shared import common, speech
+from ..shared import common, own, speech
 from ..shared.options import Epochs
 
 HOP = 128
@@ -34,6 +34,7 @@ def wavenet_spoken_digits(
     stacks: int = 2,
     layers: int = 10,
     length: int = 4096,
+    dataset: str | None = None,
     frame_features: int = 16,
     shared: Epochs = Epochs(learning_rate=1e-3, epochs=30, batch_size=8),
 ) -> lab.Experiment:
@@ -45,14 +46,21 @@ def wavenet_spoken_digits(
       stacks: how often the dilations 1, 2, 4, .. are gone through.
       layers: of each stack.
       length: samples of a recording that are read; most have less than 4096.
+      dataset: sound of your own in place of it, a .wav file or a folder of them (16 bits, mono,
+        one rate), cut into pieces of `length`; subfolders are classes that the model is given.
       frame_features: length of a vector that each digit has learned for every 16 ms, so that the
         network need not know from memory how far into the word it is; 0 for none.
     """
     if shared.tiny:
-        dataset, channels, stacks, layers = audio.built_in_tones(), 8, 1, 3
+        channels, stacks, layers, length = 8, 1, 3, 64
         shared = replace(shared, epochs=1)
+    if dataset is not None:
+        sounds = own.sounds(dataset, shared.data_dir, length)
+    elif shared.tiny:
+        sounds = audio.built_in_tones()
     else:
-        dataset = data.load("spoken_digits", data_dir=shared.data_dir, length=length)
+        sounds = data.load("spoken_digits", data_dir=shared.data_dir, length=length)
+    classes = int(sounds.splits["train"]["label"].max()) + 1
     transform = audio.MuLaw() if output == "mu_law" else audio.SixteenBit()
     family = (
         families.Categorical(256)
@@ -61,30 +69,30 @@ def wavenet_spoken_digits(
     )
     levels = family.levels
     density = models.WaveNet(
-        dataset.event_shape,
+        sounds.event_shape,
         family,
         channels=channels,
         skip_channels=channels,
         stacks=stacks,
         layers=layers,
-        context_features=10,
+        context_features=classes,
         local_features=frame_features,
         hop=HOP,
     )
-    timeline = (-(-dataset.event_shape[0] // HOP), frame_features) if frame_features else None
+    timeline = (-(-sounds.event_shape[0] // HOP), frame_features) if frame_features else None
     loss = objectives.padded_sequence_nll
     return common.experiment(
         shared,
         model=f"WaveNet {stacks} x {layers}, {channels} channels, {output}",
-        module=models.ClassConditional(density, 10, timeline),
+        module=models.ClassConditional(density, classes, timeline),
         loss=loss,
         adam={"clip": 1000.0},
-        dataset=dataset,
+        dataset=sounds,
         transform=transform,
         validation=loss,
         estimators=(
-            *speech.information_per_sample(loss, shared.batch_size, levels, dataset),
-            *speech.recognised(each=1 if shared.tiny else 10),
+            *speech.information_per_sample(loss, shared.batch_size, levels, sounds),
+            *(speech.recognised(each=1 if shared.tiny else 10) if classes > 1 else ()),
         ),
         figures={"waveforms": speech.waveforms},
         evaluation_batch_size=shared.batch_size,

@@ -19,7 +19,7 @@ from typing import Literal
 from dgmjax import lab, models, nn, noising, objectives, runs
 
 from ..shared import common
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 
 def masked_diffusion_binarized_mnist(
@@ -33,7 +33,7 @@ def masked_diffusion_binarized_mnist(
     steps_of_samples: int = 196,
     evaluation_samples: int = 16,
     weight_decay: float = 1e-4,
-    shared: Epochs = Epochs(
+    shared: Images = Images(
         learning_rate=2e-3, schedule="cosine", ema_decay=0.999, epochs=4, batch_size=16
     ),
 ) -> lab.Experiment:
@@ -50,7 +50,7 @@ def masked_diffusion_binarized_mnist(
       evaluation_samples: noisy copies of each test image, spread evenly over time.
       weight_decay: of AdamW.
     """
-    dataset, transform = common.mnist(shared, "static")
+    dataset, transform = common.images(shared, "static")
     if shared.tiny:
         channels, shared = (8,), replace(shared, epochs=2)
         steps_of_samples, evaluation_samples = 4, 2

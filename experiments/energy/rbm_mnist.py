@@ -25,7 +25,7 @@ from dgmjax.models.energy.rbm import ENUMERATED
 from dgmjax.plotting.images import image_grid
 
 from ..shared import common
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 PUBLISHED = {1: 125.5, 3: 105.5, 25: 86.3}
 
@@ -37,7 +37,7 @@ def rbm_mnist(
     gibbs_steps: int = 1,
     num_chains: int = 100,
     temperatures: int = 14_500,
-    shared: Epochs = Epochs(learning_rate=0.1, epochs=100, batch_size=100),
+    shared: Images = Images(learning_rate=0.1, epochs=100, batch_size=100),
 ) -> lab.Experiment:
     """An RBM trained by stochastic gradient descent without momentum.
 
@@ -49,7 +49,7 @@ def rbm_mnist(
       temperatures: of the estimate, spaced as in the source: denser towards 1.
     """
     require_sizes(num_chains=num_chains, temperatures=temperatures)
-    dataset, transform = common.mnist(shared, "static")
+    dataset, transform = common.images(shared, "static")
     if shared.tiny:
         hidden, temperatures, shared = min(hidden, 16), 20, replace(shared, epochs=2)
     persistent = method == "pcd"

@@ -18,11 +18,11 @@ from typing import Any, Literal
 
 from dgmjax import data, lab, models, objectives, runs
 
-from ..shared import common
-from ..shared.options import Epochs
+from ..shared import common, own
+from ..shared.options import Images
 
 Flow = Literal["glow", "realnvp"]
-Images = Literal["mnist", "fashion_mnist", "cifar10_5k"]
+KNOWN = ("mnist", "fashion_mnist", "cifar10_5k")
 PUBLISHED = {
     ("glow", "mnist"): runs.Published(1.05, "about; Kingma & Dhariwal 2018, as usually quoted"),
     ("glow", "cifar10_5k"): runs.Published(
@@ -35,19 +35,19 @@ PUBLISHED = {
 def image_flow(
     *,
     flow: Flow = "glow",
-    dataset: Images = "mnist",
+    dataset: str = "mnist",
     levels: int = 2,
     depth: int | None = None,
     channels: int | None = None,
     rematerialise: bool = False,
     batch_size: int | None = None,
-    shared: Epochs = Epochs(learning_rate=1e-3, ema_decay=0.999, epochs=50),
+    shared: Images = Images(learning_rate=1e-3, ema_decay=0.999, epochs=50),
 ) -> lab.Experiment:
     """A multi-scale flow over images: 1x1 convolutions and couplings, or couplings alone.
 
     Args:
       flow: Glow, or RealNVP with checkerboard and channel couplings.
-      dataset: of images.
+      dataset: mnist, fashion_mnist, cifar10_5k, or images of your own: a path.
       levels: scales L. The image's sides must be divisible by 2^L (RealNVP: 2^(L - 1)).
       depth: steps of a level of Glow (16 by default), or residual blocks of RealNVP's conditioners
         (8, as published for 32x32).
@@ -57,8 +57,11 @@ def image_flow(
     """
     glow = flow == "glow"
     if shared.tiny:
-        images, grey = data.load("digits"), 17
         levels, depth, channels, shared = 1, int(glow), 4, replace(shared, epochs=1)
+    if dataset not in KNOWN:
+        images, grey = own.integer_images(shared, dataset)
+    elif shared.tiny:
+        images, grey = data.load("digits"), 17
     else:
         options: dict[str, Any] = {"validation": 400} if dataset == "cifar10_5k" else {}
         images, grey = data.load(dataset, data_dir=shared.data_dir, **options), 256

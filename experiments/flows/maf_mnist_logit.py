@@ -18,8 +18,8 @@ import numpy as np
 
 from dgmjax import data, lab, objectives, runs
 
-from ..shared import common, densities
-from ..shared.options import Epochs
+from ..shared import common, densities, own
+from ..shared.options import Images
 
 SOURCE = "Papamakarios, Pavlakou & Murray 2017, Table 2"
 PUBLISHED = {
@@ -60,7 +60,7 @@ def maf_mnist_logit(
     hidden: tuple[int, ...] = (1024,),
     weight_decay: float = 1e-6,
     patience: int = 30,
-    shared: Epochs = Epochs(learning_rate=1e-4, epochs=50, batch_size=100),
+    shared: Images = Images(learning_rate=1e-4, epochs=50, batch_size=100),
 ) -> lab.Experiment:
     """A density of 784 logits of dequantised grey values.
 
@@ -72,8 +72,11 @@ def maf_mnist_logit(
       patience: epochs without a better validation before training stops.
     """
     if shared.tiny:
-        dataset, levels = data.load("digits"), 17
         layers, hidden, shared = 2, (16,), replace(shared, epochs=1, batch_size=100)
+    if shared.dataset is not None:
+        dataset, levels = own.integer_images(shared, shared.dataset)
+    elif shared.tiny:
+        dataset, levels = data.load("digits"), 17
     else:
         dataset, levels = data.load("mnist", data_dir=shared.data_dir), 256
     features = int(np.prod(dataset.event_shape))

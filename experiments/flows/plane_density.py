@@ -26,7 +26,8 @@ def plane_density(
 
     Args:
       flow: which; a row of `experiments.plane.FLOWS`.
-      dataset: name of a synthetic set, such as moons, rings, spirals or pinwheel.
+      dataset: name of a synthetic set, such as moons, rings, spirals or pinwheel, or points of
+        your own: a path (.csv, .npy, .npz) of two columns.
       layers: of the flow; by default the number in the table.
       hidden: units of each layer's network.
       steps: training steps.

@@ -25,7 +25,7 @@ import numpy as np
 
 from dgmjax import data, lab, objectives
 
-from ..shared import common, densities
+from ..shared import common, densities, own
 from ..shared.options import Shared
 
 
@@ -55,6 +55,7 @@ class Jitter:
 def uci_density(
     *,
     table: str = "power-plant",
+    dataset: str | None = None,
     model: densities.Name = "maf",
     layers: int = 5,
     hidden: tuple[int, ...] = (100, 100),
@@ -67,6 +68,7 @@ def uci_density(
 
     Args:
       table: name of a table, without `uci/`.
+      dataset: table of your own in place of it: a path (.csv, .npy, .npz).
       model: which density.
       layers: of the flow, where it is one.
       hidden: units of each network's hidden layers.
@@ -77,14 +79,17 @@ def uci_density(
       steps: training steps.
     """
     if shared.tiny:
-        dataset = data.load("banana", n_train=1000, n_validation=200, n_test=200)
         layers, hidden, steps = 2, (8,), 50
+    if dataset is not None:
+        rows = own.table(dataset, shared.data_dir)
+    elif shared.tiny:
+        rows = data.load("banana", n_train=1000, n_validation=200, n_test=200)
     else:
-        dataset = data.load(f"uci/{table}", data_dir=shared.data_dir)
-    train = dataset.splits["train"]["x"]
+        rows = data.load(f"uci/{table}", data_dir=shared.data_dir)
+    train = rows.splits["train"]["x"]
     transform = data.Compose((Jitter.fit(train), data.Standardise.fit(train)))
     nll = objectives.negative_log_likelihood
-    features = dataset.event_shape[0]
+    features = rows.event_shape[0]
     return common.experiment(
         shared,
         model=f"{densities.label(model, layers)}{'' if batch_norm else ', no batch norm'}",
@@ -98,7 +103,7 @@ def uci_density(
         ),
         loss=nll,
         adam={"clip": 5.0},
-        dataset=dataset,
+        dataset=rows,
         transform=transform,
         steps=steps,
         validation=nll,

@@ -20,7 +20,7 @@ from dgmjax import lab, models, objectives, runs
 from dgmjax.plotting import image_grid
 
 from ..shared import common
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 
 def draw_mnist(
@@ -31,7 +31,7 @@ def draw_mnist(
     hidden: int = 256,
     read_size: int = 2,
     write_size: int = 5,
-    shared: Epochs = Epochs(learning_rate=1e-3, epochs=100, batch_size=100),
+    shared: Images = Images(learning_rate=1e-3, epochs=100, batch_size=100),
 ) -> lab.Experiment:
     """A recurrent VAE that draws on a canvas.
 
@@ -43,7 +43,7 @@ def draw_mnist(
       read_size: side of the window that is read.
       write_size: side of the window that is written.
     """
-    dataset, transform = common.mnist(shared, "static")
+    dataset, transform = common.images(shared, "static")
     if shared.tiny:
         latent, num_steps, hidden, shared = 4, 3, 16, replace(shared, epochs=2)
     window = (read_size, write_size) if attention else None

@@ -24,7 +24,7 @@ from dgmjax.types import Activation
 
 from ..shared import common
 from ..shared.common import Bound
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 Posterior = Literal["bottom_up", "ladder"]
 Sizes = Literal["burda", "ladder"]
@@ -61,7 +61,7 @@ def hierarchical_mnist(
     free_bits: float = 0.0,
     evaluation_samples: int = 5000,
     eps: float = 1e-4,
-    shared: Epochs = Epochs(learning_rate=1e-3, epochs=200, batch_size=100),
+    shared: Images = Images(learning_rate=1e-3, epochs=200, batch_size=100),
 ) -> lab.Experiment:
     """A hierarchy of normals over Bernoulli pixels.
 
@@ -80,7 +80,7 @@ def hierarchical_mnist(
     require_sizes(evaluation_samples=evaluation_samples)
     for name, value in {"warm_up": warm_up, "free_bits": free_bits}.items():
         require(bound == "elbo" or value == 0, name, 'needs `bound` "elbo"', value)
-    dataset, transform = common.mnist(shared, binarisation)
+    dataset, transform = common.images(shared, binarisation)
     latents, hidden, activation = SIZES[sizes]
     if shared.tiny:
         latents, hidden, shared = (4, 2), ((16,), (8,)), replace(shared, epochs=2)

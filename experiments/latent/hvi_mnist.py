@@ -17,7 +17,7 @@ from dgmjax import lab, models, objectives, runs
 from dgmjax.errors import require_sizes
 
 from ..shared import common
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 PUBLISHED = {0: 89.78, 4: 86.21}
 
@@ -30,7 +30,7 @@ def hvi_mnist(
     latent: int = 50,
     hidden: tuple[int, ...] = (200, 200),
     evaluation_samples: int = 5000,
-    shared: Epochs = Epochs(learning_rate=1e-3, epochs=200, batch_size=100),
+    shared: Images = Images(learning_rate=1e-3, epochs=200, batch_size=100),
 ) -> lab.Experiment:
     """A VAE with tanh layers whose posterior makes leapfrog steps, selected by its ELBO.
 
@@ -43,7 +43,7 @@ def hvi_mnist(
       evaluation_samples: of the reported bound.
     """
     require_sizes(evaluation_samples=evaluation_samples)
-    dataset, transform = common.mnist(shared, "static")
+    dataset, transform = common.images(shared, "static")
     if shared.tiny:
         hidden, latent, shared = (16,), 4, replace(shared, epochs=2)
     vae = models.DenseVAE(dataset.event_shape, latent, hidden)

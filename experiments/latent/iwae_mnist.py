@@ -20,7 +20,7 @@ from dgmjax.errors import require
 
 from ..shared import common
 from ..shared.common import Bound
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 SOURCE = "Burda, Grosse & Salakhutdinov 2016"
 PUBLISHED: dict[tuple[str, str], dict[int, tuple]] = {
@@ -41,7 +41,7 @@ def iwae_mnist(
     hidden: tuple[int, ...] = (200, 200),
     marginal_start: bool = True,
     eps: float = 1e-4,
-    shared: Epochs = Epochs(learning_rate=1e-3, epochs=350, batch_size=100),
+    shared: Images = Images(learning_rate=1e-3, epochs=350, batch_size=100),
 ) -> lab.Experiment:
     """The model of `vae_mnist`, trained by a bound of `num_samples` posterior samples.
 
@@ -58,9 +58,9 @@ def iwae_mnist(
     """
     static = binarisation == "static"
     if static:
-        dataset, transform = common.mnist(shared, "static")
+        dataset, transform = common.images(shared, "static")
     else:
-        dataset, transform = common.mnist(shared, "dynamic")
+        dataset, transform = common.images(shared, "dynamic")
     if shared.tiny:
         hidden, latent, shared = (16,), 4, replace(shared, epochs=2)
     name = "IWAE" if bound == "iwae" else "VAE"

@@ -18,7 +18,7 @@ import flax.linen as nn
 from dgmjax import data, evaluation, lab, models, objectives
 
 from ..shared import common
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 
 def miwae_mnist(
@@ -28,7 +28,7 @@ def miwae_mnist(
     latent: int = 50,
     hidden: tuple[int, ...] = (500, 500),
     num_samples: int = 20,
-    shared: Epochs = Epochs(learning_rate=1e-3, epochs=20, batch_size=100),
+    shared: Images = Images(learning_rate=1e-3, epochs=20, batch_size=100),
 ) -> lab.Experiment:
     """A VAE with Bernoulli pixels, trained on the observed pixels by the MIWAE bound.
 
@@ -39,7 +39,7 @@ def miwae_mnist(
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
       num_samples: K of the bound in training.
     """
-    dataset = _binary(*common.mnist(shared, "static"))
+    dataset = _binary(*common.images(shared, "static"))
     side = dataset.event_shape[0]
     pattern = data.AtRandom(0.5) if missing == "random" else data.Blocks(side // 2)
     dataset = data.remove_entries(dataset, pattern, mask_seed)

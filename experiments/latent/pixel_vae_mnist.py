@@ -20,7 +20,7 @@ from typing import Any, Literal
 from dgmjax import lab, models, objectives
 
 from ..shared import common
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 
 def pixel_vae_mnist(
@@ -32,7 +32,7 @@ def pixel_vae_mnist(
     blocks: int = 3,
     channels: int = 16,
     warm_up: int = 0,
-    shared: Epochs = Epochs(learning_rate=2e-3, epochs=5, batch_size=64),
+    shared: Images = Images(learning_rate=2e-3, epochs=5, batch_size=64),
 ) -> lab.Experiment:
     """A PixelCNN given a code z, and what keeps the code in use.
 
@@ -44,7 +44,7 @@ def pixel_vae_mnist(
       channels: of the encoder.
       warm_up: epochs in which the weight of the KL divergence rises from 0 to 1.
     """
-    dataset, transform = common.mnist(shared, "static")
+    dataset, transform = common.images(shared, "static")
     if shared.tiny:
         latent, features, blocks, channels, shared = 8, 4, 1, 4, replace(shared, epochs=1)
     shape = dataset.event_shape

@@ -13,7 +13,7 @@ from dataclasses import replace
 from dgmjax import lab, models, objectives, runs
 
 from ..shared import common
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 PUBLISHED = "Burda, Grosse & Salakhutdinov 2016, Table 1, VAE, k = 1"
 
@@ -24,7 +24,7 @@ def vae_mnist(
     hidden: tuple[int, ...] = (200, 200),
     skip: bool = False,
     marginal_start: bool = True,
-    shared: Epochs = Epochs(learning_rate=1e-3, epochs=400, batch_size=100),
+    shared: Images = Images(learning_rate=1e-3, epochs=400, batch_size=100),
 ) -> lab.Experiment:
     """A VAE with tanh layers and Bernoulli pixels, all 60,000 training images.
 
@@ -34,7 +34,7 @@ def vae_mnist(
       skip: the decoder reads z in each of its layers, see `models.SkipVAE`.
       marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
     """
-    dataset, transform = common.mnist(shared, "dynamic")
+    dataset, transform = common.images(shared, "dynamic")
     if shared.tiny:
         hidden, latent, shared = (16,), 4, replace(shared, epochs=2)
     recipe = models.SkipVAE if skip else models.DenseVAE

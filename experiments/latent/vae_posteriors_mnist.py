@@ -15,7 +15,7 @@ from typing import Literal
 from dgmjax import lab, models, objectives, runs
 
 from ..shared import common
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 Posterior = Literal[
     "diagonal",
@@ -59,7 +59,7 @@ def vae_posteriors_mnist(
     hidden: tuple[int, ...] = (300, 300),
     flow_hidden: int = 320,
     marginal_start: bool = True,
-    shared: Epochs = Epochs(learning_rate=1e-3, epochs=200, batch_size=100),
+    shared: Images = Images(learning_rate=1e-3, epochs=200, batch_size=100),
 ) -> lab.Experiment:
     """A VAE whose posterior is a flow over a diagonal normal.
 
@@ -71,7 +71,7 @@ def vae_posteriors_mnist(
       flow_hidden: units of the autoregressive networks of IAF.
       marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
     """
-    dataset, transform = common.mnist(shared, "static")
+    dataset, transform = common.images(shared, "static")
     if shared.tiny:
         hidden, latent, layers, flow_hidden, shared = (16, 16), 4, 1, 8, replace(shared, epochs=1)
     model = posterior_model(posterior, latent, layers, flow_hidden, hidden[-1])

@@ -16,7 +16,7 @@ from typing import Literal
 from dgmjax import lab, models, objectives, runs
 
 from ..shared import common
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 Prior = Literal["standard", "full", "mixture", "vamp", "flow", "autoregressive"]
 PUBLISHED = {"standard": 88.56, "vamp": 85.57}
@@ -43,7 +43,7 @@ def vae_priors_mnist(
     hidden: tuple[int, ...] = (300, 300),
     warm_up: int = 10,
     marginal_start: bool = True,
-    shared: Epochs = Epochs(learning_rate=1e-3, epochs=100, batch_size=100),
+    shared: Images = Images(learning_rate=1e-3, epochs=100, batch_size=100),
 ) -> lab.Experiment:
     """A VAE with the prior named, selected by its ELBO on the validation split.
 
@@ -55,7 +55,7 @@ def vae_priors_mnist(
       warm_up: epochs in which the weight of the KL divergence rises from 0 to 1.
       marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
     """
-    dataset, transform = common.mnist(shared, "static")
+    dataset, transform = common.images(shared, "static")
     if shared.tiny:
         hidden, latent, components, shared, warm_up = (16,), 4, 5, replace(shared, epochs=2), 1
     model = prior_model(prior, dataset.event_shape, latent, components)

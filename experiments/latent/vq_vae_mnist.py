@@ -23,7 +23,7 @@ from dgmjax import evaluation, lab, models, nn, objectives
 from dgmjax.errors import require
 
 from ..shared import common
-from ..shared.options import Epochs
+from ..shared.options import Images
 
 
 def vq_vae_mnist(
@@ -35,7 +35,7 @@ def vq_vae_mnist(
     blocks: int = 2,
     beta: float = 0.25,
     learning: Literal["ema", "gradient"] = "ema",
-    shared: Epochs = Epochs(learning_rate=1e-3, epochs=8, batch_size=128),
+    shared: Images = Images(learning_rate=1e-3, epochs=8, batch_size=128),
 ) -> lab.Experiment:
     """Codes of 7x7 sites (with two levels of 14x14 and 7x7) and a Bernoulli decoder.
 
@@ -49,7 +49,7 @@ def vq_vae_mnist(
       learning: codebooks follow averages ("ema") or gradients.
     """
     require(levels in (1, 2), "levels", "must be 1 or 2", levels)
-    dataset, transform = common.mnist(shared, "dynamic")
+    dataset, transform = common.images(shared, "dynamic")
     if shared.tiny:
         num_codes, features, channels, blocks, shared = 16, 4, 8, 1, replace(shared, epochs=2)
     options = {"channels": channels, "blocks": blocks, "learning": learning}

@@ -12,7 +12,8 @@ from dgmjax import data, evaluation, lab, objectives, training
 from dgmjax.errors import DgmjaxError
 from dgmjax.types import Objective
 
-from .options import Epochs, Shared, epochs_to_steps
+from . import own
+from .options import Epochs, OwnImages, Shared, epochs_to_steps
 
 Bound = Literal["elbo", "iwae"]
 Binarisation = Literal["dynamic", "static"]
@@ -31,6 +32,13 @@ def mnist(shared: Shared, binarisation: Binarisation):
         mnist = data.load("mnist", data_dir=shared.data_dir, validation=0)
         return mnist, data.Binarise("dynamic")
     return data.load("binarized_mnist", data_dir=shared.data_dir), data.Binarise("static")
+
+
+def images(shared: OwnImages, binarisation: Binarisation):
+    """`mnist`, or the images of `shared.dataset`: 0/1 as they are, grey ones drawn afresh."""
+    if shared.dataset is not None:
+        return own.binary_images(shared)
+    return mnist(shared, binarisation)
 
 
 def filled(defaults, **given):

@@ -49,6 +49,27 @@ class Epochs(Shared):
         return epochs_to_steps(dataset, self.epochs, self.batch_size)
 
 
+@dataclass(frozen=True, kw_only=True)
+class OwnImages(Shared):
+    """`Shared`, for images of any source.
+
+    Attributes:
+      dataset: images in place of the experiment's: a path (.npz, .npy, IDX, or a folder of
+        pictures) or the name of a data set
+      size: side to which the pictures of a folder are cropped and resized
+      grey: turn the coloured pictures of a folder grey
+    """
+
+    dataset: str | None = None
+    size: int | None = None
+    grey: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(Epochs, OwnImages):
+    """`Epochs`, for images of any source."""
+
+
 def epochs_to_steps(dataset: data.Dataset, epochs: int, batch_size: int) -> int:
     """The steps of `epochs` passes over the training split, without an incomplete last batch."""
     require_sizes(epochs=epochs, batch_size=batch_size)

@@ -12,7 +12,7 @@ from dgmjax import bijectors, data, lab, models, objectives, runs
 from dgmjax.distributions import Mixture
 from dgmjax.errors import require_sizes
 
-from . import common
+from . import common, own
 from .options import Shared
 
 Name = Literal[
@@ -141,7 +141,10 @@ def points_experiment(
       options: of `common.experiment`.
     """
     require_sizes(num_train=num_train)
-    points = data.load(dataset, n_train=num_train, n_validation=10_000, n_test=10_000)
+    if dataset in data.names():
+        points = data.load(dataset, n_train=num_train, n_validation=10_000, n_test=10_000)
+    else:
+        points = own.table(dataset, shared.data_dir, columns=2)
     published = None
     if points.entropy is not None:
         published = runs.Published(points.entropy, "entropy of the known density")

@@ -147,7 +147,7 @@ HOSTILE = {
     "scalar.npy": (npy_bytes(np.zeros(())), "one row per example"),
     "unequal.npz": (npz_bytes(x=IMAGES, label=np.zeros(3)), "equal leading length"),
     "no_x.npz": (npz_bytes(a=IMAGES, b=IMAGES), "must hold `x`"),
-    "unknown.txt": (b"1", "must be a data set"),
+    "unknown.xyz": (b"1", "or a folder of pictures"),
 }
 
 

@@ -48,7 +48,7 @@ def test_digits_are_scikit_learns(own_cache):
         ("digit", {}, "Did you mean 'digits'"),
         ("binarised_mnist", {}, "Did you mean 'binarized_mnist'"),
         ("zzzz", {}, "The table has .*moons"),
-        ("../../etc", {}, "must be a data set"),
+        ("../../etc", {}, "must be a data set|holds none of them"),
         ("digits", {"n_train": 3}, "not an option of 'digits'"),
         ("moons", {"n_trian": 3}, "Did you mean 'n_train'"),
         ("moons", {"splits": {"train": 1.0}}, "`splits` is not an option"),

@@ -1,17 +1,21 @@
 """Sets of images, raw: uint8 NHWC, grey values unscaled, binary ones 0/1."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dgmjax.data.dataset import Arrays, Dataset, describe, set_apart, split_rows
-from dgmjax.data.reading.cache import cached
+from dgmjax.data.reading.cache import cached, fingerprint
 from dgmjax.data.reading.files import damaged, read_idx, read_npz
 from dgmjax.data.reading.folders import find
-from dgmjax.data.sources.tfds import load_tfds
+from dgmjax.data.sources.own_folders import load_idx_folder
+from dgmjax.data.sources.tfds import load_tfds, prepared
 from dgmjax.errors import DataError, require
+
+_TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
 
 
 def known_mean(what: str, x: np.ndarray, expected: float, scale: float = 255.0) -> None:
@@ -49,12 +53,20 @@ def load_mnist(
     name: str, folder: Path, *, validation: int = 10_000, split_seed: int = 0
 ) -> Dataset:
     """MNIST 28x28; `validation` of the 60,000 training rows, chosen by `split_seed`, are set
-    apart."""
+    apart. From the prepared TFDS set, or the original files of `dgmjax data get mnist`."""
     means = {"train": 0.1307, "test": 0.1325}
 
     def check(split: str, x: np.ndarray) -> None:
         known_mean(f"mnist {split}", x, means[split])
 
+    if not prepared(folder, "mnist:3.0.1") and (folder / "mnist" / _TRAIN_IMAGES).is_file():
+        # The original files have the same images in another order, and so another fingerprint.
+        found = load_idx_folder("mnist", folder)
+        for split, arrays in found.splits.items():
+            check(split, arrays["x"])
+        splits, made = set_apart(found.splits, validation, split_seed)
+        facts = {"source": "MNIST, IDX", "version": "original", "levels": 256, "splits": made}
+        return Dataset(name, splits, describe(splits, **facts))
     data = load_tfds(
         "mnist:3.0.1", folder, validation=validation, split_seed=split_seed, check=check
     )
@@ -72,8 +84,32 @@ def load_binarized_mnist(name: str, folder: Path) -> Dataset:
     def check(split: str, x: np.ndarray) -> None:
         known_mean(f"binarized_mnist {split}", x, means[split], scale=1.0)
 
+    if not prepared(folder, "binarized_mnist:1.0.0") and _amat(folder, "train").is_file():
+        splits: dict[str, Arrays] = {}
+        for split, part in {"train": "train", "validation": "valid", "test": "test"}.items():
+            splits[split] = cached(f"amat-{split}", *_original(_amat(folder, part)))
+            check(split, splits[split]["x"])
+        facts = {"source": "binarized MNIST, text", "version": "original", "levels": 2}
+        return Dataset(name, splits, describe(splits, **facts, splits="as published"))
     data = load_tfds("binarized_mnist:1.0.0", folder, check=check)
     return replace(data, name=name, info={**data.info, "levels": 2})
+
+
+def _amat(folder: Path, part: str) -> Path:
+    return folder / "binarized_mnist" / f"binarized_mnist_{part}.amat"
+
+
+def _original(path: Path) -> tuple[dict[str, Any], Callable[[], dict[str, np.ndarray]]]:
+    """The key of the cache, and the reader, of a text of 784 digits 0 or 1 a line."""
+
+    def read() -> dict[str, np.ndarray]:
+        # Every other byte is a digit: a hundred times faster than parsing numbers.
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+        if content.size % (2 * 784) or not np.isin(content[::2], (48, 49)).all():
+            raise damaged(path, "it is not lines of 784 digits 0 or 1 with a blank between two")
+        return {"x": (content[::2] - 48).reshape(-1, 28, 28, 1)}
+
+    return {"files": fingerprint([path]), "version": 1}, read
 
 
 def load_fashion_mnist(
@@ -84,7 +120,7 @@ def load_fashion_mnist(
     Source: Xiao, Rasul & Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
     Learning Algorithms", 2017, https://arxiv.org/abs/1708.07747.
     """
-    remedy = "Put the four *-ubyte.gz files of Fashion-MNIST there."
+    remedy = "`dgmjax data get fashion_mnist` downloads the four files."
     splits: dict[str, Arrays] = {}
     for split, prefix in {"train": "train", "test": "t10k"}.items():
         x = read_idx(find(folder, f"fashion_mnist/{prefix}-images-idx3-ubyte.gz", remedy))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dgmjax.data.dataset import Dataset
-from dgmjax.data.reading.files import reader
 from dgmjax.data.reading.folders import data_dir, data_dir as _data_dir
 from dgmjax.data.sources.sequences import ROLLS
 from dgmjax.data.sources.synthetic import TABLE as SYNTHETIC
@@ -57,8 +56,9 @@ def load(
     """Reads a data set.
 
     Args:
-      name: one of `names()`; a path to an `.npz`, `.npy`, `.csv` or IDX file; `tfds:<name>`, or
-        the bare name of a TFDS set prepared in the data folder.
+      name: one of `names()`; a path, as written or in the data folder: an `.npz`, `.npy`, `.csv`,
+        IDX, `.txt` or `.wav` file, a folder of pictures, of `.wav` files, or of the four IDX files
+        of MNIST; `tfds:<name>`, or the bare name of a TFDS set prepared in the data folder.
       data_dir: the folder of data sets; else `$DGMJAX_DATA`, else `~/tensorflow_datasets`.
       splits: sizes of the random splits, in rows or fractions, for sets that have none of their
         own; by default 0.8/0.1/0.1.
@@ -86,10 +86,11 @@ def _loader(name: str, folder: Path) -> Callable[..., Dataset]:
 
     if name.startswith("tfds:") or tfds.prepared(folder, name):
         return _tfds
-    if reader(Path(name)) is not None:
-        from dgmjax.data.sources.own_files import load_path
+    from dgmjax.data.sources.own_folders import own_loader
 
-        return load_path
+    own = own_loader(name, folder)
+    if own is not None:
+        return own
     near = difflib.get_close_matches(name, [*SOURCES, *tfds.prepared_names(folder)], n=1)
     raise DataError(
         f"`name` must be a data set of the table, a path, or tfds:<name>; got {name!r}."

@@ -49,7 +49,9 @@ def load_tinyshakespeare(
     stride: int | None = None,
 ) -> Dataset:
     """Blocks of `length` characters, int32 indices of the sorted 65 symbols; see `text_dataset`."""
-    path = find(folder, "tinyshakespeare/input.txt", "Put input.txt there.")
+    path = find(
+        folder, "tinyshakespeare/input.txt", "`dgmjax data get tinyshakespeare` downloads it."
+    )
     require_size(path, path.stat().st_size, None)
     try:
         text = path.read_bytes().decode("ascii")

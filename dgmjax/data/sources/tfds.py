@@ -103,7 +103,7 @@ def _home(name: str, folder: Path) -> Path:
         raise DataError(
             f"`data_dir` must hold the prepared TFDS set {name!r}; looked in {folder / base} and "
             f"{folder / 'tfds' / base}, which hold no dataset_info.json. Prepare it with "
-            f"{command}, or name another folder with data_dir or ${VARIABLE}."
+            f"{command}, or name another folder with data_dir or ${VARIABLE}.{_original(base)}"
         )
     path = homes[-1] / "dataset_info.json"
     try:
@@ -115,6 +115,14 @@ def _home(name: str, folder: Path) -> Path:
     require(kind in _FORMATS, "data_dir", rule, f"{kind} in {homes[-1]}", remedy, DataError)
     _check_features(homes[-1] / "features.json")
     return homes[-1].resolve()
+
+
+def _original(name: str) -> str:
+    """The command that downloads the original files, where there is one."""
+    from dgmjax.data.sources.downloads import DOWNLOADS
+
+    known = f" `dgmjax data get {name}` downloads the original files instead."
+    return known if name in DOWNLOADS else ""
 
 
 def _check_features(path: Path) -> None:

@@ -1,0 +1,154 @@
+"""A run from Python: what `dgmjax train` does, as a function. Importing it imports no JAX."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dgmjax.devices.cluster import Processes
+from dgmjax.errors import require
+from dgmjax.lab import catalogue
+from dgmjax.training.execution import Execution
+
+if TYPE_CHECKING:
+    from dgmjax.lab.trained import Trained
+    from dgmjax.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """The request to train, from the command line or from Python.
+
+    Attributes:
+      experiment: its name; the file's name, with `.py`, for a file of the user's own.
+      function: the experiment function.
+      arguments: its arguments, without the shared ones.
+      seed: of the run.
+      tiny: whether to shrink the experiment to seconds.
+      steps: stop after this many steps; None for the experiment's own number.
+      execution: devices, precision, treatment of faults.
+      processes: the other processes, if any.
+      run_dir: the run's folder, or None for one under `runs`.
+      data_dir: the folder of data sets, or None for the default.
+      restart: how often training may be started again after a crash.
+    """
+
+    experiment: str
+    function: Callable[..., Any]
+    arguments: dict[str, Any]
+    seed: int = 0
+    tiny: bool = False
+    steps: int | None = None
+    execution: Execution = field(default_factory=Execution)
+    processes: Processes = field(default_factory=Processes)
+    run_dir: Path | None = None
+    data_dir: str | None = None
+    restart: int = 0
+
+    def absolute(self) -> "TrainRequest":
+        """The same with a data folder that means the same everywhere."""
+        if self.data_dir is None:
+            return self
+        rule = "must be an existing folder"
+        require(Path(self.data_dir).is_dir(), "--data-dir", rule, self.data_dir)
+        return replace(self, data_dir=str(Path(self.data_dir).absolute()))
+
+    def build(self) -> Any:
+        """The experiment."""
+        shared: dict[str, Any] = {"seed": self.seed, "tiny": self.tiny, "data_dir": self.data_dir}
+        return catalogue.build(self.function, self.arguments, **shared)
+
+    def folder(self) -> "RunFolder":
+        """The run's folder, new or found again."""
+        from dgmjax.runs.folder import RunFolder
+
+        return RunFolder.create(
+            "runs",
+            self.experiment,
+            self.arguments,
+            self.seed,
+            tiny=self.tiny,
+            defaults=catalogue.own_defaults(self.function),
+            options={
+                "data_dir": self.data_dir,
+                "steps": self.steps,
+                "execution": self.execution.changed(),
+            },
+            run_dir=self.run_dir,
+        )
+
+
+def carry_out(request: TrainRequest, quiet: bool = False) -> "tuple[Trained, RunFolder]":
+    """Trains in this process, with the others if there are any; the first writes the report."""
+    from dgmjax.devices import processes
+    from dgmjax.lab import runner
+    from dgmjax.runs.report import write_report
+
+    request = request.absolute()
+    experiment = request.build()
+    with processes.main_first("run folder"):
+        run = request.folder()
+    options: dict[str, Any] = {"quiet": True} if quiet else {}
+    with run, run.lock() if processes.is_main() else contextlib.nullcontext():
+        trained = runner.train(
+            experiment,
+            run,
+            seed=request.seed,
+            steps=request.steps,
+            execution=request.execution,
+            **options,
+        )
+    if processes.is_main():
+        write_report(run)
+    return trained, run
+
+
+def train(
+    experiment: str | Callable[..., Any],
+    *,
+    run: str | Path | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    tiny: bool = False,
+    data_dir: str | None = None,
+    execution: Execution | None = None,
+    quiet: bool = False,
+    **arguments: Any,
+) -> "Trained":
+    """Trains an experiment, or resumes it, as `dgmjax train` does; returns the trained model.
+
+    Measures it, draws its figures and writes `report.html` into the run folder.
+
+    Args:
+      experiment: a name of the catalogue, the path of a `.py` file, or an experiment function: its
+        keyword arguments have types and defaults, and it returns a `lab.Experiment`.
+      run: the run folder; one under `runs/` if None. The same call on the same folder resumes.
+      seed: of parameters, batches and noise.
+      steps: training steps, in place of the experiment's own.
+      tiny: shrink the experiment to seconds.
+      data_dir: folder of data sets, in place of `$DGMJAX_DATA`.
+      execution: devices, precision, treatment of faults.
+      quiet: print nothing.
+      **arguments: of the experiment, in place of their defaults.
+
+    Raises:
+      DgmjaxError: an unknown experiment or argument, or data that do not fit.
+      RunError: the folder belongs to a run with other arguments.
+    """
+    if isinstance(experiment, str):
+        name, function = Path(experiment).name, catalogue.load_experiment(experiment)
+    else:
+        name, function = catalogue.name_of(experiment), experiment
+    request = TrainRequest(
+        name,
+        function,
+        catalogue.own_defaults(function) | arguments,
+        seed=seed,
+        tiny=tiny,
+        steps=steps,
+        execution=execution or Execution(),
+        run_dir=None if run is None else Path(run),
+        data_dir=data_dir,
+    )
+    return carry_out(request, quiet)[0]

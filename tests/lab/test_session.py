@@ -1,0 +1,107 @@
+"""Experiments of the user's own: a new file, a function in Python, an installed package."""
+
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from dgmjax import data, lab
+from dgmjax.cli import commands
+from dgmjax.errors import DgmjaxError, RunError
+from dgmjax.lab import catalogue
+
+
+@pytest.fixture(autouse=True)
+def fresh(tmp_path, monkeypatch):
+    """A working folder of its own, and a path of imports that is put back."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DGMJAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+def test_a_new_file_trains_as_it_stands_and_is_loaded_again(tmp_path, capsys):
+    assert commands.main(["new", "mine.py"]) == 0
+    assert "dgmjax train mine.py" in capsys.readouterr().out
+    assert commands.main(["train", "mine.py", "--tiny", "--steps", "4", "--run-dir", "here"]) == 0
+    out = capsys.readouterr().out
+    assert "mine.py: nll_bound_k1 on digits test" in out and "report  here/report.html" in out
+    figures = {path.stem for path in (tmp_path / "here" / "figures").glob("*.png")}
+    assert figures == {"means", "reconstructions"}
+    model = lab.load_run("here", experiment="mine.py").model
+    assert model.prior().event_shape == (2,)
+    for name, words in (("mine.py", "must be a new file"), ("my-own.py", "name of a function")):
+        assert commands.main(["new", name]) == 2
+        assert words in capsys.readouterr().err
+
+
+def plane(*, layers: int = 2, steps: int = 3, tiny: bool = False) -> lab.Experiment:
+    """An experiment function as a user writes it in a notebook."""
+    from dgmjax import models, objectives, training
+
+    loss = objectives.negative_log_likelihood
+    return lab.Experiment(
+        model=f"MAF ({layers})",
+        module=models.MAF(2, layers, (4,)),
+        players={"model": training.Player(loss, training.adam(1e-3, steps))},
+        dataset=data.load("moons", n_train=64, n_validation=8, n_test=16),
+        steps=steps,
+        batch_size=16,
+        estimators=(lab.Estimator("nll_nats", "exact", lab.averaged(loss)),),
+    )
+
+
+def test_a_function_is_trained_resumed_and_loaded_from_python(capsys):
+    trained = lab.train(plane, run="mine", seed=3, layers=1, quiet=True)
+    assert capsys.readouterr().out == "" and trained.experiment.model == "MAF (1)"
+    assert (trained.folder.experiment, trained.seed, trained.step) == ("plane.py", 3, 3)
+    assert (trained.folder.path / "report.html").is_file()
+    again = lab.train(plane, run="mine", seed=3, layers=1, quiet=True)
+    x = data.load("moons", n_train=8, n_validation=8, n_test=8).splits["test"]["x"]
+    loaded = lab.load_run("mine", experiment=plane)
+    for one in (again, loaded):
+        np.testing.assert_array_equal(one.model.log_prob(x), trained.model.log_prob(x))
+    with pytest.raises(RunError, match="layers was 1, now 2"):
+        lab.train(plane, run="mine", seed=3, layers=2, quiet=True)
+    with pytest.raises(DgmjaxError, match="must be among those of the experiment plane"):
+        lab.train(plane, run="other", layer=2, quiet=True)
+    with pytest.raises(DgmjaxError, match=r"must be the function of `plane\.py`"):
+        lab.load_run("mine", experiment=test_a_function_is_trained_resumed_and_loaded_from_python)
+    with pytest.raises(DgmjaxError, match="`--data-dir` must be an existing folder"):
+        lab.train(plane, data_dir="nowhere")
+
+
+PACKAGE = '''
+"""Experiments of an installed package."""
+
+from dgmjax import lab
+
+
+def offered(*, layers: int = 1, tiny: bool = False) -> lab.Experiment:
+    """An experiment."""
+    raise SystemExit(f"offered {layers}")
+'''
+
+
+def test_an_installed_package_offers_experiments(tmp_path, monkeypatch, capsys):
+    site = tmp_path / "site"
+    (site / "package_of_mine").mkdir(parents=True)
+    (site / "package_of_mine" / "__init__.py").write_text("raise SystemExit('imported')")
+    (site / "mine_experiments.py").write_text(textwrap.dedent(PACKAGE))
+    info = site / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[dgmjax.experiments]\noffered = mine_experiments:offered\n"
+        "vae_mnist = package_of_mine:hidden\nother = package_of_mine:x\n"
+    )
+    monkeypatch.syspath_prepend(str(site))
+    entries = {entry.name: entry for entry in catalogue.catalogue()}
+    assert entries["offered"].summary == "of mine_experiments:offered"
+    assert entries["offered"].family == "mine"
+    assert entries["vae_mnist"].family == "latent"  # ours counts
+    assert catalogue.load_experiment("vae_mnist").__module__.endswith("latent.vae_mnist")
+    with pytest.raises(SystemExit, match="offered 3"):
+        commands.main(["train", "offered", "--layers", "3"])
+    with pytest.raises(DgmjaxError, match="Did you mean `offered`"):
+        catalogue.load_experiment("offred")
