@@ -16,6 +16,8 @@ EXTRAS: dict[str, str] = {
     **dict.fromkeys(_TRAIN.split(), "train"),
     **dict.fromkeys(("grain", "tensorflow_datasets", "array_record", "PIL"), "data"),
     "matplotlib": "plot",
+    **dict.fromkeys(("safetensors", "flatbuffers"), "export"),
+    "huggingface_hub": "hub",
 }
 """The extra of dgmjax that brings a package, by the name under which it is imported."""
 

@@ -92,3 +92,66 @@ def test_what_an_extra_brings_is_named_where_it_is_missing(python, command, tmp_
     )
     assert done.returncode != 0
     assert "it comes with `pip install 'dgmjax[train]'`" in done.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def project(python, wheel, tmp_path_factory):
+    """A project of the user's own, with `experiments/` in it, and models and training installed."""
+    install(python, f"{wheel}[train]")
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "experiments").mkdir()
+    (folder / "experiments" / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    (folder / "data.py").write_text(OWN_DATA)
+    run(python, "data.py", cwd=folder)
+    return folder
+
+
+OWN_DATA = """
+import pathlib
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+digits = load_digits()
+pathlib.Path("photos").mkdir()
+for index, image in enumerate(digits.images[:200]):
+    grey = np.kron(image * 15.9, np.ones((3, 4))).astype(np.uint8)
+    Image.fromarray(np.stack([grey, 255 - grey, grey], -1)).save(f"photos/{index:03}.png")
+x = np.random.default_rng(0).normal(size=(500, 3))
+np.savetxt("table.csv", x, delimiter=",", header="a,b,c", comments="")
+"""
+TINY = ("--tiny", "--steps", 4)
+
+
+def dgmjax(python, folder, *arguments):
+    return run(python, "-m", "dgmjax", *arguments, cwd=folder)
+
+
+def test_the_code_of_the_readme_runs_in_a_project_with_its_own_experiments(python, project):
+    for number, block in enumerate(BLOCKS):
+        if "load_run" in block and "lab.train" not in block:
+            dgmjax(
+                python, project, "train", "vae_digits", *TINY, "--run-dir", "runs/vae_digits/seed0"
+            )
+        (project / f"block{number}.py").write_text(block)
+        run(python, f"block{number}.py", cwd=project)
+    print(f"\n{len(BLOCKS)} blocks of the README ran")
+
+
+def test_an_experiment_of_ones_own_trains(python, project):
+    dgmjax(python, project, "new", "mine.py")
+    out = dgmjax(python, project, "train", "mine.py", *TINY)
+    assert "mine.py: nll_bound_k1" in out and list(project.glob("runs/mine.py/*/report.html"))
+
+
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("vae_mnist", ("--dataset", "photos", "--size", 8, "--grey", "--batch-size", 32)),
+        ("uci_density", ("--dataset", "table.csv")),
+    ],
+)
+def test_pictures_and_a_table_of_ones_own_are_trained_on(python, project, name, arguments):
+    checked = dgmjax(python, project, "data", "check", arguments[1])
+    assert f"dgmjax train {name} --dataset {arguments[1]}" in checked
+    out = dgmjax(python, project, "train", name, *arguments, *TINY)
+    assert f"on {arguments[1]} test" in out

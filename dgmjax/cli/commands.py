@@ -34,6 +34,8 @@ usage: dgmjax COMMAND [arguments]
   evaluate RUN         measure a trained run again and write its results.json
   sample RUN           draw samples from a trained run
   report RUN           write the run's report.html
+  export RUN           write a trained model to share: safetensors, JSON, compiled functions
+  push, pull           copy an exported model to or from a folder or a model hub
   new FILE.py          write an experiment of your own, commented, that trains as it stands
   data get NAME        download the original files of a public data set
   data check PATH      read data of your own and say what they are
@@ -205,6 +207,54 @@ def _report(arguments: list[str]) -> None:
     parse(report, "report", arguments)
 
 
+def _export(arguments: list[str]) -> None:
+    def export(
+        run: Annotated[Path, "the run folder"],
+        *,
+        out: Annotated[
+            Path | None, "folder to write; `export` in the run folder if left out"
+        ] = None,
+        data_dir: Annotated[str | None, "folder of data sets, in place of $DGMJAX_DATA"] = None,
+        experiment: Annotated[str | None, "the .py file, if the run is of one"] = None,
+    ) -> None:
+        """Writes a trained model to share: safetensors, JSON, a card, compiled functions."""
+        _prepare()
+        from dgmjax import lab
+
+        loaded = lab.load_run(run, data_dir=data_dir, experiment=experiment)
+        folder = lab.export(loaded, run / "export" if out is None else out)
+        for file in sorted(folder.iterdir()):
+            print(f"{file}  {file.stat().st_size} bytes")
+
+    parse(export, "export", arguments)
+
+
+def _push(arguments: list[str]) -> None:
+    def push(
+        folder: Annotated[Path, "an exported model"],
+        place: Annotated[str, "a folder, or hf:owner/name"],
+    ) -> None:
+        """Copies an exported model to a folder or to a model hub."""
+        from dgmjax.lab.sharing import push as copy
+
+        print(copy(folder, place))
+
+    parse(push, "push", arguments)
+
+
+def _pull(arguments: list[str]) -> None:
+    def pull(
+        place: Annotated[str, "a folder, or hf:owner/name"],
+        folder: Annotated[Path, "where to write it"],
+    ) -> None:
+        """Copies an exported model from a folder or a model hub and compares its checksums."""
+        from dgmjax.lab.sharing import pull as copy
+
+        print(copy(place, folder))
+
+    parse(pull, "pull", arguments)
+
+
 def _data(arguments: list[str]) -> None:
     commands = {"get": _data_get, "check": _data_check}
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -261,6 +311,9 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": _evaluate,
     "sample": _sample,
     "report": _report,
+    "export": _export,
+    "push": _push,
+    "pull": _pull,
     "new": _new,
     "data": _data,
 }

@@ -45,6 +45,11 @@ from .sampling import (
 from .session import (
     train as train,
 )
+from .sharing import (
+    Exported as Exported,
+    export as export,
+    load_export as load_export,
+)
 from .trained import (
     Trained as Trained,
 )
