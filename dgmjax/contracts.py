@@ -360,6 +360,16 @@ def holds_global_latents(model: Any) -> bool:
     return hasattr(model, "global_parameters") and hasattr(model, "conjugate")
 
 
+def draws_conditionals(distribution: Any) -> bool:
+    """Whether samples come with p(x_t | z_<t), as of `distributions.ParallelAutoregressive`."""
+    return hasattr(distribution, "draw_and_conditionals")
+
+
+def is_autoregressive(distribution: Any) -> bool:
+    """Whether `family(params(x))` gives the conditionals of x (`distributions.Autoregressive`)."""
+    return hasattr(distribution, "params") and hasattr(distribution, "family")
+
+
 def reorders_sites(network: Any) -> bool:
     """Whether `reindexed(params, permutations)` changes the order of a network's sites."""
     return hasattr(network, "reindexed")

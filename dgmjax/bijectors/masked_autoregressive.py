@@ -97,6 +97,11 @@ class MaskedAutoregressive(Bijector):
         y, log_det = run[self.forward_method](z, context)
         return y.reshape(y.shape[:-1] + event_shape), log_det
 
+    def elementwise(self, x: Array) -> Bijector:
+        """tau of every entry given the entries of x before it, `[..., D]`: one parallel pass."""
+        x, context, _ = self._flatten(x)
+        return self._tau(x, context)
+
     def _flatten(self, x: Array) -> tuple[Array, PyTree | None, tuple[int, ...]]:
         x = as_float(x)
         ndims = self.event_ndims_in

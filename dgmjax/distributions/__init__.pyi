@@ -50,6 +50,9 @@ from .one_hot import (
 from .padded import (
     Padded as Padded,
 )
+from .parallel import (
+    ParallelAutoregressive as ParallelAutoregressive,
+)
 from .poisson import (
     Poisson as Poisson,
 )

@@ -102,6 +102,10 @@ from .flows.network_layers import (
     MaskedAutoregressiveLayer as MaskedAutoregressiveLayer,
     ParametricLayer as ParametricLayer,
 )
+from .flows.parallel import (
+    ParallelModel as ParallelModel,
+    ParallelWaveNet as ParallelWaveNet,
+)
 from .flows.recipes import (
     IAF as IAF,
     MAF as MAF,

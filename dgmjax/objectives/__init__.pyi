@@ -69,6 +69,11 @@ from .discrete.score_function import (
 from .discrete.vq import (
     vq_vae as vq_vae,
 )
+from .distillation import (
+    Teacher as Teacher,
+    distillation as distillation,
+    power_loss as power_loss,
+)
 from .mmd import (
     gram as gram,
 )
