@@ -99,6 +99,20 @@ class Comparison:
         ]
         return self._unit("samples", np.concatenate(drawn)[: self.num])
 
+    def drawn(self, draw: Callable[[int, int], Any]) -> np.ndarray:
+        """Samples by another sampler than the model's own, `[num, 28, 28, 1]` in [0, 1].
+
+        Args:
+          draw: `(number, seed)` to samples in the units that the model sees.
+        """
+        transform = (
+            self.trained.experiment.evaluation_transform or self.trained.experiment.transform
+        )
+        size = min(BATCH, self.num)
+        parts = [draw(size, EVALUATION_SEED + i) for i in range(-(-self.num // size))]
+        raw = [np.asarray(transform.inverse(x)) for x in parts]
+        return self._unit("samples", np.concatenate(raw)[: self.num])
+
     @cached_property
     def generated(self) -> Features:
         """Features of the samples."""

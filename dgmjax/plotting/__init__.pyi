@@ -41,6 +41,9 @@ from .plane import (
 from .rates import (
     kl_bars as kl_bars,
 )
+from .settings import (
+    by_setting as by_setting,
+)
 from .variances import (
     gradient_variances as gradient_variances,
 )

@@ -42,6 +42,7 @@ def cnf_plane(
         shared,
         dataset,
         50_000,
+        num_test=1000 if shared.tiny else 10_000,
         how=f"ODE, exact trace, {module.solver.num_calls} network calls",
         model=f"CNF {method}, {solver_steps} steps",
         module=module,

@@ -27,7 +27,7 @@ def flow_matching_plane(
     source: Literal["eight_gaussians", "normal"] = "eight_gaussians",
     process: denoising.ProcessName = "straight",
     coupling: denoising.CouplingName = "independent",
-    hidden: tuple[int, ...] = (128, 128, 128),
+    hidden: tuple[int, ...] = (256, 256, 256),
     steps: int = 20_000,
     shared: Shared = Shared(learning_rate=2e-3, batch_size=256, ema_decay=0.999),
 ) -> lab.Experiment:
@@ -42,7 +42,7 @@ def flow_matching_plane(
       steps: training steps.
     """
     if shared.tiny:
-        hidden, steps = (16,), min(steps, 1000)
+        hidden, steps = (16,), min(steps, 300)
     base = None if source == "normal" else models.Known(plane.eight_gaussians)
     module = models.Denoiser(
         (2,),
@@ -55,11 +55,15 @@ def flow_matching_plane(
         shared,
         dataset,
         50_000,
+        num_test=1000 if shared.tiny else 10_000,
         how=f"ODE, exact trace, {module.solver.num_calls} network calls",
         model=f"flow matching, {process}, {coupling} pairs from {source}",
         module=module,
         loss=partial(objectives.flow_matching, coupling=coupling),
         steps=steps,
-        estimators=tuple(denoising.transport_cost("euler", n) for n in (1, 2, 4, 8)),
+        estimators=tuple(
+            denoising.transport_cost("euler", n, 100 if shared.tiny else 1000)
+            for n in ((1,) if shared.tiny else (1, 2, 4, 8))
+        ),
         figures={**common.plane_figures(), "trajectories": denoising.trajectories},
     )

@@ -39,8 +39,8 @@ def score_matching_plane(
     dataset: plane.Points = "banana",
     method: Literal["implicit", "sliced", "denoising", "noise_contrast"] = "implicit",
     scale: float = 0.05,
-    hidden: tuple[int, ...] = (128, 128),
-    steps: int = 10_000,
+    hidden: tuple[int, ...] = (128, 128, 128),
+    steps: int = 20_000,
     shared: Shared = Shared(learning_rate=2e-3, batch_size=512, ema_decay=0.999),
 ) -> lab.Experiment:
     """An energy of the plane, trained without its normaliser.
@@ -67,6 +67,7 @@ def score_matching_plane(
         shared,
         dataset,
         100_000,
+        num_test=1000 if shared.tiny else 10_000,
         how="exact, normaliser on a grid",
         model=f"energy, {method}" + (f" {scale}" if method == "denoising" else ""),
         module=module,

@@ -44,18 +44,19 @@ def ebm_plane(
       steps: training steps.
     """
     if shared.tiny:
-        hidden, steps, temperatures = (16,), min(steps, 500), 10
+        hidden, steps, temperatures, num_chains = (16,), min(steps, 500), 5, 64
     module = models.EnergyModel(
         (2,),
         nn.MLP(tuple(hidden), (1,), jax.nn.silu),
         num_chains=num_chains,
         step_size=step_size,
-        sampling_steps=100 if shared.tiny else 2000,
+        sampling_steps=20 if shared.tiny else 2000,
     )
     return plane.points_experiment(
         shared,
         dataset,
         50_000,
+        num_test=1000 if shared.tiny else 10_000,
         how="exact, normaliser on a grid",
         model=f"energy, {chain_steps} Langevin steps",
         module=module,

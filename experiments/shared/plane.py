@@ -131,7 +131,14 @@ def density_experiment(
 
 
 def points_experiment(
-    shared: Shared, dataset: str, num_train: int, *, how: str = "exact", estimators=(), **options
+    shared: Shared,
+    dataset: str,
+    num_train: int,
+    num_test: int = 10_000,
+    *,
+    how: str = "exact",
+    estimators=(),
+    **options,
 ) -> lab.Experiment:
     """A density model of standardised points; the published value is the true entropy.
 
@@ -142,7 +149,7 @@ def points_experiment(
     """
     require_sizes(num_train=num_train)
     if dataset in data.names():
-        points = data.load(dataset, n_train=num_train, n_validation=10_000, n_test=10_000)
+        points = data.load(dataset, n_train=num_train, n_validation=num_test, n_test=num_test)
     else:
         points = own.table(dataset, shared.data_dir, columns=2)
     published = None

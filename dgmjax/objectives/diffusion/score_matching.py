@@ -63,8 +63,9 @@ def denoising_score_matching(
 ) -> tuple[Array, Metrics]:
     """scale^2 |s(x + scale e) + e / scale|^2 with e ~ N(0, I): the score of smoothed data.
 
-    Its minimum is the score of p * N(0, scale^2 I). At many scales at once it is
-    `objectives.denoising`.
+    Its minimum is the score of p * N(0, scale^2 I). The mean over e and -e is taken, in which the
+    terms of order 1 / scale cancel: otherwise their noise drowns the gradient at small scales. At
+    many scales at once it is `objectives.denoising`.
 
     Args:
       scale: of the noise, positive.
@@ -75,10 +76,10 @@ def denoising_score_matching(
     require(scale > 0, "scale", "must be positive", scale)
     x = _data(batch)
     noise = jax.random.normal(key, x.shape, x.dtype)
+    noise = jnp.stack([noise, -noise])
     score = model.score(x + scale * noise)
-    return sum_event((scale * score + noise) ** 2, x.ndim - 1), {
-        "squared_norm": sum_event(score**2, x.ndim - 1)
-    }
+    loss, norm = (sum_event(a**2, x.ndim - 1).mean(0) for a in (scale * score + noise, score))
+    return loss, {"squared_norm": norm}
 
 
 def noise_contrastive_estimation(
