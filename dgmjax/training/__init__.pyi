@@ -7,7 +7,9 @@ from .execution import (
 )
 from .fit import (
     FitResult as FitResult,
+    Job as Job,
     fit as fit,
+    fit_together as fit_together,
 )
 from .learner import (
     GradientLearner as GradientLearner,

@@ -1,8 +1,10 @@
 """Training of a learner on arrays, resumable to the bit."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,19 +14,19 @@ from dgmjax.data.batches import Batches
 from dgmjax.data.transform import Transform
 from dgmjax.devices import processes
 from dgmjax.devices.mesh import StateLayout
-from dgmjax.errors import require
+from dgmjax.errors import TrainingDiverged, require
 from dgmjax.runs.folder import RunFolder
 from dgmjax.training.checks import check_training_data
 from dgmjax.training.execution import Execution, Validation
 from dgmjax.training.interrupt import Interruption
 from dgmjax.training.learner import Learner, State
-from dgmjax.training.loop import FitResult, Loop, Schedule
+from dgmjax.training.loop import FitResult, Loop, Ran, Request, Schedule, timed
 from dgmjax.training.progress import Progress
-from dgmjax.training.steps import ResidentSteps, StreamedSteps
+from dgmjax.training.steps import ResidentSteps, StreamedSteps, run_seeds
 from dgmjax.training.store import Store
 from dgmjax.types import Key, PyTree
 
-__all__ = ["FitResult", "fit"]
+__all__ = ["FitResult", "Job", "fit", "fit_together"]
 
 RESIDENT_BYTES = 2 * 1024**3
 """Data up to this size stay on the device unless `execution.stream` says otherwise."""
@@ -84,7 +86,126 @@ def fit(
     >>> [line["step"] for line in result.history]
     [5, 10]
     """
-    execution, validation = execution or Execution(), validation or Validation()
+    job = Job(key, run, validation or Validation(), start)
+    loop, init_key = _loop(learner, data, job, steps, batch_size, transform, execution)
+    # Whatever ends training, checkpoints in the background are written before the process goes on.
+    try:
+        with Interruption() as interruption:
+            loop.start(init_key)
+            return loop.train(interruption)
+    finally:
+        loop.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is a seed's own among several that are trained together: see `fit` for the four."""
+
+    key: Key
+    run: RunFolder | None = None
+    validation: Validation = dataclasses.field(default_factory=Validation)
+    start: Callable[[PyTree], PyTree] | None = None
+
+
+def fit_together(
+    learner: Learner,
+    data: Mapping[str, np.ndarray],
+    jobs: Sequence[Job],
+    *,
+    steps: int,
+    batch_size: int,
+    transform: Transform | None = None,
+    execution: Execution | None = None,
+) -> list[FitResult]:
+    """`fit` of several seeds on the same data, whose steps are one compiled program.
+
+    The steps are vectorised over the seeds (`jax.vmap`), on one device. Each seed has its own order
+    of the data, noise, logs, checkpoints and best step, as if it were alone; numbers agree with
+    those of `fit` to the rounding of its matrix products. A run that was interrupted may also be
+    resumed alone, and a seed that stops early leaves the others. Seconds are those of a seed's
+    share.
+
+    Raises:
+      TrainingDiverged: a seed had too many non-finite steps in a row; after the others' end.
+      DgmjaxError: several devices, streamed data or replayed steps are asked for.
+    """
+    require(len(jobs) >= 1, "jobs", "must hold at least one seed", "none")
+    execution = execution or Execution()
+    remedy = "Train the seeds one after the other."
+    devices = execution.make_mesh().size
+    require(devices == 1, "mesh", "must be one device for seeds together", devices, remedy)
+    replays = execution.replay_every
+    require(replays is None, "replay_every", "must be None for seeds together", replays, remedy)
+    loops, rounds = [], []
+    with contextlib.ExitStack() as closing, Interruption() as interruption:
+        for number, job in enumerate(jobs):
+            one = dataclasses.replace(execution, quiet=execution.quiet or number > 0)
+            loop, init_key = _loop(learner, data, job, steps, batch_size, transform, one)
+            resident = isinstance(loop.runner, ResidentSteps)
+            require(resident, "stream", "must be False for seeds together", True, remedy)
+            closing.callback(loop.close)
+            loop.start(init_key)
+            loops.append(loop)
+            rounds.append(loop.rounds(interruption))
+        return _in_lockstep(loops, rounds)
+
+
+def _in_lockstep(loops: Sequence[Loop], rounds: Sequence[Any]) -> list[FitResult]:
+    """Drives loops whose next step is the same; those that are behind catch up first."""
+    waiting: dict[int, Request] = {}
+    results: dict[int, FitResult] = {}
+    failures: list[TrainingDiverged] = []
+
+    def advance(number: int, ran: Ran | None) -> None:
+        waiting.pop(number, None)
+        try:
+            waiting[number] = rounds[number].send(ran)
+        except StopIteration as end:
+            results[number] = end.value
+        except TrainingDiverged as failure:
+            failures.append(failure)
+
+    for number in range(len(rounds)):
+        advance(number, None)
+    while waiting:
+        step = min(request.step for request in waiting.values())
+        group = [number for number, request in waiting.items() if request.step == step]
+        for number, ran in zip(group, _ran_together(loops, waiting, group), strict=True):
+            advance(number, ran)
+    if failures:
+        raise failures[0]
+    return [results[number] for number in range(len(rounds))]
+
+
+def _ran_together(
+    loops: Sequence[Loop], waiting: Mapping[int, Request], group: Sequence[int]
+) -> list[Ran]:
+    requests = [waiting[number] for number in group]
+    runners: Any = [loops[number].runner for number in group]
+    states = [request.state for request in requests]
+    sums = [request.sums for request in requests]
+    count = min(request.limit for request in requests)
+
+    def run(request: Request) -> tuple[Any, Any, int]:
+        return run_seeds(runners, states, sums, request.step, count)
+
+    ran = timed(run, requests[0])
+    share = ran.seconds / len(group)
+    pairs = zip(cast("list[State]", ran.state), cast("list[PyTree]", ran.sums), strict=True)
+    return [Ran(state, total, ran.taken, share) for state, total in pairs]
+
+
+def _loop(
+    learner: Learner,
+    data: Mapping[str, np.ndarray],
+    job: Job,
+    steps: int,
+    batch_size: int,
+    transform: Transform | None,
+    execution: Execution | None,
+) -> tuple[Loop, Key]:
+    """The loop of a call of `fit`, and the key of its initial state."""
+    execution, validation, run = execution or Execution(), job.validation, job.run
     rewinds = execution.rewinds
     require(rewinds == 0 or run is not None, "rewinds", "must be 0 without a `run`", rewinds)
     mesh = execution.make_mesh()
@@ -93,7 +214,7 @@ def fit(
     learner.gradients.check(batch_size)
     check_training_data(learner.module, data, transform)
     # Keys of their own: the order of the data does not change with what a model draws at its start.
-    init_key, order_key, data_key = jax.random.split(key, 3)
+    init_key, order_key, data_key = jax.random.split(job.key, 3)
     batches = Batches(data, batch_size, seed=int(jax.random.bits(order_key)))
     stream = execution.stream
     if stream is None:
@@ -115,15 +236,9 @@ def fit(
             batch_size * learner.batches_per_step,
             quiet=execution.quiet or not processes.is_main(),
         ),
-        begin=None if start is None else partial(begun_with, start),
+        begin=None if job.start is None else partial(begun_with, job.start),
     )
-    # Whatever ends training, checkpoints in the background are written before the process goes on.
-    try:
-        with Interruption() as interruption:
-            loop.start(init_key)
-            return loop.train(interruption)
-    finally:
-        loop.close()
+    return loop, init_key
 
 
 def begun_with(start: Callable[[PyTree], PyTree], state: State) -> State:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from dgmjax.training.steps import (
     zero_metrics,
 )
 from dgmjax.training.store import Store
-from dgmjax.types import Key
+from dgmjax.types import Key, PyTree
 
 
 class FitResult(NamedTuple):
@@ -47,6 +47,35 @@ class FitResult(NamedTuple):
     interrupted: bool
     seconds: float
     compile_seconds: float
+
+
+class Request(NamedTuple):
+    """What a loop asks for: at most `limit` steps from `step`."""
+
+    state: State
+    sums: PyTree
+    step: int
+    limit: int
+
+
+class Ran(NamedTuple):
+    """The state and sums after `taken` steps, which took `seconds`."""
+
+    state: State
+    sums: PyTree
+    taken: int
+    seconds: float
+
+
+def timed(run: Callable[[Request], tuple[State, PyTree, int]], request: Request) -> Ran:
+    """The steps that a loop asks for."""
+    started = time.perf_counter()
+    with processes.named_losses():
+        state, sums, taken = run(request)
+        # Calls return before the device is done. Without waiting, times would be those of queueing,
+        # and an interruption would come many steps late.
+        jax.block_until_ready(sums)
+    return Ran(state, sums, taken, time.perf_counter() - started)
 
 
 SAVING_SHARE = 0.005
@@ -181,12 +210,28 @@ class Loop:
 
     def train(self, interruption: Interruption) -> FitResult:
         """Steps until the end, an early stop, or an interruption."""
+        rounds = self.rounds(interruption)
+        try:
+            request = next(rounds)
+            while True:
+                request = rounds.send(timed(self._run, request))
+        except StopIteration as end:
+            return end.value
+
+    def rounds(self, interruption: Interruption) -> Generator[Request, Ran, FitResult]:
+        """`train` without the steps themselves, which whoever drives the generator runs.
+
+        Several loops in lockstep so share one compiled call.
+        """
         schedule, compiled, chunk = self.schedule, False, 1
         stopped = self._exhausted()
         while self.step < schedule.steps and not stopped:
-            started = time.perf_counter()
-            taken = self._run(min(schedule.until_next(self.step), chunk))
-            seconds = time.perf_counter() - started
+            count = min(schedule.until_next(self.step), chunk)
+            tree = self.tree
+            ran = yield Request(tree["state"], tree["sums"], self.step, count)
+            self.tree = {"state": ran.state, "sums": ran.sums}
+            taken, seconds = ran.taken, ran.seconds
+            self.step += taken
             if compiled:
                 self.host.seconds += seconds
                 self.progress.update(self.step, taken, seconds, self._last_losses())
@@ -214,20 +259,12 @@ class Loop:
                 return self._finish(interrupted=True)
         return self._finish(interrupted=False)
 
-    def _run(self, count: int) -> int:
-        """At most `count` steps in one compiled call; returns how many."""
-        with processes.named_losses():
-            if self.replay is not None:
-                state, sums, taken = self.replay.run(self.runner, self.tree, self.step, count)
-            else:
-                tree = self.tree
-                state, sums, taken = self.runner.run(tree["state"], tree["sums"], self.step, count)
-            self.tree = {"state": state, "sums": sums}
-            # Calls return before the device is done. Without waiting, times would be those of
-            # queueing, and an interruption would come many steps late.
-            jax.block_until_ready(sums)
-        self.step += taken
-        return taken
+    def _run(self, request: Request) -> tuple[State, PyTree, int]:
+        """At most `limit` steps in one compiled call, and how many those were."""
+        if self.replay is None:
+            return self.runner.run(*request)
+        tree = {"state": request.state, "sums": request.sums}
+        return self.replay.run(self.runner, tree, request.step, request.limit)
 
     def _last_losses(self) -> dict[str, float]:
         """The loss of each player, by the name of its metric."""

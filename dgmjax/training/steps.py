@@ -4,8 +4,8 @@ Both take the batches that `data.Batches` defines as a pure function of (seed, s
 the same transform with the same key, so that they train on the same numbers.
 """
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache, partial, wraps
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache, partial, wraps
 from typing import Any, NamedTuple
 
 import jax
@@ -120,6 +120,21 @@ def _run_block(learner, transform, divided, state, sums, arrays, rows, start, co
 
 
 @_compiled
+def _run_seeds(learner, transform, divided, state, sums, arrays, rows, start, count, data_keys):
+    """`_run_block` of several seeds: a leading axis of `state`, `sums`, `rows` and `data_keys`."""
+
+    def one(state, sums, rows, data_key):
+        batch = {name: array[rows] for name, array in arrays.items()}
+        return _train_step(learner, transform, divided, state, sums, batch, data_key)
+
+    def body(i, carry):
+        state, sums = carry
+        return jax.vmap(one)(state, sums, rows[:, start + i], data_keys)
+
+    return jax.lax.fori_loop(0, count, body, (state, sums))
+
+
+@_compiled
 def _run_one(learner, transform, divided, state, sums, batch, data_key):
     return _train_step(learner, transform, divided, state, sums, batch, data_key)
 
@@ -146,18 +161,17 @@ class ResidentSteps:
         self.learner, self.transform, self.layout = learner, transform, layout
         self.batches, self.data_key = batches, data_key
         self.divided = Divided(layout, batches.batch_size)
-        self.arrays = processes.global_copy(dict(batches.arrays), replicated(layout.mesh))
         self._first = -1
         self._rows: Any = None
 
+    @cached_property
+    def arrays(self) -> dict[str, Array]:
+        """The data on the devices; of seeds trained together only one has them."""
+        return processes.global_copy(dict(self.batches.arrays), replicated(self.layout.mesh))
+
     def run(self, state: State, sums: PyTree, step: int, count: int) -> tuple[State, PyTree, int]:
         """At most `count` steps from `step`, within one block; returns how many were run."""
-        # Blocks begin at multiples of BLOCK whatever the step at which a run was resumed: shapes
-        # stay the same, and nothing compiles again.
-        first = step - step % BLOCK
-        if first != self._first:
-            self._first, self._rows = first, self._block(first)
-        count = min(count, first + BLOCK - step)
+        rows, start, count = self.rows(step, count)
         state, sums = _run_block(
             self.learner,
             self.transform,
@@ -165,12 +179,21 @@ class ResidentSteps:
             state,
             sums,
             self.arrays,
-            self._rows,
-            step - first,
+            rows,
+            start,
             count,
             self.data_key,
         )
         return state, sums, count
+
+    def rows(self, step: int, count: int) -> tuple[Array, int, int]:
+        """The rows of the block that `step` is in, its place there, and how many steps remain."""
+        # Blocks begin at multiples of BLOCK whatever the step at which a run was resumed: shapes
+        # stay the same, and nothing compiles again.
+        first = step - step % BLOCK
+        if first != self._first:
+            self._first, self._rows = first, self._block(first)
+        return self._rows, step - first, min(count, first + BLOCK - step)
 
     def _block(self, first: int) -> Array:
         per_step = self.learner.batches_per_step
@@ -179,6 +202,38 @@ class ResidentSteps:
         if per_step > 1:
             rows = rows.reshape(BLOCK, per_step, -1)
         return processes.global_copy(rows, batch_sharding(self.layout.mesh, rows.ndim - 1))
+
+
+def run_seeds(
+    runners: Sequence[ResidentSteps],
+    states: Sequence[State],
+    sums: Sequence[PyTree],
+    step: int,
+    count: int,
+) -> tuple[list[State], list[PyTree], int]:
+    """At most `count` steps of several seeds from the same `step`, in one compiled call.
+
+    The runners differ in their order of the data and in their keys only.
+    """
+    first = runners[0]
+    blocks = [runner.rows(step, count) for runner in runners]
+    _, start, count = blocks[0]
+    stack = lambda trees: jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    state, total = _run_seeds(
+        first.learner,
+        first.transform,
+        first.divided,
+        stack(states),
+        stack(sums),
+        first.arrays,
+        jnp.stack([rows for rows, _, _ in blocks]),
+        start,
+        count,
+        jnp.stack([runner.data_key for runner in runners]),
+    )
+    of = lambda tree, seed: jax.tree.map(lambda leaf: leaf[seed], tree)
+    split = lambda tree: [of(tree, seed) for seed in range(len(runners))]
+    return split(state), split(total), count
 
 
 class StreamedSteps:
