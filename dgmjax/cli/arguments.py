@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from dgmjax.devices.cluster import Processes
 from dgmjax.errors import DgmjaxError
@@ -55,6 +55,13 @@ def _shared_options() -> tuple[tuple[str, Any, Any, str], ...]:
     return (
         ("tiny", bool, False, "shrink the experiment to seconds, to see that it runs"),
         ("seed", int, 0, "seed of parameters, batches and noise"),
+        ("seeds", int, 1, "number of seeds, from --seed on, each with a run folder of its own"),
+        (
+            "seeds_together",
+            Literal["auto", "yes", "no"],
+            "auto",
+            "train the seeds in one compiled program; auto: on accelerators, where it pays",
+        ),
         ("steps", int | None, None, "number of training steps, in place of the experiment's own"),
         ("run_dir", Path | None, None, "folder of this run, in place of one under runs/"),
         ("data_dir", str | None, None, "folder of data sets, in place of $DGMJAX_DATA"),
@@ -81,13 +88,12 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
     fields += [option for option in _shared_options() if option[0] not in own]
     parsed = _parse_fields(fields, f"train {name}", description, arguments)
     values = {option: getattr(parsed, option) for option, *_ in fields}
-    for option, least in (("seed", 0), ("steps", 1), ("restart", 0)):
+    for option, least in (("seed", 0), ("seeds", 1), ("steps", 1), ("restart", 0)):
         given = values[option]
         if given is not None and given < least:
             raise DgmjaxError(f"`--{option}` must be at least {least}; got {given}.")
-    shared = {
-        option: values[option] for option in ("seed", "tiny", "run_dir", "data_dir", "restart")
-    }
+    of_request = ("seed", "seeds", "seeds_together", "tiny", "run_dir", "data_dir", "restart")
+    shared = {option: values[option] for option in of_request}
     for group, kind in (("execution", Execution), ("processes", Processes)):
         # An experiment's own option of the same name takes the place of a shared one.
         names = [field.name for field in _command_line_fields(kind) if field.name not in own]

@@ -19,7 +19,7 @@ from dgmjax.cli.streams import unfailing_streams
 from dgmjax.errors import DgmjaxError, HardwareFault, NotConverged, TrainingDiverged, require
 from dgmjax.files import write_atomically
 from dgmjax.lab import catalogue
-from dgmjax.lab.session import TrainRequest, carry_out
+from dgmjax.lab.session import TrainRequest, carry_out_seeds
 from dgmjax.lazy import extras_named
 from dgmjax.training.interrupt import Stopping
 
@@ -344,12 +344,16 @@ def _dispatch_supervised(request: TrainRequest, arguments: list[str]) -> None:
 def _train_here(request: TrainRequest) -> None:
     """Trains in this process, with the others if there are any."""
     from dgmjax.devices import processes
+    from dgmjax.runs.seeds import seeds_lines
 
     _stopping.check()
     processes.require_equal(_whole_command(request))
-    _, run = carry_out(request)
+    found = carry_out_seeds(request)
     if processes.is_main():
-        print(f"run     {run.path}\nreport  {run.path / 'report.html'}")
+        for _, run in found:
+            print(f"run     {run.path}\nreport  {run.path / 'report.html'}")
+        for line in seeds_lines([run.read_records() for _, run in found]):
+            print(line)
 
 
 def _whole_command(request: TrainRequest) -> dict[str, Any]:
@@ -359,6 +363,8 @@ def _whole_command(request: TrainRequest) -> dict[str, Any]:
     return {
         "experiment": request.experiment,
         "seed": request.seed,
+        "seeds": request.seeds,
+        "seeds_together": request.seeds_together,
         "tiny": request.tiny,
         "steps": request.steps,
         **vars(request.execution),

@@ -4,11 +4,11 @@ import contextlib
 import io
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
@@ -28,7 +28,7 @@ from dgmjax.runs.folder import RunFolder
 from dgmjax.runs.record import Record
 from dgmjax.runs.versions import device_description, package_versions
 from dgmjax.training.execution import Execution, Validation
-from dgmjax.training.fit import fit
+from dgmjax.training.fit import FitResult, Job, fit, fit_together
 from dgmjax.training.learner import Learner, State
 from dgmjax.types import Key
 
@@ -54,59 +54,109 @@ def train(
     Raises:
       KeyboardInterrupt: training was interrupted; everything is saved.
     """
-    experiment.check()
-    if processes.is_main():
-        run.note_data(fingerprint(experiment.dataset))
-    execution = replace(execution or Execution(), quiet=quiet)
-    learner = experiment.learner()
-    steps = steps or experiment.steps
-    shell = partial(Trained, experiment, learner, seed=seed, folder=run)
+    seeding = _Seeding(experiment, run, seed, steps, execution, quiet)
+    return seeding.finish(fit(**seeding.shared(), **vars(seeding.job())))
 
-    def draw(trained: Trained, names: Iterable[str]) -> None:
-        for name in names:
-            with on_disk_error(execution.on_disk_error):
-                draw_figure(trained, run, name)
 
-    def preview(state: State, step: int) -> None:
-        draw(shell(state, step=step), experiment.previews)
+def train_together(
+    experiment: Experiment,
+    runs: Mapping[int, RunFolder],
+    *,
+    steps: int | None = None,
+    execution: Execution | None = None,
+    quiet: bool = False,
+) -> list[Trained]:
+    """`train` of several seeds, each in its run folder, whose steps are one compiled program.
 
-    result = fit(
-        learner,
-        experiment.dataset.splits["train"],
-        key=jax.random.key(seed),
-        steps=steps,
-        batch_size=experiment.batch_size,
-        transform=experiment.transform,
-        run=run,
-        execution=replace(execution, log_every=min(experiment.log_every, steps)),
-        validation=Validation(
-            _validation(experiment, shell),
-            every=experiment.evaluate_every,
-            patience=experiment.patience,
-            on_evaluation=preview if experiment.previews else None,
-        ),
-        start=_start(experiment, seed),
-    )
-    if result.interrupted:
-        raise KeyboardInterrupt
-    # A collective operation: all processes take part before process 0 goes on alone.
-    state = processes.to_host(result.state) if processes.part()[1] > 1 else result.state
-    trained = shell(state, step=result.best_step, seconds=result.seconds)
-    started = time.perf_counter()
-    records = evaluate(trained)
-    if processes.is_main():
-        with processes.alone():
-            with on_disk_error(execution.on_disk_error):
-                run.write_records(records)
-            draw(trained, experiment.figures)
-    if not quiet and processes.is_main():
-        for line in (*(record.summary() for record in records), *remarks(records)):
-            print(line)
-        print(
-            f"trained {result.seconds:.1f} s (compiled in {result.compile_seconds:.1f} s), "
-            f"evaluated in {time.perf_counter() - started:.1f} s"
+    See `training.fit_together`. The experiment must not depend on the seed itself.
+    """
+    require(len(runs) >= 1, "runs", "must name at least one seed", "none")
+    seedings = [
+        _Seeding(experiment, run, seed, steps, execution, quiet) for seed, run in runs.items()
+    ]
+    results = fit_together(jobs=[one.job() for one in seedings], **seedings[0].shared())
+    return [one.finish(result) for one, result in zip(seedings, results, strict=True)]
+
+
+class _Seeding:
+    """What comes before and after the training of one seed."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        run: RunFolder,
+        seed: int,
+        steps: int | None,
+        execution: Execution | None,
+        quiet: bool,
+    ):
+        experiment.check()
+        if processes.is_main():
+            run.note_data(fingerprint(experiment.dataset))
+        self.experiment, self.run, self.seed, self.quiet = experiment, run, seed, quiet
+        self.execution = replace(execution or Execution(), quiet=quiet)
+        self.steps = steps or experiment.steps
+        self.learner = experiment.learner()
+        self.shell = partial(Trained, experiment, self.learner, seed=seed, folder=run)
+
+    def shared(self) -> dict[str, Any]:
+        """Arguments of `fit` that are the same for all seeds."""
+        experiment = self.experiment
+        log_every = min(experiment.log_every, self.steps)
+        return {
+            "learner": self.learner,
+            "data": experiment.dataset.splits["train"],
+            "steps": self.steps,
+            "batch_size": experiment.batch_size,
+            "transform": experiment.transform,
+            "execution": replace(self.execution, log_every=log_every),
+        }
+
+    def job(self) -> Job:
+        """The arguments of this seed."""
+        experiment = self.experiment
+        return Job(
+            jax.random.key(self.seed),
+            self.run,
+            Validation(
+                _validation(experiment, self.shell),
+                every=experiment.evaluate_every,
+                patience=experiment.patience,
+                on_evaluation=self._preview if experiment.previews else None,
+            ),
+            _start(experiment, self.seed),
         )
-    return trained
+
+    def _preview(self, state: State, step: int) -> None:
+        self._draw(self.shell(state, step=step), self.experiment.previews)
+
+    def _draw(self, trained: Trained, names: Iterable[str]) -> None:
+        for name in names:
+            with on_disk_error(self.execution.on_disk_error):
+                draw_figure(trained, self.run, name)
+
+    def finish(self, result: FitResult) -> Trained:
+        """The trained model, measured and drawn."""
+        if result.interrupted:
+            raise KeyboardInterrupt
+        # A collective operation: all processes take part before process 0 goes on alone.
+        state = processes.to_host(result.state) if processes.part()[1] > 1 else result.state
+        trained = self.shell(state, step=result.best_step, seconds=result.seconds)
+        started = time.perf_counter()
+        records = evaluate(trained)
+        if processes.is_main():
+            with processes.alone():
+                with on_disk_error(self.execution.on_disk_error):
+                    self.run.write_records(records)
+                self._draw(trained, self.experiment.figures)
+        if not self.quiet and processes.is_main():
+            for line in (*(record.summary() for record in records), *remarks(records)):
+                print(line)
+            print(
+                f"trained {result.seconds:.1f} s (compiled in {result.compile_seconds:.1f} s), "
+                f"evaluated in {time.perf_counter() - started:.1f} s"
+            )
+        return trained
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dgmjax.devices.cluster import Processes
 from dgmjax.errors import require
@@ -32,6 +32,10 @@ class TrainRequest:
       run_dir: the run's folder, or None for one under `runs`.
       data_dir: the folder of data sets, or None for the default.
       restart: how often training may be started again after a crash.
+      seeds: number of seeds, from `seed` on, each with a run folder of its own; those are in
+        `run_dir` where that is given.
+      seeds_together: "yes" trains the seeds in one compiled program (`training.fit_together`), "no"
+        one after the other; "auto" is "yes" on an accelerator.
     """
 
     experiment: str
@@ -45,6 +49,8 @@ class TrainRequest:
     run_dir: Path | None = None
     data_dir: str | None = None
     restart: int = 0
+    seeds: int = 1
+    seeds_together: Literal["auto", "yes", "no"] = "auto"
 
     def absolute(self) -> "TrainRequest":
         """The same with a data folder that means the same everywhere."""
@@ -53,6 +59,18 @@ class TrainRequest:
         rule = "must be an existing folder"
         require(Path(self.data_dir).is_dir(), "--data-dir", rule, self.data_dir)
         return replace(self, data_dir=str(Path(self.data_dir).absolute()))
+
+    def of_each_seed(self) -> "list[TrainRequest]":
+        """The same request for every seed by itself."""
+        require(self.seeds >= 1, "--seeds", "must be at least 1", self.seeds)
+        if self.seeds == 1:
+            return [self]
+
+        def of(seed: int) -> TrainRequest:
+            folder = None if self.run_dir is None else self.run_dir / f"seed_{seed}"
+            return replace(self, seed=seed, run_dir=folder, seeds=1)
+
+        return [of(self.seed + number) for number in range(self.seeds)]
 
     def build(self) -> Any:
         """The experiment."""
@@ -102,6 +120,48 @@ def carry_out(request: TrainRequest, quiet: bool = False) -> "tuple[Trained, Run
     if processes.is_main():
         write_report(run)
     return trained, run
+
+
+def carry_out_seeds(request: TrainRequest) -> "list[tuple[Trained, RunFolder]]":
+    """`carry_out` of every seed; together where the experiment and the machine allow it."""
+    requests = request.absolute().of_each_seed()
+    if len(requests) == 1 or not _together(request):
+        return [carry_out(one) for one in requests]
+    from dgmjax.lab import runner
+    from dgmjax.runs.report import write_report
+
+    devices = request.execution.make_mesh().size
+    require(devices == 1, "mesh", "must be one device for seeds together", devices)
+    experiment = requests[0].build()
+    runs = {one.seed: one.folder() for one in requests}
+    with contextlib.ExitStack() as opened:
+        for run in runs.values():
+            opened.enter_context(run)
+            opened.enter_context(run.lock())
+        trained = runner.train_together(
+            experiment, runs, steps=request.steps, execution=request.execution
+        )
+    for run in runs.values():
+        write_report(run)
+    return list(zip(trained, runs.values(), strict=True))
+
+
+def _together(request: TrainRequest) -> bool:
+    """Whether seeds are one program: as asked, and else on an accelerator.
+
+    On a CPU a product of matrices keeps a core busy already, and seeds together take as long.
+    """
+    import jax
+
+    depends = "seed" in {option.name for option in catalogue.options(request.function)}
+    several = request.processes != Processes()
+    if request.seeds_together == "yes":
+        rule = "must be no for an experiment that makes its data or its model by the seed"
+        require(not depends, "--seeds-together", rule, request.experiment)
+        require(not several, "--seeds-together", "must be no with several processes", "yes")
+        return True
+    accelerated = jax.default_backend() != "cpu"
+    return request.seeds_together == "auto" and accelerated and not depends and not several
 
 
 def train(

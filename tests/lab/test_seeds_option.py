@@ -1,0 +1,73 @@
+"""`--seeds`: run folders of single runs, and their means."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dgmjax.cli.commands import main
+from dgmjax.errors import RunError
+from dgmjax.runs import RunFolder
+from dgmjax.runs.seeds import over_seeds
+
+
+def records(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["vae_digits", "gan_eight_gaussians"])
+def test_seeds_together_have_the_records_of_single_runs(name, tmp_path, capsys):
+    """Equal to the rounding of products, which twenty steps let grow."""
+    given = ["train", name, "--tiny", "--steps", "20", "--seed", "3"]
+    where = ["--run-dir", str(tmp_path / "both")]
+    assert not main([*given, "--seeds", "2", "--seeds-together", "yes", *where])
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("over 2 seeds: ") for line in lines) >= 1
+    folders = [tmp_path / "both" / f"seed_{seed}" for seed in (3, 4)]
+    assert all((folder / "report.html").is_file() for folder in folders)
+    assert not main([*given[:-1], "4", "--run-dir", str(tmp_path / "alone")])
+    for found, expected in zip(records(folders[1]), records(tmp_path / "alone"), strict=True):
+        assert found["metric"] == expected["metric"] and found["seed"] == expected["seed"] == 4
+        assert found["value"] == pytest.approx(expected["value"], rel=2e-3, abs=2e-3)
+    assert [r["value"] for r in records(folders[0])] != [r["value"] for r in records(folders[1])]
+
+
+def test_seeds_one_after_the_other_are_resumed(tmp_path, capsys):
+    given = ["train", "maf_moons", "--tiny", "--steps", "5", "--seeds", "2"]
+    given += ["--run-dir", str(tmp_path)]
+    assert not main(given)
+    before = [records(tmp_path / f"seed_{seed}") for seed in (0, 1)]
+    assert not main(given)
+    after = [records(tmp_path / f"seed_{seed}") for seed in (0, 1)]
+    assert [[r["value"] for r in one] for one in before] == [
+        [r["value"] for r in one] for one in after
+    ]
+
+
+def test_means_over_seeds(tmp_path):
+    assert not main(["train", "maf_moons", "--tiny", "--steps", "5", "--run-dir", str(tmp_path)])
+    (one, *_) = RunFolder(tmp_path).read_records()
+    runs = [[replace(one, value=value)] for value in (1.0, 2.0, 6.0)]
+    (found,) = over_seeds(runs)
+    assert found.value == pytest.approx(3.0)
+    assert found.standard_error == pytest.approx(np.std([1.0, 2.0, 6.0], ddof=1) / 3**0.5)
+    assert over_seeds([runs[0], [replace(one, metric="other")]]) == []
+    with pytest.raises(RunError, match=r"^`runs` must be at least two"):
+        over_seeds(runs[:1])
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--seeds", "0"], "`--seeds` must be at least 1; got 0"),
+        (
+            ["--seeds", "2", "--seeds-together", "yes", "--mesh", "data=2"],
+            "`mesh` must be one device",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_named(options, words, tmp_path, capsys):
+    given = ["train", "vae_digits", "--tiny", "--run-dir", str(tmp_path / "run")]
+    assert main([*given, *options])
+    assert words in capsys.readouterr().err
