@@ -48,6 +48,12 @@ from .diffusion.discrete import (
 from .diffusion.few_steps import (
     consistency as consistency,
     mean_flow as mean_flow,
+    reflow as reflow,
+)
+from .diffusion.latents import (
+    latent_diffusion as latent_diffusion,
+    on_latents as on_latents,
+    with_prior as with_prior,
 )
 from .diffusion.score_matching import (
     denoising_score_matching as denoising_score_matching,

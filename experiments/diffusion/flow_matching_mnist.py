@@ -20,7 +20,7 @@ from ..shared import common, denoising
 from ..shared.options import Epochs
 
 CALLS = (1, 2, 4, 8, 16, 50)
-SAMPLERS = tuple(Sampler("euler", calls) for calls in CALLS)
+OPTIONS = tuple({"sampler": Sampler("euler", calls)} for calls in CALLS)
 
 
 def flow_matching_mnist(
@@ -55,8 +55,8 @@ def flow_matching_mnist(
         solver=solver,
     )
     loss = partial(objectives.flow_matching, coupling=coupling)
-    measured = () if shared.tiny else denoising.distances(SAMPLERS, samples)
-    figure = {} if shared.tiny else {"calls": denoising.calls_figure(SAMPLERS, samples)}
+    measured = () if shared.tiny else denoising.distances_by(CALLS, OPTIONS, samples)
+    figure = {} if shared.tiny else {"calls": denoising.calls_figure(CALLS, OPTIONS, samples)}
     return common.experiment(
         shared,
         model=f"flow matching, {network}, {coupling} pairs",

@@ -180,6 +180,15 @@ def distances(samplers: tuple[Sampler, ...], num: int) -> tuple[lab.Estimator, .
     )
 
 
+def distances_by(
+    calls: tuple[int, ...], options: tuple[dict[str, Any], ...], num: int
+) -> tuple[lab.Estimator, ...]:
+    """`distances`, for options of the model's `sample` that make this many network calls."""
+    return tuple(
+        _distance(f"{count} network calls", num, **each) for count, each in zip(calls, options)
+    )
+
+
 def _distance(how: str, num: int, **options: Any) -> lab.Estimator:
     def measure(trained: Trained, arrays) -> evaluation.Measurement:
         compared = _comparison(trained, num)
@@ -261,17 +270,14 @@ def guidance_figure(weights: tuple[float, ...], num: int):
     return draw
 
 
-def calls_figure(samplers: tuple[Sampler, ...], num: int):
+def calls_figure(calls: tuple[int, ...], options: tuple[dict[str, Any], ...], num: int):
     """A figure: the distance of samples against the number of network calls."""
 
     def draw(trained: Trained):
-        values = [
-            one.measure(trained, trained.arrays("test")).value for one in distances(samplers, num)
-        ]
-        calls = np.array([sampler.num_calls for sampler in samplers])
+        arrays = trained.arrays("test")
+        values = [one.measure(trained, arrays).value for one in distances_by(calls, options, num)]
         title = f"Network calls: {trained.experiment.model}"
-        return plotting.by_setting(
-            calls, {"Frechet distance": np.array(values)}, "network calls", title, log=True
-        )
+        curve = {"Frechet distance": np.array(values)}
+        return plotting.by_setting(np.array(calls), curve, "network calls", title, log=True)
 
     return draw

@@ -55,6 +55,23 @@ def test_log_prob_along_the_ode_is_that_of_the_data(name, kind):
     assert abs(np.mean(found - EXACT)) < 2e-3
 
 
+@pytest.mark.parametrize(
+    "process, kind",
+    [("straight", "velocity"), ("trigonometric", "velocity"), ("variance_exploding", "noise")],
+)
+def test_densities_of_any_network_sum_to_one_over_the_plane(process, kind):
+    options = {"variance_exploding": {"smallest": 0.3, "largest": 2.0}}.get(process, {})
+    process = noising.process_of(process, **options)
+    module = models.Denoiser((2,), nn.TimeMLP((8, 8)), process, kind, solver=Solver("rk4", 30))
+    variables = scrambled(module.init(KEY, DATA[:2], method="log_prob"), 3, 0.5)
+    line = jnp.linspace(-9.0, 9.0, 101)
+    grid = jnp.stack(jnp.meshgrid(line, line), -1).reshape(-1, 2)
+    log_prob = jax.jit(lambda x: module.apply(variables, x, method="log_prob"))(grid)
+    log_total = jax.nn.logsumexp(log_prob) + 2 * jnp.log(line[1] - line[0])
+    assert abs(float(log_total)) < 0.02
+    assert float(log_prob.max()) > -4.0  # the grid holds the density, and sees its peak
+
+
 @pytest.mark.parametrize("name", PROCESSES)
 def test_the_bound_of_continuous_time_is_tight_where_the_network_is_exact(name):
     x = jnp.repeat(DATA, 40, 0)

@@ -265,6 +265,59 @@ def test_the_average_velocity_satisfies_its_identity_and_samples_in_one_call():
         np.testing.assert_allclose(sample.std(0), 0.5, atol=0.03)
 
 
+class Straightened(fnn.Module):
+    """The velocity of pairs (n, d n): their paths are lines that do not cross."""
+
+    deviation: float
+
+    @fnn.compact
+    def __call__(self, x, t, context=None):
+        shift = self.param("shift", fnn.initializers.zeros, ())
+        t = jnp.broadcast_to(t, x.shape[:-1])[..., None]
+        return (1 - self.deviation) * x / ((1 - t) * self.deviation + t) + shift
+
+
+def test_reflow_learns_the_lines_of_the_teachers_pairs():
+    process, teacher = noising.straight(), None
+    teacher = models.Denoiser(
+        (2,),
+        OptimalDenoiser(((0.0, 0.0),), 0.5, process),
+        process,
+        sampler=inference.Sampler("rk4", 20),
+    ).bind({"params": {"network": {"shift": jnp.zeros(())}}})
+    student = models.Denoiser((2,), Straightened(0.5))
+    objective = partial(objectives.reflow, teacher=teacher)
+    loss = lambda shift: at_shift(student, objective, jnp.array(shift), {"x": DATA[:200]}, KEY)
+    assert float(loss(0.0).max()) < 1e-6 and abs(float(loss(0.3).mean()) - 0.09) < 1e-3
+    # Its lines are straight: one step of Euler leads to the end.
+    params = {"params": {"network": {"shift": jnp.zeros(())}}}
+    one = partial(student.apply, params, KEY, (4000,), method="sample")
+    assert abs(float(one(sampler=inference.Sampler("euler", 1)).std()) - 0.5) < 0.02
+
+
+def test_a_diffusion_prior_of_codes_has_the_elbo_of_its_density():
+    process = noising.trigonometric()
+    prior = models.Denoiser((2,), OptimalDenoiser(((0.0, 0.0),), 1.0, process), process)
+    vae = models.DenseVAE((4,), 2, (8,), prior_model=prior)
+    batch = {"x": (jax.random.uniform(KEY, (2000, 4)) < 0.5).astype(jnp.float32)}
+    variables = vae.init(KEY, batch, KEY, method=objectives.latent_diffusion)
+    exact = {"params": variables["params"] | {"prior_model": {"network": {"shift": jnp.zeros(())}}}}
+    loss = lambda v, method: vae.apply(v, batch, KEY, method=method)[0]
+    bound = loss(exact, partial(objectives.latent_diffusion, times="log_snr"))
+
+    def standard(model, batch, key):
+        normal = models.StandardNormal((2,))
+        other = objectives.with_prior(model, lambda: normal.apply({}))
+        return objectives.elbo(other, batch, key)
+
+    gap = np.asarray(bound - loss(exact, standard), np.float64)
+    assert abs(gap.mean()) < 4 * gap.std() / np.sqrt(2000) + 5e-3
+    matched = partial(objectives.on_latents, objective=objectives.flow_matching)
+    grads = jax.grad(lambda v: loss(v, matched).sum())(exact)["params"]
+    assert all(not leaf.any() for leaf in jax.tree.leaves([grads["encoder"], grads["decoder"]]))
+    assert grads["prior_model"]["network"]["shift"] != 0
+
+
 def test_parameters_are_made_by_every_objective():
     flow = models.MeanFlow((2,), nn.TimeMLP((4,)))
     made = [

@@ -18,6 +18,8 @@ FIGURES = {
     "reconstructions": lambda: plotting.reconstructions(*RANDOM.uniform(size=(2, 20, 8, 8))),
     "latent_manifold": lambda: plotting.latent_manifold(RANDOM.uniform(size=(3, 4, 8, 8))),
     "traversals": lambda: plotting.traversals(RANDOM.uniform(size=(3, 4, 8, 8, 1))),
+    "paths": lambda: plotting.paths(RANDOM.normal(size=(4, 5, 2))),
+    "by_setting": lambda: plotting.by_setting([1, 2, 4], {"a": [3.0, 2.0, 1.0]}, "n", log=True),
     "scatter": lambda: plotting.scatter(RANDOM.normal(size=(50, 2)), RANDOM.normal(size=(9, 2))),
     "density": lambda: plotting.density(
         lambda x: -(x**2).sum(-1), (-2, 2, -1, 1), np.zeros((1, 2))
@@ -125,6 +127,8 @@ def test_curves_share_panels_and_leave_gaps():
         (lambda: plotting.reconstructions(np.zeros((1, 2, 2)), np.zeros((2, 2, 2))), "`x_hat`"),
         (lambda: plotting.latent_manifold(np.zeros((4, 4, 4))), r"\[rows, columns"),
         (lambda: plotting.scatter(np.zeros((5, 3))), r"`samples` must be \[N, 2\]"),
+        (lambda: plotting.paths(np.zeros((5, 2))), r"`points` must be \[times, points, 2\]"),
+        (lambda: plotting.by_setting([1, 2], {"a": [1.0]}, "n"), r"`values` must be \[S\]"),
         (lambda: plotting.density(np.zeros(4), (0, 1, 0, 1)), "`log_prob`"),
         (lambda: plotting.curves([{"step": 1}]), "`metrics`"),
     ],

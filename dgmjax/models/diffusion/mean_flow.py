@@ -58,11 +58,15 @@ class MeanFlow(nn.Module):
         sample_shape: tuple[int, ...] = (),
         context: Array | None = None,
         temperature: Array | float = 1.0,
+        num_steps: int | None = None,
     ) -> Array:
         """Samples `[*sample_shape, *batch, *event]`; the batch is that of the classes.
 
-        A model of classes draws them uniformly where none are given.
+        A model of classes draws them uniformly where none are given. `num_steps` is the model's if
+        None.
         """
+        num = self.num_steps if num_steps is None else num_steps
+        require_sizes(num_steps=num)
         check_temperature(temperature, zero=True)
         label_key, key = jax.random.split(key)
         if context is None and self.num_classes:
@@ -70,7 +74,7 @@ class MeanFlow(nn.Module):
             sample_shape = ()
         batch = sample_shape + (() if context is None else jnp.shape(context))
         x = temperature * jax.random.normal(key, (*batch, *self.event_shape))
-        for step in range(self.num_steps, 0, -1):
-            t, r = (jnp.full(batch, n / self.num_steps) for n in (step, step - 1))
+        for step in range(num, 0, -1):
+            t, r = (jnp.full(batch, n / num) for n in (step, step - 1))
             x = x - aligned(t - r, x) * self.average_velocity(x, r, t, context)
         return x

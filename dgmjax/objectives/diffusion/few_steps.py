@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from dgmjax.contracts import check_batch
 from dgmjax.errors import require, require_sizes
+from dgmjax.inference.denoising import Sampler
 from dgmjax.models.diffusion.denoiser import even_times
 from dgmjax.noising.gaussian import aligned
-from dgmjax.objectives.diffusion.denoising import classes
+from dgmjax.objectives.diffusion.denoising import classes, flow_matching
 from dgmjax.types import Array, Batch, Key, Metrics
 
 
@@ -108,6 +109,34 @@ def mean_flow(
     error = _sum((u - target) ** 2)
     weight = jax.lax.stop_gradient((error + 1e-3) ** -power)
     return weight * error, {"squared_error": error / x0[0].size}
+
+
+def reflow(
+    model, batch: Batch, key: Key, *, teacher: Any, sampler: Sampler | None = None
+) -> tuple[Array, Metrics]:
+    """Flow matching of pairs that the teacher's ODE makes: noise, and where it leads from there.
+
+    The paths of such pairs do not cross, so that those of the student are nearly straight, and few
+    steps follow them.
+
+    Args:
+      model: a denoiser on the process of the teacher.
+      batch: gives the number of pairs, and the classes where the model has them.
+      teacher: with `to_data(key, x, context)`.
+      sampler: of the teacher; its own if None.
+
+    Returns:
+      loss `[B]`; metric `squared_error` `[B]`.
+
+    Source: Liu, Gong & Liu, "Flow Straight and Fast: Learning to Generate and Transfer Data with
+    Rectified Flow", 2023, section 2, https://arxiv.org/abs/2209.03003.
+    """
+    check_batch(batch)
+    noise_key, teacher_key, key = jax.random.split(key, 3)
+    noise = jax.random.normal(noise_key, batch["x"].shape)
+    data = teacher.to_data(teacher_key, noise, classes(model, batch), sampler=sampler)
+    pairs = {**batch, "x": jax.lax.stop_gradient(data)}
+    return flow_matching(model, pairs, key, coupling=lambda *_: noise)
 
 
 def _sum(values: Array) -> Array:

@@ -1,0 +1,119 @@
+"""Students of a flow: Frechet distance of one network call, to be within 25% of the teacher's 50.
+
+    dgmjax train flow_matching_mnist --data-dir DATA
+    dgmjax train distilled_flow_mnist --teacher runs/flow_matching_mnist/seed0 --data-dir DATA
+    dgmjax train distilled_flow_mnist --method mean_flow --teacher RUN --data-dir DATA
+
+Reflow learns straight paths between noise and what the teacher makes of it; mean flow the average
+velocity; consistency the end of the path from any of its points. All have the teacher's network.
+Sources: Liu, Gong & Liu, "Flow Straight and Fast: Learning to Generate and Transfer Data with
+Rectified Flow", 2023, https://arxiv.org/abs/2209.03003; Geng, Deng, Bai, Kolter & He, "Mean Flows
+for One-step Generative Modeling", 2025, https://arxiv.org/abs/2505.13447; Song, Dhariwal, Chen &
+Sutskever, "Consistency Models", 2023, https://arxiv.org/abs/2303.01469.
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from dgmjax import lab, models, objectives
+from dgmjax.errors import RunError, require
+from dgmjax.inference import Sampler
+from dgmjax.lab.trained import transformed
+
+from ..shared import common, denoising
+from ..shared.options import Epochs
+from .flow_matching_mnist import CALLS, OPTIONS, flow_matching_mnist
+
+
+def distilled_flow_mnist(
+    *,
+    teacher: str | None = None,
+    method: Literal["reflow", "mean_flow", "consistency"] = "reflow",
+    teacher_steps: int = 8,
+    samples: int = 2000,
+    shared: Epochs = Epochs(learning_rate=1e-3, ema_decay=0.999, epochs=20, batch_size=128),
+) -> lab.Experiment:
+    """A student that samples in few network calls.
+
+    Args:
+      teacher: run folder of a `flow_matching_mnist`.
+      method: of distillation.
+      teacher_steps: Heun steps of the teacher for a pair of "reflow".
+      samples: of each distance.
+    """
+    trained = first_stage(teacher, shared)
+    experiment, flow = trained.experiment, trained.experiment.module
+    if shared.tiny:
+        teacher_steps, shared = 1, replace(shared, epochs=1)
+    rows: dict[str, tuple[Any, Any, tuple[dict[str, Any], ...]]] = {
+        "reflow": (
+            flow.clone(sampler=Sampler("euler", 1)),
+            partial(objectives.reflow, sampler=Sampler("heun", teacher_steps)),
+            OPTIONS,
+        ),
+        "mean_flow": (
+            models.MeanFlow(flow.event_shape, flow.network),
+            objectives.mean_flow,
+            tuple({"num_steps": calls} for calls in CALLS),
+        ),
+        "consistency": (
+            flow.clone(sampler=Sampler("consistency", 1)),
+            objectives.consistency,
+            tuple({"sampler": Sampler("consistency", calls)} for calls in CALLS),
+        ),
+    }
+    module, loss, options = rows[method]
+    loss = partial(loss, teacher=trained.model)
+    measured = () if shared.tiny else denoising.distances_by(CALLS, options, samples)
+    return common.experiment(
+        shared,
+        model=f"{method} student of {experiment.model}",
+        module=module,
+        loss=loss,
+        dataset=experiment.dataset,
+        transform=experiment.transform,
+        evaluations=10,
+        start=partial(from_teacher, trained),
+        estimators=(
+            lab.Estimator(
+                "distillation_loss", "mean over test images", lab.averaged(loss, 100), unit="loss"
+            ),
+            *measured,
+        ),
+        figures={
+            "samples": lab.figures.samples,
+            **({} if shared.tiny else {"calls": denoising.calls_figure(CALLS, options, samples)}),
+        },
+        previews=("samples",),
+    )
+
+
+def first_stage(teacher, shared):
+    """The trained flow; in miniature, an untrained one if none is named."""
+    if teacher is None:
+        remedy = "Train `flow_matching_mnist`, and name its run folder: `--teacher runs/...`."
+        require(shared.tiny, "teacher", "must be the run folder of a flow", "none", remedy)
+        experiment = lab.catalogue.build(flow_matching_mnist, {}, tiny=True)
+        learner = experiment.learner()
+        arrays = transformed(experiment, "train")
+        state = jax.jit(learner.init)(jax.random.key(0), {"x": arrays["x"][:2]})
+        return lab.Trained(experiment, learner, state)
+    trained = lab.load_run(teacher, data_dir=shared.data_dir)
+    module = trained.experiment.module
+    straight = isinstance(module, models.Denoiser) and module.predicts == "velocity"
+    rule = "must be the run folder of a `flow_matching_mnist`"
+    require(straight, "teacher", rule, f"one of {trained.experiment.model}", error=RunError)
+    return trained
+
+
+def from_teacher(teacher, experiment, params, key):
+    """The teacher's parameters, where the student has some of the same shape."""
+    del experiment, key
+    known = teacher.learner.variables(teacher.state)["params"]
+    # A copy, since training overwrites the memory of its parameters.
+    same = lambda mine, other: jnp.copy(other) if mine.shape == other.shape else mine
+    return jax.tree.map(same, params, known)
