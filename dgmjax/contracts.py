@@ -79,7 +79,9 @@ class ImplicitModel(Protocol):
     """A sampler without a density, and a critic that judges its samples.
 
     With `prior()` and `generate(z)` it can be evaluated behind a fixed observation
-    (`evaluation.FixedObservation`). A class-conditional one has `of_classes`, see `implicit`.
+    (`evaluation.FixedObservation`). A class-conditional one has `of_classes`, see `implicit`. One
+    whose critic judges more than samples (pairs of x and its code) has `pairs(batch, key)`, the
+    events of the data and those that the model makes, pytrees alike, which `logit` then reads.
     """
 
     def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
@@ -399,6 +401,16 @@ def is_initialising(model: Any) -> bool:
     """Whether the parameters of a model are being made; False for models that do not say so."""
     asked = getattr(model, "is_initializing", None)
     return bool(asked()) if callable(asked) else False
+
+
+def makes_pairs(model: Any) -> bool:
+    """Whether an implicit model says itself what its critic compares: `pairs(batch, key)`."""
+    return hasattr(model, "pairs")
+
+
+def recognises_codes(model: Any) -> bool:
+    """Whether a generator's codes can be recognised: `codes` and `log_recognition`."""
+    return hasattr(model, "log_recognition")
 
 
 def reads_classes(model: Any) -> bool:

@@ -1,5 +1,15 @@
+from .adversarial.bigan import (
+    BiGAN as BiGAN,
+    PairCritic as PairCritic,
+)
+from .adversarial.flow_gan import (
+    FlowGAN as FlowGAN,
+)
 from .adversarial.gan import (
     GAN as GAN,
+)
+from .adversarial.info_gan import (
+    InfoGAN as InfoGAN,
 )
 from .autoregressive.code_prior import (
     CodePrior as CodePrior,

@@ -12,6 +12,7 @@ from .adversarial.games import (
 from .adversarial.losses import (
     critic_loss as critic_loss,
     generator_loss as generator_loss,
+    information as information,
 )
 from .adversarial.penalties import (
     Penalty as Penalty,
@@ -85,6 +86,9 @@ from .mmd import (
 )
 from .schedules import (
     scheduled as scheduled,
+)
+from .sums import (
+    weighted_sum as weighted_sum,
 )
 from .variational.aggregate import (
     aggregate_divergence as aggregate_divergence,

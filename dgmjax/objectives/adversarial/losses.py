@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from dgmjax.contracts import implicit
+from dgmjax.contracts import check_batch, implicit, makes_pairs, recognises_codes
 from dgmjax.errors import DataError, require
 from dgmjax.objectives.adversarial.games import Game, game_of
 from dgmjax.objectives.adversarial.penalties import Penalty
-from dgmjax.types import Array, Batch, Key, Metrics
+from dgmjax.types import Array, Batch, Key, Metrics, PyTree
 
 
 def critic_loss(
@@ -42,9 +43,7 @@ def critic_loss(
         rule = "must hold rows of `objectives.Penalty`, such as `r1(1.0)`"
         require(isinstance(penalty, Penalty), "penalties", rule, repr(penalty))
     model = implicit(model, batch)
-    x = batch["x"]
-    samples = jax.lax.stop_gradient(model.sample(key, (len(x),)))
-    _check_shapes(x, samples)
+    x, samples = jax.lax.stop_gradient(compared(model, batch, key))
     look = partial(_output, model, row)
     data, of_samples = look(x), look(samples)
     loss = row.critic(data, of_samples)
@@ -66,26 +65,51 @@ def critic_loss(
 
 
 def generator_loss(
-    model, batch: Batch, key: Key, *, game: str | Game = "non_saturating"
+    model,
+    batch: Batch,
+    key: Key,
+    *,
+    game: str | Game = "non_saturating",
+    both: bool = False,
 ) -> tuple[Array, Metrics]:
     """What the generator minimises, on as many samples as the batch has examples.
+
+    Args:
+      both: the model also has a part in the events of the data (the code of an encoder), which are
+        to look like samples: the generator's loss of the critic's values on data, mirrored about
+        the game's boundary, is added. For games that do not compare both already.
 
     Returns:
       loss `[B]`; metric `logit_samples`, the critic's value on them, where there is one.
     """
     row = game_of(game)
     model = implicit(model, batch)
-    x = batch["x"]
-    samples = model.sample(key, (len(x),))
-    _check_shapes(x, samples)
+    x, samples = compared(model, batch, key)
     of_samples = _output(model, row, samples)
     loss = row.generator(_output(model, row, x) if row.reads_data else None, of_samples)
+    if both and not row.reads_data:
+        # Without a boundary only differences of values count, and any point mirrors them.
+        mirrored = 2.0 * (row.boundary or 0.0) - _output(model, row, x)
+        loss = loss + row.generator(None, mirrored)
     return loss, {"logit_samples": of_samples} if row.head == "value" else {}
 
 
-def _output(model, row: Game, x: Array) -> Array:
+def compared(model, batch: Batch, key: Key) -> tuple[PyTree, PyTree]:
+    """Events of the data and of the model, of one shape, which the critic tells apart."""
+    if makes_pairs(model):
+        x, samples = model.pairs(batch, key)
+    else:
+        x = batch["x"]
+        samples = model.sample(key, (len(x),))
+    shapes = [jax.tree.map(lambda leaf: jnp.shape(leaf)[1:], events) for events in (x, samples)]
+    rule = f"must have the shape of the generator's samples, {shapes[1]}"
+    require(shapes[0] == shapes[1], "x", rule, shapes[0], "", DataError)
+    return x, samples
+
+
+def _output(model, row: Game, x: PyTree) -> Array:
     """What the game reads of the critic at x."""
-    looks: dict[str, Callable[[Array], Array]] = {
+    looks: dict[str, Callable[[Any], Array]] = {
         "value": lambda x: model.logit(x),
         "features": lambda x: model.features(x),
         "none": lambda x: x,
@@ -94,11 +118,31 @@ def _output(model, row: Game, x: Array) -> Array:
 
 
 def _witness(
-    witness: Callable, look: Callable[[Array], Array], data: Array, samples: Array, x: Array
+    witness: Callable, look: Callable[[Any], Array], data: Array, samples: Array, x: PyTree
 ) -> Array:
     return witness(look(x), data, samples)
 
 
-def _check_shapes(x: Array, samples: Array) -> None:
-    rule = f"must have the shape of the generator's samples, {samples.shape[1:]}"
-    require(x.shape[1:] == samples.shape[1:], "x", rule, jnp.shape(x)[1:], "", DataError)
+def information(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
+    """-log q(c | x) at samples x of codes c, in nats: I(c; x) >= H(c) - its mean.
+
+    Added to the losses of both players it makes the codes of a generator recognisable (InfoGAN).
+
+    Args:
+      model: with `codes(key, shape)`, `generate(codes)` and `log_recognition(x, codes)`, a dict of
+        terms `[B]`, see `models.InfoGAN`.
+
+    Returns:
+      loss `[B]`; metrics `nll_<code>`, each term's.
+
+    Source: Chen, Duan, Houthooft, Schulman, Sutskever & Abbeel, "InfoGAN", 2016, Eq. 5,
+    https://arxiv.org/abs/1606.03657.
+    """
+    check_batch(batch)
+    remedy = "Use `models.InfoGAN`."
+    rule = "must have codes that it recognises"
+    require(recognises_codes(model), "model", rule, type(model).__name__, remedy)
+    codes = model.codes(key, (len(batch["x"]),))
+    terms = model.log_recognition(model.generate(codes), codes)
+    loss = -sum(terms.values(), jnp.zeros(()))
+    return loss, {f"nll_{name}": -term for name, term in terms.items()}

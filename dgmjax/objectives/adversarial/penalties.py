@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require
-from dgmjax.types import Array, Key
+from dgmjax.types import Array, Key, PyTree
 
-Points = Callable[[Array, Array, Key], Array]
+Points = Callable[[PyTree, PyTree, Key], PyTree]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Penalty:
 
     Attributes:
       weight: at least 0.
-      points: `(data, samples, key) -> x`, arrays of one shape.
+      points: `(data, samples, key) -> x`, events of one shape; a pair of x and its code is one
+        event, whose slope has both parts.
       target: the norm that is asked for.
     """
 
@@ -33,7 +34,7 @@ class Penalty:
         require(self.weight >= 0, "weight", "must be at least 0", self.weight)
 
     def __call__(
-        self, value: Callable[[Array], Array], data: Array, samples: Array, key: Key
+        self, value: Callable[[PyTree], Array], data: PyTree, samples: PyTree, key: Key
     ) -> Array:
         """`[B]`, for a critic `value(x) -> [B]`.
 
@@ -42,7 +43,10 @@ class Penalty:
         """
         x = self.points(data, samples, key)
         slope = jax.grad(lambda x: value(x).sum())(x)
-        squared = jnp.square(slope).reshape(len(x), -1).sum(-1)
+        squares = [
+            jnp.square(leaf).reshape(len(leaf), -1).sum(-1) for leaf in jax.tree.leaves(slope)
+        ]
+        squared = sum(squares[1:], squares[0])
         if self.target == 0.0:
             return self.weight * squared
         return self.weight * jnp.square(_root(squared) - self.target)
@@ -87,12 +91,22 @@ def dragan(weight: float = 10.0, deviation: float = 0.5) -> Penalty:
     """
     require(deviation > 0, "deviation", "must be positive", deviation)
 
-    def around(data: Array, samples: Array, key: Key) -> Array:
-        return data + deviation * data.std() * jax.random.normal(key, data.shape, data.dtype)
+    def around(data: PyTree, samples: PyTree, key: Key) -> PyTree:
+        leaves, structure = jax.tree.flatten(data)
+        keys = [key] if len(leaves) == 1 else list(jax.random.split(key, len(leaves)))
+        moved = [
+            leaf + deviation * leaf.std() * jax.random.normal(key, leaf.shape, leaf.dtype)
+            for leaf, key in zip(leaves, keys, strict=True)
+        ]
+        return jax.tree.unflatten(structure, moved)
 
     return Penalty(weight, around, 1.0)
 
 
-def _between(data: Array, samples: Array, key: Key) -> Array:
-    share = jax.random.uniform(key, (len(data),) + (1,) * (data.ndim - 1), data.dtype)
-    return share * data + (1.0 - share) * samples
+def _between(data: PyTree, samples: PyTree, key: Key) -> PyTree:
+    def between(data: Array, samples: Array) -> Array:
+        # The same share for all parts of an event.
+        share = jax.random.uniform(key, (len(data),) + (1,) * (data.ndim - 1), data.dtype)
+        return share * data + (1.0 - share) * samples
+
+    return jax.tree.map(between, data, samples)
