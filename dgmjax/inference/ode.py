@@ -157,11 +157,14 @@ class Flowed(NamedTuple):
       x: the last state.
       log_det: log |det dx_end / dx_start|, `[*batch]`.
       standard_error: of log_det where it is estimated, from at least two probes; else None.
+      energy: the integral of |field|^2 over time, `[*batch]`: the square of the distance between
+        both ends for a straight path of constant speed in unit time, and more for any other.
     """
 
     x: Array
     log_det: Array
     standard_error: Array | None
+    energy: Array
 
 
 def flow_and_log_det(
@@ -192,17 +195,20 @@ def flow_and_log_det(
     directions = varying(divergence.directions(x, batch_ndims), lambda e: e + x)
     exact = divergence.probes is None
 
-    def augmented(state: tuple[Array, Array], t: Array) -> tuple[Array, Array]:
+    event = tuple(range(-event_ndims, 0))
+
+    def augmented(state: tuple[Array, Array, Array], t: Array) -> tuple[Array, Array, Array]:
         value, push = jax.linearize(lambda x: field(x, t), state[0])
-        products = jax.vmap(push)(directions) * directions
-        traces = products.sum(tuple(range(products.ndim - event_ndims, products.ndim)))
-        return value, traces.sum(0, keepdims=True) if exact else traces
+        traces = (jax.vmap(push)(directions) * directions).sum(event)
+        traces = traces.sum(0, keepdims=True) if exact else traces
+        # Positive also where time runs backwards.
+        return value, traces, jnp.sign(times[-1] - times[0]) * (value**2).sum(event)
 
     rows = 1 if exact else len(directions)
-    start = (x, jnp.zeros((rows, *x.shape[:batch_ndims]), x.dtype))
-    x, log_dets = integrate(augmented, start, times, method, rematerialise=rematerialise)
+    start = (x, jnp.zeros((rows, *x.shape[:batch_ndims]), x.dtype), jnp.zeros_like(x.sum(event)))
+    x, log_dets, energy = integrate(augmented, start, times, method, rematerialise=rematerialise)
     error = None if rows == 1 else log_dets.std(0, ddof=1) / jnp.sqrt(rows)
-    return Flowed(x, log_dets.mean(0), error)
+    return Flowed(x, log_dets.mean(0), error, energy)
 
 
 def steps_between(start: Any, end: Any, num_steps: int) -> Array:

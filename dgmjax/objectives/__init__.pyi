@@ -34,6 +34,9 @@ from .density.reverse_kl import (
 from .density.sequences import (
     padded_sequence_nll as padded_sequence_nll,
 )
+from .diffusion.continuous_flow import (
+    continuous_flow as continuous_flow,
+)
 from .diffusion.denoising import (
     TIMES as TIMES,
     WEIGHTS as WEIGHTS,

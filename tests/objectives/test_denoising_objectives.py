@@ -265,6 +265,30 @@ def test_the_average_velocity_satisfies_its_identity_and_samples_in_one_call():
         np.testing.assert_allclose(sample.std(0), 0.5, atol=0.03)
 
 
+def test_the_likelihood_of_a_continuous_flow_has_random_steps_and_a_price_on_energy():
+    process = noising.straight()
+    network = OptimalDenoiser(((0.0, 0.0),), 0.5, process)
+    module = models.Denoiser((2,), network, process)
+    variables = {"params": {"network": {"shift": jnp.zeros(())}}}
+    x = 0.5 * jax.random.normal(KEY, (50, 2))
+    batch = {"x": x, "log_det": jnp.full(50, 2.0)}
+    run = lambda key, **o: module.apply(
+        variables, batch, key, method=partial(objectives.continuous_flow, **o)
+    )
+    (loss, metrics), (other, _) = (run(key, energy=0.0) for key in jax.random.split(KEY))
+    exact = (x**2).sum(1) / 0.5 + np.log(2 * np.pi * 0.25) - 2.0
+    np.testing.assert_allclose(loss, exact, atol=2e-3)
+    assert 0 < float(jnp.abs(loss - other).max()) < 2e-3
+    # x_t = x s(t) / d with s^2 = ((1 - t) d)^2 + t^2, whose energy is |x|^2 / d^2 int s'^2 dt.
+    t = np.linspace(0.0, 1.0, 2001)
+    s = np.sqrt(((1 - t) * 0.5) ** 2 + t**2)
+    energy = np.trapezoid(((t - (1 - t) * 0.25) / s) ** 2, t) * (x**2).sum(1) / 0.25
+    np.testing.assert_allclose(metrics["energy"], energy, rtol=2e-2)
+    np.testing.assert_allclose(
+        run(KEY, energy=0.5)[0] - run(KEY, energy=0.0)[0], 0.5 * energy, rtol=2e-2
+    )
+
+
 class Straightened(fnn.Module):
     """The velocity of pairs (n, d n): their paths are lines that do not cross."""
 
@@ -342,6 +366,8 @@ def test_parameters_are_made_by_every_objective():
         (lambda m, b: objectives.denoising(m, b, KEY, coupling="exact"), "coupling"),
         (lambda m, b: objectives.denoising(m, b, KEY, of="drift"), "kind"),
         (lambda m, b: objectives.diffusion_bound(m, b, KEY, num_samples=0), "num_samples"),
+        (lambda m, b: objectives.continuous_flow(m, b, KEY, energy=-1.0), "energy"),
+        (lambda m, b: objectives.continuous_flow(m, b, KEY, num_steps=0), "num_steps"),
         (lambda m, b: objectives.consistency(m, b, KEY, num_steps=0), "num_steps"),
         (lambda m, b: objectives.mean_flow(m, b, KEY, equal=1.5), "equal"),
         (lambda m, b: objectives.sliced_score_matching(m, b, KEY, projections=0), "projections"),

@@ -54,8 +54,8 @@ class Denoiser(DensityModel):
     log p(x) = log p_base(x_1) + int_0^1 tr dv/dx dt.
 
     Trained by `objectives.flow_matching`, it is flow matching; by `objectives.ddpm` or
-    `objectives.diffusion_bound`, a diffusion model; by `objectives.negative_log_likelihood`, which
-    follows the ODE, a continuous normalizing flow. Density, bound and samplers are the same.
+    `objectives.diffusion_bound`, a diffusion model; by `objectives.continuous_flow`, the likelihood
+    along the ODE, a continuous normalizing flow. Density, bound and samplers are the same.
 
     Up to 64 dimensions the trace is exact. Beyond them it is estimated by `solver.probes` random
     probes, 2 unless more are asked for: the mean over a test set is unbiased, but log p of a single
@@ -251,18 +251,23 @@ class Denoiser(DensityModel):
         *,
         start: float | None = None,
         solver: Solver | None = None,
+        times: Array | None = None,
     ) -> Flowed:
-        """Where the ODE carries data, with the log-determinant of its flow."""
+        """Where the ODE carries data, with the log-determinant of its flow.
+
+        Args:
+          times: ends of the steps, in place of equal ones.
+        """
         solver = self.solver if solver is None else solver
         exact = solver.probes is None and self.num_dims <= EXACT_DIMENSIONS
         probes = None if exact else solver.probes or DEFAULT_PROBES
         first, last = self.ends
+        if times is None:
+            times = steps_between(first if start is None else start, last, solver.num_steps)
         return flow_and_log_det(
             lambda x, t: self.predict(x, t, context, "velocity"),
             x,
-            steps_between(first if start is None else start, last, solver.num_steps).astype(
-                x.dtype
-            ),
+            times.astype(x.dtype),
             solver.method,
             Divergence(probes, key),
             event_ndims=self.event_ndims,
