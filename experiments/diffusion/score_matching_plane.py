@@ -38,7 +38,7 @@ def score_matching_plane(
     *,
     dataset: plane.Points = "banana",
     method: Literal["implicit", "sliced", "denoising", "noise_contrast"] = "implicit",
-    scale: float = 0.05,
+    scale: float = 0.02,
     hidden: tuple[int, ...] = (128, 128),
     steps: int = 20_000,
     shared: Shared = Shared(learning_rate=2e-3, batch_size=512, ema_decay=0.999),
