@@ -21,6 +21,8 @@ NAMES = (
     "autoregressive_sampling",
     "pixelcnn_sampling",
     "wavenet_generation",
+    "flow_matching_step",
+    "parallel_wavenet",
 )
 
 

@@ -3,6 +3,7 @@
 import math
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import as_sizes, require, require_sizes
@@ -136,12 +137,40 @@ class PixelAttention(nn.Module):
         return h + SelfAttention(self.heads, zero_output=True)(flat).reshape(h.shape)
 
 
-def normalised(h: Array) -> Array:
-    """Group normalisation, within a compact method.
+class GroupNorm(nn.Module):
+    """`h[B, H, W, C]` normalised over the pixels and channels of each group, then a h + b.
+
+    flax.linen.GroupNorm, whose parameters it has, goes over every entry once for each of its steps;
+    here sums of each channel make one scale and shift of it, which is faster on a CPU.
 
     Source: Wu & He, "Group Normalization", 2018, https://arxiv.org/abs/1803.08494.
     """
-    return nn.GroupNorm(num_groups=math.gcd(GROUPS, h.shape[-1]))(h)
+
+    groups: int
+
+    @nn.compact
+    def __call__(self, h: Array) -> Array:
+        channels = h.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        each = channels // self.groups
+
+        def mean(values: Array) -> Array:
+            """Of each group, for each of its channels `[B, C]`."""
+            of_channels = values.astype(jnp.float32).mean((1, 2))
+            of_groups = of_channels.reshape(-1, self.groups, each).mean(-1)
+            return jnp.repeat(of_groups, each, -1)
+
+        middle = mean(h)
+        variance = jnp.maximum(mean(h**2) - middle**2, 0.0)
+        factor = scale * jax.lax.rsqrt(variance + 1e-6)
+        shift = bias - middle * factor
+        return factor[:, None, None].astype(h.dtype) * h + shift[:, None, None].astype(h.dtype)
+
+
+def normalised(h: Array) -> Array:
+    """`GroupNorm` of 8 groups or fewer, within a compact method."""
+    return GroupNorm(math.gcd(GROUPS, h.shape[-1]))(h)
 
 
 def halved_up(h: Array) -> Array:

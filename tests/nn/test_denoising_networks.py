@@ -1,5 +1,6 @@
 """Networks over noisy data at a time: shapes, what they depend on, and attention by hand."""
 
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,7 @@ from scrambling import perturbed
 
 from dgmjax import nn
 from dgmjax.errors import DgmjaxError
-from dgmjax.nn.unet import halved_up
+from dgmjax.nn.unet import GroupNorm, halved_up
 
 KEY = jax.random.key(0)
 SMALL = {"channels": (4, 4), "num_classes": 3}
@@ -102,6 +103,15 @@ def test_attention_is_a_softmax_over_all_sites(turned):
     out = jnp.einsum("bhts,bshd->bthd", weights, value).reshape(2, 5, 8)
     wanted = out @ write["kernel"] + write["bias"]
     np.testing.assert_allclose(layer.apply(variables, h), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_groups_are_normalised_as_by_flax():
+    h = 3.0 + jax.random.normal(KEY, (2, 5, 4, 12))
+    ours, theirs = GroupNorm(4), flax.linen.GroupNorm(4)
+    variables = perturbed(theirs.init(KEY, h))
+    wanted = theirs.apply(variables, h)
+    np.testing.assert_allclose(ours.apply(variables, h), wanted, rtol=1e-4, atol=1e-5)
+    assert jax.tree.structure(ours.init(KEY, h)) == jax.tree.structure(variables)
 
 
 def test_means_of_odd_images_repeat_the_last_row_and_column():
