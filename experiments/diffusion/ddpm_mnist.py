@@ -64,10 +64,10 @@ def ddpm_mnist(
     measured: tuple[lab.Estimator, ...] = ()
     figures = {}
     if not shared.tiny:
-        measured = denoising.distances(SAMPLERS, samples)
+        measured = denoising.distances(SAMPLERS, samples, dataset)
         if conditional:
-            measured += denoising.guided(GUIDANCE, samples)
-            figures["guidance"] = denoising.guidance_figure(GUIDANCE, samples)
+            measured += denoising.guided(GUIDANCE, samples, dataset)
+            figures["guidance"] = denoising.guidance_figure(GUIDANCE, samples, dataset)
     return common.experiment(
         shared,
         model=f"DDPM, {network}, {schedule_of_noise}" + (", conditional" if conditional else ""),

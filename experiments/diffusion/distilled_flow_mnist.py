@@ -47,6 +47,7 @@ def distilled_flow_mnist(
     """
     trained = first_stage(teacher, shared)
     experiment, flow = trained.experiment, trained.experiment.module
+    name: Any = experiment.dataset.name
     if shared.tiny:
         teacher_steps, shared = 1, replace(shared, epochs=1)
     rows: dict[str, tuple[Any, Any, tuple[dict[str, Any], ...]]] = {
@@ -68,7 +69,7 @@ def distilled_flow_mnist(
     }
     module, loss, options = rows[method]
     loss = partial(loss, teacher=trained.model)
-    measured = () if shared.tiny else denoising.distances_by(CALLS, options, samples)
+    measured = () if shared.tiny else denoising.distances_by(CALLS, options, samples, name)
     return common.experiment(
         shared,
         model=f"{method} student of {experiment.model}",
@@ -86,7 +87,11 @@ def distilled_flow_mnist(
         ),
         figures={
             "samples": lab.figures.samples,
-            **({} if shared.tiny else {"calls": denoising.calls_figure(CALLS, options, samples)}),
+            **(
+                {}
+                if shared.tiny
+                else {"calls": denoising.calls_figure(CALLS, options, samples, name)}
+            ),
         },
         previews=("samples",),
     )

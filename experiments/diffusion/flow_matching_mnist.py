@@ -55,8 +55,10 @@ def flow_matching_mnist(
         solver=solver,
     )
     loss = partial(objectives.flow_matching, coupling=coupling)
-    measured = () if shared.tiny else denoising.distances_by(CALLS, OPTIONS, samples)
-    figure = {} if shared.tiny else {"calls": denoising.calls_figure(CALLS, OPTIONS, samples)}
+    measured = () if shared.tiny else denoising.distances_by(CALLS, OPTIONS, samples, dataset)
+    figure = (
+        {} if shared.tiny else {"calls": denoising.calls_figure(CALLS, OPTIONS, samples, dataset)}
+    )
     return common.experiment(
         shared,
         model=f"flow matching, {network}, {coupling} pairs",

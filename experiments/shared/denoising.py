@@ -11,7 +11,7 @@ from optax.assignment import hungarian_algorithm
 
 from dgmjax import data, evaluation, lab, nn, objectives, plotting
 from dgmjax.contracts import original_units
-from dgmjax.evaluation.samples import frechet_distance
+from dgmjax.evaluation.samples import frechet_distance, load_feature_net
 from dgmjax.inference import Sampler, Solver
 from dgmjax.lab.sampling import Comparison
 from dgmjax.lab.trained import Trained
@@ -172,38 +172,43 @@ def bound_of(num_samples: int):
     return partial(objectives.diffusion_bound, num_samples=num_samples)
 
 
-def distances(samplers: tuple[Sampler, ...], num: int) -> tuple[lab.Estimator, ...]:
+def distances(
+    samplers: tuple[Sampler, ...], num: int, dataset: Images
+) -> tuple[lab.Estimator, ...]:
     """The Frechet distance of samples by each sampler; its number of network calls is named."""
     return tuple(
-        _distance(f"{sampler.name}, {sampler.num_calls} network calls", num, sampler=sampler)
+        _distance(
+            f"{sampler.name}, {sampler.num_calls} network calls", num, dataset, sampler=sampler
+        )
         for sampler in samplers
     )
 
 
 def distances_by(
-    calls: tuple[int, ...], options: tuple[dict[str, Any], ...], num: int
+    calls: tuple[int, ...], options: tuple[dict[str, Any], ...], num: int, dataset: Images
 ) -> tuple[lab.Estimator, ...]:
     """`distances`, for options of the model's `sample` that make this many network calls."""
     return tuple(
-        _distance(f"{count} network calls", num, **each) for count, each in zip(calls, options)
+        _distance(f"{count} network calls", num, dataset, **each)
+        for count, each in zip(calls, options)
     )
 
 
-def _distance(how: str, num: int, **options: Any) -> lab.Estimator:
+def _distance(how: str, num: int, dataset: Images, **options: Any) -> lab.Estimator:
     def measure(trained: Trained, arrays) -> evaluation.Measurement:
         compared = _comparison(trained, num)
         found = _features(trained, num, tuple(options.items()))
         return frechet_distance(compared.real, found.vectors)
 
     return lab.Estimator(
-        "fid_lenet",
+        load_feature_net(dataset).metric("fid"),
         f"Frechet distance, {num} generated against as many test images, {how}",
         measure,
         unit="squared distance",
     )
 
 
-def guided(weights: tuple[float, ...], num: int) -> tuple[lab.Estimator, ...]:
+def guided(weights: tuple[float, ...], num: int, dataset: Images) -> tuple[lab.Estimator, ...]:
     """Distance, and accuracy of the feature net on samples of known classes, by guidance."""
 
     def accuracy(weight: float):
@@ -217,7 +222,10 @@ def guided(weights: tuple[float, ...], num: int) -> tuple[lab.Estimator, ...]:
     return tuple(
         one
         for weight in weights
-        for one in (_distance(f"guidance {weight:g}", num, guidance=weight), accuracy(weight))
+        for one in (
+            _distance(f"guidance {weight:g}", num, dataset, guidance=weight),
+            accuracy(weight),
+        )
     )
 
 
@@ -254,12 +262,15 @@ def _sampled(num: int, options: tuple[tuple[str, Any], ...]):
     return sample
 
 
-def guidance_figure(weights: tuple[float, ...], num: int):
+def guidance_figure(weights: tuple[float, ...], num: int, dataset: Images):
     """A figure: distance and accuracy of the classes against the weight of the guidance."""
 
     def draw(trained: Trained):
         measured = [
-            [one.measure(trained, trained.arrays("test")).value for one in guided((w,), num)]
+            [
+                one.measure(trained, trained.arrays("test")).value
+                for one in guided((w,), num, dataset)
+            ]
             for w in weights
         ]
         distance, accuracy = np.array(measured).T
@@ -270,12 +281,15 @@ def guidance_figure(weights: tuple[float, ...], num: int):
     return draw
 
 
-def calls_figure(calls: tuple[int, ...], options: tuple[dict[str, Any], ...], num: int):
+def calls_figure(
+    calls: tuple[int, ...], options: tuple[dict[str, Any], ...], num: int, dataset: Images
+):
     """A figure: the distance of samples against the number of network calls."""
 
     def draw(trained: Trained):
         arrays = trained.arrays("test")
-        values = [one.measure(trained, arrays).value for one in distances_by(calls, options, num)]
+        rows = distances_by(calls, options, num, dataset)
+        values = [one.measure(trained, arrays).value for one in rows]
         title = f"Network calls: {trained.experiment.model}"
         curve = {"Frechet distance": np.array(values)}
         return plotting.by_setting(np.array(calls), curve, "network calls", title, log=True)
