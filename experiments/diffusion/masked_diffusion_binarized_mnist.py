@@ -31,11 +31,9 @@ def masked_diffusion_binarized_mnist(
     dropout: float = 0.0,
     replacement: Literal["absorbing", "uniform"] = "absorbing",
     steps_of_samples: int = 196,
-    evaluation_samples: int = 16,
+    evaluation_samples: int = 8,
     weight_decay: float = 1e-4,
-    shared: Images = Images(
-        learning_rate=2e-3, schedule="cosine", ema_decay=0.999, epochs=4, batch_size=16
-    ),
+    shared: Images = Images(learning_rate=3e-3, ema_decay=0.999, epochs=4, batch_size=16),
 ) -> lab.Experiment:
     """Pixels under masks, or replaced at random, predicted by a U-Net.
 
