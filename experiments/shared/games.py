@@ -1,13 +1,15 @@
 """Players of adversarial games by name: game, penalty and optimisers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 import optax
 
-from dgmjax import objectives, training
+from dgmjax import data, lab, objectives, training
 from dgmjax.errors import require
+from dgmjax.types import Objective
 
 Game = Literal[
     "minimax",
@@ -38,6 +40,7 @@ PENALTIES = {
     "dragan": (objectives.dragan,),
     "clip": (),
 }
+Terms = Mapping[str, tuple[float, Objective]]
 FEATURES = 16
 """Outputs of a critic whose features a game compares."""
 
@@ -80,8 +83,30 @@ class Play:
         """Of the critic."""
         return FEATURES if objectives.game_of(self.game).head == "features" else 1
 
-    def players(self, steps: int) -> dict[str, training.Player]:
-        """The critic, where the game has one, and the generator."""
+    def or_penalty(self, name: PenaltyName) -> "Play":
+        """The same, where "auto" is another penalty than R1 and R2."""
+        headless = objectives.game_of(self.game).head == "none"
+        return self if headless or self.penalty != "auto" else replace(self, penalty=name)
+
+    def players(
+        self,
+        steps: int,
+        *,
+        generator: tuple[str, ...] = ("generator",),
+        critic: tuple[str, ...] = ("critic",),
+        terms: Terms | None = None,
+        critic_terms: Terms | None = None,
+        both: bool = False,
+    ) -> dict[str, training.Player]:
+        """The critic, where the game has one, and the generator.
+
+        Args:
+          generator: the groups of parameters that the generator's player moves.
+          critic: those of the critic's player.
+          terms: name -> weight and objective that are added to the generator's loss.
+          critic_terms: the same for the critic.
+          both: see `objectives.generator_loss`.
+        """
         headless = objectives.game_of(self.game).head == "none"
         name = self.penalty
         if name == "auto":
@@ -91,14 +116,50 @@ class Play:
         adam = partial(
             training.adam, self.learning_rate, steps, schedule=self.schedule, b1=self.b1, b2=self.b2
         )
-        loss = partial(objectives.generator_loss, game=self.game)
-        generator = {"generator": training.Player(loss, adam(), params=("generator",))}
+        loss = _with(partial(objectives.generator_loss, game=self.game, both=both), terms)
+        generating = {"generator": training.Player(loss, adam(), params=generator)}
         if headless:
-            return generator
+            return generating
         optimiser = adam()
         if name == "clip":
             optimiser = optax.chain(optimiser, training.keep_within(self.penalty_weight))
         penalties = tuple(make(self.penalty_weight) for make in PENALTIES[name])
-        loss = partial(objectives.critic_loss, game=self.game, penalties=penalties)
-        critic = training.Player(loss, optimiser, params=("critic",), steps=self.critic_steps)
-        return {"critic": critic, **generator}
+        loss = _with(
+            partial(objectives.critic_loss, game=self.game, penalties=penalties), critic_terms
+        )
+        judging = training.Player(loss, optimiser, params=critic, steps=self.critic_steps)
+        return {"critic": judging, **generating}
+
+
+def _with(loss: Objective, terms: Terms | None) -> Objective:
+    """The loss of a game and further terms."""
+    return partial(objectives.weighted_sum, terms={"game": (1.0, loss), **terms}) if terms else loss
+
+
+def images_of(play: Play, dataset: str = "mnist"):
+    """Images, the levels of their pixels, and those of one: digits in miniature."""
+    if play.tiny:
+        return data.load("digits"), 17
+    return data.load(dataset, data_dir=play.data_dir), 256
+
+
+def image_experiment(
+    play: Play, *, model: str, module, players, dataset, levels: int, steps: int, **options
+) -> lab.Experiment:
+    """A game of images in [-1, 1], evaluated with averaged parameters, samples drawn on the way."""
+    figures = {"samples": lab.figures.samples, **options.pop("figures", {})}
+    return lab.Experiment(
+        model=model,
+        module=module,
+        players=players,
+        dataset=dataset,
+        transform=data.Scale(levels, low=-1.0),
+        steps=steps,
+        batch_size=play.batch_size,
+        evaluate_every=max(1, steps // 10),
+        log_every=max(1, steps // 100),
+        ema_decay=play.ema_decay,
+        figures=figures,
+        previews=("samples",),
+        **options,
+    )

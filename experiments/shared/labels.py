@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 
-from dgmjax import evaluation, lab
+from dgmjax import data, evaluation, lab
 from dgmjax.plotting import image_grid
 
 MOST_ROWS = 10_000
@@ -20,6 +20,17 @@ def _classifier(trained):
     train = trained.arrays("train")
     x = train["x"][:MOST_ROWS].reshape(-1, train["x"][0].size)
     return LogisticRegression(C=0.05, max_iter=2000).fit(x, train["label"][:MOST_ROWS])
+
+
+@functools.lru_cache(maxsize=1)
+def digit_classifier():
+    """A function from raw built-in digits to their classes: logistic regression."""
+    from sklearn.linear_model import LogisticRegression
+
+    train = data.load("digits").splits["train"]
+    flat = lambda x: np.reshape(x, (len(x), -1)) / 16.0
+    fitted = LogisticRegression(C=0.05, max_iter=2000).fit(flat(train["x"]), train["label"])
+    return lambda x: fitted.predict(flat(x))
 
 
 def classes_of(trained, x: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Losses of the two players of an adversarial game."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -123,7 +123,9 @@ def _witness(
     return witness(look(x), data, samples)
 
 
-def information(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
+def information(
+    model, batch: Batch, key: Key, *, weights: Mapping[str, float] | None = None
+) -> tuple[Array, Metrics]:
     """-log q(c | x) at samples x of codes c, in nats: I(c; x) >= H(c) - its mean.
 
     Added to the losses of both players it makes the codes of a generator recognisable (InfoGAN).
@@ -131,6 +133,7 @@ def information(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     Args:
       model: with `codes(key, shape)`, `generate(codes)` and `log_recognition(x, codes)`, a dict of
         terms `[B]`, see `models.InfoGAN`.
+      weights: of the terms by name; 1 where none is given.
 
     Returns:
       loss `[B]`; metrics `nll_<code>`, each term's.
@@ -144,5 +147,8 @@ def information(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     require(recognises_codes(model), "model", rule, type(model).__name__, remedy)
     codes = model.codes(key, (len(batch["x"]),))
     terms = model.log_recognition(model.generate(codes), codes)
-    loss = -sum(terms.values(), jnp.zeros(()))
+    weights = weights or {}
+    unknown = sorted(set(weights) - set(terms))
+    require(not unknown, "weights", f"must be of {sorted(terms)}", unknown)
+    loss = -sum((weights.get(name, 1.0) * term for name, term in terms.items()), jnp.zeros(()))
     return loss, {f"nll_{name}": -term for name, term in terms.items()}
