@@ -1,11 +1,11 @@
 """DDPM on MNIST or Fashion-MNIST: Frechet distance by sampler and guidance, bound in bits/dim.
 
     dgmjax train ddpm_mnist --data-dir DATA
-    dgmjax train ddpm_mnist --network dit --epochs 20 --data-dir DATA
+    dgmjax train ddpm_mnist --width 12 --batch-size 64 --epochs 1 --data-dir DATA
     dgmjax train ddpm_mnist --no-conditional --schedule-of-noise linear --data-dir DATA
 
-The first command is for a GPU, the second takes about an hour on two CPU cores. There is no
-published number for these networks. Sources: Ho, Jain & Abbeel, "Denoising Diffusion Probabilistic
+The first command is for a GPU, the second for a CPU. There is no published number for these
+networks. Sources: Ho, Jain & Abbeel, "Denoising Diffusion Probabilistic
 Models", 2020, https://arxiv.org/abs/2006.11239; guidance: Ho & Salimans, "Classifier-Free Diffusion
 Guidance", 2022, https://arxiv.org/abs/2207.12598.
 """

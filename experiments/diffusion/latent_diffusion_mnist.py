@@ -3,7 +3,7 @@
     dgmjax train latent_diffusion_mnist --data-dir DATA
     dgmjax train latent_diffusion_mnist --joint --data-dir DATA
 
-About 20 minutes on two CPU cores with `--epochs 30`. In the first form encoder and decoder are
+Two minutes on two CPU cores with `--epochs 20`. In the first form encoder and decoder are
 trained for N(0, I), and the prior on their codes meanwhile; in the second all three by one bound.
 Published with an autoregressive prior and a PixelCNN decoder: 79.03 nats (Chen et al., "Variational
 Lossy Autoencoder", 2017, Table 1, https://arxiv.org/abs/1611.02731), for another decoder than this.
