@@ -7,11 +7,12 @@ import flax.linen as fnn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from optimal_denoiser import OptimalDenoiser
 from scrambling import scrambled
 
-from dgmjax import inference, models, nn, noising, objectives
+from dgmjax import inference, models, nn, noising, objectives, training
 from dgmjax.errors import DataError, DgmjaxError
 
 KEY = jax.random.key(0)
@@ -189,7 +190,8 @@ def test_the_normaliser_of_an_energy_model_by_grid_and_by_annealing():
 
 def test_the_score_and_the_chains_of_an_energy_model_are_those_of_its_density():
     model = energy_model(scale=1.0, sampling_steps=60, step_size=0.5, num_chains=8)
-    variables = scrambled(model.init(KEY, DATA[:4], method="log_prob"))
+    made = model.init(KEY, DATA[:4], method="log_prob")
+    variables = {**made, "params": scrambled(made["params"])}
     score = model.apply(variables, DATA[:4], method="score")
     log_prob = lambda x: model.apply(variables, x, method="log_prob")
     np.testing.assert_allclose(score, jax.vmap(jax.grad(log_prob))(DATA[:4]), rtol=1e-3, atol=1e-4)
@@ -204,6 +206,22 @@ def test_the_score_and_the_chains_of_an_energy_model_are_those_of_its_density():
     objective = partial(objectives.contrastive_divergence, persistent=True)
     _, moved = model.apply(variables, {"x": DATA[:4]}, KEY, method=objective, mutable=["state"])
     assert float(jnp.abs(moved["state"]["chains"] - variables["state"]["chains"]).max()) > 0
+
+
+def test_chains_of_a_deterministic_run_are_those_of_one_shard():
+    """The mean of eight shards' chains, each with noise of its own, would have half the spread."""
+    model = energy_model(scale=1.0, step_size=0.7, num_chains=64)
+    still = training.Player(
+        partial(objectives.contrastive_divergence, persistent=True), optax.sgd(0.0)
+    )
+    learner = training.gradient_learner(model, {"model": still})
+    arrays = {"x": np.zeros((64, 2), np.float32)}
+    execution = training.Execution(deterministic=True, quiet=True)
+    options = {"key": KEY, "steps": 40, "batch_size": 16, "execution": execution}
+    start = lambda params: jax.tree.map(np.zeros_like, params)
+    state = training.fit(learner, arrays, start=start, **options).state
+    chains = np.asarray(learner.bind(state).chains())
+    assert 0.8 < chains.std() < 1.2
 
 
 class Scaled(fnn.Module):

@@ -64,7 +64,9 @@ class EnergyModel(nn.Module):
         if self.num_chains:
             shape = (self.num_chains, *self.event_shape)
             fresh = lambda: self.scale * jax.random.normal(self.make_rng("params"), shape)
-            self.kept = self.variable("state", "chains", fresh)
+            # As integers of the same bits: means over the shards of a batch leave integers alone,
+            # and the mean of two chains is a sample of nothing.
+            self.kept = self.variable("state", "chains", lambda: _bits(fresh()))
 
     @property
     def ndims(self) -> int:
@@ -106,12 +108,12 @@ class EnergyModel(nn.Module):
         """The persistent chains, `[num_chains, *event]`."""
         rule = "must be at least 1 for persistent chains"
         require(self.num_chains >= 1, "num_chains", rule, self.num_chains)
-        return self.kept.value
+        return jax.lax.bitcast_convert_type(self.kept.value, jnp.float32)
 
     def keep(self, x: Array) -> None:
         """Puts the chains at x, in training."""
         if not self.is_initializing() and self.is_mutable_collection("state"):
-            self.kept.value = x
+            self.kept.value = _bits(x)
 
     def log_partition(self) -> Array:
         """log Z in nats, by the rectangle rule over a grid.
@@ -157,3 +159,7 @@ class EnergyModel(nn.Module):
         # exp(-E) is the base times its normaliser, and that of the path is relative to the base.
         constant = 0.5 * math.prod(self.event_shape) * math.log(2 * math.pi * self.scale**2)
         return AnchoredPath(Path(*inner), start, jnp.asarray(constant))
+
+
+def _bits(x: Array) -> Array:
+    return jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.int32)
