@@ -11,13 +11,16 @@ from dgmjax.errors import DgmjaxError
 
 Hooks = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]
 
-_TRAIN = "flax optax orbax sklearn rich tyro typeguard docstring_parser tensorboardX platformdirs"
+_TRAIN = (
+    "platformdirs flax optax orbax sklearn rich tyro typeguard docstring_parser tensorboardX jinja2"
+)
 EXTRAS: dict[str, str] = {
     **dict.fromkeys(_TRAIN.split(), "train"),
     **dict.fromkeys(("grain", "tensorflow_datasets", "array_record", "PIL"), "data"),
     "matplotlib": "plot",
     **dict.fromkeys(("safetensors", "flatbuffers"), "export"),
     "huggingface_hub": "hub",
+    "yaml": "train",
 }
 """The extra of dgmjax that brings a package, by the name under which it is imported."""
 

@@ -54,6 +54,8 @@ ALLOWED = {
     "dgmjax/data/sources/downloads.py": {
         *("imports urllib.error", "imports urllib.request", "calls urllib.request.urlopen"),
     },
+    # `yaml.safe_load`, which makes plain values only.
+    "dgmjax/cli/configuration.py": {"imports yaml"},
     # Compiled programs of a folder that the user names, with the checksum that it states.
     "dgmjax/lab/sharing.py": {"calls exporting.deserialize"},
 }

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
+from dgmjax.cli.configuration import configuration_text, read_configuration
 from dgmjax.devices.cluster import Processes
 from dgmjax.errors import DgmjaxError
 from dgmjax.lab.catalogue import SHARED, nearest, options
@@ -49,6 +50,10 @@ def _command_line_fields(options: type) -> list[dataclasses.Field]:
     return [field for field in fields if field.metadata.get("command_line", True)]
 
 
+UNPRINTED = ("config", "print_config", "run_dir")
+"""Options that a file of arguments does not hold."""
+
+
 @lru_cache
 def _shared_options() -> tuple[tuple[str, Any, Any, str], ...]:
     """Name, type, default and help text of the options that every experiment has."""
@@ -65,6 +70,8 @@ def _shared_options() -> tuple[tuple[str, Any, Any, str], ...]:
         ("steps", int | None, None, "number of training steps, in place of the experiment's own"),
         ("run_dir", Path | None, None, "folder of this run, in place of one under runs/"),
         ("data_dir", str | None, None, "folder of data sets, in place of $DGMJAX_DATA"),
+        ("config", Path | None, None, "file (.toml, .yaml) of arguments; options count above it"),
+        ("print_config", bool, False, "print all arguments as such a file, and train nothing"),
         ("restart", int, 0, "restart a crashed run from a checkpoint, at most this many times"),
         *_options_of(Execution),
         *_options_of(Processes),
@@ -86,14 +93,19 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
     ]
     own = [option for option, *_ in fields]
     fields += [option for option in _shared_options() if option[0] not in own]
+    fields = _with_configuration(fields, arguments)
     parsed = _parse_fields(fields, f"train {name}", description, arguments)
     values = {option: getattr(parsed, option) for option, *_ in fields}
     for option, least in (("seed", 0), ("seeds", 1), ("steps", 1), ("restart", 0)):
         given = values[option]
         if given is not None and given < least:
             raise DgmjaxError(f"`--{option}` must be at least {least}; got {given}.")
+    if values.pop("print_config"):
+        kept = {name: value for name, value in values.items() if name not in UNPRINTED}
+        print(configuration_text(kept))
+        raise SystemExit(0)
     of_request = ("seed", "seeds", "seeds_together", "tiny", "run_dir", "data_dir", "restart")
-    shared = {option: values[option] for option in of_request}
+    shared: dict[str, Any] = {option: values[option] for option in of_request}
     for group, kind in (("execution", Execution), ("processes", Processes)):
         # An experiment's own option of the same name takes the place of a shared one.
         names = [field.name for field in _command_line_fields(kind) if field.name not in own]
@@ -105,6 +117,21 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
         steps=None if "steps" in own else values["steps"],
         **shared,
     )
+
+
+def _with_configuration(
+    fields: list[tuple[str, Any, Any, str]], arguments: Sequence[str]
+) -> list[tuple[str, Any, Any, str]]:
+    """The fields with the values of a file `--config` as defaults."""
+    names = [name for name, *_ in fields if name not in UNPRINTED]
+    given = None
+    for index, word in enumerate(arguments):
+        option, equals, value = word.partition("=")
+        if option == "--config":
+            following = arguments[index + 1] if index + 1 < len(arguments) else ""
+            given = value if equals else following
+    values = {} if given is None else read_configuration(Path(given), names)
+    return [(name, kind, values.get(name, default), text) for name, kind, default, text in fields]
 
 
 def parse(function: Callable[..., None], command: str, arguments: Sequence[str]) -> None:

@@ -34,6 +34,8 @@ usage: dgmjax COMMAND [arguments]
   evaluate RUN         measure a trained run again and write its results.json
   sample RUN           draw samples from a trained run
   report RUN           write the run's report.html
+  sweep EXPERIMENT     train it over values of its arguments and seeds
+  compare RUN RUN ...  runs in one table, as a page or as CSV
   export RUN           write a trained model to share: safetensors, JSON, compiled functions
   push, pull           copy an exported model to or from a folder or a model hub
   new FILE.py          write an experiment of your own, commented, that trains as it stands
@@ -51,6 +53,19 @@ usage: dgmjax data COMMAND [arguments]
   check PATH    read data of your own, say what was found and what can be trained on it
 
 `dgmjax data COMMAND --help` says more."""
+
+
+SWEEP_USAGE = """\
+usage: dgmjax sweep EXPERIMENT --OPTION VALUE VALUE ... [--seeds N] [--random N] [--workers N]
+
+Trains an experiment with every combination of the values, each with seeds 0 .. N - 1, and compares
+the runs. Runs that are done are not trained again: the same command continues.
+
+  --OPTION VALUE ...   options of `dgmjax train EXPERIMENT`; commas within a value: --hidden 200,200
+  --seeds N            seeds of each combination
+  --random N           N random draws in place of all; a value `1e-4:1e-2` is log-uniform between
+  --workers N          runs at once, each with a device of its own
+  --dry-run            print the commands only"""
 
 
 _stopping = Stopping()
@@ -133,6 +148,65 @@ def _train(arguments: list[str]) -> None:
         _dispatch_supervised(request, arguments)
     else:
         _dispatch_train(request)
+
+
+def _sweep(arguments: list[str]) -> None:
+    if not arguments or arguments[0].startswith("-"):
+        print(SWEEP_USAGE)
+        return
+    from dgmjax.cli import sweeps
+
+    name, plan = arguments[0], sweeps.parse_sweep(arguments[1:])
+    function = catalogue.load_experiment(name)
+    # All of them before any is trained: the last may have a value that its option does not take.
+    runs = [
+        (options, parse_train(function, name, options).absolute())
+        for options in sweeps.combinations(plan)
+    ]
+    if plan.dry_run:
+        for options, _ in runs:
+            print(f"dgmjax train {name} {' '.join(options)}")
+        return
+    folders, failed = sweeps.carry_out_all(name, runs, plan.workers)
+    if folders:
+        _print_comparison(folders)
+    if failed:
+        raise DgmjaxError(
+            f"{failed} of {len(runs)} runs failed; the same command tries them again."
+        )
+
+
+def _print_comparison(folders: Sequence[Path]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from dgmjax.runs.comparison import compare
+
+    header, cells = compare(folders).table()
+    table = Table(*header, box=None, pad_edge=False)
+    for row in cells:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _compare(arguments: list[str]) -> None:
+    def compare(
+        runs: Annotated[tuple[Path, ...], "run folders"],
+        *,
+        html: Annotated[Path | None, "page to write: table, curves, figures side by side"] = None,
+        csv: Annotated[Path | None, "file to write, a line for each run and metric"] = None,
+    ) -> None:
+        """Runs in one table: a row for each set of arguments, a mean and error over seeds."""
+        from dgmjax.runs import comparison
+
+        _print_comparison(runs)
+        found = comparison.compare(runs)
+        for path, make in ((html, found.html), (csv, found.csv)):
+            if path is not None:
+                write_atomically(path, make())
+                print(path)
+
+    parse(compare, "compare", arguments)
 
 
 def _new(arguments: list[str]) -> None:
@@ -311,6 +385,8 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": _evaluate,
     "sample": _sample,
     "report": _report,
+    "sweep": _sweep,
+    "compare": _compare,
     "export": _export,
     "push": _push,
     "pull": _pull,

@@ -30,10 +30,12 @@ _BATCH = 500
 def traversals(trained: Any, rows: int = 10, steps: int = 9, limit: float = 2.5) -> "Figure":
     """E[x | z] along one dimension per row: z_d from -limit to limit, the rest at one test image.
 
-    The dimensions are those whose posterior means vary most, the most active first.
+    The dimensions are those whose posterior means vary most, the most active first; those that are
+    not active are left out, unless none is.
     """
     means = _codes(trained, 1000)
-    order = np.argsort(means.var(0))[::-1][:rows]
+    alive = max(1, int(active_dimensions(means).sum()))
+    order = np.argsort(means.var(0))[::-1][: min(rows, alive)]
     z = np.repeat(means[:1], len(order) * steps, 0).reshape(len(order), steps, -1)
     for row, dimension in enumerate(order):
         z[row, :, dimension] = np.linspace(-limit, limit, steps)

@@ -198,10 +198,12 @@ def draw_figure(trained: Trained, run: RunFolder, name: str) -> Path:
 
 
 def _save_figure(figure: "Figure", run: RunFolder, name: str) -> Path:
-    from dgmjax.plotting import save
+    from dgmjax.plotting import save, save_vectors
 
     path = run.figures / f"{name}.png"
-    save(figure, path)
+    figure.suptitle("")  # in a paper and in the report, the caption says it
+    save(figure, path, dpi=200)
+    save_vectors(figure, path.with_suffix(".pdf"))
     return path
 
 

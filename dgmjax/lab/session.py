@@ -77,6 +77,14 @@ class TrainRequest:
         shared: dict[str, Any] = {"seed": self.seed, "tiny": self.tiny, "data_dir": self.data_dir}
         return catalogue.build(self.function, self.arguments, **shared)
 
+    def place(self) -> Path:
+        """The path of the run's folder, which may not exist."""
+        from dgmjax.runs.folder import run_name
+
+        defaults = catalogue.own_defaults(self.function)
+        name = run_name(self.arguments, defaults, self.seed, self.tiny)
+        return self.run_dir or Path("runs") / self.experiment / name
+
     def folder(self) -> "RunFolder":
         """The run's folder, new or found again."""
         from dgmjax.runs.folder import RunFolder

@@ -171,10 +171,11 @@ def _facts(trained: "Trained", functions: Mapping[str, Any]) -> dict[str, Any]:
 def _card(facts: Mapping[str, Any]) -> str:
     """The card, with the header that model hubs read."""
     from dgmjax.runs.record import Record
+    from dgmjax.runs.record_table import as_flags
 
     data, changed = facts["dataset"], facts["changed"] or {}
-    options = " ".join(_option(name, value) for name, value in changed.items())
-    command = f"dgmjax train {facts['experiment']} {options}".strip() + f" --seed {facts['seed']}"
+    options = f"{as_flags(changed)} " if changed else ""
+    command = f"dgmjax train {facts['experiment']} {options}--seed {facts['seed']}"
     records = [Record.from_json(entry) for entry in facts["records"]]
     rows = [
         f"| {r.metric} ({r.estimator}) | {r.split} ({r.num_examples}) | {r.formatted_value()} "
@@ -200,14 +201,6 @@ def _card(facts: Mapping[str, Any]) -> str:
             "",
         ]
     )
-
-
-def _option(name: str, value: Any) -> str:
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
-    shown = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return f"--{flag} {shown}"
 
 
 class Exported:

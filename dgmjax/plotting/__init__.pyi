@@ -8,6 +8,7 @@ from .bounds import (
 from .canvas import (
     new_figure as new_figure,
     save as save,
+    save_vectors as save_vectors,
     to_png as to_png,
 )
 from .completed import (

@@ -42,6 +42,13 @@ def save(figure: "Figure", path: str | os.PathLike, dpi: int = 120) -> None:
     write_atomically(path, to_png(figure, dpi))
 
 
+def save_vectors(figure: "Figure", path: str | os.PathLike) -> None:
+    """Writes the figure as PDF, without a date: the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="pdf", metadata={"CreationDate": None})
+    write_atomically(path, buffer.getvalue())
+
+
 def tidy(axes: Any) -> None:
     """Takes away the frame's upper and right side, and makes the tick labels small."""
     axes.spines[["top", "right"]].set_visible(False)

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MANY = 60  # more points than this are drawn pale, with a smoothed line on top
-_COLOURS = (MODEL_COLOUR, "#c8102e", "#2e8b57", "#7b4fa3")
+_COLOURS = ("#2e8b57", "#7b4fa3", "#b8860b", "#444444")
+_FIXED = {"train": MODEL_COLOUR, "validation": "#c8102e"}  # the same in every figure
+
+
+def _colours(names: Sequence[str]) -> list[str]:
+    """A colour for each quantity of a panel: fixed ones for training and validation."""
+    if len(names) == 1:
+        return [MODEL_COLOUR]
+    free = iter(_COLOURS * len(names))
+    return [_FIXED.get(name.partition("/")[0]) or next(free) for name in names]
 
 
 def curves(
@@ -42,7 +51,7 @@ def curves(
     figure = new_figure(3.4 * columns + 0.4, 2.4 * rows + 0.5, title)
     for index, (panel, members) in enumerate(panels.items()):
         axes = figure.add_subplot(rows, columns, index + 1)
-        for colour, name in zip(_COLOURS * len(members), members):
+        for colour, name in zip(_colours(members), members):
             _draw(axes, metrics, name, colour, alone=len(members) == 1)
         axes.set_title(panel.replace("_", " "), fontsize=9)
         axes.set_xlabel("step", fontsize=8)

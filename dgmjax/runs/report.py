@@ -2,93 +2,134 @@
 
 import base64
 from collections.abc import Iterable, Sequence
-from html import escape
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from dgmjax.files import read_file, write_output
 from dgmjax.runs import record_table, strict_json
+from dgmjax.runs.captions import caption, place
 from dgmjax.runs.diagnostics import remarks
 from dgmjax.runs.folder import RunFolder
 from dgmjax.runs.record import Record
+from dgmjax.runs.verdict import is_reference, reached
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto;
-       padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-.about { color: #666; margin-top: .2rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; }
-th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid #e3e3e3;
-         vertical-align: top; }
-th { color: #666; font-weight: 600; }
-td.number { white-space: nowrap; font-variant-numeric: tabular-nums; font-weight: 600; }
-.remark { border-left: 3px solid #c60; padding-left: .8rem; }
-figure { display: inline-block; margin: 0 1.2rem 1.2rem 0; vertical-align: top; }
-figcaption { color: #666; font-size: .85rem; }
-img { max-width: 100%; height: auto; }
-"""
+_WIDE = 1500  # pixels from which on a figure has a row of its own
+_MOST_CARDS = 4
 
 HIDDEN = ("changed", "execution", "earlier")
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+OVERRIDES = ("steps", "tiny", "compute_dtype")
+"""What makes a run another one than the experiment of its name, if it is not at the default."""
 
 
 def write_report(run: RunFolder, out: Path | None = None) -> Path:
     """Writes `report.html` of a run, finished or not, or the file `out`, and returns its path.
 
-    It holds the records beside the published numbers, the figures of `figures/`, learning curves
-    drawn from the metrics, the arguments, and the system that the run used. All text is escaped.
+    The verdict comes first: the values beside baselines and published numbers, and remarks. Then
+    the figures of `figures/`, the records, learning curves drawn from the metrics, the arguments,
+    and the system that the run used. All text is escaped.
 
     Raises:
       RunError: the metrics or records are damaged, or the file cannot be written.
+      MissingExtra: jinja2 is not installed.
     """
-    title = f"{run.experiment}, seed {run.seed}" + (" (tiny)" if run.tiny else "")
-    sections = [
-        _results(run.read_records()),
-        _figures(run),
-        _curves(run),
-        _section("Arguments", _table(("argument", "value"), _named(run.arguments))),
-        _section("Ran on", _table(("", ""), _origin(run))),
-    ]
-    page = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f'<h1>{escape(title)}</h1>\n<p class="about">{escape(str(run.path))}</p>\n'
-        + "".join(sections)
-        + "</body>\n</html>\n"
+    records = run.read_records()
+    page = template("report.html.jinja").render(
+        title=f"{run.experiment}, seed {run.seed}" + (" (tiny)" if run.tiny else ""),
+        about=str(run.path),
+        verdicts=verdicts(records),
+        judged=any(reached(record) is not None for record in records),
+        remarks=[*overrides(run), *remarks(records)],
+        figures=figures(run),
+        columns=record_table.COLUMNS,
+        records=[
+            list(zip(record_table.COLUMNS, row, strict=True)) for row in record_table.rows(records)
+        ],
+        curves=_curves(run),
+        arguments=_named(run.arguments),
+        origin=list(_origin(run)),
     )
     return write_output(out, run.path / "report.html", page)
 
 
-def _results(records: Sequence[Record]) -> str:
-    if not records:
-        return _section("Results", "<p>None yet: the run has not been evaluated.</p>")
-    table = _table(record_table.COLUMNS, record_table.rows(records))
-    notes = "".join(f'<p class="remark">{escape(text)}</p>' for text in remarks(records))
-    return _section("Results", table + notes)
+@lru_cache
+def template(name: str) -> Any:
+    """A template of this folder, in which all text is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(name)
 
 
-def _figures(run: RunFolder) -> str:
+def verdicts(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """The numbers that matter: those with a published counterpart first, four at most."""
+    own = [record for record in records if not is_reference(record)]
+    own.sort(key=lambda record: record.published is None)  # stable: the experiment's order
+    return [
+        {
+            "metric": f"{r.metric} ({r.estimator}), {r.model}",
+            "value": f"{r.formatted_value()} {r.unit}",
+            "published": f"{r.published.value:g} ({r.published.source})" if r.published else "",
+            "reached": reached(r),
+            "baselines": [
+                f"{other.model}: {other.formatted_value()} {other.unit}"
+                for other in records
+                if is_reference(other) and other.unit == r.unit
+            ],
+        }
+        for r in own[:_MOST_CARDS]
+    ]
+
+
+def overrides(run: RunFolder) -> list[str]:
+    """A sentence about options by which the run is not the experiment as it stands."""
+    changed = run.changed or {}
+    found = {name: changed[name] for name in OVERRIDES if name in changed}
+    if not found:
+        return []
+    told = ", ".join(f"{name} {value}" for name, value in _named(found))
+    return [
+        f"This is the experiment with {told}, not as it stands: a published number beside a value "
+        "is that of the whole experiment."
+    ]
+
+
+def figures(run: RunFolder) -> list[dict[str, Any]]:
+    """The pictures of a run, samples first, each with a caption and an alternative text."""
     folder = run.path / "figures"
-    pictures = []
-    for file in sorted(folder.glob("*.png")) if folder.is_dir() else []:
+    found = []
+    for file in sorted(folder.glob("*.png"), key=lambda file: place(file.stem)):
         content = read_file(file)
         if content.startswith(_PNG):
-            pictures.append(_image(content, file.stem.replace("_", " ")))
-    return _section("Figures", "\n".join(pictures)) if pictures else ""
+            found.append(picture(content, file.stem.replace("_", " "), caption(file.stem)))
+    return found
 
 
-def _curves(run: RunFolder) -> str:
+def picture(png: bytes, name: str, text: str) -> dict[str, Any]:
+    """What the template needs of a picture."""
+    width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))
+    return {
+        "data": base64.b64encode(png).decode(),
+        "name": name,
+        "caption": text,
+        "alt": f"{name}: {text or 'a figure of the run'}",
+        "wide": width > _WIDE and width > 1.6 * height,
+    }
+
+
+def _curves(run: RunFolder) -> dict[str, Any] | None:
     metrics = run.read_metrics()
     if not any(len(line) > 1 for line in metrics):
-        return ""
+        return None
     from dgmjax.plotting import curves, to_png
 
-    last = f"Logged to step {metrics[-1]['step']}."
-    return _section("Learning curves", _image(to_png(curves(metrics, title="")), last))
+    last = f"Logged to step {metrics[-1]['step']}. Training is blue, validation red."
+    return {**picture(to_png(curves(metrics, title="")), "curves", last), "wide": True}
 
 
 def _origin(run: RunFolder) -> Iterable[tuple[str, str]]:
@@ -109,31 +150,3 @@ def _named(values: dict) -> list[tuple[str, str]]:
         for name, value in values.items()
         if value is not None
     ]
-
-
-def _section(heading: str, body: str) -> str:
-    return f"<h2>{escape(heading)}</h2>\n{body}\n"
-
-
-def _image(png: bytes, caption: str) -> str:
-    data = base64.b64encode(png).decode()
-    return (
-        f'<figure><img src="data:image/png;base64,{data}" alt="{escape(caption)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join(f"<tr>{_cells(columns, row)}</tr>\n" for row in rows)
-    header = f"<tr>{head}</tr>\n" if any(columns) else ""
-    return f'<div class="wide"><table>\n{header}{body}</table></div>'
-
-
-def _cells(columns: Sequence[str], row: Sequence[str]) -> str:
-    cells = []
-    for column, cell in zip(columns, row, strict=True):
-        number = "published" in columns and column in ("value", "published")
-        opening = '<td class="number">' if number else "<td>"
-        cells.append(f"{opening}{escape(cell)}</td>")
-    return "".join(cells)

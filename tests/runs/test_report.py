@@ -1,11 +1,13 @@
 """The report: one page that needs nothing else and shows text as text."""
 
 import base64
+import dataclasses
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from measured import record
 
 from dgmjax.errors import RunError
 from dgmjax.plotting import image_grid, save
@@ -14,6 +16,7 @@ from dgmjax.runs.folder import RunFolder
 from dgmjax.runs.record import Published, Record
 from dgmjax.runs.record_table import COLUMNS, format_duration, rows
 from dgmjax.runs.report import write_report
+from dgmjax.runs.verdict import reached
 
 NASTY = "<script>alert(\"1\")</script> & 'x' | y"
 
@@ -122,28 +125,6 @@ def test_durations():
     ]
 
 
-def record(metric, value, unit="nats"):
-    return Record(
-        experiment="vae_mnist",
-        model="VAE",
-        dataset="mnist",
-        binarisation="dynamic",
-        split="test",
-        num_examples=100,
-        metric=metric,
-        estimator="averaged",
-        value=value,
-        standard_error=None,
-        unit=unit,
-        published=None,
-        seed=0,
-        step=1,
-        device="cpu x 1",
-        versions={},
-        seconds=1.0,
-    )
-
-
 def test_a_collapsed_latent_space_is_remarked_upon(run):
     assert remarks([record("kl_nats", 25.0), record("active_units", 16.0, "count")]) == []
     dead = record("active_units", 0.0, "count")
@@ -151,3 +132,43 @@ def test_a_collapsed_latent_space_is_remarked_upon(run):
     assert "collapsed" in remark and "free_bits" in remark and "0.01 nats" in remark
     run.write_records([dead])
     assert "no dimension of z is active" in write_report(run).read_text()
+
+
+PUBLISHED = Published(86.0, "somebody")
+
+
+@pytest.mark.parametrize(
+    "metric, value, error, expected",
+    [
+        ("nll_nats", 86.3, 0.2, True),
+        ("nll_nats", 86.5, 0.2, False),
+        ("modes_covered", 87, None, True),
+        ("modes_covered", 85, None, False),
+        ("active_units", 90, None, None),
+    ],
+)
+def test_a_value_reaches_the_published_one_within_two_errors(metric, value, error, expected):
+    unit = "count" if metric == "active_units" else "nats"
+    made = dataclasses.replace(
+        record(metric, float(value), unit), standard_error=error, published=PUBLISHED
+    )
+    assert reached(made) is expected
+    assert reached(dataclasses.replace(made, published=None)) is None
+
+
+def test_the_verdict_comes_first_and_names_what_is_not_the_whole_experiment(tmp_path):
+    options = {"steps": 5000, "execution": {"compute_dtype": "bfloat16"}}
+    run = RunFolder.create(tmp_path, "vae_mnist", {}, 0, options=options)
+    missed = dataclasses.replace(record("nll_nats", 90.0), standard_error=0.1, published=PUBLISHED)
+    baseline = dataclasses.replace(record("nll_nats", 206.0), model="pixels (baseline)")
+    run.write_records([record("kl_nats", 25.0), missed, baseline])
+    for name in ("data", "kl_per_dimension", "samples"):
+        save(image_grid(np.zeros((4, 8, 8))), run.figures / f"{name}.png")
+    text = write_report(run).read_text()
+    words = "\n".join(Page(text).words)
+    assert words.index("90.00 ± 0.10 nats") < words.index("25 nats") < words.index("Figures")
+    assert "not reached" in words and "pixels (baseline): 206 nats" in words
+    assert "with steps 5000, compute_dtype bfloat16" in words
+    alts = re.findall('alt="([^:]*): ([^"]*)"', text)
+    assert [name for name, _ in alts] == ["samples", "kl per dimension", "data"]
+    assert all(len(told) > 20 for _, told in alts)

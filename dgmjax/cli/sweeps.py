@@ -1,0 +1,173 @@
+"""Sweeps: an experiment over values of its arguments and seeds, each run a process of its own."""
+
+import itertools
+import math
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
+
+from dgmjax.errors import DgmjaxError, require
+from dgmjax.lab.session import TrainRequest
+
+DEVICES = "CUDA_VISIBLE_DEVICES"
+
+
+class Plan(NamedTuple):
+    """What a sweep was asked for.
+
+    Attributes:
+      fixed: options that every run has, as written.
+      values: option -> its values, as written.
+      seeds: number of seeds, 0, 1, ...
+      random: draws of random values; 0 for the grid of all.
+      workers: processes at once.
+      dry_run: whether to print the commands only.
+    """
+
+    fixed: list[str]
+    values: dict[str, list[str]]
+    seeds: int
+    random: int
+    workers: int
+    dry_run: bool
+
+
+def parse_sweep(arguments: Sequence[str]) -> Plan:
+    """The plan of `--option value value ...` of the command line.
+
+    Options of the sweep itself are `--seeds`, `--random`, `--workers` and `--dry-run`. A value with
+    commas is one value of several parts: `--hidden 200,200 100`.
+
+    >>> plan = parse_sweep(["--learning-rate", "1e-3", "3e-4", "--tiny", "--seeds", "2"])
+    >>> plan.values, plan.fixed, plan.seeds
+    ({'--learning-rate': ['1e-3', '3e-4']}, ['--tiny'], 2)
+    """
+    own = {"--seeds": 1, "--random": 0, "--workers": 1}
+    options: dict[str, list[str]] = {}
+    name = ""
+    for word in arguments:
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            options[name] = [value] if equals else []
+        else:
+            require(name != "", "sweep", "must begin with an option", word)
+            options[name].append(word)
+    for option in own:
+        if option in options:
+            given = " ".join(options.pop(option))
+            whole = given.isdigit() and int(given) >= 1
+            require(whole, option, "must be a whole number of at least 1", given)
+            own[option] = int(given)
+    dry_run = options.pop("--dry-run", None) is not None
+    require("--seed" not in options, "--seed", "must be left out", "--seed", "Use `--seeds`.")
+    require("--run-dir" not in options, "--run-dir", "must be left out of a sweep", "--run-dir")
+    fixed = [name for name, values in options.items() if not values]
+    values = {name: values for name, values in options.items() if values}
+    return Plan(fixed, values, own["--seeds"], own["--random"], own["--workers"], dry_run)
+
+
+def combinations(plan: Plan) -> list[list[str]]:
+    """The options of each run, seeds last.
+
+    With `random`, that many draws with a fixed seed: of each option one of its values, or, of one
+    written `low:high`, a number between, uniform in its logarithm.
+    """
+    found = [_words(chosen) for chosen in _chosen(plan)]
+    return [
+        [*options, *plan.fixed, "--seed", str(seed)]
+        for options in found
+        for seed in range(plan.seeds)
+    ]
+
+
+def _chosen(plan: Plan) -> list[dict[str, str]]:
+    if not plan.random:
+        ranges = [value for values in plan.values.values() for value in values if ":" in value]
+        remedy = "`low:high` is for `--random N`."
+        require(not ranges, "sweep", "must name values", ranges, remedy)
+        grid = itertools.product(*plan.values.values())
+        return [dict(zip(plan.values, values, strict=True)) for values in grid]
+    generator = random.Random(0)
+    return [
+        {name: _drawn(generator, values) for name, values in plan.values.items()}
+        for _ in range(plan.random)
+    ]
+
+
+def _drawn(generator: random.Random, values: Sequence[str]) -> str:
+    value = generator.choice(list(values))
+    low, colon, high = value.partition(":")
+    if not colon:
+        return value
+    try:
+        ends = math.log(float(low)), math.log(float(high))
+    except ValueError:
+        raise DgmjaxError(f"`low:high` must be two numbers above 0; got {value}.") from None
+    return f"{math.exp(generator.uniform(*ends)):.4g}"
+
+
+def _words(chosen: Mapping[str, str]) -> list[str]:
+    return [word for name, value in chosen.items() for word in (name, *value.split(","))]
+
+
+def is_done(request: TrainRequest) -> Path | None:
+    """The folder of the run if it has been carried out to its end, with the same steps."""
+    from dgmjax.runs.folder import RunFolder
+
+    path = request.place()
+    if not (path / "results.json").is_file():
+        return None
+    return path if RunFolder(path).options.get("steps") == request.steps else None
+
+
+def carry_out_all(
+    experiment: str,
+    runs: Sequence[tuple[list[str], TrainRequest]],
+    workers: int,
+    say: Callable[[str], None] = print,
+) -> tuple[list[Path], int]:
+    """Trains every run that is not done, `workers` at once; their folders and the failures.
+
+    Each of several workers has a device of its own, one of `CUDA_VISIBLE_DEVICES` or of all.
+    """
+    devices: SimpleQueue[str] = SimpleQueue()
+    named = os.environ.get(DEVICES, "").split(",")
+    for index in range(workers):
+        devices.put(named[index] if index < len(named) and named[0] else str(index))
+
+    def one(numbered: tuple[int, tuple[list[str], TrainRequest]]) -> Path | None:
+        number, (options, request) = numbered
+        told = f"[{number}/{len(runs)}] {' '.join(options)}"
+        done = is_done(request)
+        if done is not None:
+            say(f"{told}: done already, {done}")
+            return done
+        device = devices.get()
+        try:
+            ended = _train([experiment, *options], {DEVICES: device} if workers > 1 else {})
+        finally:
+            devices.put(device)
+        if ended.returncode == 130:
+            raise KeyboardInterrupt
+        if ended.returncode:
+            last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
+            say(f"{told}: failed, {last}")
+            return None
+        say(f"{told}: {request.place()}")
+        return request.place()
+
+    with ThreadPoolExecutor(workers) as pool:
+        folders = list(pool.map(one, enumerate(runs, 1)))
+    return [folder for folder in folders if folder is not None], folders.count(None)
+
+
+def _train(arguments: Sequence[str], variables: Mapping[str, str]) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "dgmjax", "train", *arguments]
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, env=environment, capture_output=True, text=True)

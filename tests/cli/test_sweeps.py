@@ -1,0 +1,178 @@
+"""Files of arguments, sweeps and comparisons."""
+
+import csv
+import dataclasses
+import io
+import math
+
+import numpy as np
+import pytest
+from measured import record
+from test_cli import run, toy  # noqa: F401
+
+from dgmjax.cli import commands as cli, sweeps
+from dgmjax.errors import DgmjaxError
+from dgmjax.plotting import image_grid, save
+from dgmjax.runs.comparison import compare
+from dgmjax.runs.folder import RunFolder
+
+
+@pytest.fixture
+def requests(monkeypatch):
+    found = []
+    monkeypatch.setattr(cli, "_dispatch_train", found.append)
+    return found
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        (
+            "c.toml",
+            'latent = 7\nlearning-rate = 1e-4\nhidden = [3, 4]\nname = "a b"\nremat = true\n',
+        ),
+        ("c.yaml", "latent: 7\nlearning_rate: 0.0001\nhidden: [3, 4]\nname: a b\nremat: true\n"),
+    ],
+)
+def test_a_file_of_arguments(tmp_path, toy, requests, capsys, name, content):  # noqa: F811
+    (tmp_path / name).write_text(content)
+    assert run(capsys, "train", toy, "--config", name, "--latent", 9)[0] == 0
+    assert run(capsys, "train", toy, f"--config={name}")[0] == 0
+    above, plain = requests
+    assert above.arguments["latent"] == 9 and plain.arguments["latent"] == 7
+    assert plain.arguments["learning_rate"] == 1e-4 and plain.arguments["hidden"] == (3, 4)
+    assert plain.arguments["name"] == "a b" and plain.execution.remat and not plain.tiny
+
+
+def test_printed_arguments_are_such_a_file(tmp_path, toy, requests, capsys):  # noqa: F811
+    options = ("--latent", 5, "--hidden", 1, 2, "--no-direct", "--seed", 3, "--steps", 8)
+    code, out, _ = run(capsys, "train", toy, *options, "--print-config")
+    assert code == 0 and not requests and "# name =" in out
+    (tmp_path / "again.toml").write_text(out)
+    assert run(capsys, "train", toy, "--config", "again.toml")[0] == 0
+    assert run(capsys, "train", toy, *options)[0] == 0
+    again, same = requests
+    assert dataclasses.replace(again, function=same.function) == same and again.steps == 8
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("c.toml", "latnet = 3", "`latnet`, which is no argument. Did you mean `latent`?"),
+        ("c.toml", "latent = ", "must be a readable file"),
+        ("c.yaml", "a: [1", "must be a readable file"),
+        ("c.yaml", "a: !!python/object/apply:os.system [echo]", "must be a readable file"),
+        ("c.yaml", "- 1", "must hold names and values"),
+        ("c.json", "{}", "must end in one of"),
+        (None, "", "must be an existing file; got c.toml"),
+    ],
+)
+def test_a_file_of_arguments_that_cannot_be_used(tmp_path, toy, capsys, name, content, words):  # noqa: F811
+    if name:
+        (tmp_path / name).write_text(content)
+    code, _, err = run(capsys, "train", toy, "--config", name or "c.toml")
+    assert code == 2 and words in err and err.count("\n") == 1
+
+
+def test_the_grid_and_random_draws():
+    plan = sweeps.parse_sweep(["--latent", "2", "4", "--hidden", "8,8", "--tiny", "--seeds", "2"])
+    assert sweeps.combinations(plan) == [
+        ["--latent", latent, "--hidden", "8", "8", "--tiny", "--seed", seed]
+        for latent in ("2", "4")
+        for seed in ("0", "1")
+    ]
+    drawn = sweeps.parse_sweep(["--learning-rate", "1e-5:1e-1", "--random", "400"])
+    rates = [math.log10(float(options[1])) for options in sweeps.combinations(drawn)]
+    assert sweeps.combinations(drawn)[0] == sweeps.combinations(drawn)[0]
+    # Uniform on [-5, -1]: mean -3, standard deviation 4 / sqrt(12), over 400 draws.
+    assert abs(np.mean(rates) + 3) < 4 * 4 / math.sqrt(12 * 400)
+    assert min(rates) >= -5 and max(rates) <= -1
+    for bad, words in (
+        (["4"], "must begin with an option"),
+        (["--seeds", "x"], "whole number"),
+        (["--seed", "1"], "Use `--seeds`"),
+        (["--run-dir", "x"], "left out of a sweep"),
+    ):
+        with pytest.raises(DgmjaxError, match=words):
+            sweeps.parse_sweep(bad)
+    with pytest.raises(DgmjaxError, match="for `--random N`"):
+        sweeps.combinations(sweeps.parse_sweep(["--learning-rate", "1e-5:1e-1"]))
+    with pytest.raises(DgmjaxError, match="two numbers above 0"):
+        sweeps.combinations(sweeps.parse_sweep(["--rate", "0:1", "--random", "1"]))
+
+
+@pytest.fixture
+def training(monkeypatch):
+    """`dgmjax train` replaced by a function that writes the latent size as the result."""
+    commands = []
+
+    def train(arguments, variables):
+        commands.append(arguments)
+        from dgmjax.cli.arguments import parse_train
+        from dgmjax.lab import catalogue
+
+        request = parse_train(catalogue.load_experiment(arguments[0]), arguments[0], arguments[1:])
+        failed = request.arguments["latent"] == 13
+        if not failed:
+            folder = request.folder()
+            value = request.arguments["latent"] + 0.5 * request.seed
+            made = dataclasses.replace(record("nll_nats", value), seed=request.seed)
+            folder.write_records([made, dataclasses.replace(made, model="pixels (baseline)")])
+        return type("Done", (), {"returncode": 2 * failed, "stderr": "error: unlucky\n"})
+
+    monkeypatch.setattr(sweeps, "_train", train)
+    return commands
+
+
+def test_a_sweep_trains_compares_and_continues(toy, training, capsys):  # noqa: F811
+    command = ("sweep", toy, "--latent", 2, 13, 4, "--seeds", 2, "--tiny")
+    code, out, err = run(capsys, *command)
+    assert code == 2 and "2 of 6 runs failed" in err and len(training) == 6
+    assert "failed, error: unlucky" in out
+    # Two seeds of values v and v + 1/2: mean v + 1/4, error (1 / sqrt 8) / sqrt 2 = 1/4.
+    words = " ".join(out.split())
+    for row in (
+        "--latent 2 --tiny 2.25 ± 0.25 (2 seeds)",
+        "--latent 4 --tiny 4.25 ± 0.25 (2 seeds)",
+    ):
+        assert row in words
+    code, out, _ = run(capsys, *command)
+    assert len(training) == 8 and out.count("done already") == 4
+    assert run(capsys, "sweep", toy, "--latent", "many", 2)[0] == 2 and len(training) == 8
+    code, out, _ = run(capsys, "sweep", toy, "--latent", 2, 3, "--dry-run")
+    assert (
+        out == f"dgmjax train {toy} --latent 2 --seed 0\ndgmjax train {toy} --latent 3 --seed 0\n"
+    )
+
+
+def test_runs_side_by_side(tmp_path, toy, capsys):  # noqa: F811
+    folders = []
+    for latent, seed, value in ((2, 0, 1.0), (2, 1, 3.0), (4, 0, 7.0)):
+        folder = RunFolder.create(
+            tmp_path / "runs", "toy.py", {"latent": latent}, seed, defaults={"latent": 2}
+        )
+        made = dataclasses.replace(record("nll_nats", value), seed=seed)
+        folder.write_records([made, dataclasses.replace(made, model="pixels (baseline)")])
+        for step in (1, 2):
+            folder.write_metrics(step, **{"validation/loss": value / step})
+        save(image_grid(np.zeros((4, 8, 8))), folder.figures / "samples.png")
+        folder.close()
+        folders.append(folder.path)
+    found = compare(folders)
+    header, cells = found.table()
+    assert header == ["run", "nll_nats (nats)", "time"]
+    assert [row[:2] for row in cells] == [
+        ["defaults", "2.0 ± 1.0 (2 seeds)"],
+        ["--latent 4", "7"],
+    ]
+    lines = list(csv.DictReader(io.StringIO(found.csv())))
+    assert [(line["run"], line["seed"], float(line["value"])) for line in lines] == [
+        ("defaults", "0", 1.0),
+        ("defaults", "1", 3.0),
+        ("--latent 4", "0", 7.0),
+    ]
+    code, out, _ = run(capsys, "compare", *folders, "--html", "all.html", "--csv", "all.csv")
+    assert code == 0 and "--latent 4" in out
+    page = (tmp_path / "all.html").read_text()
+    assert page.count("<img") == 3 and "2.0 ± 1.0 (2 seeds)" in page and "<script" not in page
+    assert (tmp_path / "all.csv").read_text() == found.csv()
