@@ -186,3 +186,6 @@ from .latent.vq_vae import (
 from .latent.vrnn import (
     VRNN as VRNN,
 )
+from .teacher import (
+    Teacher as Teacher,
+)

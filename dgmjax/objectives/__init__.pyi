@@ -80,7 +80,6 @@ from .discrete.vq import (
     vq_vae as vq_vae,
 )
 from .distillation import (
-    Teacher as Teacher,
     distillation as distillation,
     power_loss as power_loss,
 )

@@ -1,37 +1,16 @@
 """Distillation: a student that draws in one pass, trained on the density of any teacher."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from dgmjax.contracts import draws_conditionals, is_autoregressive
 from dgmjax.errors import DataError, require, require_sizes
-from dgmjax.types import Array, Batch, Key, Metrics, PyTree
+from dgmjax.types import Array, Batch, Key, Metrics
 
 FRAME, HOP = 256, 128
 """A window of `power_loss` and the distance to the next, in samples."""
-
-
-class Teacher(NamedTuple):
-    """A trained module with its variables, which are not trained.
-
-    Attributes:
-      module: whose `__call__(context)` returns a distribution, and which has `context(label)`
-        where batches hold a `label`.
-      variables: of the module.
-    """
-
-    module: Any
-    variables: PyTree
-
-    def __call__(self, context: Array | None = None) -> Any:
-        """Its distribution given a context."""
-        return self.module.apply(self.variables, context)
-
-    def context(self, label: Array) -> Array:
-        """The context of a class."""
-        return self.module.apply(self.variables, label, method="context")
 
 
 def distillation(
@@ -64,7 +43,7 @@ def distillation(
         samples.
       batch: gives the number of samples, and `label[B]` or `context` where both are conditional;
         `length[B]` where sites after it do not count (the teacher has never seen them).
-      teacher: `Teacher`, or any other model of that form.
+      teacher: `models.Teacher`, or any other model of that form.
       num_samples: of each site.
       contrast: gamma, weight of the KL to the teacher of another class.
       power: weight of `power_loss` between the student's samples and `x` of the batch.

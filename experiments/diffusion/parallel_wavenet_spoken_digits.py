@@ -75,7 +75,7 @@ def parallel_wavenet_spoken_digits(
     variables = expert.learner.variables(expert.state)
     divergence = partial(
         objectives.distillation,
-        teacher=objectives.Teacher(taught.module, variables),
+        teacher=models.Teacher(taught.module, variables),
         num_samples=num_samples,
     )
     generated, real = speech.recognised(each=1 if shared.tiny else 10)

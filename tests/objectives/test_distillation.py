@@ -41,7 +41,7 @@ def pair():
     student = models.ParallelModel((2,), (causal(), causal()))
     teacher = models.AutoregressiveModel((2,), causal(), families.Normal())
     make = lambda model, seed: perturbed(model.init(KEY), seed, 0.3)
-    return (student, make(student, 1)), objectives.Teacher(teacher, make(teacher, 2))
+    return (student, make(student, 1)), models.Teacher(teacher, make(teacher, 2))
 
 
 def log_prob(model, variables):
@@ -81,7 +81,7 @@ def test_the_student_is_a_density_that_its_samples_and_conditionals_follow(pair)
 def test_a_maf_teacher_teaches_an_iaf_student_in_the_plane():
     teacher, student = models.MAF(2, 2, (8,)), models.IAF(2, 2, (16,))
     given = perturbed(teacher.init(KEY), 3, 0.4)
-    loss = partial(objectives.distillation, teacher=objectives.Teacher(teacher, given))
+    loss = partial(objectives.distillation, teacher=models.Teacher(teacher, given))
     learner = gradient_learner(
         student, {"model": Player(loss, optax.adam(optax.cosine_decay_schedule(1e-2, 800)))}
     )
@@ -114,7 +114,7 @@ def test_the_contrast_is_the_divergence_from_another_class():
     label = jnp.array([0, 1, 1])
     batch = {"x": jnp.zeros((3, 2)), "label": label, "length": jnp.array([2, 2, 1])}
     init = lambda model, seed: perturbed(model.init(KEY, jnp.zeros((3, 2))), seed)
-    variables, expert = init(student, 1), objectives.Teacher(teacher, init(teacher, 2))
+    variables, expert = init(student, 1), models.Teacher(teacher, init(teacher, 2))
     run = lambda batch, **options: student.apply(
         variables, batch, KEY, method=partial(objectives.distillation, teacher=expert, **options)
     )
@@ -190,7 +190,7 @@ def test_parallel_wavenet_in_levels():
 def test_bad_distillation_is_named(pair, options, teacher, argument):
     (student, variables), expert = pair
     if teacher is not None:
-        expert = objectives.Teacher(teacher, teacher.init(KEY))
+        expert = models.Teacher(teacher, teacher.init(KEY))
     method = partial(objectives.distillation, teacher=expert, **options)
     with pytest.raises(DgmjaxError, match=f"`{argument}`"):
         student.apply(variables, {"x": jnp.zeros((2, 2))}, KEY, method=method)

@@ -42,10 +42,14 @@ def test_a_swallowed_signal_is_raised_again():
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_training_takes_every_signal_as_a_flag(number):
-    with Stopping(), Interruption() as interruption:
-        os.kill(os.getpid(), number)
-        time.sleep(0.01)
-        assert interruption.received == number
+    before = signal.signal(number, signal.default_int_handler)  # as without `nohup`
+    try:
+        with Stopping(), Interruption() as interruption:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            assert interruption.received == number
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_hang_up_stays_ignored_under_nohup():
