@@ -24,12 +24,11 @@ def weighted_sum(
     low = {name: weight for name, (weight, _) in terms.items() if weight < 0.0}
     require(not low, "terms", "must have weights of at least 0", low)
     require(len(counted) >= 1, "terms", "must hold one with a positive weight", sorted(terms))
-    total: Array | None = None
+    losses: list[Array] = []
     metrics: dict[str, Array] = {}
     for name, (weight, objective) in counted.items():
         loss, found = objective(model, batch, key)
-        total = weight * loss if total is None else total + weight * loss
+        losses.append(weight * loss)
         metrics |= {f"{name}/{metric}": value for metric, value in found.items()}
         metrics[f"{name}/loss"] = loss
-    assert total is not None
-    return total, metrics
+    return sum(losses[1:], losses[0]), metrics

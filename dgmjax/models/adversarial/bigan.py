@@ -56,9 +56,13 @@ class BiGAN(nn.Module):
         """x of `z[..., latent]`."""
         return as_float(self.generator(z))
 
+    def hidden(self, x: Array) -> Array:
+        """Features `[..., F]` of the encoder, before the layer that makes the code."""
+        return as_float(self.encoder(x))
+
     def encode(self, x: Array, key: Key | None = None) -> Array:
         """The code `[..., latent]` of x: its mean, or with a key a draw of a stochastic encoder."""
-        params = as_float(self.to_code(self.encoder(x)))
+        params = as_float(self.to_code(self.hidden(x)))
         if not self.stochastic or key is None:
             return params[..., 0]
         return Normal()(params).sample(seed=key)

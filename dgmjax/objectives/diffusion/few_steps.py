@@ -95,7 +95,9 @@ def mean_flow(
     require(0.0 <= equal <= 1.0, "equal", "must be a share in [0, 1]", equal)
     x0, context = batch["x"], classes(model, batch)
     first_key, second_key, equal_key, noise_key = jax.random.split(key, 4)
-    pair = [even_times(k, x0.shape[:1]) for k in (first_key, second_key)]
+    first, second = (even_times(k, x0.shape[:1]) for k in (first_key, second_key))
+    # Both are spread in the order of the rows: their differences would be one number in a batch.
+    pair = first, jax.random.permutation(jax.random.fold_in(second_key, 1), second)
     t, r = jnp.maximum(*pair), jnp.minimum(*pair)
     r = jnp.where(jax.random.bernoulli(equal_key, equal, r.shape), t, r)
     noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
