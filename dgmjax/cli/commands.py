@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from keyword import iskeyword
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from dgmjax.cli import restarts
 from dgmjax.cli.arguments import parse, parse_train
@@ -238,11 +238,15 @@ def _evaluate(arguments: list[str]) -> None:
         images: Annotated[int, "test images to anneal"] = 100,
         chains: Annotated[int, "annealed chains of an image"] = 16,
         temperatures: Annotated[int, "temperatures of a chain"] = 1000,
+        start: Annotated[
+            Literal["prior", "posterior"],
+            "where chains start: the prior, or the encoder's q(z | x)",
+        ] = "prior",
         samples: Annotated[bool, "add metrics of samples of 28x28 images, and a figure"] = False,
         num_samples: Annotated[int, "samples to draw for them"] = 10_000,
     ) -> None:
         """Measures a trained run again and writes its results.json."""
-        annealing = (images, chains, temperatures) if ais else None
+        annealing = (images, chains, temperatures, start) if ais else None
         num = num_samples if samples else None
         _dispatch_evaluate(run, data_dir, experiment, other_data, out, annealing, num)
 
@@ -455,7 +459,7 @@ def _dispatch_evaluate(
     experiment: str | None,
     other_data: bool,
     out: Path | None,
-    annealing: tuple[int, int, int] | None,
+    annealing: tuple[int, int, int, str] | None,
     num_samples: int | None,
 ) -> None:
     _prepare()
@@ -475,7 +479,7 @@ def _dispatch_evaluate(
 
 
 def _supplements(
-    annealing: tuple[int, int, int] | None, num_samples: int | None
+    annealing: tuple[int, int, int, str] | None, num_samples: int | None
 ) -> list["Supplement"]:
     """What the options ask for beside the experiment's own estimators."""
     found = []
@@ -483,8 +487,8 @@ def _supplements(
         from dgmjax.evaluation.annealed import Annealing
         from dgmjax.lab.annealing import annealed_bounds
 
-        images, chains, temperatures = annealing
-        found.append(annealed_bounds(Annealing(chains, temperatures), images))
+        images, chains, temperatures, start = annealing
+        found.append(annealed_bounds(Annealing(chains, temperatures, start=start), images))
     if num_samples is not None:
         from dgmjax.lab.sampling import sample_quality
 

@@ -57,7 +57,8 @@ def annealed_bounds(how: Annealing, images: int = 100) -> Supplement:
 def _estimators(
     how: Annealing, images: int, scale: float | None, real: bool
 ) -> tuple[Estimator, ...]:
-    chains = f"{how.chains} chains, {how.temperatures} temperatures ({how.schedule})"
+    chains = f"{how.chains} chains from the {how.start}, {how.temperatures} temperatures"
+    chains += f" ({how.schedule})"
     chains += "" if scale is None else f", observed with scale {scale:.3g}"
     by_annealing = f"annealed importance sampling, {chains}"
     by_both = f"bidirectional Monte Carlo on simulated data, {chains}"

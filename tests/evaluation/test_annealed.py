@@ -40,6 +40,32 @@ def test_the_sandwich_holds_the_exact_density_of_simulated_data(ppca):
     assert float(rough.gap.mean()) > float(found.gap.mean())
 
 
+class Encoder:
+    """A PPCA whose q(z | x) is its posterior, moved and widened."""
+
+    def __init__(self, model, shift, widening):
+        self.model, self.shift, self.widening = model, shift, widening
+        self.prior, self.likelihood = model.prior, model.likelihood
+
+    def posterior(self, x):
+        exact = self.model.posterior(x)
+        covariance = self.widening**2 * exact.covariance()
+        return distrax.MultivariateNormalFullCovariance(exact.mean() + self.shift, covariance)
+
+
+def test_chains_that_start_in_the_posterior_weigh_as_they_must(ppca):
+    model, x = ppca
+    short = Annealing(chains=24, temperatures=4, leapfrog_steps=2, start="posterior")
+    at_truth, _ = annealed_bound(Encoder(model, 0.0, 1.0), {"x": x}, KEY, short)
+    np.testing.assert_allclose(-at_truth, model.log_prob(x), atol=1e-3)
+    how = Annealing(chains=24, temperatures=40, leapfrog_steps=5, start="posterior")
+    beside = Encoder(model, 0.3, 1.3)
+    bound, _ = jax.jit(lambda key: annealed_bound(beside, {"x": x}, key, how))(KEY)
+    np.testing.assert_allclose(-bound, model.log_prob(x), atol=0.15)
+    found = jax.jit(lambda key: bidirectional(beside, key, 8, how))(KEY)
+    assert abs(float(found.gap.mean())) < 0.3
+
+
 def test_transformed_data_are_measured_in_their_units(ppca):
     model, x = ppca
     batch = {"x": x, "log_det": jnp.full(len(x), 2.5)}
@@ -81,6 +107,13 @@ def test_discrete_latents_are_refused():
         (lambda: Annealing(chains=0), "chains"),
         (lambda: Annealing(temperatures=0), "temperatures"),
         (lambda: Annealing(schedule="cosine"), "schedule"),
+        (lambda: Annealing(start="encoder"), "start"),
+        (
+            lambda: bidirectional(
+                FixedObservation(Generator(), 1.0), KEY, 2, Annealing(start="posterior")
+            ),
+            "start",
+        ),
         (lambda: FixedObservation(Generator(), 0.0), "scale"),
         (lambda: bidirectional(FixedObservation(Generator(), 1.0), KEY, 0, HOW), "num"),
     ],
