@@ -24,3 +24,6 @@ from .optimisers import (
     robbins_monro as robbins_monro,
     sgd as sgd,
 )
+from .stages import (
+    Stages as Stages,
+)

@@ -16,6 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from dgmjax.errors import require
 from dgmjax.training.averages import WEIGHT, averages
 from dgmjax.training.gradients import Gradients, WholeBatch
+from dgmjax.training.stages import staged
 from dgmjax.types import Array, Batch, Key, Metrics, Objective, PyTree
 
 
@@ -88,7 +89,8 @@ class Player:
     """One of the players of a game; a model trained by one loss is a game of one player.
 
     Attributes:
-      objective: `(model, batch, key) -> (loss[B], metrics)`.
+      objective: `(model, batch, key) -> (loss[B], metrics)`; `Stages` of several, one after the
+        other.
       optimiser: an optax transformation (schedules, clipping and accumulation come from optax).
       params: names of the parameter groups that it moves, or of parts of them, such as
         `posterior/encoder`; None for all. The others are frozen.
@@ -236,16 +238,20 @@ class GradientLearner:
 
         def loss_fn(params, fixed, batch, key):
             others, collections, step = fixed
-            result, collections = self.module.apply(
-                {"params": _merged(others, params), **collections},
-                {**batch, "step": step},
-                key,
-                method=player.objective,
-                mutable=list(collections),
-                rngs={"dropout": jax.random.fold_in(key, 0)},
-            )
-            loss, metrics = averages(result, batch, name)
-            return loss, (metrics, collections)
+
+            def evaluate(objective):
+                result, moved = self.module.apply(
+                    {"params": _merged(others, params), **collections},
+                    {**batch, "step": step},
+                    key,
+                    method=objective,
+                    mutable=list(collections),
+                    rngs={"dropout": jax.random.fold_in(key, 0)},
+                )
+                loss, metrics = averages(result, batch, name)
+                return loss, (metrics, moved)
+
+            return staged(player.objective, step, evaluate)
 
         fixed = (state.params, state.collections, state.step)
         value, grads = self.gradients(loss_fn, params, fixed, batch, key)

@@ -28,9 +28,10 @@ def adam(
     Args:
       learning_rate: peak rate, positive.
       steps: length of the schedule, at least 1.
-      schedule: "constant", "cosine" (to 0), or "burda": 10^(-i/7) times the rate in stage i of
-        8, stage i lasting 3^i of 3280 parts (Burda et al., 2016, appendix C,
-        https://arxiv.org/abs/1509.00519).
+      schedule: "constant"; "cosine", to 0; "flat_cosine", constant for 70% of the steps and then
+        to 0, for averaged parameters, which profit from a high rate for long; or "burda": 10^(-i/7)
+        times the rate in stage i of 8, stage i lasting 3^i of 3280 parts (Burda et al., 2016,
+        appendix C, https://arxiv.org/abs/1509.00519).
       clip: global norm to which gradients are clipped, or None.
     """
     rate = _rate(learning_rate, steps, schedule)
@@ -111,10 +112,20 @@ def _rate(learning_rate: float, steps: int, schedule: str) -> Any:
     rates: dict[str, Callable[[], Any]] = {
         "constant": lambda: learning_rate,
         "cosine": lambda: optax.cosine_decay_schedule(learning_rate, steps),
+        "flat_cosine": lambda: _flat_cosine_schedule(learning_rate, steps),
         "burda": lambda: _burda_schedule(learning_rate, steps),
     }
     require(schedule in rates, "schedule", f"must be one of {sorted(rates)}", repr(schedule))
     return rates[schedule]()
+
+
+def _flat_cosine_schedule(learning_rate: float, steps: int):
+    flat = round(0.7 * steps)
+    parts = [
+        optax.constant_schedule(learning_rate),
+        optax.cosine_decay_schedule(learning_rate, max(1, steps - flat)),
+    ]
+    return optax.join_schedules(parts, [flat])
 
 
 def _burda_schedule(learning_rate: float, steps: int):

@@ -52,6 +52,7 @@ def fivo_jsb(
     particles: int = 4,
     latent: int = 32,
     hidden: int = 32,
+    length: int | None = None,
     shared: Epochs = Epochs(learning_rate=3e-3, epochs=60, batch_size=4),
 ) -> lab.Experiment:
     """A VRNN trained by ELBO, IWAE or FIVO.
@@ -62,17 +63,19 @@ def fivo_jsb(
       particles: N, of that bound.
       latent: dimensions of z of a frame.
       hidden: units of the LSTM and of every other layer.
+      length: frames of the windows into which pieces are cut; whole pieces if None.
     """
     many = 128
     if shared.tiny:
         dataset, latent, hidden = data.built_in_rolls(), 4, 8
         shared, many = replace(shared, epochs=2), 8
     else:
-        dataset = data.load(f"polymusic/{CORPORA[corpus]}", data_dir=shared.data_dir)
+        name = f"polymusic/{CORPORA[corpus]}"
+        dataset = data.load(name, data_dir=shared.data_dir, length=length)
     for arrays in dataset.splits.values():
         data.validate(arrays, values="binary")
     published = None
-    if (corpus, objective) in PUBLISHED and particles == 4:
+    if (corpus, objective) in PUBLISHED and particles == 4 and length is None:
         published = runs.Published(PUBLISHED[corpus, objective], "Maddison et al. 2017, Table 1")
     return common.experiment(
         shared,

@@ -6,7 +6,8 @@
 
 k = 1 is the VAE, and `--bound elbo` the VAE with k samples. The published schedule is `--epochs
 3280 --schedule burda --batch-size 20`. A bound of 50 samples pays only after far more epochs than
-one of a single sample.
+one of a single sample: `--stages 1 5 --stage-epochs 300 60` trains with 1 and then 5 samples first,
+in the same run.
 Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, Tables 1 and 3,
 https://arxiv.org/abs/1509.00519.
 """
@@ -41,6 +42,8 @@ def iwae_mnist(
     hidden: tuple[int, ...] = (200, 200),
     marginal_start: bool = True,
     eps: float = 1e-4,
+    stages: tuple[int, ...] = (),
+    stage_epochs: tuple[int, ...] = (),
     shared: Images = Images(learning_rate=1e-3, epochs=350, batch_size=100),
 ) -> lab.Experiment:
     """The model of `vae_mnist`, trained by a bound of `num_samples` posterior samples.
@@ -55,6 +58,9 @@ def iwae_mnist(
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
       marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
       eps: of Adam; 1e-4 is the published one.
+      stages: samples of the stages of training before that with `num_samples`; one of a single
+        sample is the ELBO.
+      stage_epochs: how many of `epochs` each of these stages lasts.
     """
     static = binarisation == "static"
     if static:
@@ -63,6 +69,7 @@ def iwae_mnist(
         dataset, transform = common.images(shared, "dynamic")
     if shared.tiny:
         hidden, latent, shared = (16,), 4, replace(shared, epochs=2)
+        stages, stage_epochs = stages[:1], stage_epochs and (1,)
     name = "IWAE" if bound == "iwae" else "VAE"
     row = f"{SOURCE}, Table {3 if static else 1}, {name}, k = {num_samples}"
     nll, units = (
@@ -74,6 +81,10 @@ def iwae_mnist(
         loss = partial(loss, gradient=gradient)
     else:
         require(gradient == "total", "gradient", 'must be "total" for the ELBO', gradient)
+    validation = loss if static else None
+    if stages:
+        first = [common.bound_of_samples("elbo" if k == 1 else bound, k) for k in stages]
+        loss = common.in_stages(first, stage_epochs, loss, shared, dataset)
     vae = models.DenseVAE(dataset.event_shape, latent, hidden)
     vae = vae.clone(marginal_start=marginal_start)
     return common.latent_experiment(
@@ -84,7 +95,7 @@ def iwae_mnist(
         dataset=dataset,
         transform=transform,
         adam={"eps": eps},
-        validation=loss if static else None,
+        validation=validation,
         estimators=common.latent_estimators(
             vae, dataset, nll, units, samples=common.evaluation_samples(shared)
         ),

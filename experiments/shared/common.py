@@ -2,6 +2,7 @@
 
 import math
 from functools import lru_cache, partial
+from itertools import accumulate
 from typing import Literal
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 import optax
 
 from dgmjax import data, evaluation, lab, objectives, training
-from dgmjax.errors import DgmjaxError
+from dgmjax.errors import DgmjaxError, require
 from dgmjax.types import Objective
 
 from . import own
@@ -120,6 +121,21 @@ def warmed_up(objective, dataset, epochs, batch_size):
         return objective
     steps = epochs_to_steps(dataset, epochs, batch_size)
     return partial(objective, beta=optax.linear_schedule(0.0, 1.0, steps))
+
+
+def in_stages(first, epochs, loss, shared: Epochs, dataset):
+    """The losses `first`, each for its number of `epochs`, and then `loss`, in one run."""
+    rule = f"must have an entry for each of the {len(first)} stages"
+    require(len(epochs) == len(first), "stage_epochs", rule, epochs)
+    require(
+        sum(epochs) < shared.epochs,
+        "stage_epochs",
+        f"must leave some of the {shared.epochs} epochs to the last stage",
+        epochs,
+        "Raise --epochs.",
+    )
+    ends = [epochs_to_steps(dataset, end, shared.batch_size) for end in accumulate(epochs)]
+    return training.Stages((*first, loss), tuple(ends))
 
 
 def evaluation_samples(shared: Shared, samples: int = 5000) -> int:

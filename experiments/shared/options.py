@@ -15,7 +15,8 @@ class Shared:
 
     Attributes:
       learning_rate: peak of the schedule
-      schedule: "cosine", "constant", or "burda" (eight stages of falling rates)
+      schedule: "cosine", "constant", "flat_cosine" (constant, then falling), or "burda" (eight
+        stages of falling rates)
       ema_decay: decay of the averaged parameters that are evaluated; none are averaged if left out
       batch_size: examples per step
       tiny: shrink the experiment to seconds, on small built-in data
@@ -23,7 +24,7 @@ class Shared:
     """
 
     learning_rate: float = 1e-3
-    schedule: Literal["cosine", "constant", "burda"] = "cosine"
+    schedule: Literal["cosine", "constant", "flat_cosine", "burda"] = "cosine"
     ema_decay: float | None = None
     batch_size: int = 100
     tiny: bool = False

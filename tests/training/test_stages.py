@@ -1,0 +1,82 @@
+"""Stages of training: each is its own objective, in one run."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dgmjax import models, objectives
+from dgmjax.errors import DgmjaxError
+from dgmjax.training import Player, Stages, adam, gradient_learner
+from dgmjax.training.gradients import Microbatches
+
+VAE = models.DenseVAE((6,), latent=2, hidden=(5,))
+BATCH = {"x": np.random.default_rng(0).integers(0, 2, (8, 6)).astype(np.float32)}
+FEW, MANY = objectives.elbo, partial(objectives.iwae, num_samples=3)
+
+
+def learner_of(objective):
+    return gradient_learner(VAE, {"model": Player(objective, adam(1e-2, 9))})
+
+
+@pytest.mark.parametrize("gradients", [None, Microbatches(2)])
+def test_each_step_is_that_of_its_stages_objective(gradients):
+    learners = [learner_of(o) for o in (Stages((FEW, MANY), (2,)), FEW, MANY)]
+    if gradients is not None:
+        learners = [learner.with_gradients(gradients) for learner in learners]
+    staged, first, second = learners
+    state = staged.init(jax.random.key(1), BATCH)
+    apart = state
+    step = jax.jit(staged.step)
+    logged = [set(learner.step(state, BATCH)[1]) for learner in (first, second)]
+    common = logged[0] & logged[1]
+    for index in range(4):
+        state, metrics = step(state, BATCH)
+        apart, expected = (first if index < 2 else second).step(apart, BATCH)
+        assert set(metrics) == common
+        assert float(metrics["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
+        for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(apart.params)):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_outside_of_training_it_is_the_last_objective():
+    found = learner_of(Stages((FEW, MANY), (2,)))
+    state = found.init(jax.random.key(1), BATCH)
+    key = jax.random.key(2)
+    loss, _ = found.call(found.variables(state), Stages((FEW, MANY), (2,)), BATCH, key)
+    np.testing.assert_array_equal(loss, found.call(found.variables(state), MANY, BATCH, key)[0])
+
+
+def test_a_single_stage_is_its_objective():
+    state = learner_of(FEW).init(jax.random.key(1), BATCH)
+    plain, _ = learner_of(FEW).step(state, BATCH)
+    one, _ = learner_of(Stages((FEW,))).step(state, BATCH)
+    jax.tree.map(np.testing.assert_array_equal, plain.params, one.params)
+
+
+@pytest.mark.parametrize("boundaries", [(), (0,), (5, 5), (3, 2)])
+def test_boundaries_must_increase(boundaries):
+    objectives = (FEW,) * max(2, len(boundaries) + 1)
+    with pytest.raises(DgmjaxError, match=r"^`boundaries` must be"):
+        Stages(objectives, boundaries)
+
+
+def test_stages_need_an_objective():
+    with pytest.raises(DgmjaxError, match=r"^`objectives` must hold"):
+        Stages(())
+
+
+def test_flat_cosine_is_constant_and_then_falls_to_zero():
+    updates = []
+    params, gradient = jnp.zeros(()), jnp.ones(())
+    optimiser = adam(0.1, 10, schedule="flat_cosine")
+    state = optimiser.init(params)
+    for _ in range(11):
+        update, state = optimiser.update(gradient, state, params)
+        updates.append(-float(update))
+    expected = [0.1] * 8 + [0.1 * (1 + np.cos(np.pi * t / 3)) / 2 for t in (1, 2, 3)]
+    np.testing.assert_allclose(updates, expected, rtol=1e-4, atol=1e-7)
+    assert isinstance(optimiser, optax.GradientTransformation)
