@@ -206,3 +206,14 @@ def test_no_two_test_files_share_a_name():
     """Pytest imports a test file by its name alone: a second of that name is not collected."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert sorted(names) == sorted(set(names))
+
+
+def test_programs_do_not_choose_by_the_platform_of_the_process():
+    """What is traced on one platform may be compiled for another: `carry.by_platform` chooses."""
+    for path in tracked(".py"):
+        if not {"devices", "benchmarks"} & set(path.relative_to(ROOT).parts):
+            names = {
+                getattr(node, "attr", None) or getattr(node, "id", None)
+                for node in ast.walk(ast.parse(path.read_text()))
+            }
+            assert "default_backend" not in names, path

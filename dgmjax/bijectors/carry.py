@@ -1,4 +1,4 @@
-"""Loops and branches whose arrays vary over the axes of a mesh, inside `shard_map`."""
+"""Loops and branches, by value or by platform; in `shard_map` arrays vary over its axes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -46,10 +46,29 @@ def scan(body: Callable, start: PyTree, xs: PyTree, **options: Any) -> tuple[PyT
 
 def cond(condition: Any, true: Callable, false: Callable, *operands: PyTree) -> PyTree:
     """`jax.lax.cond`, also where one branch varies over fewer axes than the other."""
-    if jax.sharding.get_abstract_mesh().manual_axes:
-        other_true, other_false = jax.eval_shape(true, *operands), jax.eval_shape(false, *operands)
-        true, false = _cast_result(true, other_false), _cast_result(false, other_true)
-    return jax.lax.cond(condition, true, false, *operands)
+    return jax.lax.cond(condition, *_alike(true, false, operands), *operands)
+
+
+def by_platform(cpu: Callable, others: Callable, *operands: PyTree) -> PyTree:
+    """`cpu(*operands)` where the program is compiled for a CPU, elsewhere `others(*operands)`.
+
+    The choice is made when the program is lowered, not when it is traced: what is traced, or
+    exported, on one platform is right and fast on another. Both branches are traced, so that
+    their derivatives should need the same residuals, at best the operands themselves.
+
+    >>> int(by_platform(lambda x: x + 1, lambda x: 1 + x, 1))
+    2
+    """
+    cpu, others = _alike(cpu, others, operands)
+    return jax.lax.platform_dependent(*operands, cpu=cpu, default=others)
+
+
+def _alike(one: Callable, other: Callable, operands: tuple) -> tuple[Callable, Callable]:
+    """Both, with results that vary over the same axes."""
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return one, other
+    of_one, of_other = jax.eval_shape(one, *operands), jax.eval_shape(other, *operands)
+    return _cast_result(one, of_other), _cast_result(other, of_one)
 
 
 def _cast_result(branch: Callable, other: PyTree) -> Callable:

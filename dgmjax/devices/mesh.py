@@ -65,6 +65,11 @@ def default_mesh() -> Mesh:
     return make_mesh()
 
 
+def is_accelerated(mesh: Mesh) -> bool:
+    """Whether the devices of the mesh are other than CPUs: for choices made before tracing."""
+    return mesh.devices.flat[0].platform != "cpu"
+
+
 def parse_mesh(text: str) -> dict[str, int]:
     """The sizes of the axes in a text such as `data=4,fsdp=2`; imports no devices.
 

@@ -159,8 +159,6 @@ def _together(request: TrainRequest) -> bool:
 
     On a CPU a product of matrices keeps a core busy already, and seeds together take as long.
     """
-    import jax
-
     depends = "seed" in {option.name for option in catalogue.options(request.function)}
     several = request.processes != Processes()
     if request.seeds_together == "yes":
@@ -168,8 +166,10 @@ def _together(request: TrainRequest) -> bool:
         require(not depends, "--seeds-together", rule, request.experiment)
         require(not several, "--seeds-together", "must be no with several processes", "yes")
         return True
-    accelerated = jax.default_backend() != "cpu"
-    return request.seeds_together == "auto" and accelerated and not depends and not several
+    from dgmjax.devices.mesh import is_accelerated
+
+    possible = request.seeds_together == "auto" and not depends and not several
+    return possible and is_accelerated(request.execution.make_mesh())
 
 
 def train(

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.carry import by_platform
 from dgmjax.types import Array
 
 Pads = tuple[tuple[int, int], ...]
@@ -68,22 +69,30 @@ def _tangent(strides, padding: Pads, dilation, primals, tangents):
     # by the cotangent, with examples for inputs.
     out, channels_first = _convolve(x, kernel, strides, padding, dilation), x.swapaxes(0, last)
     dkernel = jnp.moveaxis(dkernel, -2, 0)
-    by_kernel = [
-        like(part, dkernel, lhs=f"C{space}N", rhs=f"I{space}O", out=f"{space}NC")
-        for part in jnp.split(channels_first, list(range(0, len(x), _part(out)))[1:], last)
-    ]
-    return out, by_x + jnp.moveaxis(jnp.concatenate(by_kernel, -2), -2, 0)
+    by_part = partial(like, lhs=f"C{space}N", rhs=f"I{space}O", out=f"{space}NC")
+    cuts = list(range(0, len(x), _part(out)))[1:]
+
+    def in_parts(x: Array, dkernel: Array) -> Array:
+        parts = jnp.split(x, cuts, last)
+        return jnp.concatenate([by_part(part, dkernel) for part in parts], -2)
+
+    by_kernel = (
+        by_platform(in_parts, by_part, channels_first, dkernel)
+        if cuts
+        else by_part(channels_first, dkernel)
+    )
+    return out, by_x + jnp.moveaxis(by_kernel, -2, 0)
 
 
 def _part(out: Array) -> int:
-    """Examples whose gradients of the kernel are summed in one product.
+    """Examples whose gradients of the kernel are summed in one product on a CPU.
 
     XLA's products of images on a CPU (jax 0.10.2) slow down where they sum over more than some
     thousands, and where the number of examples is odd: whole batches of 28x28 images ran at a
     third to a half of the speed of these parts. A batch that devices share stays whole.
     """
     num = max(len(out), 1)
-    if out.ndim != 4 or jax.default_backend() != "cpu" or jax.device_count() > 1:
+    if out.ndim != 4 or jax.device_count() > 1:
         return num
     fours = max(SUMMED // math.prod(out.shape[1:-1]) // 4, -(-num // (4 * MOST_PARTS)), 1)
     return 4 * fours

@@ -132,11 +132,15 @@ def log_prob_of_all_images(model):
     return model.log_prob(images.reshape(-1, *model.event_shape))
 
 
-@pytest.mark.parametrize("columns", [1, 4])
+@pytest.mark.parametrize("columns, cpu", [(1, True), (4, True), (4, False)])
 @pytest.mark.parametrize("hidden", [(), (5,), (12, 9), (3, 20, 20)])
 @pytest.mark.parametrize("features", [1, 9])
-def test_blocks_of_steps_of_any_length_equal_call(features, hidden, columns, monkeypatch):
+def test_blocks_of_steps_of_any_length_equal_call(features, hidden, columns, cpu, monkeypatch):
     monkeypatch.setattr(masked_mlp_steps, "COLUMNS", columns)
+    chosen = lambda *branches_and_operands: branches_and_operands[1 - cpu](
+        *branches_and_operands[2:]
+    )
+    monkeypatch.setattr(masked_mlp_steps, "by_platform", chosen)
     monkeypatch.setattr(sorted_mask_product, "LEAST", 2)
     network = MaskedMLP(features, hidden, 2, direct=bool(hidden), residual=True)
     generator = np.random.default_rng(columns)

@@ -11,6 +11,8 @@ and every step adds the contributions from within the block, (W * M)[group, bloc
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -18,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.bijectors.carry import cond
+from dgmjax.bijectors.carry import by_platform, cond
 from dgmjax.nn.autoregressive.sorted_mask_product import prefix_product
 from dgmjax.types import Array
 
@@ -84,20 +86,18 @@ class IncrementalSteps(nn.Module):
         """Steps of a block, whose first product then serves a good number of units at once.
 
         Accelerators would wait longer for the branch than for the product, so that each step is
-        its own block there.
+        its own block there (see `step`).
         """
-        if jax.default_backend() != "cpu":
-            return 1
         units = max((self.num_params * self.features, *self.hidden))
         return min(self.features, -(-COLUMNS * self.features // units))
 
-    def _layers(self) -> list[SortedUnits]:
+    def _layers(self, block: int) -> list[SortedUnits]:
         """The input, the hidden layers and the parameters, as `step` fills them.
 
         Before step i the inputs 0 .. i - 1 are known, and after it the hidden units of degree i;
         none has the degree 0. Of the inputs a block sees all but its own last.
         """
-        sites, block = np.ones(self.features, int), self._block
+        sites = np.ones(self.features, int)
         counts = [
             np.bincount(degrees, minlength=self.features + 1)[: self.features]
             for degrees in self._degrees()[1:]
@@ -114,7 +114,7 @@ class IncrementalSteps(nn.Module):
 
         The batch is the last axis of both, so that a step reads and writes whole rows.
         """
-        layers = self._layers()
+        layers = self._layers(self._block)
         added, out = self._context_terms(context)
         batch = jnp.broadcast_shapes(batch_shape, jnp.shape(out)[:-1])
         dtype, num = self.dtype or self.out_bias.dtype, math.prod(batch)
@@ -143,16 +143,24 @@ class IncrementalSteps(nn.Module):
         everything known before it to the units of the whole block; each step adds those from
         within.
         """
-        known, layers = list(carry["known"]), self._layers()
+        in_blocks = partial(self._step, self._block, prefix_product)
+        if self._block == 1:
+            return in_blocks(carry, previous, index)
+        alone = partial(self._step, 1, lambda columns, h, _: columns.T @ h)
+        return by_platform(in_blocks, alone, carry, previous, index)
+
+    def _step(
+        self, block: int, product: Callable, carry: Any, previous: Array, index: Array
+    ) -> tuple[Any, Array]:
+        known, layers = list(carry["known"]), self._layers(block)
         # At index 0 nothing was seen: the write goes to place 0 and is overwritten at index 1.
         seen = jnp.where(index > 0, previous.astype(known[0].dtype), 0.0).reshape(1, -1)
         known[0] = layers[0].written(known[0], seen, jnp.maximum(index - 1, 0))
-        begin = lambda: self._begun(carry["constants"], known, index)
-        begun = (
-            begin()
-            if self._block == 1
-            else cond(index % self._block == 0, begin, lambda: carry["begun"])
-        )
+        begin = lambda: self._begun(layers, product, carry["constants"], known, index)
+        if block == 1:
+            begun, kept = begin(), carry["begun"]  # which may be of blocks of another size
+        else:
+            begun = kept = cond(index % block == 0, begin, lambda: carry["begun"])
 
         # No kernel needs its mask here. What is known when a block begins has lower degrees than
         # all units of the block, and within a block the units of later steps are still zero.
@@ -176,18 +184,24 @@ class IncrementalSteps(nn.Module):
                 known[i + 1] = layer.written(known[i + 1], units, index)
         if self.direct:
             total = total + within(self.direct_kernel, 0, layers[-1])
-        return {**carry, "known": known, "begun": begun}, total.T.reshape(
+        return {**carry, "known": known, "begun": kept}, total.T.reshape(
             *previous.shape, self.num_params
         )
 
-    def _begun(self, constants: list[Array], known: list[Array], index: Array) -> list[Array]:
+    def _begun(
+        self,
+        layers: list[SortedUnits],
+        product: Callable,
+        constants: list[Array],
+        known: list[Array],
+        index: Array,
+    ) -> list[Array]:
         """The contributions to the block that begins at `index` from everything known before it."""
-        layers = self._layers()
 
         def of_block(kernel: Array, i: int, above: SortedUnits) -> Array:
             start = above.block_slices[index]
             columns = jax.lax.dynamic_slice_in_dim(kernel, start, above.width, 1)
-            return prefix_product(self._cast(columns), known[i], layers[i].starts[index])
+            return product(self._cast(columns), known[i], layers[i].starts[index])
 
         begun = []
         for i, (kernel, constant) in enumerate(zip([*self.kernels, self.out_kernel], constants)):
