@@ -3,6 +3,7 @@
 from functools import partial
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -80,6 +81,17 @@ def test_gradient_of_a_gradient():
 def test_parts_are_multiples_of_four_and_few(shape, devices, part, monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: devices)
     assert _part(jax.eval_shape(lambda: jnp.zeros(shape))) == part
+
+
+def test_parts_are_those_of_programs_for_cpus(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    x, kernel = jnp.ones((16, 28, 28, 1)), jnp.ones((3, 3, 1, 2))
+    slope = jax.jit(jax.grad(lambda kernel: convolution(x, kernel).sum()))
+    products = {}
+    for platform in ("cpu", "cuda", "tpu"):
+        module = jax.export.export(slope, platforms=[platform])(kernel).mlir_module()
+        products[platform] = module.count("stablehlo.convolution")
+    assert products == {"cpu": 4, "cuda": 1, "tpu": 1}
 
 
 def test_module_is_flax_s():
