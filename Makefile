@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export JAX_PLATFORMS ?= cpu
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test test-newest test-all test-install fault lint format typecheck benchmark results clean
+.PHONY: demo test test-newest test-all test-install fault docs docs-serve lint format typecheck benchmark results clean
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "dgmjax needs Python 3.11 or newer; set PYTHON=/path/to/python"; exit 1; }
@@ -36,6 +36,13 @@ test-install: $(READY)  ## wheel and sdist, installed from the package index int
 
 fault: $(READY)  ## kills, corruption and other faults, each with its figure
 	$(BIN)/python -m pytest -m fault -s
+
+docs: $(READY)  ## the documentation, in build/docs; tutorials are executed, warnings are errors
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
+docs-serve: docs  ## the same, read at http://localhost:8000
+	$(BIN)/python -m http.server --bind localhost --directory build/docs 8000
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -4,25 +4,28 @@
     python benchmarks/results_table.py --check    # exit 1 if one is out of date
 
 Each file of `benchmarks/records/` is a run's `results.json`. `benchmarks/RESULTS.md` lists all of
-them, and README.md, between the two markers below, those with a published number. No number is
-typed by hand.
+them, and README.md, between the two markers below, those that `benchmarks/readme_rows.toml` names.
+No result is typed by hand.
 """
 
 import argparse
 import itertools
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from dgmjax.errors import DgmjaxError, RunError
+from dgmjax.errors import DgmjaxError, RunError, require
 from dgmjax.files import write_atomically
+from dgmjax.lab import catalogue
 from dgmjax.runs import record_table
 from dgmjax.runs.record import Record, read_records
+from dgmjax.runs.verdict import reached
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 NONE_YET = "No results have been recorded yet."
-COMPARED = ("experiment", "arguments", "model", "data", "metric", "value", "published", "time")
+COMPARED = ("command", "metric", "value", "published", "reached", "epochs: ours / theirs", "time")
 INTRODUCTION = """\
 # Results
 
@@ -48,10 +51,36 @@ def markdown(records: list[Record], columns: Sequence[str]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def comparison(records: list[Record]) -> str:
-    """The table of the results with a published number."""
-    compared = [record for record in records if record.published]
-    return markdown(compared, COMPARED) if compared else NONE_YET
+def comparison(folder: Path) -> str:
+    """The table of the README: the rows of `readme_rows.toml`, of the records in `folder`."""
+    path = folder.parent / "readme_rows.toml"
+    rows = tomllib.loads(path.read_text(encoding="utf-8"))["row"] if path.is_file() else []
+    lines = [COMPARED, ("---",) * len(COMPARED)]
+    lines += [tuple(map(_escape, _compared(folder, **row))) for row in rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) if rows else NONE_YET
+
+
+def _compared(
+    folder: Path,
+    record: str,
+    metric: str,
+    train_examples: int,
+    published_epochs: str = "not stated",
+) -> tuple[str, ...]:
+    """A row: the record of a file that measures `metric` and has a published number."""
+    found = [one for one in read_records(folder / record) if one.metric == metric and one.published]
+    rule = "must have one record of the metric with a published number"
+    require(len(found) == 1, record, rule, len(found), error=RunError)
+    one, cells = found[0], record_table.row(found[0])
+    flags = record_table.as_flags(one.arguments)
+    command = f"{one.experiment} {'' if flags == '-' else flags}".strip()
+    defaults = catalogue.own_defaults(catalogue.load_experiment(one.experiment))
+    batch_size = {**defaults, **(one.arguments or {})}["batch_size"]
+    epochs = f"{one.step * batch_size / train_examples:.0f} / {published_epochs}"
+    published = cells[record_table.COLUMNS.index("published")]
+    told = {True: "yes", False: "no", None: "-"}[reached(one)]
+    taken = record_table.format_duration(one.seconds)
+    return (command, one.metric, one.formatted_value(), published, told, epochs, taken)
 
 
 def page(records: list[Record]) -> str:
@@ -89,7 +118,9 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         old = {
             path: path.read_text(encoding="utf-8") for path in (readme, results) if path.exists()
         }
-        new = {readme: replace_block(old.get(readme, ""), comparison(records))}
+        new = {
+            readme: replace_block(old.get(readme, ""), comparison(root / "benchmarks" / "records"))
+        }
         new[results] = page(records)
         stale = [path for path, text in new.items() if text != old.get(path)]
         if check and stale:

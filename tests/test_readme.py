@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from dgmjax.cli import commands
-
 README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
 
@@ -14,11 +12,8 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), 
 @pytest.mark.parametrize("code", BLOCKS, ids=lambda code: code.strip().splitlines()[-1][:40])
 def test_a_block_of_python_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if "load_run" in code:
-        run = ["--run-dir", "runs/vae_digits/seed0"]
-        assert commands.main(["train", "vae_digits", "--tiny", *run]) == 0
     exec(compile(code, str(README), "exec"), {})
 
 
 def test_there_are_blocks():
-    assert len(BLOCKS) >= 4
+    assert len(BLOCKS) >= 3

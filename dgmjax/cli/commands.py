@@ -108,10 +108,10 @@ def _command(arguments: list[str]) -> None:
         from dgmjax import __version__
 
         print(f"dgmjax {__version__}")
-    elif name in _COMMANDS:
-        _COMMANDS[name](arguments[1:])
+    elif name in COMMANDS:
+        COMMANDS[name](arguments[1:])
     else:
-        guess = catalogue.nearest(name, list(_COMMANDS))
+        guess = catalogue.nearest(name, list(COMMANDS))
         raise DgmjaxError(f"There is no command `{name}`. {guess}`dgmjax --help` shows them all.")
 
 
@@ -383,7 +383,7 @@ def _data_check(arguments: list[str]) -> None:
     parse(check, "data check", arguments)
 
 
-_COMMANDS: dict[str, Callable[[list[str]], None]] = {
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "list": _list,
     "train": _train,
     "evaluate": _evaluate,

@@ -26,6 +26,7 @@ WRAPPERS: dict[str, Callable[[nn.Module], nn.Module]] = {
 RUNNING = "batch_stats"
 EPSILON = 1e-5
 leaky_relu: Activation = partial(nn.leaky_relu, negative_slope=0.2)
+"""x above 0 and 0.2 x below, the activation of critics."""
 
 
 def weighted(layer: nn.Module, weights: Weights) -> nn.Module:

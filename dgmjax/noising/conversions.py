@@ -17,6 +17,8 @@ from dgmjax.noising.gaussian import Coefficients
 from dgmjax.types import Array
 
 Kind = Literal["score", "noise", "data", "velocity"]
+"""The forms of a prediction of noised data, each of which gives the others."""
+
 KINDS: tuple[str, ...] = get_args(Kind)
 """What a network may predict."""
 

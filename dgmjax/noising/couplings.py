@@ -14,6 +14,7 @@ from dgmjax.errors import require, require_sizes
 from dgmjax.types import Array, Key
 
 Coupling = Callable[[Key, Array, Array], Array]
+"""`(key, x0, x1) -> x1`, permuted so that row i of both is a pair."""
 
 
 def independent(key: Key, x0: Array, x1: Array) -> Array:

@@ -13,6 +13,7 @@ from dgmjax.errors import require
 from dgmjax.types import Array
 
 Schedule = Callable[[Array], Array]
+"""Time in [0, 1] to the log of the coefficient of the data, at most 0."""
 
 _SMALLEST = 1e-6
 

@@ -3,6 +3,7 @@
 import io
 import os
 import textwrap
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dgmjax.files import write_atomically
@@ -25,6 +26,8 @@ def new_figure(width: float, height: float, title: str = "") -> "Figure":
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
+    # A notebook shows what has this method; those of pyplot's figures come with pyplot only.
+    setattr(figure, "_repr_png_", partial(to_png, figure))  # noqa: B010 (unknown to Figure)
     if title:
         figure.suptitle(textwrap.fill(title, max(16, int(width / _LETTER))), fontsize=11)
     return figure
