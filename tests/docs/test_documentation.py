@@ -110,7 +110,7 @@ def marked(page):
     return pytest.param(page, id=page.stem, marks=marks)
 
 
-@pytest.mark.parametrize("page", map(marked, [*TUTORIALS, *HOWTO]))
+@pytest.mark.parametrize("page", [*map(marked, [*TUTORIALS, *HOWTO])])
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
     """In miniature: few steps of training; the build runs the tutorials as they stand."""
     monkeypatch.chdir(tmp_path)
