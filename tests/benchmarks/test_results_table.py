@@ -112,6 +112,7 @@ def test_no_records_is_said(project):
     "text", ["", results_table.BEGIN, f"{results_table.END}{results_table.BEGIN}"]
 )
 def test_a_readme_without_the_markers_is_left_alone(project, text, capsys):
+    add(project, "made", RECORD)
     (project / "README.md").write_text(text)
     assert results_table.main([], project) == 2
     assert "once, in this order" in capsys.readouterr().err
