@@ -238,6 +238,9 @@ def _evaluate(arguments: list[str]) -> None:
         images: Annotated[int, "test images to anneal"] = 100,
         chains: Annotated[int, "annealed chains of an image"] = 16,
         temperatures: Annotated[int, "temperatures of a chain"] = 1000,
+        schedule: Annotated[
+            Literal["geometric", "sigmoid", "linear"], "of the temperatures from 0 to 1"
+        ] = "geometric",
         start: Annotated[
             Literal["prior", "posterior"],
             "where chains start: the prior, or the encoder's q(z | x)",
@@ -246,7 +249,7 @@ def _evaluate(arguments: list[str]) -> None:
         num_samples: Annotated[int, "samples to draw for them"] = 10_000,
     ) -> None:
         """Measures a trained run again and writes its results.json."""
-        annealing = (images, chains, temperatures, start) if ais else None
+        annealing = (images, chains, temperatures, schedule, start) if ais else None
         num = num_samples if samples else None
         _dispatch_evaluate(run, data_dir, experiment, other_data, out, annealing, num)
 
@@ -459,7 +462,7 @@ def _dispatch_evaluate(
     experiment: str | None,
     other_data: bool,
     out: Path | None,
-    annealing: tuple[int, int, int, str] | None,
+    annealing: tuple[int, int, int, str, str] | None,
     num_samples: int | None,
 ) -> None:
     _prepare()
@@ -479,7 +482,7 @@ def _dispatch_evaluate(
 
 
 def _supplements(
-    annealing: tuple[int, int, int, str] | None, num_samples: int | None
+    annealing: tuple[int, int, int, str, str] | None, num_samples: int | None
 ) -> list["Supplement"]:
     """What the options ask for beside the experiment's own estimators."""
     found = []
@@ -487,8 +490,9 @@ def _supplements(
         from dgmjax.evaluation.annealed import Annealing
         from dgmjax.lab.annealing import annealed_bounds
 
-        images, chains, temperatures, start = annealing
-        found.append(annealed_bounds(Annealing(chains, temperatures, start=start), images))
+        images, chains, temperatures, schedule, start = annealing
+        how = Annealing(chains, temperatures, schedule, start=start)
+        found.append(annealed_bounds(how, images))
     if num_samples is not None:
         from dgmjax.lab.sampling import sample_quality
 

@@ -44,14 +44,14 @@ class Annealing:
     Attributes:
       chains: per example.
       temperatures: transitions of a chain.
-      schedule: "sigmoid" or "linear".
+      schedule: "geometric", "sigmoid" (the published one) or "linear".
       leapfrog_steps: of a transition.
       start: "prior", which every decoder has, or "posterior", which needs an encoder.
     """
 
     chains: int = 16
     temperatures: int = 1000
-    schedule: str = "sigmoid"
+    schedule: str = "geometric"
     leapfrog_steps: int = 10
     start: str = "prior"
 
@@ -114,7 +114,7 @@ def annealed_bound(model: Any, batch: Batch, key: Key, how: Annealing) -> tuple[
     keys = jax.random.split(key, 3)
     start = _start(model, keys[0], batch["x"], how)
     options: dict[str, Any] = {"num_steps": how.leapfrog_steps}
-    sizes = tuned_step_sizes(keys[1], base, ratio, start, how.betas, **options)
+    sizes = tuned_step_sizes(keys[1], base, ratio, start, how.betas, shared=0, **options)
     found = annealed_importance_sampling(keys[2], base, ratio, start, how.betas, sizes, **options)
     return -log_mean_weight(found.log_weight), {
         "effective_chains": effective_chains(found.log_weight),
@@ -160,7 +160,7 @@ def bidirectional(model: Any, key: Key, num: int, how: Annealing) -> Bidirection
     base, ratio = path(model, x, how.start)
     start = _start(model, keys[2], x, how)
     options: dict[str, Any] = {"num_steps": how.leapfrog_steps}
-    sizes = tuned_step_sizes(keys[3], base, ratio, start, how.betas, **options)
+    sizes = tuned_step_sizes(keys[3], base, ratio, start, how.betas, shared=0, **options)
     there = annealed_importance_sampling(keys[4], base, ratio, start, how.betas, sizes, **options)
     # One exact posterior sample starts all backward chains of an example. Each of their weights is
     # unbiased, and so is the mean, although the weights share their start.

@@ -16,6 +16,7 @@ from .annealing import (
     anneal as anneal,
     annealed_importance_sampling as annealed_importance_sampling,
     effective_chains as effective_chains,
+    geometric_temperatures as geometric_temperatures,
     hamiltonian_path as hamiltonian_path,
     linear_temperatures as linear_temperatures,
     log_evidence_bounds as log_evidence_bounds,

@@ -7,6 +7,7 @@ f_b(z) = exp(base(z) + b ratio(z)), b from 0 to 1, with Hamiltonian transitions:
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -59,6 +60,29 @@ def sigmoid_temperatures(count: int, steepness: float = 4.0) -> np.ndarray:
     require(steepness > 0.0, "steepness", "must be positive", steepness)
     curve = 1.0 / (1.0 + np.exp(-steepness * np.linspace(-1.0, 1.0, count + 1)))
     return (curve - curve[0]) / (curve[-1] - curve[0])
+
+
+def geometric_temperatures(count: int, ratio: float = 1000.0) -> np.ndarray:
+    """Temperatures whose distance grows by a constant factor: b_t = ((1 + r)^(t / T) - 1) / r.
+
+    Weights vary least where all steps are equally hard. If the precision of f_b grows from 1 to
+    1 + r as 1 + b r, as in a linear model with little noise, the variance of the log ratio is
+    proportional to (r / (1 + b r))^2, and its root, integrated over b, is the same for every step
+    of this schedule. Where r is a guess, one too large costs little: the length grows as log r.
+
+    Args:
+      ratio: r, how much more precise the end is than the start, positive.
+
+    Source: Gelman & Meng, "Simulating normalizing constants: from importance sampling to bridge
+    sampling to path sampling", 1998, section 4.3, https://doi.org/10.1214/ss/1028905934.
+
+    >>> geometric_temperatures(3, ratio=7.0).round(3).tolist()
+    [0.0, 0.143, 0.429, 1.0]
+    """
+    require_sizes(count=count)
+    require(0.0 < ratio < math.inf, "ratio", "must be a positive number", ratio)
+    curve = np.expm1(np.log1p(ratio) * np.linspace(0.0, 1.0, count + 1)) / ratio
+    return np.append(curve[:-1], 1.0)
 
 
 def check_temperatures(temperatures: np.ndarray | Array) -> None:
@@ -208,23 +232,31 @@ def tuned_step_sizes(
     num_steps: int = 10,
     target: float = TARGET,
     rate: float = 0.2,
+    shared: int | tuple[int, ...] | None = None,
 ) -> Array:
     """A step size for every temperature, `[T]`, from a trial run whose weights are discarded.
 
     The trial anneals forwards. log e changes by `rate` times the excess of the acceptance over the
     target; since neighbours are alike, one transition each is enough. The sizes are then averaged
     over a window of the path, and belong to it: run them backwards, too.
+
+    Args:
+      shared: axes of the chains that share a size; all if None. With chains `[C, N]` of N data, 0
+        gives every datum sizes of its own, `[T, 1, N]`. A size that suits the average example is
+        too long for the sharpest posterior, whose chains would stand still.
     """
     check_temperatures(temperatures)
     require(0.0 < target < 1.0, "target", "must be in (0, 1)", target)
     start = evaluated([base, ratio], position)
     betas = jnp.asarray(temperatures, start.values[1].dtype)[1:]
 
+    def mean(acceptance):
+        return acceptance.mean(shared, keepdims=shared is not None)
+
     def transition(point, log_size, beta, key):
-        point, info = hamiltonian_step(
-            [base, ratio], [1.0, beta], key, point, jnp.exp(log_size), num_steps
-        )
-        return point, log_size + rate * (info.acceptance.mean() - target)
+        size = jnp.exp(log_size)
+        point, info = hamiltonian_step([base, ratio], [1.0, beta], key, point, size, num_steps)
+        return point, log_size + rate * (mean(info.acceptance) - target)
 
     def settle(carry, key):
         point, log_size = transition(carry[0], carry[1], betas[0], key)
@@ -235,7 +267,8 @@ def tuned_step_sizes(
         return (point, log_size), log_size
 
     settle_key, key = jax.random.split(key)
-    carry = (start, jnp.log(jnp.asarray(step_size, betas.dtype)))
+    sizes = jax.eval_shape(mean, start.values[1])
+    carry = (start, jnp.full(sizes.shape, math.log(step_size), betas.dtype))
     # First at the lowest temperature alone: the guess may be far off, and the sizes of the first
     # temperatures would be those of the search.
     carry, _ = jax.lax.scan(settle, carry, jax.random.split(settle_key, 50))
@@ -243,8 +276,10 @@ def tuned_step_sizes(
     window = max(1, min(len(betas) // 20, 50))
     # One transition gives a noisy size, and neighbours on the path need about the same. Edge values
     # are repeated so that the ends are not averaged with zeros.
-    padded = jnp.pad(log_sizes, (window, window), mode="edge")
-    return jnp.exp(jnp.convolve(padded, jnp.ones(2 * window + 1) / (2 * window + 1), "valid"))
+    axes = [(window, window)] + [(0, 0)] * (log_sizes.ndim - 1)
+    weights = jnp.ones(2 * window + 1) / (2 * window + 1)
+    average = partial(jnp.apply_along_axis, partial(jnp.convolve, v=weights, mode="valid"), 0)
+    return jnp.exp(average(jnp.pad(log_sizes, axes, mode="edge")))
 
 
 def adaptive_temperatures(
@@ -346,5 +381,9 @@ def log_evidence_bounds(forwards: Annealed, backwards: Annealed, axis: int = 0) 
 
 
 Schedule = Callable[[int], np.ndarray]
-SCHEDULES: dict[str, Schedule] = {"linear": linear_temperatures, "sigmoid": sigmoid_temperatures}
+SCHEDULES: dict[str, Schedule] = {
+    "geometric": geometric_temperatures,
+    "linear": linear_temperatures,
+    "sigmoid": sigmoid_temperatures,
+}
 """Schedules that are chosen by name; `adaptive_temperatures` needs a model."""

@@ -10,7 +10,7 @@ from dgmjax import models, objectives
 from dgmjax.errors import DgmjaxError
 from dgmjax.evaluation import Annealing, FixedObservation, annealed_bound, bidirectional
 
-HOW = Annealing(chains=24, temperatures=120, leapfrog_steps=5)
+HOW = Annealing(chains=24, temperatures=120, schedule="sigmoid", leapfrog_steps=5)
 KEY = jax.random.key(0)
 
 

@@ -11,6 +11,7 @@ from dgmjax.inference import (
     adaptive_temperatures,
     annealed_importance_sampling,
     effective_chains,
+    geometric_temperatures,
     linear_temperatures,
     log_evidence_bounds,
     log_mean_weight,
@@ -174,3 +175,46 @@ def anneal(betas=(0.0, 1.0), sizes=0.1, **options):
 def test_bad_arguments_are_named(act, word):
     with pytest.raises(DgmjaxError, match=f"^`{word}`"):
         act()
+
+
+def test_geometric_steps_are_equally_hard_and_vary_less():
+    """x = z + n / sqrt(r): the log ratio has variance (r / (1 + b r))^2 / 2 a dimension."""
+    r = 400.0
+    betas = geometric_temperatures(20, r)
+    np.testing.assert_allclose(np.diff(np.log1p(betas * r)), np.log1p(r) / 20, rtol=1e-9)
+    x = jax.random.normal(KEYS[0], (30,))
+
+    def evidence(key, temperatures):
+        base = lambda z: (-0.5 * z**2 - 0.5 * jnp.log(2 * jnp.pi)).sum(-1)
+        ratio = lambda z: (-0.5 * r * (x - z) ** 2 - 0.5 * jnp.log(2 * jnp.pi / r)).sum(-1)
+        start = jax.random.normal(key, (64, 30))
+        # A quarter of a period in ten steps: the next state hardly depends on the last.
+        sizes = 0.05 * np.pi / np.sqrt(1.0 + temperatures[1:] * r)
+        found = annealed_importance_sampling(key, base, ratio, start, temperatures, sizes)
+        return found.log_weight
+
+    spread = {
+        schedule: float(evidence(KEYS[1], schedule(100)).std())
+        for schedule in (geometric_temperatures, sigmoid_temperatures, linear_temperatures)
+    }
+    # The variance of the whole path is at least its squared length over the number of steps.
+    least = np.sqrt(30 / 2 * np.log1p(r) ** 2 / 100)
+    assert least * 0.8 < spread[geometric_temperatures] < 1.5 * least
+    assert spread[geometric_temperatures] < 0.6 * spread[sigmoid_temperatures]
+    assert spread[sigmoid_temperatures] < spread[linear_temperatures]
+
+
+def test_step_sizes_of_each_datum_follow_its_posterior():
+    scales = jnp.array([0.02, 0.2, 1.0])
+    base = lambda z: -0.5 * (z**2).sum(-1)
+    ratio = lambda z: -0.5 * (z**2).sum(-1) / scales**2
+    start = jax.random.normal(KEYS[0], (16, 3, 2))
+    betas = geometric_temperatures(100)
+    sizes = jax.jit(lambda key: tuned_step_sizes(key, base, ratio, start, betas, shared=0))(KEYS[1])
+    assert sizes.shape == (100, 1, 3)
+    at_the_end = np.asarray(sizes[-1, 0])
+    assert at_the_end[0] < 0.25 * at_the_end[1] < 0.25 * 0.6 * at_the_end[2]
+    found = annealed_importance_sampling(KEYS[2], base, ratio, start, betas, sizes)
+    assert found.log_weight.shape == (16, 3)
+    every = tuned_step_sizes(KEYS[1], base, ratio, start, betas)
+    assert every.shape == (100,)
