@@ -152,3 +152,22 @@ def test_the_catalogue_has_its_experiments():
         "vrnn_jsb",
     }
     assert expected <= set(NAMES)
+
+
+def test_an_absent_usps_is_named_before_anything_is_read(tmp_path):
+    function = catalogue.load_experiment("cyclegan_digits")
+    given = catalogue.own_defaults(function)
+    with pytest.raises(DataError, match=r"must hold usps/usps\.npz.*Put an \.npz there"):
+        catalogue.build(function, given, seed=0, tiny=False, data_dir=str(tmp_path))
+
+
+def test_an_outline_lies_around_what_is_bright():
+    from dgmjax.experiments.shared.digits import outline
+
+    x = np.zeros((1, 5, 5, 1), np.uint8)
+    x[0, 2, 1:3] = 255
+    x[0, 0, 4] = 100  # below half of the grey values
+    wanted = ["00000", "01100", "10010", "01100", "00000"]
+    assert (outline(x, 256)[0, ..., 0] > 0).astype(int).astype(str).tolist() == list(
+        map(list, wanted)
+    )

@@ -63,6 +63,7 @@ from .transforms import (
     Logit as Logit,
     Scale as Scale,
     Standardise as Standardise,
+    Together as Together,
     Transform as Transform,
     apply_once as apply_once,
 )

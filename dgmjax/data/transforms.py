@@ -29,6 +29,7 @@ __all__ = [
     "Logit",
     "Scale",
     "Standardise",
+    "Together",
     "Transform",
     "apply_once",
 ]
@@ -128,6 +129,34 @@ class Dequantise:
 
     def inverse(self, x: Array) -> Array:
         return jnp.clip(jnp.floor(x * self.levels), 0, self.levels - 1)
+
+
+@dataclass(frozen=True)
+class Together:
+    """A transform of `x`, and the same of other arrays of a batch that are of its kind.
+
+    `log_det` is that of `x` alone; arrays that a batch lacks are left out.
+    """
+
+    transform: Transform
+    names: tuple[str, ...] = ("context",)
+
+    def __call__(self, batch: Mapping[str, Any], key: Key) -> dict[str, Any]:
+        keys = jax.random.split(key, len(self.names) + 1)
+        made = self.transform(batch, keys[0])
+        for name, one in zip(self.names, keys[1:]):
+            if name in batch:
+                made[name] = self.transform({"x": batch[name]}, one)["x"]
+        return made
+
+    def check(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.transform.check(arrays)
+        for name in self.names:
+            if name in arrays:
+                self.transform.check({"x": arrays[name]})
+
+    def inverse(self, x: Array) -> Array:
+        return self.transform.inverse(x)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,10 @@ from .adversarial.gan import (
 from .adversarial.info_gan import (
     InfoGAN as InfoGAN,
 )
+from .adversarial.translation import (
+    CycleGAN as CycleGAN,
+    Pix2Pix as Pix2Pix,
+)
 from .autoregressive.code_prior import (
     CodePrior as CodePrior,
 )

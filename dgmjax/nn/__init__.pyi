@@ -133,6 +133,10 @@ from .time_embedding import (
 from .time_mlp import (
     TimeMLP as TimeMLP,
 )
+from .translation import (
+    PatchCritic as PatchCritic,
+    Translator as Translator,
+)
 from .unet import (
     UNet as UNet,
 )

@@ -92,7 +92,7 @@ def checked_labels(label: Array, num_classes: int) -> Array:
     return jnp.asarray(label).astype(jnp.int32)
 
 
-def one_batch(x: Array, t: Array, label: Array | None, event_ndims: int) -> tuple:
+def one_batch(x: Array, t: Array | None, label: Array | None, event_ndims: int) -> tuple:
     """x, t and labels with one batch axis, and the batch shape of x, to which all broadcast.
 
     Raises:

@@ -22,6 +22,8 @@ GROUPS = 8
 class UNet(nn.Module):
     """`x[..., H, W, C]`, `t[...]` -> `[..., H, W, C]`: down in resolution, and up with shortcuts.
 
+    Without times it is a map of images, such as the generator of pix2pix.
+
     Each level has `blocks` residual blocks on the way down, and one more on the way up, where a
     block reads the map that one on the way down left. Levels are halved by means of 2x2 pixels and
     doubled by repeating them; of an odd size the last row is repeated first and cut afterwards.
@@ -61,7 +63,7 @@ class UNet(nn.Module):
     dtype: jnp.dtype | None = None
 
     @nn.compact
-    def __call__(self, x: Array, t: Array, context: Array | None = None) -> Array:
+    def __call__(self, x: Array, t: Array | None = None, context: Array | None = None) -> Array:
         channels = as_sizes("channels", self.channels)
         require(len(channels) > 0, "channels", "must name at least one level", channels)
         require_sizes(blocks=self.blocks, patch=self.patch, num_outputs=self.num_outputs or 1)
@@ -72,8 +74,12 @@ class UNet(nn.Module):
         x, t, label, batch = one_batch(x, t, context, 3)
         if self.embed is not None:
             x = flattened(self.embed(x), 3)
-        time = TimeEmbedding(4 * channels[0], self.num_classes, self.label_dropout)(t, label)
-        time = nn.silu(time)
+        time = None
+        told = t is not None or label is None
+        require(told, "context", "must be None where no times are given", "labels")
+        if t is not None:
+            embedding = TimeEmbedding(4 * channels[0], self.num_classes, self.label_dropout)
+            time = nn.silu(embedding(t, label))
 
         def block(h: Array, level: int) -> Array:
             h = ResidualBlock(channels[level], self.dropout, self.dtype)(h, time)
@@ -105,6 +111,7 @@ class ResidualBlock(nn.Module):
     """S h + V silu((1 + a) norm(W silu(norm(h))) + b) with scale a and shift b linear in the time.
 
     W, V are 3x3 convolutions, V starts at zero; S is the identity, or 1x1 where channels change.
+    Without a time a and b are 0.
     """
 
     channels: int
@@ -112,12 +119,15 @@ class ResidualBlock(nn.Module):
     dtype: jnp.dtype | None = None
 
     @nn.compact
-    def __call__(self, h: Array, time: Array) -> Array:
+    def __call__(self, h: Array, time: Array | None = None) -> Array:
         inner = Conv(self.channels, (3, 3), dtype=self.dtype)(nn.silu(normalised(h)))
         zeros = nn.initializers.zeros
-        change = Dense(2 * self.channels, kernel_init=zeros)(time)[:, None, None]
-        scale, shift = jnp.split(change, 2, -1)
-        inner = nn.silu((1.0 + scale) * normalised(inner) + shift)
+        inner_normalised = normalised(inner)
+        if time is not None:
+            change = Dense(2 * self.channels, kernel_init=zeros)(time)[:, None, None]
+            scale, shift = jnp.split(change, 2, -1)
+            inner_normalised = (1.0 + scale) * inner_normalised + shift
+        inner = nn.silu(inner_normalised)
         inner = Dropout(self.dropout)(inner)
         inner = Conv(self.channels, (3, 3), kernel_init=zeros, dtype=self.dtype)(inner)
         if h.shape[-1] != self.channels:

@@ -10,6 +10,7 @@ from .adversarial.games import (
     moment_matching as moment_matching,
 )
 from .adversarial.losses import (
+    absolute_error as absolute_error,
     critic_loss as critic_loss,
     generator_loss as generator_loss,
     information as information,

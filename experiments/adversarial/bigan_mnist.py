@@ -10,10 +10,11 @@ Kraehenbuehl & Darrell, "Adversarial Feature Learning", 2017, Table 1,
 https://arxiv.org/abs/1605.09782.
 """
 
-from dgmjax import evaluation, lab, models, nn, runs
+from dgmjax import evaluation, lab, models, runs
 from dgmjax.evaluation.samples.neighbours import nearest
 
 from ..shared.games import Play, image_experiment, images_of
+from ..shared.image_networks import IMAGE_PLAY, networks
 
 
 def bigan_mnist(
@@ -24,9 +25,7 @@ def bigan_mnist(
     hidden: int = 512,
     references: int = 50_000,
     steps: int = 20_000,
-    play: Play = Play(
-        game="non_saturating", penalty_weight=0.1, ema_decay=0.999, batch_size=64, b1=0.5
-    ),
+    play: Play = IMAGE_PLAY,
 ) -> lab.Experiment:
     """A game of pairs of DCGAN networks.
 
@@ -41,11 +40,12 @@ def bigan_mnist(
     if play.tiny:
         latent, channels, hidden, steps = 4, 4, 8, 10
     dataset, levels = images_of(play)
+    generator, features = networks(dataset.event_shape, channels)
     module = models.BiGAN(
         latent=latent,
-        generator=nn.DCGANGenerator(dataset.event_shape, channels, "none"),
-        encoder=nn.DCGANFeatures(channels),
-        critic=models.PairCritic(nn.DCGANFeatures(channels), hidden),
+        generator=generator,
+        encoder=features,
+        critic=models.PairCritic(features.clone(), hidden),
         stochastic=stochastic,
     )
     players = play.players(steps, generator=("generator", "encoder", "to_code"), both=True)

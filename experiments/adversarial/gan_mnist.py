@@ -21,6 +21,7 @@ from dgmjax.objectives.mmd import mmd
 
 from ..shared import labels, own
 from ..shared.games import Play
+from ..shared.image_networks import Network, networks
 from ..shared.options import OwnImages
 
 NUM_CLASSES, BLOCK = 10, 500
@@ -31,7 +32,7 @@ def gan_mnist(
     dataset: str = "mnist",
     size: int | None = None,
     grey: bool = False,
-    network: Literal["dcgan", "resnet"] = "dcgan",
+    network: Network = "dcgan",
     weights: Literal["plain", "spectral"] = "plain",
     normalisation: Literal["none", "batch", "layer", "pixel"] = "none",
     critic_normalisation: Literal["none", "batch", "layer", "pixel"] = "none",
@@ -70,14 +71,17 @@ def gan_mnist(
         images, levels = data.load(dataset, data_dir=play.data_dir), 256
     rule = "must be left out: only `mnist` and `fashion_mnist` have the ten classes"
     require(known or not conditional, "conditional", rule, dataset)
-    make_generator, make_features = {
-        "dcgan": (nn.DCGANGenerator, nn.DCGANFeatures),
-        "resnet": (nn.ResidualGenerator, nn.ResidualFeatures),
-    }[network]
-    features = make_features(channels, normalisation=critic_normalisation, weights=weights)
+    generator, features = networks(
+        images.event_shape,
+        channels,
+        network=network,
+        normalisation=normalisation,
+        critic_normalisation=critic_normalisation,
+        weights=weights,
+    )
     module = models.GAN(
         latent=latent,
-        generator=make_generator(images.event_shape, channels, normalisation),
+        generator=generator,
         critic=nn.Critic(features, play.outputs, weights),
         num_classes=NUM_CLASSES if conditional else None,
     )

@@ -24,6 +24,7 @@ from dgmjax.evaluation.samples import load_feature_net, mode_count, mode_kl
 
 from ..shared import labels
 from ..shared.games import Play, image_experiment, images_of
+from ..shared.image_networks import Network, networks
 
 DIGITS, NUM_SAMPLES = 10, 26_000
 SOURCE = "Lin et al. 2018, Table 2, DCGAN, images of 32x32"
@@ -31,7 +32,7 @@ SOURCE = "Lin et al. 2018, Table 2, DCGAN, images of 32x32"
 
 def gan_stacked_mnist(
     *,
-    network: Literal["dcgan", "resnet"] = "dcgan",
+    network: Network = "dcgan",
     weights: Literal["plain", "spectral"] = "plain",
     latent: int = 100,
     channels: int = 32,
@@ -55,14 +56,13 @@ def gan_stacked_mnist(
         latent, channels, critic_channels, steps, num_images = 8, 4, 4, 10, 500
     digits, levels = images_of(play)
     dataset = stacked(digits, {"train": num_images, "test": 300 if play.tiny else NUM_SAMPLES})
-    make_generator, make_features = {
-        "dcgan": (nn.DCGANGenerator, nn.DCGANFeatures),
-        "resnet": (nn.ResidualGenerator, nn.ResidualFeatures),
-    }[network]
+    generator, features = networks(
+        dataset.event_shape, channels, critic_channels, network=network, weights=weights
+    )
     module = models.GAN(
         latent=latent,
-        generator=make_generator(dataset.event_shape, channels, "none"),
-        critic=nn.Critic(make_features(critic_channels, weights=weights), play.outputs, weights),
+        generator=generator,
+        critic=nn.Critic(features, play.outputs, weights),
     )
     return image_experiment(
         play,

@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax import evaluation, lab, models, nn, objectives, runs
+from dgmjax import evaluation, lab, models, objectives, runs
 from dgmjax.plotting import image_grid
 
 from ..shared.games import Play, image_experiment, images_of
+from ..shared.image_networks import IMAGE_PLAY, networks
 
 SOURCE = "Chen et al. 2016, section 7.2, the best run"
 
@@ -33,9 +34,7 @@ def infogan_mnist(
     continuous_information: float = 0.1,
     channels: int = 32,
     steps: int = 20_000,
-    play: Play = Play(
-        game="non_saturating", penalty_weight=0.1, ema_decay=0.999, batch_size=64, b1=0.5
-    ),
+    play: Play = IMAGE_PLAY,
 ) -> lab.Experiment:
     """A game of DCGAN networks whose critic also recognises the codes.
 
@@ -51,9 +50,10 @@ def infogan_mnist(
     if play.tiny:
         noise, channels, steps = 4, 4, 10
     dataset, levels = images_of(play)
+    generator, features = networks(dataset.event_shape, channels)
     module = models.InfoGAN(
-        generator=nn.DCGANGenerator(dataset.event_shape, channels, "none"),
-        features=nn.DCGANFeatures(channels),
+        generator=generator,
+        features=features,
         noise=noise,
         categories=categories,
         continuous=continuous,

@@ -15,13 +15,14 @@ from typing import Literal
 from dgmjax import lab
 
 from ..shared.games import Play
+from ..shared.image_networks import Network
 from .gan_mnist import gan_mnist
 
 
 def mmd_gan_mnist(
     *,
     dataset: Literal["mnist", "fashion_mnist"] = "mnist",
-    network: Literal["dcgan", "resnet"] = "dcgan",
+    network: Network = "dcgan",
     latent: int = 10,
     channels: int = 32,
     steps: int = 20_000,

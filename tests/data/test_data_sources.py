@@ -58,6 +58,7 @@ def test_digits_are_scikit_learns(own_cache):
         ("fashion_mnist", {}, "must hold fashion_mnist/train-images.*which does not hold it"),
         ("omniglot", {}, "must hold omniglot28"),
         ("cifar10_5k", {}, "must hold cifar10"),
+        ("usps", {}, "must hold usps/usps.npz.*Put an .npz there of x_train"),
         ("uci/iris", {}, "must hold uci/uci.tar.xz"),
         ("uci/irs", {}, "Did you mean 'uci/iris'"),
         ("polymusic/JSB", {}, "must hold polymusic"),
@@ -69,6 +70,13 @@ def test_what_cannot_be_loaded(name, options, message, tmp_path, own_cache):
     with pytest.raises(DataError, match=message):
         load(name, data_dir=tmp_path, **options)
     assert list(tmp_path.iterdir()) in ([], [own_cache])
+
+
+def test_a_file_of_other_arrays_is_not_usps(tmp_path):
+    (tmp_path / "usps").mkdir()
+    np.savez(tmp_path / "usps" / "usps.npz", x_train=np.zeros((5, 16, 16), np.uint8))
+    with pytest.raises(DataError, match=r"it holds {'x_train': \(5, 16, 16\)}"):
+        load("usps", data_dir=tmp_path)
 
 
 def test_absent_folder_is_named(tmp_path):
@@ -301,6 +309,10 @@ def test_other_images(data_folder):
     assert omniglot.info["split_sizes"] == {"train": 19_280, "test": 13_180}
     assert len(np.unique(omniglot.splits["train"]["alphabet"])) == 30
     assert omniglot.splits["train"]["x"].mean() < 0.2  # ink is 1
+    usps = load("usps", data_dir=data_folder)
+    assert usps.info["split_sizes"] == {"train": 7291, "test": 2007}
+    assert usps.info["value_range"] == [0, 255] and usps.event_shape == (16, 16, 1)
+    assert set(usps.splits["test"]["label"]) == set(range(10))
     cifar = load("cifar10_5k", data_dir=data_folder)
     assert cifar.info["split_sizes"] == {"train": 3500, "validation": 500, "test": 1000}
     assert cifar.event_shape == (32, 32, 3)

@@ -16,6 +16,7 @@ from dgmjax.data import (
     Logit,
     Scale,
     Standardise,
+    Together,
     Transform,
     apply_once,
     transforms,
@@ -276,3 +277,19 @@ def test_check_refuses(transform, arrays, message):
 def test_bad_arguments(make, message):
     with pytest.raises(DgmjaxError, match=message):
         make()
+
+
+def test_together_transforms_other_arrays_alike():
+    transform = Together(Scale(5, low=-1.0), ("context", "absent"))
+    batch = {"x": np.array([[0], [4]], np.uint8), "context": np.array([[2], [3]], np.uint8)}
+    made = transform(batch, jax.random.key(0))
+    assert made["x"].tolist() == [[-1.0], [1.0]] and made["context"].tolist() == [[0.0], [0.5]]
+    np.testing.assert_allclose(made["log_det"], np.log(0.5))
+    assert transform.inverse(made["context"]).tolist() == [[2.0], [3.0]]
+    transform.check(batch)
+    with pytest.raises(DataError, match="`levels` must be the number of grey levels"):
+        transform.check({**batch, "context": np.array([[2], [9]], np.uint8)})
+    noisy = Together(Dequantise(4))
+    zeros = {name: np.zeros((50, 3), np.uint8) for name in ("x", "context")}
+    drawn = noisy(zeros, jax.random.key(0))
+    assert bool((drawn["x"] != drawn["context"]).all())

@@ -164,6 +164,27 @@ def load_omniglot(
     return Dataset(name, splits, describe(splits, **facts))
 
 
+def load_usps(name: str, folder: Path, *, validation: int = 0, split_seed: int = 0) -> Dataset:
+    """USPS digits 16x16, grey, 7291 for training and 2007 for tests; ink is bright.
+
+    Source: Hull, "A Database for Handwritten Text Recognition Research", 1994,
+    https://doi.org/10.1109/34.291440.
+    """
+    remedy = "Put an .npz there of x_train [7291, 16, 16], y_train, x_test [2007, 16, 16], y_test."
+    path = find(folder, "usps/usps.npz", remedy)
+    raw = read_npz(path)
+    splits: dict[str, Arrays] = {}
+    for split, size in {"train": 7291, "test": 2007}.items():
+        x, label = raw.get(f"x_{split}"), raw.get(f"y_{split}")
+        shapes = None if x is None or label is None else (x.shape, label.shape)
+        if x is None or label is None or shapes != ((size, 16, 16), (size,)):
+            raise damaged(path, f"it holds { ({k: v.shape for k, v in raw.items()}) }. {remedy}")
+        splits[split] = {"x": x[..., None], "label": label.astype(np.int32)}
+    splits, made = set_apart(splits, validation, split_seed)
+    facts = {"source": "USPS, npz", "version": "7291 + 2007", "levels": 256, "splits": made}
+    return Dataset(name, splits, describe(splits, **facts))
+
+
 def load_cifar10_5k(
     name: str, folder: Path, *, validation: int = 500, split_seed: int = 0
 ) -> Dataset:

@@ -32,6 +32,7 @@ SOURCES: dict[str, Source] = {
     "fashion_mnist": Source("images:load_fashion_mnist", "28x28 clothes, grey, IDX files"),
     "omniglot": Source("images:load_omniglot", "28x28 characters, binary"),
     "cifar10_5k": Source("images:load_cifar10_5k", "32x32x3, 5000 exact images of CIFAR-10"),
+    "usps": Source("images:load_usps", "16x16 digits, grey"),
     "sprites": Source("sprites:load_sprites", "one white shape each, factors known, built in"),
     "tinyshakespeare": Source("sequences:load_tinyshakespeare", "characters, 65 symbols"),
     "spoken_digits": Source("sequences:load_spoken_digits", "8 kHz speech, 16 bit"),

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dgmjax.contracts import check_batch, implicit, makes_pairs, recognises_codes
+from dgmjax.contracts import check_batch, implicit, makes_pairs, offers, recognises_codes
 from dgmjax.errors import DataError, require
 from dgmjax.objectives.adversarial.games import Game, game_of
 from dgmjax.objectives.adversarial.penalties import Penalty
@@ -32,6 +32,8 @@ def critic_loss(
     Returns:
       loss `[B]`; metrics `logit_data` (the critic's value on data), `accuracy` (of the critic on
       both halves, where the game has a boundary) and `gradient_penalty`, the sum of the penalties.
+      A critic with several values for an event (of patches) plays one game for each, and their
+      mean counts; penalties take the slope of the mean value.
 
     Raises:
       DgmjaxError: the game has no critic; samples and data differ in shape; see `game_of`.
@@ -46,16 +48,18 @@ def critic_loss(
     x, samples = jax.lax.stop_gradient(compared(model, batch, key))
     look = partial(_output, model, row)
     data, of_samples = look(x), look(samples)
-    loss = row.critic(data, of_samples)
+    loss = _of_events(row.critic(data, of_samples))
     metrics = {}
     if row.boundary is not None:
         right = (data > row.boundary) * 1.0 + (of_samples <= row.boundary) * 1.0
-        metrics["accuracy"] = 0.5 * right
+        metrics["accuracy"] = _of_events(0.5 * right)
     if row.head == "value":
-        metrics["logit_data"] = data
+        metrics["logit_data"] = _of_events(data)
     if not penalties:
         return loss, metrics
-    value = look if row.witness is None else partial(_witness, row.witness, look, data, of_samples)
+    value = partial(_value, look)
+    if row.witness is not None:
+        value = partial(_witness, row.witness, look, data, of_samples)
     terms = [
         penalty(value, x, samples, jax.random.fold_in(key, index))
         for index, penalty in enumerate(penalties, 1)
@@ -91,7 +95,8 @@ def generator_loss(
         # Without a boundary only differences of values count, and any point mirrors them.
         mirrored = 2.0 * (row.boundary or 0.0) - _output(model, row, x)
         loss = loss + row.generator(None, mirrored)
-    return loss, {"logit_samples": of_samples} if row.head == "value" else {}
+    metrics = {"logit_samples": _of_events(of_samples)} if row.head == "value" else {}
+    return _of_events(loss), metrics
 
 
 def compared(model, batch: Batch, key: Key) -> tuple[PyTree, PyTree]:
@@ -117,10 +122,46 @@ def _output(model, row: Game, x: PyTree) -> Array:
     return looks[row.head](x)
 
 
+def _of_events(values: Array) -> Array:
+    """`[B]`: the mean of an event's values, of which most critics have one."""
+    return values if values.ndim == 1 else values.reshape(len(values), -1).mean(-1)
+
+
+def _value(look: Callable[[Any], Array], x: PyTree) -> Array:
+    return _of_events(look(x))
+
+
 def _witness(
     witness: Callable, look: Callable[[Any], Array], data: Array, samples: Array, x: PyTree
 ) -> Array:
     return witness(look(x), data, samples)
+
+
+def absolute_error(
+    model, batch: Batch, key: Key, *, of: str = "translations"
+) -> tuple[Array, Metrics]:
+    """|made - wanted|, averaged over the entries of an image and added over images, `[B]`.
+
+    The term that keeps translations near paired images (pix2pix), or images near themselves after a
+    cycle (CycleGAN); by itself a regression.
+
+    Args:
+      of: method of the model that makes them, `(batch, key) -> (made, wanted)`, two pytrees of
+        arrays `[B, ...]`: see `models.Pix2Pix` and `models.CycleGAN`.
+
+    Sources: Isola, Zhu, Zhou & Efros, "Image-to-Image Translation with Conditional Adversarial
+    Networks", 2017, Eq. 3, https://arxiv.org/abs/1611.07004; Zhu, Park, Isola & Efros, "Unpaired
+    Image-to-Image Translation using Cycle-Consistent Adversarial Networks", 2017, Eq. 2,
+    https://arxiv.org/abs/1703.10593.
+    """
+    check_batch(batch)
+    remedy = "See `models.Pix2Pix` and `models.CycleGAN`."
+    rule = f"must make `{of}`"
+    require(offers(model, of), "model", rule, type(model).__name__, remedy)
+    made, wanted = getattr(model, of)(batch, key)
+    errors = jax.tree.map(lambda a, b: _of_events(jnp.abs(a - b)), made, wanted)
+    parts: list[Array] = jax.tree.leaves(errors)
+    return sum(parts[1:], parts[0]), {}
 
 
 def information(

@@ -1,0 +1,56 @@
+"""Networks of games of images, and the play of most of them: rows that experiments share."""
+
+from typing import Literal, NamedTuple
+
+import flax.linen as linen
+
+from dgmjax import nn
+from dgmjax.nn.normalised import Normalisation, Weights
+
+from .games import Play
+
+Network = Literal["dcgan", "resnet"]
+FAMILIES = {
+    "dcgan": (nn.DCGANGenerator, nn.DCGANFeatures),
+    "resnet": (nn.ResidualGenerator, nn.ResidualFeatures),
+}
+IMAGE_PLAY = Play(game="non_saturating", penalty_weight=0.1, ema_decay=0.999, batch_size=64, b1=0.5)
+"""The play of models that do more than to look like data (codes, encoders)."""
+
+
+class Networks(NamedTuple):
+    """A generator, and what makes features of images for critics and encoders."""
+
+    generator: linen.Module
+    features: linen.Module
+
+
+def networks(
+    shape: tuple[int, ...],
+    channels: int,
+    critic_channels: int | None = None,
+    *,
+    network: Network = "dcgan",
+    normalisation: Normalisation = "none",
+    critic_normalisation: Normalisation = "none",
+    weights: Weights = "plain",
+) -> Networks:
+    """Both networks of one family.
+
+    Args:
+      channels: see `nn.DCGANGenerator` and `nn.ResidualGenerator`.
+      critic_channels: of the features; as many if None.
+      normalisation: of the generator's layers.
+      critic_normalisation: of the layers of the features.
+      weights: of the same.
+    """
+    generator, features = FAMILIES[network]
+    return Networks(
+        generator(shape, channels, normalisation),
+        features(critic_channels or channels, normalisation=critic_normalisation, weights=weights),
+    )
+
+
+def translator(channels: tuple[int, ...], *, residual: bool = False) -> linen.Module:
+    """A U-Net from images to images in [-1, 1], at half of their resolution: it is fast."""
+    return nn.Translator(nn.UNet(channels, patch=2), residual=residual)
