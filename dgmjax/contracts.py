@@ -403,6 +403,11 @@ def is_initialising(model: Any) -> bool:
     return bool(asked()) if callable(asked) else False
 
 
+def is_judged(model: Any) -> bool:
+    """Whether a model has samples and a critic with a value for each (`ImplicitModel`)."""
+    return hasattr(model, "sample") and hasattr(model, "logit")
+
+
 def makes_pairs(model: Any) -> bool:
     """Whether an implicit model says itself what its critic compares: `pairs(batch, key)`."""
     return hasattr(model, "pairs")

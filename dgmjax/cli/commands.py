@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -247,11 +248,16 @@ def _evaluate(arguments: list[str]) -> None:
         ] = "prior",
         samples: Annotated[bool, "add metrics of samples of 28x28 images, and a figure"] = False,
         num_samples: Annotated[int, "samples to draw for them"] = 10_000,
+        chosen_by: Annotated[
+            Literal["rejection", "metropolis"] | None,
+            "measure again with samples that the run's critic chooses",
+        ] = None,
     ) -> None:
         """Measures a trained run again and writes its results.json."""
         annealing = (images, chains, temperatures, schedule, start) if ais else None
         num = num_samples if samples else None
-        _dispatch_evaluate(run, data_dir, experiment, other_data, out, annealing, num)
+        supplements = partial(_supplements, annealing, num, chosen_by)
+        _dispatch_evaluate(run, data_dir, experiment, other_data, out, supplements)
 
     parse(evaluate, "evaluate", arguments)
 
@@ -462,15 +468,14 @@ def _dispatch_evaluate(
     experiment: str | None,
     other_data: bool,
     out: Path | None,
-    annealing: tuple[int, int, int, str, str] | None,
-    num_samples: int | None,
+    make_supplements: Callable[[], list["Supplement"]],
 ) -> None:
     _prepare()
     from dgmjax.lab import runner
     from dgmjax.runs.diagnostics import remarks
     from dgmjax.runs.folder import RunFolder
 
-    supplements = _supplements(annealing, num_samples)
+    supplements = make_supplements()
     loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)
     if supplements:
         records = runner.supplement(loaded, supplements, other_data=other_data)
@@ -482,7 +487,9 @@ def _dispatch_evaluate(
 
 
 def _supplements(
-    annealing: tuple[int, int, int, str, str] | None, num_samples: int | None
+    annealing: tuple[int, int, int, str, str] | None,
+    num_samples: int | None,
+    chosen_by: Literal["rejection", "metropolis"] | None,
 ) -> list["Supplement"]:
     """What the options ask for beside the experiment's own estimators."""
     found = []
@@ -497,6 +504,10 @@ def _supplements(
         from dgmjax.lab.sampling import sample_quality
 
         found.append(sample_quality(num_samples))
+    if chosen_by is not None:
+        from dgmjax.lab.chosen import chosen_samples
+
+        found.append(chosen_samples(chosen_by))
     return found
 
 

@@ -29,6 +29,17 @@ from .conjugate import (
     normal_mixture as normal_mixture,
     perplexity as perplexity,
 )
+from .critics import (
+    Proposed as Proposed,
+    Threshold as Threshold,
+    Walked as Walked,
+    calibrate as calibrate,
+    discriminator_rejection as discriminator_rejection,
+    independence as independence,
+    log_acceptance as log_acceptance,
+    metropolis_hastings_gan as metropolis_hastings_gan,
+    threshold_of as threshold_of,
+)
 from .denoising import (
     SAMPLERS as SAMPLERS,
     Denoising as Denoising,

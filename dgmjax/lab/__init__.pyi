@@ -11,6 +11,9 @@ from .annealing import (
     annealed_figure as annealed_figure,
     kernel_density as kernel_density,
 )
+from .chosen import (
+    chosen_samples as chosen_samples,
+)
 from .experiment import (
     Estimator as Estimator,
     Experiment as Experiment,
