@@ -10,6 +10,7 @@ No result is typed by hand.
 
 import argparse
 import itertools
+import json
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from dgmjax.files import write_atomically
 from dgmjax.lab import catalogue
 from dgmjax.runs import record_table
 from dgmjax.runs.record import Record, read_records
-from dgmjax.runs.verdict import reached
+from dgmjax.runs.verdict import is_reference, reached
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -92,6 +93,22 @@ def page(records: list[Record]) -> str:
     return "\n".join([INTRODUCTION, *(sections or [f"{NONE_YET}\n"])])
 
 
+def recorded(records: list[Record]) -> str:
+    """Data sets and seconds of training of each experiment, which `dgmjax list` shows, as JSON."""
+    found: dict[str, dict] = {}
+    for name, group in itertools.groupby(records, lambda record: record.experiment):
+        own = [record for record in group if not is_reference(record)]
+        if own:
+            data = ", ".join(sorted({record.dataset for record in own}))
+            seconds = min(record.seconds for record in own)
+            found[name] = {"data": data, "seconds": seconds}
+    return json.dumps(found, indent=1) + "\n"
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
 def replace_block(text: str, table: str) -> str:
     """`text` with `table` between the markers. Raises `RunError` unless both stand there once."""
     before, begin, rest = text.partition(BEGIN)
@@ -115,21 +132,17 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     readme, results = root / "README.md", root / "benchmarks" / "RESULTS.md"
     try:
         records = collect(root / "benchmarks" / "records")
-        old = {
-            path: path.read_text(encoding="utf-8") for path in (readme, results) if path.exists()
-        }
-        new = {
-            readme: replace_block(old.get(readme, ""), comparison(root / "benchmarks" / "records"))
-        }
+        new = {readme: replace_block(_text(readme), comparison(root / "benchmarks" / "records"))}
         new[results] = page(records)
-        stale = [path for path, text in new.items() if text != old.get(path)]
+        new[root / "experiments" / "recorded.json"] = recorded(records)
+        stale = [path for path, text in new.items() if text != _text(path)]
         if check and stale:
             names = " and ".join(path.name for path in stale)
             print(f"stale: {names}; run `python benchmarks/results_table.py`", file=sys.stderr)
             return 1
         for path in stale:
+            path.parent.mkdir(exist_ok=True)
             write_atomically(path, new[path])
-            path.chmod(0o644)
     except (OSError, DgmjaxError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2

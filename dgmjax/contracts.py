@@ -423,6 +423,23 @@ def reads_classes(model: Any) -> bool:
     return getattr(model, "num_classes", None) is not None and hasattr(model, "of_classes")
 
 
+def context_of(model: Any, label: int, num: int) -> Array:
+    """What `sample(key, (), context)` of a model reads for `num` samples of a class.
+
+    Raises:
+      DgmjaxError: a model without classes, or a class that there is not.
+    """
+    count = getattr(model, "num_classes", None) or 0
+    without = "must be left out for a model without classes"
+    rule = f"must be in 0 .. {count - 1}" if count else without
+    require(0 <= label < count, "label", rule, label)
+    labels = jnp.full(num, label)
+    if reads_classes(model):
+        return model.of_classes(labels).context
+    made = getattr(model, "context", None)
+    return made(labels) if callable(made) else labels
+
+
 def implicit(model: Any, batch: Batch) -> Any:
     """The implicit model of a batch: that of its classes, where the model is conditional.
 

@@ -1,4 +1,6 @@
-"""Files and folders: written whole or not at all, private, and never through a symbolic link.
+"""Files and folders: written whole or not at all, and never through a symbolic link.
+
+They have the permissions that the user's umask leaves; `make_private_folder` is for what is run.
 
 A run folder may come from somebody else. Following a link in it would let that person choose which
 of the user's files is overwritten, and a FIFO would make the reader wait forever.
@@ -7,8 +9,8 @@ of the user's files is overwritten, and a FIFO would make the reader wait foreve
 import contextlib
 import errno
 import os
+import secrets
 import stat
-import tempfile
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -38,7 +40,9 @@ def write_atomically(
     temporary = None
     try:
         # In the same folder, since a rename is atomic within one file system only.
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        # With the user's umask, which `tempfile` does not ask.
+        temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with open(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -73,7 +77,7 @@ def stored_files(folder: Any) -> dict[str, Any]:
 
 
 def open_file(
-    path: str | os.PathLike, flags: int, error: type[DgmjaxError] = RunError, mode: int = 0o600
+    path: str | os.PathLike, flags: int, error: type[DgmjaxError] = RunError, mode: int = 0o666
 ) -> int:
     """A descriptor of the regular file `path`, like `os.open`; links and FIFOs are refused.
 
@@ -132,24 +136,31 @@ def _not_a_file(path: str | os.PathLike, kind: str, error: type[DgmjaxError]) ->
 
 
 def make_own_folder(path: str | os.PathLike, error: type[DgmjaxError] = RunError) -> Path:
-    """`make_private_folder` for a folder within a run, which must not be a symbolic link."""
+    """`make_folder` for a folder within a run, which must not be a symbolic link."""
     if os.path.islink(path):
         raise error(
             f"`path` must be a folder; got a symbolic link, {path}. Remove it, or choose a place "
             "with more room by `--run-dir`."
         )
-    return make_private_folder(path, error)
+    return make_folder(path, error)
 
 
 def make_private_folder(path: str | os.PathLike, error: type[DgmjaxError] = RunError) -> Path:
-    """Creates `path` and its missing parents with mode 0700; returns it. Existing ones stay."""
+    """`make_folder` with mode 0700, for what others must not replace, such as compiled programs."""
+    return make_folder(path, error, 0o700)
+
+
+def make_folder(
+    path: str | os.PathLike, error: type[DgmjaxError] = RunError, mode: int = 0o777
+) -> Path:
+    """Creates `path` and its missing parents, less the umask; returns it. Existing ones stay."""
     path = Path(path)
     try:
         # `mkdir(parents=True)` would give the parents the default mode.
         for folder in (*reversed(path.parents), path):
             if not folder.is_dir():
                 with contextlib.suppress(FileExistsError):
-                    folder.mkdir(mode=0o700)
+                    folder.mkdir(mode=mode)
         if not path.is_dir():
             raise NotADirectoryError(20, "a file of this name is in the way")
     except OSError as problem:

@@ -21,6 +21,8 @@ EXTRAS: dict[str, str] = {
     **dict.fromkeys(("safetensors", "flatbuffers"), "export"),
     "huggingface_hub": "hub",
     "yaml": "train",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
 }
 """The extra of dgmjax that brings a package, by the name under which it is imported."""
 

@@ -9,6 +9,7 @@ import pytest
 from dgmjax import data
 from dgmjax.errors import DataError, DgmjaxError
 from dgmjax.lab import catalogue, runner
+from dgmjax.lab.writing import write_samples
 from dgmjax.runs import RunFolder
 
 NAMES = [entry.name for entry in catalogue.catalogue()]
@@ -33,16 +34,16 @@ def test_tiny(name, tmp_path):
     loaded = runner.load_run(run.path)
     again = runner.evaluate(loaded)
     assert [r.value for r in again] == pytest.approx([r.value for r in records], rel=1e-4)
-    path = runner.sample(loaded, num=3, out=tmp_path / "samples.npy")
+    path = write_samples(loaded, num=3, out=tmp_path / "samples.npy")
     drawn = np.load(path, allow_pickle=False)
     assert drawn.shape == (3, *experiment.dataset.event_shape)
     if "symbols" in experiment.dataset.info:
-        text = runner.sample(loaded, num=3, out=tmp_path / "samples.txt").read_text()
+        text = write_samples(loaded, num=3, out=tmp_path / "samples.txt").read_text()
         symbols = data.vocabulary(experiment.dataset)
         assert text == f"\n{'-' * 60}\n".join(symbols.decode(row) for row in drawn) + "\n"
     else:
         with pytest.raises(DataError, match="must be text"):
-            runner.sample(loaded, num=3, out=tmp_path / "samples.txt")
+            write_samples(loaded, num=3, out=tmp_path / "samples.txt")
     if hasattr(loaded.model, "log_prob"):
         x = loaded.arrays("test")["x"][:2]
         assert loaded.model.log_prob(x).shape == (2,)

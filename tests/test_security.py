@@ -180,26 +180,22 @@ def test_features_that_name_a_class_to_import(tmp_path, monkeypatch):
             load_tfds("mine", tmp_path)
 
 
-def test_folders_are_private(tmp_path, monkeypatch):
+def test_runs_have_the_users_umask_and_the_cache_is_private(tmp_path, monkeypatch):
     monkeypatch.setenv("DGMJAX_CACHE", str(tmp_path / "cache"))
-    old = os.umask(0)
+    old = os.umask(0o027)
     try:
         run = RunFolder.create(tmp_path / "runs", "vae", {}, 0)
-        folders = [
-            run.path,
-            run.path.parent,
-            run.checkpoints("latest").parent,
-            run.figures,
-            compile_cache(),
-        ]
+        folders = [run.path, run.path.parent, run.checkpoints("latest").parent, run.figures]
+        cache = compile_cache()
         run.write_metrics(1, loss=1.0)
         run.close()
     finally:
         os.umask(old)
     for folder in [*folders, run.path / "events"]:
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o750, folder
     for path in (run.path / "config.json", run.path / "metrics.jsonl"):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640, path
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
 
 
 def tar_with(path, info, content=b""):

@@ -1,17 +1,20 @@
 """Command-line arguments of a typed function, parsed by tyro. Imports no JAX."""
 
+import contextlib
 import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 from dgmjax.cli.configuration import configuration_text, read_configuration
 from dgmjax.devices.cluster import Processes
 from dgmjax.errors import DgmjaxError
 from dgmjax.lab.catalogue import SHARED, nearest, options
 from dgmjax.lab.session import TrainRequest
+from dgmjax.runs.loggers import loggers_named
 from dgmjax.training.execution import Execution
 
 
@@ -34,14 +37,33 @@ def _explanations(function: Callable[..., Any]) -> tuple[dict[str, str], str]:
     return texts, description or parsed.description or ""
 
 
-def _options_of(options: type) -> list[tuple[str, Any, Any, str]]:
-    """Name, type, default and help text of each field that the command line reads."""
+class Field(NamedTuple):
+    """An option: its name, type, default, help text, and the group that help shows it in."""
+
+    name: str
+    kind: Any
+    default: Any
+    text: str
+    group: str = "options"
+
+
+def option(name: str) -> str:
+    """A name as the command line writes it.
+
+    >>> option("learning_rate")
+    '--learning-rate'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+def _options_of(options: type, group: str) -> list[Field]:
+    """The fields that the command line reads."""
     texts, _ = _explanations(options)
     types = get_type_hints(options)
     return [
-        (field.name, field.metadata.get("type", types[field.name]), field.default, text)
-        for field in _command_line_fields(options)
-        if (text := texts[field.name])
+        Field(f.name, f.metadata.get("type", types[f.name]), f.default, text, group)
+        for f in _command_line_fields(options)
+        if (text := texts[f.name])
     ]
 
 
@@ -50,14 +72,21 @@ def _command_line_fields(options: type) -> list[dataclasses.Field]:
     return [field for field in fields if field.metadata.get("command_line", True)]
 
 
-UNPRINTED = ("config", "print_config", "run_dir")
+UNPRINTED = ("config", "print_config", "run_dir", "dry_run")
 """Options that a file of arguments does not hold."""
+
+RUN = "run"
+OF_REQUEST = (
+    *("seed", "seeds", "seeds_together", "tiny", "run_dir", "data_dir", "restart"),
+    *("dry_run", "profile", "log"),
+)
+"""Options that are fields of `TrainRequest`."""
 
 
 @lru_cache
-def _shared_options() -> tuple[tuple[str, Any, Any, str], ...]:
-    """Name, type, default and help text of the options that every experiment has."""
-    return (
+def _shared_options() -> tuple[Field, ...]:
+    """The options that every experiment has."""
+    of_run: tuple[tuple[str, Any, Any, str], ...] = (
         ("tiny", bool, False, "shrink the experiment to seconds, to see that it runs"),
         ("seed", int, 0, "seed of parameters, batches and noise"),
         ("seeds", int, 1, "number of seeds, from --seed on, each with a run folder of its own"),
@@ -72,9 +101,20 @@ def _shared_options() -> tuple[tuple[str, Any, Any, str], ...]:
         ("data_dir", str | None, None, "folder of data sets, in place of $DGMJAX_DATA"),
         ("config", Path | None, None, "file (.toml, .yaml) of arguments; options count above it"),
         ("print_config", bool, False, "print all arguments as such a file, and train nothing"),
+        (
+            "dry_run",
+            bool,
+            False,
+            "say what training takes (parameters, memory, time), and train nothing",
+        ),
+        ("profile", bool, False, "write a trace of a few steps to the run's folder `profile`"),
+        ("log", str | None, None, "further places for metrics, with commas: csv,tensorboard,wandb"),
         ("restart", int, 0, "restart a crashed run from a checkpoint, at most this many times"),
-        *_options_of(Execution),
-        *_options_of(Processes),
+    )
+    return (
+        *(Field(*entry, RUN) for entry in of_run),
+        *_options_of(Execution, "execution"),
+        *_options_of(Processes, "processes"),
     )
 
 
@@ -87,15 +127,14 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
     """
     _, description = _explanations(function)
     fields = [
-        (option, get_type_hints(owner)[option], default, _explanations(owner)[0].get(option, ""))
-        for option, default, owner in options(function)
-        if option not in SHARED
+        Field(name, get_type_hints(owner)[name], default, _explanations(owner)[0].get(name, ""))
+        for name, default, owner in options(function)
+        if name not in SHARED
     ]
-    own = [option for option, *_ in fields]
-    fields += [option for option in _shared_options() if option[0] not in own]
+    own = [field.name for field in fields]
+    fields += [field for field in _shared_options() if field.name not in own]
     fields = _with_configuration(fields, arguments)
-    parsed = _parse_fields(fields, f"train {name}", description, arguments)
-    values = {option: getattr(parsed, option) for option, *_ in fields}
+    values = _parse_fields(fields, f"train {name}", description, arguments)
     for option, least in (("seed", 0), ("seeds", 1), ("steps", 1), ("restart", 0)):
         given = values[option]
         if given is not None and given < least:
@@ -104,8 +143,8 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
         kept = {name: value for name, value in values.items() if name not in UNPRINTED}
         print(configuration_text(kept))
         raise SystemExit(0)
-    of_request = ("seed", "seeds", "seeds_together", "tiny", "run_dir", "data_dir", "restart")
-    shared: dict[str, Any] = {option: values[option] for option in of_request}
+    shared: dict[str, Any] = {option: values[option] for option in OF_REQUEST if option not in own}
+    shared["log"] = loggers_named(shared.get("log"))
     for group, kind in (("execution", Execution), ("processes", Processes)):
         # An experiment's own option of the same name takes the place of a shared one.
         names = [field.name for field in _command_line_fields(kind) if field.name not in own]
@@ -119,19 +158,17 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
     )
 
 
-def _with_configuration(
-    fields: list[tuple[str, Any, Any, str]], arguments: Sequence[str]
-) -> list[tuple[str, Any, Any, str]]:
+def _with_configuration(fields: list[Field], arguments: Sequence[str]) -> list[Field]:
     """The fields with the values of a file `--config` as defaults."""
-    names = [name for name, *_ in fields if name not in UNPRINTED]
+    names = [field.name for field in fields if field.name not in UNPRINTED]
     given = None
     for index, word in enumerate(arguments):
-        option, equals, value = word.partition("=")
-        if option == "--config":
+        name, equals, value = word.partition("=")
+        if name == "--config":
             following = arguments[index + 1] if index + 1 < len(arguments) else ""
             given = value if equals else following
     values = {} if given is None else read_configuration(Path(given), names)
-    return [(name, kind, values.get(name, default), text) for name, kind, default, text in fields]
+    return [field._replace(default=values.get(field.name, field.default)) for field in fields]
 
 
 def parse(function: Callable[..., None], command: str, arguments: Sequence[str]) -> None:
@@ -149,47 +186,85 @@ def parse(function: Callable[..., None], command: str, arguments: Sequence[str])
         if parameter.default is parameter.empty:
             positional: Any = tyro.conf.Positional
             kind = positional[kind]
-        fields.append((parameter.name, kind, parameter.default, text))
-    parsed = _parse_fields(fields, command, function.__doc__ or "", arguments)
-    function(**{name: getattr(parsed, name) for name, *_ in fields})
+        fields.append(Field(parameter.name, kind, parameter.default, text))
+    function(**_parse_fields(fields, command, function.__doc__ or "", arguments))
+
+
+class Asked(Exception):
+    """Ends a command that was asked for its options only."""
+
+
+_asked: list[Field] | None = None
+
+
+@contextlib.contextmanager
+def asking() -> Iterator[list[Field]]:
+    """Inside, a command that reads its arguments ends in `Asked`; its options are in the list."""
+    global _asked
+    found: list[Field] = []
+    _asked = found
+    try:
+        yield found
+    finally:
+        _asked = None
 
 
 def _parse_fields(
-    fields: Sequence[tuple[str, Any, Any, str]],
-    command: str,
-    description: str,
-    arguments: Sequence[str],
-) -> Any:
-    """A dataclass object of `(name, type, default, help text)` fields, read from `arguments`."""
+    fields: Sequence[Field], command: str, description: str, arguments: Sequence[str]
+) -> dict[str, Any]:
+    """The values of the fields by name, read from `arguments`."""
+    if _asked is not None:
+        _asked.extend(fields)
+        raise Asked
     import tyro
 
-    specification: list[tuple[str, Any, Any]] = []
-    for name, kind, default, text in fields:
-        explained = tyro.conf.arg(help=text, metavar=_metavar(name, kind, default))
-        annotation: Any = Annotated[kind, explained]  # type: ignore[valid-type]
-        field = (
-            dataclasses.field()
-            if default is inspect.Parameter.empty
-            else dataclasses.field(default=default)
-        )
-        specification.append((name, annotation, field))
-    options: Any = dataclasses.make_dataclass("Options", specification, frozen=True)
+    groups = {field.group: [f for f in fields if f.group == field.group] for field in fields}
+    main = _as_dataclass("Options", groups.pop("options", []))
+    # A group of help is a dataclass within: its options are written without the group's name.
+    parts: list[tuple[str, Any, Any]] = []
+    for title, entries in groups.items():
+        kind: Any = _as_dataclass(title, entries)
+        annotation: Any = Annotated[kind, tyro.conf.OmitArgPrefixes]
+        parts.append((_part(title), annotation, dataclasses.field(default=kind())))
+    whole: Any = dataclasses.make_dataclass("Options", parts, bases=(main,), frozen=True)
     parsed, unknown = tyro.cli(
-        options,
+        whole,
         prog=f"dgmjax {command}",
         description=description,
         args=list(arguments),
         return_unknown_args=True,
     )
     if unknown:
-        option = unknown[0].partition("=")[0]
-        known = [f"--{name.replace('_', '-')}" for name, *_ in fields]
-        guess = nearest(option.replace("_", "-"), known) if option.startswith("-") else ""
+        word = unknown[0].partition("=")[0]
+        known = [option(field.name) for field in fields]
+        guess = nearest(word.replace("_", "-"), known) if word.startswith("-") else ""
         raise DgmjaxError(
-            f"`dgmjax {command}` has no argument `{option}`. {guess}`dgmjax {command} --help` "
+            f"`dgmjax {command}` has no argument `{word}`. {guess}`dgmjax {command} --help` "
             "shows them all."
         )
-    return parsed
+    owners = {field.name: field.group for field in fields}
+    return {
+        name: getattr(parsed if group == "options" else getattr(parsed, _part(group)), name)
+        for name, group in owners.items()
+    }
+
+
+def _part(title: str) -> str:
+    """A group's title as the name of a field, which help shows with spaces."""
+    return re.sub(r"\W+", "_", title)
+
+
+def _as_dataclass(title: str, fields: Sequence[Field]) -> Any:
+    import tyro
+
+    specification: list[tuple[str, Any, Any]] = []
+    for name, kind, default, text, _ in fields:
+        explained = tyro.conf.arg(help=text, metavar=_metavar(name, kind, default))
+        annotation: Any = Annotated[kind, explained]  # type: ignore[valid-type]
+        absent = default is inspect.Parameter.empty
+        field = dataclasses.field() if absent else dataclasses.field(default=default)
+        specification.append((name, annotation, field))
+    return dataclasses.make_dataclass(_part(title), specification, frozen=True)
 
 
 def _metavar(name: str, kind: Any, default: Any) -> str | None:

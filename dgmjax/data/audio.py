@@ -163,8 +163,8 @@ def read_wav(path: str | Path, rate: int) -> np.ndarray:
     return np.frombuffer(frames, "<i2").astype(np.int16, copy=False)
 
 
-def write_wav(path: str | Path, samples: np.ndarray, rate: int) -> Path:
-    """Writes int16 samples `[T]` as a 16-bit mono `.wav` file and returns its path."""
+def wav_bytes(samples: np.ndarray, rate: int) -> bytes:
+    """int16 samples `[T]` as the bytes of a 16-bit mono `.wav` file."""
     samples = np.asarray(samples)
     require(
         samples.dtype == np.int16 and samples.ndim == 1,
@@ -175,16 +175,21 @@ def write_wav(path: str | Path, samples: np.ndarray, rate: int) -> Path:
     )
     whole = rate >= 1 and rate == int(rate)
     require(whole, "rate", "must be a whole number of Hz, at least 1", rate, "", DataError)
-    path = Path(path)
-    folder = path.parent
-    require(folder.is_dir(), "path", "must be in a folder that exists", folder, "", DataError)
     content = io.BytesIO()
     with wave.open(content, "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
         sound.setframerate(int(rate))
         sound.writeframes(samples.astype("<i2").tobytes())
-    write_atomically(path, content.getvalue(), DataError)
+    return content.getvalue()
+
+
+def write_wav(path: str | Path, samples: np.ndarray, rate: int) -> Path:
+    """Writes int16 samples `[T]` as a 16-bit mono `.wav` file and returns its path."""
+    path, content = Path(path), wav_bytes(samples, rate)
+    folder = path.parent
+    require(folder.is_dir(), "path", "must be in a folder that exists", folder, "", DataError)
+    write_atomically(path, content, DataError)
     return path
 
 

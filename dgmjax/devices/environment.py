@@ -38,7 +38,7 @@ _CACHE_SETTINGS = {
 def configure() -> Path | None:
     """Sets `DEFAULTS` where the user has not, and points JAX at the private compile cache.
 
-    Files that this process makes from now on are not writable by others, whatever the umask.
+    Others cannot reach the cache, or what this process writes is not writable by them.
 
     Works before or after `import jax` and imports nothing itself; the `DEFAULTS` have an effect
     only before. A cache that the user chose through JAX's own `JAX_COMPILATION_CACHE_DIR` is left
@@ -51,7 +51,6 @@ def configure() -> Path | None:
     Raises:
       RunError: the cache folder is another user's, or others may write to it.
     """
-    os.umask(os.umask(0o022) | 0o022)  # JAX writes its cache with the user's umask
     several = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     for name, value in {**DEFAULTS, **(SEVERAL_DEVICES if several else {})}.items():
         os.environ.setdefault(name, value)
@@ -60,6 +59,8 @@ def configure() -> Path | None:
         return Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
     folder = compile_cache()
     if folder is not None:
+        if folder.stat().st_mode & 0o011:
+            os.umask(os.umask(0o022) | 0o022)  # JAX writes its cache with the user's umask
         _point_jax_at(folder)
     return folder
 

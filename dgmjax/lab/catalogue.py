@@ -14,6 +14,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,11 +36,21 @@ ExperimentFunction = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of the catalogue: its name, the first line of its docstring, and its family."""
+    """One file of the catalogue.
+
+    Attributes:
+      name: of the experiment.
+      summary: the first line of its docstring.
+      family: of its model.
+      data: the data sets of its recorded runs, or what its name says.
+      seconds: of training in the shortest recorded run; None where there is none.
+    """
 
     name: str
     summary: str
     family: str
+    data: str = ""
+    seconds: float | None = None
 
 
 def catalogue() -> list[Entry]:
@@ -67,6 +78,7 @@ def _installed() -> dict[str, metadata.EntryPoint]:
 def _ours() -> list[Entry]:
     """The experiments that come with dgmjax. Reads their files, runs none."""
     entries = []
+    recorded = _recorded()
     for file in _files():
         try:
             tree = ast.parse(file.read_text(encoding="utf-8"))
@@ -75,8 +87,16 @@ def _ours() -> list[Entry]:
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and node.name == file.stem:
                 text = ast.get_docstring(tree) or ast.get_docstring(node) or ""
-                entries.append(Entry(file.stem, text.partition("\n")[0], file.parent.name))
+                of_runs = recorded.get(file.stem, {"data": file.stem})
+                summary, family = text.partition("\n")[0], file.parent.name
+                entries.append(Entry(file.stem, summary, family, **of_runs))
     return entries
+
+
+def _recorded() -> dict[str, dict[str, Any]]:
+    """Data sets and seconds of recorded runs, written by `benchmarks/results_table.py`."""
+    path = _folder() / "recorded.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def load_experiment(name: str) -> ExperimentFunction:

@@ -1,7 +1,6 @@
 """Commands: train, evaluate, load and sample an experiment."""
 
 import contextlib
-import io
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,14 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
-import numpy as np
 
 from dgmjax.data.fingerprints import fingerprint
-from dgmjax.data.text import vocabulary
 from dgmjax.devices import processes
 from dgmjax.devices.mesh import make_mesh, replicated
 from dgmjax.errors import CheckpointError, RunError, require
-from dgmjax.files import make_private_folder, write_atomically
 from dgmjax.lab import catalogue
 from dgmjax.lab.experiment import Estimator, Experiment, Supplement
 from dgmjax.lab.trained import Trained, transformed
@@ -30,6 +26,7 @@ from dgmjax.runs.versions import device_description, package_versions
 from dgmjax.training.execution import Execution, Validation
 from dgmjax.training.fit import FitResult, Job, fit, fit_together
 from dgmjax.training.learner import Learner, State
+from dgmjax.training.progress import busy
 from dgmjax.types import Key
 
 if TYPE_CHECKING:
@@ -143,7 +140,8 @@ class _Seeding:
         state = processes.to_host(result.state) if processes.part()[1] > 1 else result.state
         trained = self.shell(state, step=result.best_step, seconds=result.seconds)
         started = time.perf_counter()
-        records = evaluate(trained)
+        with busy("measuring", quiet=self.quiet or not processes.is_main()):
+            records = evaluate(trained)
         if processes.is_main():
             with processes.alone():
                 with on_disk_error(self.execution.on_disk_error):
@@ -194,16 +192,17 @@ def _validation(experiment: Experiment, shell: Callable) -> Callable | None:
 
 def draw_figure(trained: Trained, run: RunFolder, name: str) -> Path:
     """Draws one figure of the experiment into the run folder."""
-    return _save_figure(trained.experiment.figures[name](trained), run, name)
+    return _save_figure(trained.experiment.figures[name](trained), run, name, trained.step)
 
 
-def _save_figure(figure: "Figure", run: RunFolder, name: str) -> Path:
+def _save_figure(figure: "Figure", run: RunFolder, name: str, step: int) -> Path:
     from dgmjax.plotting import save, save_vectors
 
     path = run.figures / f"{name}.png"
     figure.suptitle("")  # in a paper and in the report, the caption says it
     save(figure, path, dpi=200)
     save_vectors(figure, path.with_suffix(".pdf"))
+    run.note_figure(name, path, step)
     return path
 
 
@@ -231,6 +230,7 @@ def evaluate(
     # Other data than those of the published number, unless their density is known.
     other = other_data or bool(experiment.dataset.info.get("own"))
     other |= trained.folder is not None and trained.folder.tiny
+    other |= trained.folder is not None and shortened(trained.folder, experiment)
     elsewhere = other and experiment.dataset.entropy is None
     records = []
     for estimator in experiment.estimators if estimators is None else estimators:
@@ -261,6 +261,18 @@ def evaluate(
     return records
 
 
+def shortened(run: RunFolder, experiment: Experiment) -> bool:
+    """Whether a run was asked for fewer steps than its experiment has, which is another number."""
+    given = run.options.get("steps")
+    if given is not None:
+        return given < experiment.steps
+    own = (run.changed or {}).get("steps")
+    if not isinstance(own, int) or run.experiment.endswith(".py"):
+        return False
+    usual = catalogue.own_defaults(catalogue.load_experiment(run.experiment)).get("steps")
+    return isinstance(usual, int) and own < usual
+
+
 def supplement(
     trained: Trained, supplements: Sequence[Supplement], *, other_data: bool = False
 ) -> list[Record]:
@@ -275,7 +287,7 @@ def supplement(
         return new
     for part in supplements:
         for name, figure in part.figures.items():
-            _save_figure(figure(trained), trained.folder, name)
+            _save_figure(figure(trained), trained.folder, name, trained.step)
     kind = lambda record: (record.metric, record.estimator, record.model)
     replaced = {kind(record) for record in new}
     kept = trained.folder.read_records()
@@ -353,44 +365,3 @@ def _restore(experiment: Experiment, learner: Learner, folder: RunFolder):
         CheckpointError,
     )
     return restored
-
-
-def sample(
-    trained: Trained,
-    *,
-    num: int = 64,
-    out: Path | None = None,
-    seed: int = 0,
-    temperature: float = 1.0,
-) -> Path:
-    """Writes `num` samples and returns the file.
-
-    A `.png` is a picture (images, or points of the plane), a `.txt` is text, one sample after
-    another between lines of dashes, for models of characters; `.npy` and `.npz` hold the array
-    `x` in the units of the raw data. Without `out`, `samples.npy` goes to the run folder.
-    """
-    require(num >= 1, "num", "must be at least 1", num)
-    folder = Path() if trained.folder is None else trained.folder.path
-    path = folder / "samples.npy" if out is None else Path(out)
-    suffixes = (".png", ".txt", ".npy", ".npz")
-    require(path.suffix in suffixes, "out", f"must end in one of {suffixes}", str(path))
-    symbols = vocabulary(trained.experiment.dataset) if path.suffix == ".txt" else None
-    make_private_folder(path.parent)
-    x = trained.sample(num, seed, temperature)
-    if path.suffix == ".png":
-        from dgmjax.lab import figures
-        from dgmjax.plotting import save
-
-        save(figures.picture(trained, x), path)
-        return path
-    if symbols is not None:
-        rule = f"\n{'-' * 60}\n"
-        write_atomically(path, rule.join(symbols.decode(row) for row in x) + "\n")
-        return path
-    content = io.BytesIO()
-    if path.suffix == ".npy":
-        np.save(content, x, allow_pickle=False)
-    else:
-        np.savez_compressed(content, x=x)
-    write_atomically(path, content.getvalue())
-    return path

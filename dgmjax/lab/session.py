@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from dgmjax.devices.cluster import Processes
 from dgmjax.errors import require
 from dgmjax.lab import catalogue
+from dgmjax.runs.loggers import loggers_named
 from dgmjax.training.execution import Execution
+from dgmjax.training.progress import busy
 
 if TYPE_CHECKING:
     from dgmjax.lab.trained import Trained
@@ -36,6 +38,9 @@ class TrainRequest:
         `run_dir` where that is given.
       seeds_together: "yes" trains the seeds in one compiled program (`training.fit_together`), "no"
         one after the other; "auto" is "yes" on an accelerator.
+      dry_run: whether to say what training would take, only.
+      profile: whether to write a trace of a few steps (`lab.forecast.write_profile`).
+      log: names of further loggers, see `runs.loggers.LOGGERS`.
     """
 
     experiment: str
@@ -51,6 +56,9 @@ class TrainRequest:
     restart: int = 0
     seeds: int = 1
     seeds_together: Literal["auto", "yes", "no"] = "auto"
+    dry_run: bool = False
+    profile: bool = False
+    log: tuple[str, ...] = ()
 
     def absolute(self) -> "TrainRequest":
         """The same with a data folder that means the same everywhere."""
@@ -100,6 +108,7 @@ class TrainRequest:
                 "data_dir": self.data_dir,
                 "steps": self.steps,
                 "execution": self.execution.changed(),
+                "in_code": self.execution.changed_in_code() or None,
             },
             run_dir=self.run_dir,
         )
@@ -109,14 +118,20 @@ def carry_out(request: TrainRequest, quiet: bool = False) -> "tuple[Trained, Run
     """Trains in this process, with the others if there are any; the first writes the report."""
     from dgmjax.devices import processes
     from dgmjax.lab import runner
+    from dgmjax.lab.forecast import write_profile
     from dgmjax.runs.report import write_report
 
     request = request.absolute()
-    experiment = request.build()
+    with busy("reading the data and building the model", quiet=quiet):
+        experiment = request.build()
     with processes.main_first("run folder"):
         run = request.folder()
     options: dict[str, Any] = {"quiet": True} if quiet else {}
     with run, run.lock() if processes.is_main() else contextlib.nullcontext():
+        if processes.is_main():
+            run.log_to(request.log)
+        if request.profile:
+            write_profile(experiment, run.path / "profile", request.execution)
         trained = runner.train(
             experiment,
             run,
@@ -146,6 +161,7 @@ def carry_out_seeds(request: TrainRequest) -> "list[tuple[Trained, RunFolder]]":
         for run in runs.values():
             opened.enter_context(run)
             opened.enter_context(run.lock())
+            run.log_to(request.log)
         trained = runner.train_together(
             experiment, runs, steps=request.steps, execution=request.execution
         )
@@ -181,6 +197,7 @@ def train(
     tiny: bool = False,
     data_dir: str | None = None,
     execution: Execution | None = None,
+    log: tuple[str, ...] = (),
     quiet: bool = False,
     **arguments: Any,
 ) -> "Trained":
@@ -197,6 +214,7 @@ def train(
       tiny: shrink the experiment to seconds.
       data_dir: folder of data sets, in place of `$DGMJAX_DATA`.
       execution: devices, precision, treatment of faults.
+      log: names of further loggers: "csv", "tensorboard", "wandb", "mlflow".
       quiet: print nothing.
       **arguments: of the experiment, in place of their defaults.
 
@@ -218,5 +236,6 @@ def train(
         execution=execution or Execution(),
         run_dir=None if run is None else Path(run),
         data_dir=data_dir,
+        log=loggers_named(",".join(log)),
     )
     return carry_out(request, quiet)[0]

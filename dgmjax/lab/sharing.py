@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dgmjax.errors import RunError, require
-from dgmjax.files import make_private_folder, read_file, write_atomically
+from dgmjax.files import make_folder, read_file, write_atomically
 from dgmjax.lazy import extras_named
 from dgmjax.runs import strict_json
 from dgmjax.types import Array
@@ -47,7 +47,7 @@ def export(trained: "Trained", folder: str | Path) -> Path:
     folder = Path(folder)
     empty = not folder.exists() or not any(folder.iterdir()) or (folder / FACTS).is_file()
     require(empty, "out", "must be a new folder, or one of an export", folder, "", RunError)
-    make_private_folder(folder)
+    make_folder(folder)
     variables = trained.learner.variables(trained.state)
     arrays = {name: np.asarray(leaf) for name, leaf in _flat(variables).items()}
     files = {WEIGHTS: save(arrays)}
@@ -318,7 +318,7 @@ def push(folder: str | Path, place: str) -> str:
             repo_id=repository, folder_path=str(folder), allow_patterns=[*contents, FACTS]
         )
         return place
-    target = make_private_folder(Path(place))
+    target = make_folder(Path(place))
     # Last, so that a folder with facts is complete.
     for name, content in {**contents, FACTS: read_file(folder / FACTS)}.items():
         write_atomically(target / name, content)

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from dgmjax.contracts import context_of
 from dgmjax.data.transforms import apply_once
 from dgmjax.devices import processes
 from dgmjax.errors import require
@@ -85,17 +86,20 @@ class Trained:
         # Each process has zeros where it computed nothing, so that sums are the whole, bit for bit.
         return processes.total(mine)
 
-    def sample(self, num: int, seed: int = 0, temperature: float = 1.0) -> np.ndarray:
+    def sample(
+        self, num: int, seed: int = 0, temperature: float = 1.0, label: int | None = None
+    ) -> np.ndarray:
         """`num` samples, in the units of the raw data where the transform can be undone.
 
         Args:
           temperature: of models whose `sample` takes one: flows and autoregressive models.
+          label: their class, of models with classes; all classes if None.
         """
         key = jax.random.key(seed)
-        if temperature == 1.0:
+        if temperature == 1.0 and label is None:
             x = self.call(_sampler(num), key)
         else:
-            x = self.call(_tempered_sampler(num, temperature), key)
+            x = self.call(_chosen_sampler(num, temperature, label), key)
         transform = self.experiment.evaluation_transform or self.experiment.transform
         return np.asarray(transform.inverse(x))
 
@@ -107,8 +111,12 @@ def _sampler(num: int) -> Callable:
 
 
 @lru_cache
-def _tempered_sampler(num: int, temperature: float) -> Callable:
+def _chosen_sampler(num: int, temperature: float, label: int | None) -> Callable:
     def sample(model: Any, key: Any) -> Any:
+        given = () if label is None else (context_of(model, label, num),)
+        shape = (num,) if label is None else ()
+        if temperature == 1.0:
+            return model.sample(key, shape, *given)
         takes = inspect.signature(model.sample).parameters
         variadic = any(p.kind is p.VAR_KEYWORD for p in takes.values())
         require(
@@ -118,6 +126,6 @@ def _tempered_sampler(num: int, temperature: float) -> Callable:
             temperature,
             "Flows and autoregressive models have one.",
         )
-        return model.sample(key, (num,), temperature=temperature)
+        return model.sample(key, shape, *given, temperature=temperature)
 
     return sample

@@ -27,6 +27,7 @@ _OPTIONS = {
     "steps": int,
     "changed": dict,
     "execution": dict,
+    "in_code": dict,
     "earlier": list,
     "data": dict,
 }

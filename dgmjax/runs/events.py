@@ -7,7 +7,7 @@ repeat what `metrics.jsonl` holds, so a full disk costs the events only.
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +33,37 @@ class Events:
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
         """Appends the finite numbers of a step; after a disk error nothing more is written."""
+        from tensorboardX.summary import scalar
+
+        finite = {name: value for name, value in numbers.items() if math.isfinite(value)}
+        self._append(step, [scalar(name, value) for name, value in finite.items()])
+
+    def write_text(self, name: str, text: str) -> None:
+        """Appends a text, in Markdown."""
+        from tensorboardX.summary import text as summary
+
+        self._append(0, [summary(name, text)])
+
+    def write_image(self, name: str, png: bytes, step: int) -> None:
+        """Appends a picture, the bytes of a PNG file."""
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        width, height = (int.from_bytes(png[start : start + 4]) for start in (16, 20))
+        image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
+        self._append(step, [Summary(value=[Summary.Value(tag=name, image=image)])])
+
+    def _append(self, step: int, summaries: Sequence[Any]) -> None:
         if self._failed:
             return
         try:
-            self._write(step, numbers)
+            self._write(step, summaries)
         except OSError as problem:
             self._failed = True
             logger.warning("No more TensorBoard events in %s: %s.", self._folder, problem.strerror)
 
-    def _write(self, step: int, numbers: Mapping[str, float]) -> None:
+    def _write(self, step: int, summaries: Sequence[Any]) -> None:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto import event_pb2
-        from tensorboardX.summary import scalar
 
         if self._writer is None:
             folder = make_own_folder(self._folder)
@@ -56,12 +75,9 @@ class Events:
                 self._writer.write_event(
                     event_pb2.Event(wall_time=time.time(), step=self._purge_step, session_log=start)
                 )
-        for name, value in numbers.items():
-            if math.isfinite(value):
-                event = event_pb2.Event(
-                    wall_time=time.time(), step=step, summary=scalar(name, value)
-                )
-                self._writer.write_event(event)
+        for summary in summaries:
+            event = event_pb2.Event(wall_time=time.time(), step=step, summary=summary)
+            self._writer.write_event(event)
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self._writer.flush()
             self._flushed = time.monotonic()

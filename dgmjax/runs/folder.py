@@ -22,8 +22,8 @@ from typing import Any
 
 from dgmjax.errors import RunError, require
 from dgmjax.files import (
+    make_folder,
     make_own_folder,
-    make_private_folder,
     open_file,
     write_atomically,
     write_output,
@@ -36,13 +36,14 @@ from dgmjax.runs.configuration import (
     plain,
     read_configuration,
 )
+from dgmjax.runs.loggers import Loggers
 from dgmjax.runs.metrics import MetricsFile
 from dgmjax.runs.record import Published, Record, read_records
 
 __all__ = ["Published", "Record", "RunFolder", "run_name"]
 
 
-NOTED = ("steps", "execution")
+NOTED = ("steps", "execution", "in_code")
 """Options that may differ from one call to the next; each difference is kept."""
 
 
@@ -83,6 +84,7 @@ class RunFolder:
         self.path = Path(path)
         self.config = read_configuration(self.path)
         self._metrics = MetricsFile(self.path / "metrics.jsonl", self.path / "events")
+        self._loggers: Loggers | None = None
 
     @classmethod
     def create(
@@ -130,7 +132,7 @@ class RunFolder:
         check_unused(path)
         changed = changed_arguments(arguments, defaults or {})
         config = new_configuration(asked, {**(options or {}), "changed": changed})
-        make_private_folder(path)
+        make_folder(path)
         write_atomically(path / "config.json", strict_json.dumps(config, indent=2) + "\n")
         return cls(path)
 
@@ -159,7 +161,8 @@ class RunFolder:
         before = {name: self.options.get(name) for name in now}
         if all((before[name] or None) == (now[name] or None) for name in now):
             return
-        earlier = [*self.options.get("earlier", []), before]
+        kept = {name: before[name] for name in before if before[name] or name != "in_code"}
+        earlier = [*self.options.get("earlier", []), kept]
         self._update_options({**now, "earlier": earlier})
 
     def note_data(self, fingerprint: Mapping[str, str]) -> None:
@@ -245,7 +248,26 @@ class RunFolder:
 
     def write_metrics(self, step: int, **values: Any) -> None:
         """Appends a line to `metrics.jsonl` and the TensorBoard events; values are scalars."""
-        self._metrics.write(step, values)
+        numbers = self._metrics.write(step, values)
+        if self._loggers is not None:
+            self._loggers.tell("metrics", step, numbers)
+
+    def log_to(self, names: tuple[str, ...]) -> None:
+        """Tells further loggers, see `runs.loggers`, of arguments, metrics and figures.
+
+        Raises:
+          MissingExtra: a logger's package is not installed.
+        """
+        self._loggers = Loggers(names, self) if names else None
+        if self._loggers is not None:
+            asked = {"seed": self.seed, "tiny": self.tiny, "steps": self.options.get("steps")}
+            execution = self.options.get("execution") or {}
+            self._loggers.tell("arguments", {**self.arguments, **asked, **execution})
+
+    def note_figure(self, name: str, path: Path, step: int) -> None:
+        """Tells the loggers of a figure that was written."""
+        if self._loggers is not None:
+            self._loggers.tell("figure", name, path, step)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`, each with its `step`."""
@@ -298,8 +320,11 @@ class RunFolder:
             yield
 
     def close(self) -> None:
-        """Closes the TensorBoard events; writing opens them again."""
+        """Closes the TensorBoard events, which writing opens again, and the loggers."""
         self._metrics.close()
+        if self._loggers is not None:
+            self._loggers.close()
+            self._loggers = None
 
     def __enter__(self) -> "RunFolder":
         return self

@@ -29,8 +29,8 @@ class MetricsFile:
         self._events: Events | None = None
         self._purge_step: int | None = None
 
-    def write(self, step: int, values: dict[str, Any]) -> None:
-        """Appends a line; each value is a number or an array of one."""
+    def write(self, step: int, values: dict[str, Any]) -> dict[str, float]:
+        """Appends a line, and returns its numbers; each value is a number or an array of one."""
         require(
             isinstance(step, int) and step >= 0,
             "step",
@@ -54,6 +54,7 @@ class MetricsFile:
         except OSError as problem:
             raise RunError(_unwritable(self._path, problem)) from problem
         self._write_events(step, numbers)
+        return numbers
 
     def read(self) -> list[dict[str, Any]]:
         """Every whole line, in the order written; [] where nothing has been written."""

@@ -18,7 +18,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _WIDE = 1500  # pixels from which on a figure has a row of its own
 _MOST_CARDS = 4
 
-HIDDEN = ("changed", "execution", "earlier")
+HIDDEN = ("changed", "execution", "in_code", "earlier")
 OVERRIDES = ("steps", "tiny", "compute_dtype")
 """What makes a run another one than the experiment of its name, if it is not at the default."""
 
@@ -90,12 +90,15 @@ def overrides(run: RunFolder) -> list[str]:
     """A sentence about options by which the run is not the experiment as it stands."""
     changed = run.changed or {}
     found = {name: changed[name] for name in OVERRIDES if name in changed}
+    for call in run.options.get("earlier", []):  # steps in another precision stay in the result
+        before = (call.get("execution") or {}).get("compute_dtype")
+        found |= {"compute_dtype": before} if before else {}
     if not found:
         return []
     told = ", ".join(f"{name} {value}" for name, value in _named(found))
     return [
-        f"This is the experiment with {told}, not as it stands: a published number beside a value "
-        "is that of the whole experiment."
+        f"This is the experiment with {told}, not as it stands. No published number stands beside "
+        "a run of fewer steps than the experiment has; another one is that of the experiment."
     ]
 
 
@@ -136,9 +139,10 @@ def _origin(run: RunFolder) -> Iterable[tuple[str, str]]:
     yield "device", run.config["device"]
     yield "git commit", str(run.config.get("git_commit") or "not in a git checkout")
     options = {name: value for name, value in run.options.items() if name not in HIDDEN}
-    yield from _named({**options, **(run.options.get("execution") or {})})
+    of_call = lambda call: (call.get("execution") or {}) | (call.get("in_code") or {})
+    yield from _named({**options, **of_call(run.options)})
     for call in run.options.get("earlier", []):
-        shown = {"steps": call.get("steps"), **(call.get("execution") or {})}
+        shown = {"steps": call.get("steps"), **of_call(call)}
         told = ", ".join(f"{name} {value}" for name, value in _named(shown))
         yield "earlier call", told or "no options"
     yield "versions", ", ".join(f"{name} {text}" for name, text in run.config["versions"].items())

@@ -114,7 +114,15 @@ class Execution:
 
     def changed(self) -> dict[str, Any]:
         """The options of the command line that are not at their defaults, by name."""
-        options = (f for f in fields(self) if f.metadata.get("command_line", True))
+        return self._differing(True)
+
+    def changed_in_code(self) -> dict[str, Any]:
+        """The other options that are not at their defaults, less those of logs."""
+        values = self._differing(False)
+        return {name: v for name, v in values.items() if name not in ("quiet", "log_every")}
+
+    def _differing(self, command_line: bool) -> dict[str, Any]:
+        options = [f for f in fields(self) if f.metadata.get("command_line", True) == command_line]
         values = {
             f.name: getattr(self, f.name) for f in options if f.default != getattr(self, f.name)
         }

@@ -213,8 +213,11 @@ class Loop:
         rounds = self.rounds(interruption)
         try:
             request = next(rounds)
+            with self.progress.busy("compiling the training step"):
+                ran = timed(self._run, request)
             while True:
-                request = rounds.send(timed(self._run, request))
+                request = rounds.send(ran)
+                ran = timed(self._run, request)
         except StopIteration as end:
             return end.value
 

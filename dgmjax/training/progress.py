@@ -1,9 +1,10 @@
 """Progress line: rewritten in place on a terminal, repeated now and then elsewhere."""
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 
@@ -59,6 +60,12 @@ class Progress:
         ]
         self._write(_fitted(parts, _columns(self.stream)), stays=not terminal)
 
+    @contextlib.contextmanager
+    def busy(self, words: str) -> Iterator[None]:
+        """Inside, a spinner with these words turns, if the stream is a terminal."""
+        with busy(words, self.stream, self.quiet):
+            yield
+
     def message(self, text: str) -> None:
         """A line of its own."""
         self._write(text, stays=True)
@@ -77,6 +84,22 @@ class Progress:
         self.stream.write(start + text + ("\n" if stays else ""))
         self.stream.flush()
         self._open_line = not stays
+
+
+@contextlib.contextmanager
+def busy(words: str, stream: TextIO | None = None, quiet: bool = False) -> Iterator[None]:
+    """Inside, a spinner with these words turns on a terminal; elsewhere nothing is written.
+
+    For the silent seconds of reading data, of compilation and of measuring.
+    """
+    stream = sys.stderr if stream is None else stream
+    if quiet or not stream.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(file=stream).status(words):
+        yield
 
 
 def _columns(stream: TextIO) -> int | None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dgmjax.cli import commands as cli
+from dgmjax.cli import commands as cli, training as cli_training
 from dgmjax.errors import DataError, DgmjaxError, RunError, TrainingDiverged
-from dgmjax.lab import catalogue
+from dgmjax.lab import catalogue, writing
 from dgmjax.runs.folder import RunFolder
 from dgmjax.runs.record import Record
 from dgmjax.training.execution import Execution
@@ -79,7 +79,7 @@ def package(tmp_path, monkeypatch):
 def requests(monkeypatch):
     """What `train` was asked for, in place of training."""
     found = []
-    monkeypatch.setattr(cli, "_dispatch_train", found.append)
+    monkeypatch.setattr(cli_training, "dispatch_train", found.append)
     return found
 
 
@@ -217,7 +217,7 @@ def test_errors_are_one_line_unless_the_traceback_is_asked_for(toy, monkeypatch,
     def fail(request):
         raise problem
 
-    monkeypatch.setattr(cli, "_dispatch_train", fail)
+    monkeypatch.setattr(cli_training, "dispatch_train", fail)
     assert run(capsys, "train", toy) == (2, "", f"error: {problem}\n")
     with pytest.raises(type(problem)):
         cli.main(["train", toy, "--traceback"])
@@ -230,7 +230,7 @@ def test_ctrl_c_ends_with_130(toy, monkeypatch, capsys):
     def interrupt(request):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_dispatch_train", interrupt)
+    monkeypatch.setattr(cli_training, "dispatch_train", interrupt)
     code, _, err = run(capsys, "train", toy)
     assert code == 130 and "same command" in err
 
@@ -296,15 +296,15 @@ def test_evaluate_writes_the_records_again(toy, training, capsys):
     assert training.calls[-1] == (Path("here"), {"data_dir": "there", "experiment": toy})
 
 
-def test_sample_passes_on_what_it_was_given(toy, training, capsys):
+def test_sample_passes_on_what_it_was_given(toy, training, capsys, monkeypatch):
     training.load_run = lambda path, **options: (path, options)
-    training.sample = lambda loaded, **options: (loaded, options)
+    monkeypatch.setattr(writing, "write_samples", lambda loaded, **options: (loaded, options))
     assert run(capsys, "sample", "here")[0] == 0
     _, out, _ = run(capsys, "sample", "here", "--num", 5, "--out", "x.npz", "--seed", 3)
     expected = {"num": 5, "out": Path("x.npz"), "seed": 3, "temperature": 1.0}
     assert out == f"{((Path('here'), {'data_dir': None, 'experiment': None}), expected)}\n"
-    _, out, _ = run(capsys, "sample", "here", "--temperature", 0.7)
-    expected = {"num": 64, "out": None, "seed": 0, "temperature": 0.7}
+    _, out, _ = run(capsys, "sample", "here", "--temperature", 0.7, "--label", 3)
+    expected = {"num": 64, "out": None, "seed": 0, "temperature": 0.7, "label": 3}
     assert out == f"{((Path('here'), {'data_dir': None, 'experiment': None}), expected)}\n"
 
 

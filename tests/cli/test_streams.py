@@ -24,7 +24,7 @@ def train(arguments):
     print("x" * 100_000)
     open(sys.argv[1], "w").write("the work is done")
 
-commands._COMMANDS["train"] = train
+commands.COMMANDS["train"] = train
 sys.exit(commands.main(["train"]))
 """
 

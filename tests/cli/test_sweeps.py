@@ -10,7 +10,7 @@ import pytest
 from measured import record
 from test_cli import run, toy  # noqa: F401
 
-from dgmjax.cli import commands as cli, sweeps
+from dgmjax.cli import sweeps, training as cli_training
 from dgmjax.errors import DgmjaxError
 from dgmjax.plotting import image_grid, save
 from dgmjax.runs.comparison import compare
@@ -20,7 +20,7 @@ from dgmjax.runs.folder import RunFolder
 @pytest.fixture
 def requests(monkeypatch):
     found = []
-    monkeypatch.setattr(cli, "_dispatch_train", found.append)
+    monkeypatch.setattr(cli_training, "dispatch_train", found.append)
     return found
 
 

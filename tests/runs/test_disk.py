@@ -98,8 +98,9 @@ def test_figures_and_metrics_on_a_full_disk(run, action, monkeypatch, caplog):
     assert len(caplog.records) == 2 and store.history == [{"step": 1, "loss": 2.0}]
 
 
-def test_no_file_of_a_command_is_writable_by_others(tmp_path):
-    """Not even with a umask of 000: compiled programs are run, so they must be private."""
+@pytest.mark.parametrize("mode", [None, 0o755])
+def test_no_compiled_program_is_writable_by_others(tmp_path, mode):
+    """Not even with a umask of 000: they are run. Other files are as the umask says."""
     code = (
         "import os; os.umask(0)\n"
         "from dgmjax.devices.environment import configure\n"
@@ -108,10 +109,16 @@ def test_no_file_of_a_command_is_writable_by_others(tmp_path):
         "open('mine.txt', 'w').close()\n"
     )
     cache = tmp_path / "cache"
+    if mode is not None:
+        cache.mkdir(mode=mode)
     environment = {**os.environ, "DGMJAX_CACHE": str(cache)}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
     files = [path for path in cache.rglob("*") if path.is_file()]
     assert files
-    for path in (*files, tmp_path / "mine.txt"):
-        assert path.stat().st_mode & 0o022 == 0, path
+    reached = cache.stat().st_mode & 0o077
+    assert bool(reached) == (mode is not None)
+    if reached:
+        assert not [path for path in files if path.stat().st_mode & 0o022]
+    else:
+        assert (tmp_path / "mine.txt").stat().st_mode & 0o777 == 0o666

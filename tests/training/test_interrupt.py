@@ -20,7 +20,7 @@ def test_a_signal_outside_of_training_ends_a_command_with_a_word(monkeypatch, ca
 
     before = [signal.getsignal(number) for number in SIGNALS]
     signal.signal(number, lambda *_: None)  # a failure must not end the tests
-    monkeypatch.setitem(commands._COMMANDS, "list", killed)
+    monkeypatch.setitem(commands.COMMANDS, "list", killed)
     started = time.monotonic()
     code = commands.main(["list"])
     signal.signal(number, before[SIGNALS.index(number)])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from dgmjax.errors import DataError, require
-from dgmjax.files import make_private_folder
+from dgmjax.files import make_folder
 
 _CHUNK = 2**18
 _TIMEOUT = 60.0
@@ -144,7 +144,7 @@ def get(
         if path.is_file() and _is(path, file):
             say(f"{path}: there already")
             continue
-        make_private_folder(path.parent, DataError)
+        make_folder(path.parent, DataError)
         urls = file.urls if base is None else (f"{base.rstrip('/')}/{file.place}",)
         _download(file, path, urls, say)
         say(f"{path}: {file.size} bytes, SHA-256 {file.sha256[:12]}... is right")
