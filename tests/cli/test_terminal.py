@@ -169,8 +169,13 @@ def test_a_spinner_turns_on_a_terminal_only(monkeypatch, capsys):
     master, slave = pty.openpty()
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "60")
-    with open(slave, "w") as terminal, busy("compiling the training step", terminal):
-        pass
-    shown = os.read(master, 10_000).decode()
+    shown = ""
+    with open(slave, "w") as terminal:
+        with busy("compiling the training step", terminal):
+            pass
+        terminal.write("end")
+        terminal.flush()
+        while "end" not in shown:
+            shown += os.read(master, 10_000).decode()
     os.close(master)
     assert "compiling the training step" in shown and "\n\n" not in shown
