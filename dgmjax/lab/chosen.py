@@ -104,9 +104,12 @@ class Chosen(Trained):
         self.ratio = calibrate(on_data, on_samples, "isotonic")
         self.threshold = threshold_of(np.asarray(self.ratio(jnp.asarray(on_samples))), PERCENTILE)
 
-    def sample(self, num: int, seed: int = 0, temperature: float = 1.0) -> np.ndarray:
+    def sample(
+        self, num: int, seed: int = 0, temperature: float = 1.0, label: int | None = None
+    ) -> np.ndarray:
         """`num` samples, in the units of the raw data where the transform can be undone."""
         require(temperature == 1.0, "temperature", "must be 1 for chosen samples", temperature)
+        require(label is None, "label", "must be left out for chosen samples", label)
         x, _ = self._chosen(num, seed)
         transform = self.experiment.evaluation_transform or self.experiment.transform
         return np.asarray(transform.inverse(x))
