@@ -302,6 +302,16 @@ def has_codes(model: Any) -> bool:
     return hasattr(model, "quantise")
 
 
+def bounds_classes(model: Any) -> bool:
+    """Whether a model bounds log p(x, y) of every class (`models.SemiSupervisedVAE`)."""
+    return hasattr(model, "class_bounds")
+
+
+def scores_classes(model: Any) -> bool:
+    """Whether a model has log p(x, y) of every class (`models.ClassConditional`)."""
+    return hasattr(model, "log_joint") and hasattr(model, "num_classes")
+
+
 def generates(model: Any) -> bool:
     """Whether samples are an image `generate(z)` of latents z ~ `prior()`, as of `models.GAN`."""
     return hasattr(model, "generate") and hasattr(model, "prior")

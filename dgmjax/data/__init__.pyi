@@ -18,6 +18,9 @@ from .dataset import (
     Dataset as Dataset,
     split_rows as split_rows,
 )
+from .labels import (
+    few_labels as few_labels,
+)
 from .missing import (
     AtRandom as AtRandom,
     Blocks as Blocks,

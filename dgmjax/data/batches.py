@@ -1,6 +1,6 @@
 """Batches as a pure function of (seed, step), and full-size evaluation batches with a mask."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,22 +17,36 @@ class Batches:
     from epoch to epoch. Without `shuffle` every epoch is the stored order. Memory-mapped arrays
     work: only a batch's rows are read.
 
+    With `quotas` a batch holds `quotas[g]` rows of each group g of `arrays["group"]`, in this
+    order: few labelled rows beside many unlabelled ones. An epoch is then a pass over the group
+    that takes longest; rows of the others come again, all of a group equally often, but for one.
+
     Args:
       arrays: arrays of equal leading length N.
       batch_size: rows per batch, at most N.
       seed: of the permutations, at least 0.
       shuffle: False keeps the stored order.
+      quotas: rows of each group 0, 1, ... of a batch, in all `batch_size`; no groups if None.
 
     Raises:
-      DataError: a batch larger than the set, or arrays without equal, positive lengths.
+      DataError: a batch larger than the set, arrays without equal, positive lengths, or quotas that
+        do not fit the groups.
 
     >>> batches = Batches({"x": np.arange(10)}, batch_size=4, seed=0)
     >>> batches.steps_per_epoch, batches.batch(7)["x"].shape
     (2, (4,))
+    >>> few = {"x": np.arange(10), "group": np.arange(10) // 8}
+    >>> Batches(few, batch_size=3, seed=0, quotas=(2, 1)).batch(5)["group"].tolist()
+    [0, 0, 1]
     """
 
     def __init__(
-        self, arrays: Mapping[str, np.ndarray], batch_size: int, seed: int, shuffle: bool = True
+        self,
+        arrays: Mapping[str, np.ndarray],
+        batch_size: int,
+        seed: int,
+        shuffle: bool = True,
+        quotas: Sequence[int] | None = None,
     ):
         self.num_rows = num_rows(arrays)
         require(batch_size >= 1, "batch_size", "must be at least 1", batch_size, "", DataError)
@@ -50,7 +64,9 @@ class Batches:
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
-        self.steps_per_epoch = self.num_rows // batch_size
+        self.groups = None if quotas is None else _Groups(self.arrays, batch_size, tuple(quotas))
+        by_rows = self.num_rows // batch_size
+        self.steps_per_epoch = by_rows if self.groups is None else self.groups.steps_per_epoch
         self._orders: dict[int, np.ndarray] = {}
 
     def indices(self, step: int) -> np.ndarray:
@@ -91,7 +107,9 @@ class Batches:
         """The permutation of an epoch; the last two are kept (a prefetcher straddles two)."""
         order = self._orders.get(epoch)
         if order is None:
-            if self.shuffle:
+            if self.groups is not None:
+                order = self.groups.order(self.seed, epoch, self.shuffle)
+            elif self.shuffle:
                 order = permutation(self.num_rows, self.seed, epoch)
             else:
                 order = np.arange(self.num_rows, dtype=np.int32)
@@ -99,6 +117,39 @@ class Batches:
             kept = list(self._orders.items())[-1:]
             self._orders = dict([*kept, (epoch, order)])  # replaced whole: safe for readers
         return order
+
+
+class _Groups:
+    """The order of an epoch whose batches hold a number of rows of each group."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], batch_size: int, quotas: tuple[int, ...]):
+        held = sorted(arrays)
+        require("group" in arrays, "arrays", "must hold `group`", held, "", DataError)
+        group = np.asarray(arrays["group"])
+        known = list(range(len(quotas)))
+        found = np.unique(group).tolist()
+        rule = f"must be one of {known}, the groups of `quotas`, and each must have rows"
+        require(found == known, "group", rule, found, "", DataError)
+        sound = min(quotas) >= 1 and sum(quotas) == batch_size
+        rule = f"must be at least 1 each, and {batch_size} in all, the size of a batch"
+        require(sound, "quotas", rule, quotas, "", DataError)
+        self.quotas = quotas
+        self.rows = [np.flatnonzero(group == number).astype(np.int32) for number in known]
+        passes = [len(rows) // quota for rows, quota in zip(self.rows, quotas)]
+        self.steps_per_epoch = max(1, *passes)
+
+    def order(self, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
+        """Rows of all batches of the epoch, one batch after the other."""
+        parts = []
+        for number, (rows, quota) in enumerate(zip(self.rows, self.quotas)):
+            wanted = self.steps_per_epoch * quota
+            turns = -(-wanted // len(rows))
+            orders = [
+                rows[permutation(len(rows), seed, epoch, number, turn)] if shuffle else rows
+                for turn in range(turns)
+            ]
+            parts.append(np.concatenate(orders)[:wanted].reshape(-1, quota))
+        return np.concatenate(parts, axis=1).reshape(-1)
 
 
 def evaluation_batches(

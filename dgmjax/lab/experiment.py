@@ -66,6 +66,7 @@ class Experiment:
       dataset: raw data; transforms are applied to batches.
       steps: training steps.
       batch_size: examples per batch.
+      quotas: how many of them are of each group of the training split's `group`, or None.
       transform: of training batches, with fresh randomness each step.
       evaluation_transform: of evaluation data, drawn once with a fixed seed; `transform` where
         None.
@@ -103,6 +104,7 @@ class Experiment:
     ema_decay: float | None = None
     start: Callable[["Experiment", PyTree, Key], PyTree] | None = None
     published: Mapping[str, Published] = field(default_factory=dict)
+    quotas: tuple[int, ...] | None = None
 
     def check(self) -> None:
         """Checks that the data are as the transform, and through it the likelihood, expects."""

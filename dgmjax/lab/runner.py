@@ -105,6 +105,7 @@ class _Seeding:
             "data": experiment.dataset.splits["train"],
             "steps": self.steps,
             "batch_size": experiment.batch_size,
+            "quotas": experiment.quotas,
             "transform": experiment.transform,
             "execution": replace(self.execution, log_every=log_every),
         }

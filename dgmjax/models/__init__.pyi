@@ -177,6 +177,9 @@ from .latent.recipes import (
     PixelVAE as PixelVAE,
     SkipVAE as SkipVAE,
 )
+from .latent.semi_supervised import (
+    SemiSupervisedVAE as SemiSupervisedVAE,
+)
 from .latent.vae import (
     VAE as VAE,
     DenseVAE as DenseVAE,

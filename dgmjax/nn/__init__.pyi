@@ -87,6 +87,9 @@ from .image_coders import (
     ImageEncoder as ImageEncoder,
     SharedParameters as SharedParameters,
 )
+from .joined import (
+    JoinedMLP as JoinedMLP,
+)
 from .log_snr import (
     LogSNR as LogSNR,
 )

@@ -90,6 +90,10 @@ from .mmd import (
 from .schedules import (
     scheduled as scheduled,
 )
+from .semi_supervised import (
+    multi_conditional as multi_conditional,
+    semi_supervised as semi_supervised,
+)
 from .sums import (
     weighted_sum as weighted_sum,
 )

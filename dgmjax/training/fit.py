@@ -44,6 +44,7 @@ def fit(
     execution: Execution | None = None,
     validation: Validation | None = None,
     start: Callable[[PyTree], PyTree] | None = None,
+    quotas: Sequence[int] | None = None,
 ) -> FitResult:
     """Trains `learner` on `data` for `steps` steps, or resumes the run in `run`.
 
@@ -68,6 +69,7 @@ def fit(
       start: from the learner's initial parameters to those that training begins with (a pretrained
         encoder, clusters fitted to codes); not called when a run is resumed. Its time counts as
         training. Every process calls it, and must get the same, which is checked.
+      quotas: rows of a batch from each group of `data["group"]`, see `data.Batches`.
 
     Raises:
       TrainingDiverged: `max_skipped` non-finite steps in a row, and no rewind left.
@@ -87,7 +89,7 @@ def fit(
     [5, 10]
     """
     job = Job(key, run, validation or Validation(), start)
-    loop, init_key = _loop(learner, data, job, steps, batch_size, transform, execution)
+    loop, init_key = _loop(learner, data, job, steps, batch_size, transform, execution, quotas)
     # Whatever ends training, checkpoints in the background are written before the process goes on.
     try:
         with Interruption() as interruption:
@@ -116,6 +118,7 @@ def fit_together(
     batch_size: int,
     transform: Transform | None = None,
     execution: Execution | None = None,
+    quotas: Sequence[int] | None = None,
 ) -> list[FitResult]:
     """`fit` of several seeds on the same data, whose steps are one compiled program.
 
@@ -140,7 +143,7 @@ def fit_together(
     with contextlib.ExitStack() as closing, Interruption() as interruption:
         for number, job in enumerate(jobs):
             one = dataclasses.replace(execution, quiet=execution.quiet or number > 0)
-            loop, init_key = _loop(learner, data, job, steps, batch_size, transform, one)
+            loop, init_key = _loop(learner, data, job, steps, batch_size, transform, one, quotas)
             resident = isinstance(loop.runner, ResidentSteps)
             require(resident, "stream", "must be False for seeds together", True, remedy)
             closing.callback(loop.close)
@@ -203,6 +206,7 @@ def _loop(
     batch_size: int,
     transform: Transform | None,
     execution: Execution | None,
+    quotas: Sequence[int] | None,
 ) -> tuple[Loop, Key]:
     """The loop of a call of `fit`, and the key of its initial state."""
     execution, validation, run = execution or Execution(), job.validation, job.run
@@ -215,7 +219,8 @@ def _loop(
     check_training_data(learner.module, data, transform)
     # Keys of their own: the order of the data does not change with what a model draws at its start.
     init_key, order_key, data_key = jax.random.split(job.key, 3)
-    batches = Batches(data, batch_size, seed=int(jax.random.bits(order_key)))
+    order_seed = int(jax.random.bits(order_key))
+    batches = Batches(data, batch_size, order_seed, quotas=quotas)
     stream = execution.stream
     if stream is None:
         stream = sum(array.nbytes for array in data.values()) > RESIDENT_BYTES

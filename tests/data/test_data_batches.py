@@ -162,3 +162,43 @@ def test_default_splits_use_every_row():
 def test_bad_input(make, message):
     with pytest.raises(DataError, match=message):
         make()
+
+
+def grouped(quotas=(3, 7), **options):
+    """Batches of 20 rows of group 0 and 83 of group 1."""
+    arrays = {**ARRAYS, "group": (ROWS >= 20).astype(np.int32)}
+    return Batches(arrays, sum(quotas), seed=3, quotas=quotas, **options)
+
+
+def test_quotas_hold_in_every_batch_and_rows_of_a_group_come_equally_often():
+    batches = grouped()
+    assert batches.steps_per_epoch == 83 // 7
+    counts = np.zeros(103, int)
+    for step in range(batches.steps_per_epoch):
+        rows = batches.indices(step)
+        assert (rows[:3] < 20).all() and (rows[3:] >= 20).all() and rows.dtype == np.int32
+        counts += np.bincount(rows, minlength=103)
+    assert set(counts[:20].tolist()) <= {1, 2} and counts[20:].max() == 1
+    assert counts[20:].sum() == 77
+
+
+def test_batches_by_quota_are_a_pure_function_of_seed_and_step():
+    straight, resumed = grouped(), grouped()
+    expected = [straight.indices(step) for step in range(40)]
+    for step in (39, 0, 11, 12, 25):
+        np.testing.assert_array_equal(resumed.indices(step), expected[step])
+    np.testing.assert_array_equal(resumed.indices_block(5, 30), expected[5:35])
+    assert not np.array_equal(expected[0], expected[11]), "epochs differ"
+    assert grouped(shuffle=False).indices(0).tolist() == [0, 1, 2, *range(20, 27)]
+
+
+@pytest.mark.parametrize("quotas", [(3, 6), (0, 10), (3, 3, 4), (10,)])
+def test_quotas_that_do_not_fit_are_refused(quotas):
+    arrays = {**ARRAYS, "group": (ROWS >= 20).astype(np.int32)}
+    with pytest.raises(DataError, match=r"^`(quotas|group)`"):
+        Batches(arrays, 10, seed=0, quotas=quotas)
+
+
+def test_quotas_need_groups():
+    with pytest.raises(DataError, match=r"^`arrays` must hold `group`"):
+        Batches(ARRAYS, 10, seed=0, quotas=(3, 7))
