@@ -11,6 +11,9 @@ from .adversarial.gan import (
 from .adversarial.info_gan import (
     InfoGAN as InfoGAN,
 )
+from .adversarial.progressive import (
+    ProgressiveGAN as ProgressiveGAN,
+)
 from .adversarial.translation import (
     CycleGAN as CycleGAN,
     Pix2Pix as Pix2Pix,

@@ -103,6 +103,11 @@ from .normalised import (
     leaky_relu as leaky_relu,
     maxout as maxout,
 )
+from .progressive import (
+    ProgressiveFeatures as ProgressiveFeatures,
+    ProgressiveGenerator as ProgressiveGenerator,
+    coarsened as coarsened,
+)
 from .quantiser import (
     Quantised as Quantised,
     VectorQuantiser as VectorQuantiser,

@@ -28,12 +28,15 @@ class Equalised(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
+        # A layer that is called again while parameters are made (a critic on data and on samples)
+        # has them already; scaled once more, they would grow with every call.
+        makes = self.is_initializing() and not self.variables.get("params")
         run = nn.map_variables(
             lambda layer: layer(x),
             trans_in_fn=partial(_scaled, -0.5),
             trans_out_fn=partial(_scaled, 0.5),
-            init=self.is_initializing(),
-            mutable=self.is_initializing(),
+            init=makes,
+            mutable=makes,
         )
         return run(self.layer)
 

@@ -1,5 +1,6 @@
 """Networks of adversarial games: shapes, normalisation, and what they equal in other words."""
 
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,6 +107,20 @@ def test_an_equalised_layer_starts_as_without_and_stores_kernels_of_one_size():
         np.testing.assert_allclose(
             wrapped.apply(variables, x), layer.apply({"params": plain}, x), rtol=1e-5, atol=1e-5
         )
+
+
+def test_equalised_kernels_do_not_grow_with_the_calls_that_make_them():
+    """A game makes parameters by calling its critic several times."""
+
+    class Twice(flax.linen.Module):
+        def setup(self):
+            self.layer = nn.Equalised(nn.Dense(200))
+
+        def __call__(self, x):
+            return self.layer(x) + self.layer(-x) + self.layer(2.0 * x)
+
+    kernel = Twice().init(KEY, jnp.ones((4, 50)))["params"]["layer"]["layer"]["kernel"]
+    assert float(kernel.std()) == pytest.approx(1.0, abs=0.03)
 
 
 def test_the_minibatch_deviation_is_zero_of_equal_samples_only():

@@ -1,10 +1,11 @@
 """A small training run that kills itself (SIGKILL) at a chosen moment; run as a script.
 
-    python killed_run.py FOLDER MOMENT COUNT
+    python killed_run.py FOLDER MOMENT COUNT MODEL
 
 MOMENT is `never`, `step` (between compiled calls), `saving` (just after a save was started, while
 it is written in the background) or `sealing` (committed, before its manifest); the process dies
-the COUNT-th time that the moment comes. Prints the SHA-256 of the final state.
+the COUNT-th time that the moment comes. MODEL is `vae`, or `progressive`: a GAN whose images grow
+from step 12 on. Prints the SHA-256 of the final state.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ import jax
 import numpy as np
 import optax
 
-from dgmjax import data, models, objectives
+from dgmjax import data, models, nn, objectives
 from dgmjax.runs import RunFolder, checkpoints
 from dgmjax.training import Execution, Player, Validation, fit, gradient_learner, steps
 
@@ -53,29 +54,48 @@ def size_of_encoder(state):
     return {"loss": float(np.abs(state.params["encoder"]["Dense_0"]["kernel"]).sum())}
 
 
-def main(folder: str, moment: str, count: int) -> None:
+def vae():
+    """A learner, and the arguments of `fit`."""
+    module = models.DenseVAE((8, 8, 1), latent=4, hidden=(32,))
+    player = Player(objectives.elbo, optax.adam(1e-2))
+    return gradient_learner(module, {"model": player}, ema_decay=0.9), {
+        "steps": 120,
+        "transform": data.Binarise("dynamic", levels=17),
+        "execution": Execution(log_every=7),
+        "validation": Validation(size_of_encoder, every=10),
+    }
+
+
+def progressive():
+    """The same of a GAN whose images grow."""
+    shape = (8, 8, 1)
+    module = models.ProgressiveGAN(
+        2, nn.ProgressiveGenerator(shape, 2, 2), nn.ProgressiveFeatures(shape, 2, 2), (12,), fade=8
+    )
+    adam = optax.adam(1e-2, b1=0.5)
+    players = {
+        "critic": Player(objectives.critic_loss, adam, ("features", "head")),
+        "generator": Player(objectives.generator_loss, adam, ("generator",)),
+    }
+    return gradient_learner(module, players, ema_decay=0.9), {
+        "steps": 30,
+        "transform": data.Scale(17, low=-1.0),
+        "execution": Execution(log_every=3, checkpoint_every=3),
+    }
+
+
+def main(folder: str, moment: str, count: int, model: str) -> None:
     """Trains, or goes on training, the run in `folder`."""
     x = np.random.default_rng(0).integers(0, 17, (64, 8, 8, 1)).astype(np.uint8)
-    vae = models.DenseVAE((8, 8, 1), latent=4, hidden=(32,))
-    learner = gradient_learner(
-        vae, {"model": Player(objectives.elbo, optax.adam(1e-2))}, ema_decay=0.9
-    )
+    learner, settings = {"vae": vae, "progressive": progressive}[model]()
     die_at(moment, count)
     result = fit(
         learner,
         {"x": x},
         key=jax.random.key(0),
-        steps=120,
         batch_size=8,
-        transform=data.Binarise("dynamic", levels=17),
         run=RunFolder.create(folder, "killed", {}, 0),
-        execution=Execution(log_every=7),
-        validation=Validation(
-            lambda state: {
-                "loss": float(np.abs(state.params["encoder"]["Dense_0"]["kernel"]).sum())
-            },
-            every=10,
-        ),
+        **settings,
     )
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(result.state):
@@ -84,4 +104,4 @@ def main(folder: str, moment: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])

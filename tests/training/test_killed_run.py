@@ -12,7 +12,7 @@ import pytest
 SCRIPT = pathlib.Path(__file__).with_name("killed_run.py")
 
 
-def run(folder, moment, count, cache):
+def run(folder, moment, count, cache, model="vae"):
     """Exit code and output of one process with one device."""
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     environment |= {
@@ -21,7 +21,7 @@ def run(folder, moment, count, cache):
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     process = subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder), moment, str(count)],
+        [sys.executable, str(SCRIPT), str(folder), moment, str(count), model],
         capture_output=True,
         text=True,
         env=environment,
@@ -57,3 +57,18 @@ def test_killed_and_resumed(uninterrupted, tmp_path, kills):
     assert code == 0, errors
     assert output == expected
     assert metrics(tmp_path / "run") == expected_metrics
+
+
+def test_a_progressive_run_is_killed_and_resumed_in_every_stage(tmp_path):
+    """Before images grow at step 12, and while the finer level fades in."""
+    cache = tmp_path / "cache"
+    code, expected, errors = run(tmp_path / "whole", "never", 0, cache, "progressive")
+    assert code == 0, errors
+    for count, logged in ((6, range(6, 12)), (6, range(13, 21))):
+        code, _, errors = run(tmp_path / "run", "step", count, cache, "progressive")
+        assert code == -signal.SIGKILL, errors
+        assert metrics(tmp_path / "run")[-1]["step"] in logged
+    code, output, errors = run(tmp_path / "run", "never", 0, cache, "progressive")
+    assert code == 0, errors
+    assert output == expected
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
