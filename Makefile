@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export JAX_PLATFORMS ?= cpu
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test test-newest test-all test-install fault docs docs-serve lint format typecheck benchmark results clean
+.PHONY: demo test test-newest test-all test-install fault docs docs-serve lint format typecheck benchmark kit results clean
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "dgmjax needs Python 3.11 or newer; set PYTHON=/path/to/python"; exit 1; }
@@ -58,6 +58,10 @@ typecheck: $(READY)
 benchmark: $(READY)  ## speed against other libraries; installs them into .peers
 	sh benchmarks/install_peers.sh
 	$(BIN)/python -m benchmarks.run
+
+TARGET ?= cuda13
+kit: $(READY)  ## wheels, data, tests and benchmarks for a machine without a network, in build/kit
+	$(BIN)/python -m kit.build --target $(TARGET) $(if $(DGMJAX_DATA),--data $(DGMJAX_DATA))
 
 results: $(READY)  ## the tables of README.md and benchmarks/RESULTS.md, from benchmarks/records
 	$(BIN)/python benchmarks/results_table.py

@@ -157,7 +157,10 @@ def measure(
         "preparation": {name: answer["seconds"] for name, answer in prepared.items()},
         "first_calls": {name: answer["first_calls"] for name, answer in prepared.items()},
         "facts": facts,
-        "times": [time_row(workload, measured, times[measured]) for measured in operations],
+        "times": [
+            time_row(workload, measured, times[measured]) | work_row(measured, times, prepared)
+            for measured in operations
+        ],
         "targets": [ratio_row(target, times) for target in workload.targets]
         + [fact_row(target, facts) for target in workload.fact_targets],
     }
@@ -179,6 +182,16 @@ def time_row(workload: Workload, measured: Measured, times: list[dict[str, float
             [workload.scale / seconds for seconds in cpu]
         )
     return row
+
+
+def work_row(measured: Measured, times: Times, prepared: dict[str, dict]) -> dict[str, Any]:
+    """Operations and bytes of a unit, and the share of the fastest matrix product's speed."""
+    side, operation = measured
+    work = prepared[side].get("work", {}).get(operation)
+    if work is None:
+        return {}
+    seconds = statistics.median(time["cpu"] for time in times[measured])
+    return {**work, "share_of_peak": work["flops"] / seconds / prepared[side]["peak"]}
 
 
 def ratio_row(target: Target, times: Times) -> dict[str, Any]:

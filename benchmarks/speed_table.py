@@ -19,7 +19,12 @@ one thread, every side in a process of its own, taking turns within one run. Tim
 time; numbers are medians over the rounds with the least and the most in brackets, and ratios are
 taken within a round. "First call" is the processor time of an operation's first call: tracing,
 compiling and one unit of work. "Ready after" is that of the whole process until every operation
-has run once, imports and checks included. The peers are installed by
+has run once, imports and checks included. GFLOP are the matrix products and convolutions of a unit,
+counted in the program, loops as often as they run; "of peak" is their speed over that of the
+fastest float32 matrix product in the same process; MB are XLA's account of memory traffic, which
+takes a loop once. In tables that have these columns PyTorch runs with denormals flushed, fused
+optimisers and, where a row says so, under bfloat16 autocast; in older ones with its defaults.
+The peers are installed by
 `sh benchmarks/install_peers.sh`.
 """
 
@@ -51,12 +56,14 @@ def times(record: dict[str, Any]) -> str:
     """Times of one workload; the rate where it has one."""
     rated = any("rate" in row for row in record["times"])
     rate_unit = next((row["rate"]["unit"] for row in record["times"] if "rate" in row), "")
+    worked = any("flops" in row for row in record["times"])
     header = (
         "side",
         "operation",
         f"CPU-s per {record['unit']}",
         "wall-s",
         *([rate_unit] if rated else []),
+        *(["GFLOP", "of peak", "MB"] if worked else []),
     )
     rows = [
         (
@@ -65,6 +72,7 @@ def times(record: dict[str, Any]) -> str:
             bracket(row["cpu"]),
             number(row["wall"]["median"]),
             *([bracket(row["rate"])] if rated else []),
+            *(work(row) if worked else []),
             first_call(record, row),
             f"{record['preparation'][row['side']]['cpu']:.1f} CPU-s",
             versions(record["facts"][row["side"]]),
@@ -72,6 +80,14 @@ def times(record: dict[str, Any]) -> str:
         for row in record["times"]
     ]
     return table((*header, "first call", "ready after", "versions"), rows)
+
+
+def work(row: dict[str, Any]) -> tuple[str, str, str]:
+    """Operations of a unit, the share of the matrix peak, memory traffic; or dashes."""
+    if "flops" not in row:
+        return "-", "-", "-"
+    share = f"{row['share_of_peak']:.0%}"
+    return number(row["flops"] / 1e9), share, number(row["megabytes"])
 
 
 def first_call(record: dict[str, Any], row: dict[str, Any]) -> str:

@@ -84,7 +84,17 @@ class Worker:
         self.operations = prepared.operations
         first_calls = {name: first_call(op)._asdict() for name, op in self.operations.items()}
         facts = {"versions": versions(self.side.packages), **prepared.facts, **memory()}
-        return {"facts": facts, "seconds": since(start)._asdict(), "first_calls": first_calls}
+        answer = {"facts": facts, "seconds": since(start)._asdict(), "first_calls": first_calls}
+        return answer | self._work()
+
+    def _work(self) -> dict:
+        """What a unit of each operation computes, and the speed of matrix products alone."""
+        counted = {n: op.work for n, op in self.operations.items() if hasattr(op, "work")}
+        if not counted or self.tiny:
+            return {}
+        from benchmarks.flops import matrix_peak
+
+        return {"work": {n: work() for n, work in counted.items()}, "peak": matrix_peak()}
 
 
 def main(arguments: list[str] | None = None) -> int:

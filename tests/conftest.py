@@ -1,4 +1,8 @@
-"""One strict session: eight host devices, CPU, and the compiler's memory maps freed."""
+"""One strict session: eight host devices, CPU, and the compiler's memory maps freed.
+
+With `JAX_PLATFORMS=cuda,cpu` (or `tpu,cpu`) in the environment, tests run on the accelerator; those
+marked `accelerator` are meant to.
+"""
 
 import gc
 import os
@@ -6,7 +10,7 @@ from importlib import metadata
 
 from dgmjax.devices.environment import add_flags, compiler_flags
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+ON_CPU = os.environ.setdefault("JAX_PLATFORMS", "cpu") == "cpu"
 os.environ.setdefault("PJRT_NPROC", "32")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -22,10 +26,13 @@ flags = [
 # know this one.
 if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) < (0, 11):
     flags.append("--xla_cpu_use_fusion_emitters=false")
-add_flags([*flags, *compiler_flags()])
+add_flags([*(flags if ON_CPU else ()), *compiler_flags()])
 
 import jax
 import pytest
+
+# Bounds are those of float32; tests of the coarser products of an accelerator ask for them.
+jax.config.update("jax_default_matmul_precision", None if ON_CPU else "highest")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -22,6 +22,7 @@ NAMES = (
     "pixelcnn_sampling",
     "wavenet_generation",
     "flow_matching_step",
+    "transformer_step",
     "parallel_wavenet",
 )
 

@@ -4,7 +4,10 @@ Ours is the steady state of `fit`; torch is a plain loop of the same network and
 by Euler steps: one call of the network each, against a forward pass by itself.
 """
 
-from benchmarks.workload import Prepared, Side, Target, Workload
+from functools import partial
+
+from benchmarks.workload import Operation, Prepared, Side, Target, Workload
+from benchmarks.workloads.theirs import TORCH, Problem, ready, training
 
 CHANNELS, SIZE, BATCH, RATE, STEPS, CALLS = (24, 48, 48), 28, 32, 1e-3, 8, 8
 
@@ -49,16 +52,14 @@ def dgmjax_side(tiny: bool) -> Prepared:
     return Prepared(operations, {"parameters": count})
 
 
-def torch_side(tiny: bool) -> Prepared:
+def torch_problem(tiny: bool) -> tuple[Problem, Operation]:
+    """The problem, and n forward passes."""
     import math
 
     import torch
     from torch import nn
     from torch.nn import functional
 
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    torch.manual_seed(0)
     channels, size = sizes(tiny)
     width = 4 * channels[0]
     norm = lambda features: nn.GroupNorm(math.gcd(8, features), features, eps=1e-6)
@@ -83,7 +84,7 @@ def torch_side(tiny: bool) -> Prepared:
         def __init__(self):
             super().__init__()
             self.embed = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-            self.frequencies = 1000.0 ** torch.linspace(0.0, 1.0, width // 2)
+            self.register_buffer("frequencies", 1000.0 ** torch.linspace(0.0, 1.0, width // 2))
             self.enter = nn.Conv2d(1, channels[0], 3, padding=1)
             below = (channels[0], *channels)
             self.down = nn.ModuleList(Block(*pair) for pair in zip(below, channels))
@@ -119,28 +120,27 @@ def torch_side(tiny: bool) -> Prepared:
             return self.leave(functional.silu(self.norm(h)))
 
     net = UNet()
-    optimiser = torch.optim.Adam(net.parameters(), lr=RATE, fused=True)
     data = torch.from_numpy(images(size)).permute(0, 3, 1, 2).contiguous()
 
-    def steps(n: int) -> None:
-        for _ in range(n):
-            for rows in torch.randperm(len(data)).split(BATCH):
-                x = data[rows]
-                noise, t = torch.randn_like(x), torch.rand(len(x))
-                at = t[:, None, None, None]
-                velocity = net((1.0 - at) * x + at * noise, t)
-                loss = functional.mse_loss(velocity, noise - x)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
+    def loss(x):
+        noise, t = torch.randn_like(x), torch.rand(len(x), device=x.device)
+        at = t[:, None, None, None]
+        velocity = net((1.0 - at) * x + at * noise, t)
+        return functional.mse_loss(velocity, noise - x)
 
     @torch.no_grad()
     def forward(n: int) -> None:
         for _ in range(n):
             net(data[:BATCH], torch.full((BATCH,), 0.5))
 
-    parameters = sum(p.numel() for p in net.parameters())
-    return Prepared({"steps": steps, "forward": forward}, {"parameters": parameters})
+    return Problem(net, loss, data, BATCH, RATE, channels_last=True), forward
+
+
+def torch_side(variant: str, tiny: bool) -> Prepared:
+    ready()
+    problem, forward = torch_problem(tiny)
+    operations = {"steps": training(problem, variant), "forward": forward}
+    return Prepared(operations, {"parameters": problem.parameters})
 
 
 WORKLOAD = Workload(
@@ -151,7 +151,8 @@ WORKLOAD = Workload(
     scale_name="steps",
     sides={
         "dgmjax": Side(dgmjax_side, {"steps": 1, "forward": 16, "sample": 2}),
-        "torch": Side(torch_side, {"steps": 1, "forward": 16}, "torch", ("torch", "numpy")),
+        "torch": Side(partial(torch_side, "float32"), {"steps": 1, "forward": 16}, *TORCH),
+        "torch bf16": Side(partial(torch_side, "bfloat16"), {"steps": 1, "forward": 16}, *TORCH),
     },
     targets=(
         Target("times a torch loop", ("torch", "steps"), ("dgmjax", "steps"), at_least=1.5),

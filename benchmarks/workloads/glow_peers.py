@@ -5,6 +5,7 @@ parameters are among the facts; outside the conditioners they differ a little.
 """
 
 from benchmarks.workload import Prepared, Side, Target, Workload
+from benchmarks.workloads.theirs import ready
 
 LEVELS, STEPS, CHANNELS, BATCH, SIDE = 3, 4, 64, 16, 32
 
@@ -44,8 +45,7 @@ def normflows_side(tiny: bool) -> Prepared:
     import normflows as nf
     import torch
 
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+    ready()
     x = torch.from_numpy(images(tiny).transpose(0, 3, 1, 2).copy())
     bases, merges, flows, (channels, side) = [], [], [], x.shape[1:3]
     for level in range(LEVELS):
@@ -63,7 +63,7 @@ def normflows_side(tiny: bool) -> Prepared:
             shape = (inner, width, width)
         bases.append(nf.distributions.DiagGaussian(shape))
     model = nf.MultiscaleFlow(bases, flows, merges)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
 
     def step(n: int) -> None:
         for _ in range(n):

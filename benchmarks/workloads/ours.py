@@ -21,7 +21,21 @@ def repeated(function, *arguments) -> Operation:
         for _ in range(n):
             jax.block_until_ready(function(*arguments))
 
-    return run
+    return counted(run, function, *arguments)
+
+
+def counted(operation: Operation, program, *arguments, times: int = 1) -> Operation:
+    """The operation, of which a unit runs a program so many times; `worker` asks for its `work`."""
+    from benchmarks import flops
+
+    def work() -> dict[str, float]:
+        return {
+            "flops": times * flops.flops(program, *arguments),
+            "megabytes": times * flops.megabytes(program, *arguments),
+        }
+
+    operation.work = work  # type: ignore[attr-defined]
+    return operation
 
 
 def products_of(network, weights, x, steps: int) -> Operation:
@@ -162,4 +176,6 @@ def epochs_of_fit(
             )
         return Elapsed(marks[-1].cpu - marks[0].cpu, marks[-1].wall - marks[0].wall)
 
-    return epoch
+    batch = {name: array[:batch_size] for name, array in data.items()}
+    state = jax.eval_shape(learner.init, jax.random.key(0), batch)
+    return counted(epoch, learner.step, state, batch, times=steps)

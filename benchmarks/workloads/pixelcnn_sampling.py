@@ -6,6 +6,7 @@ multiplies by the 24 dead taps of each kernel; the parameters counted are the li
 """
 
 from benchmarks.workload import Elapsed, FactTarget, Prepared, Side, Target, Workload
+from benchmarks.workloads.theirs import TORCH, ready
 
 LAYERS, CHANNELS, KERNEL, SIZE = 8, 64, 7, 28
 SAMPLES, BATCH = 16, 16
@@ -79,8 +80,7 @@ def torch_side(tiny: bool) -> Prepared:
 
     from benchmarks.worker import since, stopwatch
 
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+    ready()
     num_layers, channels, size = sizes(tiny)
     half = KERNEL // 2
 
@@ -100,7 +100,7 @@ def torch_side(tiny: bool) -> Prepared:
     for _ in range(num_layers - 1):
         convolutions += [nn.ReLU(), Masked(channels, strict=False)]
     net = nn.Sequential(*convolutions, nn.ReLU(), nn.Conv2d(channels, 1, 1))
-    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
     x = torch.from_numpy(images(size)).permute(0, 3, 1, 2).contiguous()
     logits = lambda x: net(torch.cat([x, torch.ones_like(x)], 1))
 
@@ -139,7 +139,7 @@ WORKLOAD = Workload(
     unit="call",
     sides={
         "dgmjax": Side(dgmjax_side, {"sample": 3, "log_prob": 4, "train": 3}),
-        "torch": Side(torch_side, {"sample": 1, "train": 3}, "torch", ("torch", "numpy")),
+        "torch": Side(torch_side, {"sample": 1, "train": 3}, *TORCH),
     },
     targets=(
         Target(

@@ -6,6 +6,7 @@ object so that it compiles once, and a single validation batch; zuko is the loop
 """
 
 from benchmarks.workload import Prepared, Side, Target, Workload
+from benchmarks.workloads.theirs import ready
 
 FEATURES, LAYERS, HIDDEN, BATCH, RATE = 6, 8, 50, 100, 1e-3
 POINTS = 10_000
@@ -94,11 +95,10 @@ def zuko_side(tiny: bool) -> Prepared:
     import torch
     import zuko
 
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+    ready()
     data = torch.from_numpy(points(train_points(tiny)))
     flow = zuko.flows.MAF(features=FEATURES, transforms=LAYERS, hidden_features=(HIDDEN,))
-    optimiser = torch.optim.Adam(flow.parameters(), lr=RATE)
+    optimiser = torch.optim.Adam(flow.parameters(), lr=RATE, fused=True)
 
     def epoch(n: int) -> None:
         for _ in range(n):

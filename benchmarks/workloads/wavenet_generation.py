@@ -6,9 +6,10 @@ does in one compiled loop.
 """
 
 from benchmarks.workload import Elapsed, FactTarget, Prepared, Side, Target, Workload
+from benchmarks.workloads.theirs import TORCH, Problem, ready, training
 
 CHANNELS, STACKS, LAYERS, LEVELS = 64, 2, 10, 256
-LENGTH = 2000
+LENGTH, BATCH = 2000, 4
 """Samples of one compiled call."""
 
 
@@ -18,13 +19,20 @@ def sizes(tiny: bool) -> tuple[int, int, int]:
 
 
 def dgmjax_side(tiny: bool) -> Prepared:
-    from benchmarks.workloads.ours import configured, steps_against_pass
+    from benchmarks.workloads.ours import (
+        configured,
+        epochs_of_fit,
+        learner_and_count,
+        steps_against_pass,
+    )
 
     configured()
     import jax
+    import numpy as np
+    import optax
 
     from benchmarks.worker import since, stopwatch
-    from dgmjax import models
+    from dgmjax import models, objectives
 
     channels, layers, length = sizes(tiny)
     model = models.WaveNet(
@@ -48,11 +56,16 @@ def dgmjax_side(tiny: bool) -> Prepared:
 
         return run
 
+    rng = np.random.default_rng(0)
+    data = {"x": rng.integers(0, LEVELS, (4 * BATCH, length)).astype(np.int32)}
+    nll = objectives.negative_log_likelihood
+    learner, _ = learner_and_count(model, nll, optax.adam(1e-3), data, BATCH)
     count = sum(leaf.size for leaf in jax.tree.leaves(variables))
     facts = {"weights": count} | steps_against_pass(model, variables, x)
     operations = {
         "sample": repeated(draw, jax.random.key(2)),
         "log_prob": repeated(log_prob, x),
+        "4 steps": epochs_of_fit(learner, data, BATCH),
     }
     return Prepared(operations, facts)
 
@@ -62,8 +75,7 @@ def torch_side(tiny: bool) -> Prepared:
     from torch import nn
     from torch.nn import functional
 
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
+    ready()
     channels, layers, _ = sizes(tiny)
     dilations = [2**i for i in range(layers)] * STACKS
     last = len(dilations) - 1
@@ -136,7 +148,11 @@ def torch_side(tiny: bool) -> Prepared:
         "weights": sum(p.numel() for p in modules.parameters()),
         "largest_difference": float(difference),
     }
-    return Prepared({"naive": naive, "queues": queued}, facts)
+    # Each position predicts the next; the first is predicted from nothing, by a code of its own.
+    loss = lambda codes: functional.cross_entropy(full_pass(codes)[:, :, :-1], codes[:, 1:])
+    data = torch.randint(0, LEVELS, (4 * BATCH, sizes(tiny)[2]))
+    train = training(Problem(modules, loss, data, BATCH))
+    return Prepared({"naive": naive, "queues": queued, "4 steps": train}, facts)
 
 
 WORKLOAD = Workload(
@@ -146,13 +162,16 @@ WORKLOAD = Workload(
     scale=1.0,
     scale_name="samples",
     sides={
-        "dgmjax": Side(dgmjax_side, {"sample": 3 * LENGTH, "log_prob": 20 * LENGTH}),
-        "torch": Side(torch_side, {"naive": 12, "queues": 400}, "torch", ("torch", "numpy")),
+        "dgmjax": Side(dgmjax_side, {"sample": 3 * LENGTH, "log_prob": 20 * LENGTH, "4 steps": 1}),
+        "torch": Side(torch_side, {"naive": 12, "queues": 400, "4 steps": 1}, *TORCH),
     },
     targets=(
         Target("times naive torch", ("torch", "naive"), ("dgmjax", "sample"), at_least=500.0),
         Target(
             "times queue-cached torch", ("torch", "queues"), ("dgmjax", "sample"), at_least=15.0
+        ),
+        Target(
+            "train step: times torch", ("torch", "4 steps"), ("dgmjax", "4 steps"), at_least=1.5
         ),
     ),
     fact_targets=(

@@ -10,6 +10,8 @@ import pytest
 
 from dgmjax.nn.convolution import Conv, _part, convolution
 
+pytestmark = pytest.mark.accelerator
+
 CASES = {  # space, taps, strides, padding, dilation
     "1d_causal": ((11,), (2,), (1,), ((4, 0),), (4,)),
     "2d_same": ((6, 5), (3, 3), (1, 1), "SAME", (1, 1)),

@@ -9,6 +9,8 @@ import pytest
 from dgmjax.nn.autoregressive import sorted_mask_product
 from dgmjax.nn.autoregressive.sorted_mask_product import prefix_product, staircase_product
 
+pytestmark = pytest.mark.accelerator
+
 
 @pytest.mark.parametrize("least", [2, 100])  # halved, and whole
 @pytest.mark.parametrize("rows, columns", [(1, 1), (1, 9), (9, 1), (7, 12), (16, 16)])

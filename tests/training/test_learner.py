@@ -13,6 +13,8 @@ from dgmjax import models, nn, objectives
 from dgmjax.errors import DgmjaxError
 from dgmjax.training import Player, adam, gradient_learner
 
+pytestmark = pytest.mark.accelerator
+
 
 class Quadratic(linen.Module):
     """Two parameter groups, and a counter in a mutable collection."""

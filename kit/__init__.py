@@ -1,0 +1,1 @@
+"""Everything that a machine without a network needs to install, test and measure dgmjax."""
