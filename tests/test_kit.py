@@ -11,7 +11,7 @@ import pytest
 from dgmjax.cli.arguments import parse_train
 from dgmjax.data.reading.files import read_idx
 from dgmjax.lab.catalogue import load_experiment
-from kit import build, data as kit_data, headline
+from kit import build, data as kit_data, headline, run
 from kit.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,8 +84,8 @@ def test_archives_keep_their_size_and_large_runs_leave_their_arrays(tmp_path, mo
 
 
 def test_headline_runs_are_commands_of_experiments():
-    for run in headline.RUNS:
-        name, *options = run.arguments.split()
+    for one in headline.RUNS:
+        name, *options = one.arguments.split()
         request = parse_train(load_experiment(name), name, [*options, "--tiny"])
         assert request.build().steps >= 1
 
@@ -100,3 +100,9 @@ def test_the_script_needs_the_standard_library_only(name):
         elif isinstance(node, ast.ImportFrom):
             names.add(node.module.partition(".")[0])
     assert names <= set(sys.stdlib_module_names)
+
+
+def test_the_first_stage_reads_every_marked_test():
+    marked = [p for p in (ROOT / "tests").rglob("test_*.py") if "mark.accelerator" in p.read_text()]
+    folders = {str(path.parent.relative_to(ROOT)) for path in marked if path != Path(__file__)}
+    assert len(marked) > 3 and folders <= set(run.ROOMS)
