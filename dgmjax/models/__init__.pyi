@@ -1,3 +1,8 @@
+from .adversarial.autoencoders import (
+    VAEGAN as VAEGAN,
+    AdversarialAutoencoder as AdversarialAutoencoder,
+    JudgedVAE as JudgedVAE,
+)
 from .adversarial.bigan import (
     BiGAN as BiGAN,
     PairCritic as PairCritic,

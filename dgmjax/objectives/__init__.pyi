@@ -14,6 +14,7 @@ from .adversarial.losses import (
     critic_loss as critic_loss,
     generator_loss as generator_loss,
     information as information,
+    squared_error as squared_error,
 )
 from .adversarial.penalties import (
     Penalty as Penalty,
@@ -110,6 +111,7 @@ from .variational.divergences import (
 )
 from .variational.elbo import (
     elbo as elbo,
+    rate as rate,
 )
 from .variational.filtering import (
     fivo as fivo,

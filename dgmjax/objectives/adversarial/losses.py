@@ -154,14 +154,36 @@ def absolute_error(
     Image-to-Image Translation using Cycle-Consistent Adversarial Networks", 2017, Eq. 2,
     https://arxiv.org/abs/1703.10593.
     """
+    made, wanted = _made(model, batch, key, of)
+    return _added(jax.tree.map(lambda a, b: _of_events(jnp.abs(a - b)), made, wanted)), {}
+
+
+def squared_error(
+    model, batch: Batch, key: Key, *, of: str = "reconstructed_features"
+) -> tuple[Array, Metrics]:
+    """1/2 |made - wanted|^2 of each example, `[B]`: -log N(wanted; made, I) up to a constant.
+
+    Args:
+      of: see `absolute_error`; `models.VAEGAN` reconstructs features of its critic.
+
+    Source: Larsen, Sonderby, Larochelle & Winther, "Autoencoding beyond Pixels using a Learned
+    Similarity Metric", 2016, Eq. 7, https://arxiv.org/abs/1512.09300.
+    """
+    made, wanted = _made(model, batch, key, of)
+    half = lambda a, b: 0.5 * jnp.square(a - b).reshape(len(a), -1).sum(-1)
+    return _added(jax.tree.map(half, made, wanted)), {}
+
+
+def _made(model, batch: Batch, key: Key, of: str) -> tuple[PyTree, PyTree]:
     check_batch(batch)
-    remedy = "See `models.Pix2Pix` and `models.CycleGAN`."
-    rule = f"must make `{of}`"
-    require(offers(model, of), "model", rule, type(model).__name__, remedy)
-    made, wanted = getattr(model, of)(batch, key)
-    errors = jax.tree.map(lambda a, b: _of_events(jnp.abs(a - b)), made, wanted)
+    remedy = "See `models.Pix2Pix`, `models.CycleGAN` and `models.VAEGAN`."
+    require(offers(model, of), "model", f"must make `{of}`", type(model).__name__, remedy)
+    return getattr(model, of)(batch, key)
+
+
+def _added(errors: PyTree) -> Array:
     parts: list[Array] = jax.tree.leaves(errors)
-    return sum(parts[1:], parts[0]), {}
+    return sum(parts[1:], parts[0])
 
 
 def information(

@@ -18,7 +18,7 @@ from dgmjax.objectives.variational.divergences import (
 from dgmjax.objectives.variational.posterior_samples import posterior_samples
 from dgmjax.types import Array, Batch, Key, Metrics
 
-__all__ = ["KL", "elbo", "kl_divergence"]
+__all__ = ["KL", "elbo", "kl_divergence", "rate"]
 
 Per = Literal["dimension", "latent", "total"]
 
@@ -105,3 +105,9 @@ def _at_least(floor: float, term: Array, mask: Array | None) -> Array:
     # The batch's mean decides for all examples: one below the floor keeps its gradient where the
     # mean is above. The rate is bounded on average, not of each example.
     return _sum_dimensions(jnp.where(above, term, floor))
+
+
+def rate(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
+    """KL(q(z | x) || p(z)) alone, `[B]` in nats: of encoders whose decoder has another loss."""
+    _, metrics = elbo(model, batch, key)
+    return metrics["kl"], {}
