@@ -1,8 +1,3 @@
-from .adversarial.autoencoders import (
-    VAEGAN as VAEGAN,
-    AdversarialAutoencoder as AdversarialAutoencoder,
-    JudgedVAE as JudgedVAE,
-)
 from .adversarial.bigan import (
     BiGAN as BiGAN,
     PairCritic as PairCritic,
@@ -173,6 +168,11 @@ from .latent.hierarchical import (
     DenseHierarchicalVAE as DenseHierarchicalVAE,
     HierarchicalVAE as HierarchicalVAE,
     TwoLayerVAE as TwoLayerVAE,
+)
+from .latent.judged import (
+    VAEGAN as VAEGAN,
+    AdversarialAutoencoder as AdversarialAutoencoder,
+    JudgedVAE as JudgedVAE,
 )
 from .latent.multimodal import (
     ImageLabelVAE as ImageLabelVAE,
