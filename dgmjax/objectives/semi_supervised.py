@@ -13,7 +13,12 @@ from dgmjax.types import Array, Batch, Key, Metrics
 
 
 def semi_supervised(
-    model: Any, batch: Batch, key: Key, *, classification_weight: float = 0.1
+    model: Any,
+    batch: Batch,
+    key: Key,
+    *,
+    classification_weight: float = 0.1,
+    labelled_rows: int = 0,
 ) -> tuple[Array, Metrics]:
     """Minus the bound of rows with and without a label, and the loss of the classifier.
 
@@ -30,6 +35,8 @@ def semi_supervised(
     Args:
       model: has `class_bounds(x, key)`, see `models.SemiSupervisedVAE`.
       classification_weight: at least 0.
+      labelled_rows: how many rows, the first ones, surely have a label, as in batches by quota
+        (`data.Batches`): their bounds need one class instead of all.
 
     Returns:
       loss `[B]`; metrics `[B]`: `bound`, of the rows as above, and `log_q`, log q(y | x) of rows
@@ -44,17 +51,31 @@ def semi_supervised(
     rule = "must bound log p(x, y) of every class (`class_bounds`)"
     remedy = "Use `models.SemiSupervisedVAE`."
     require(bounds_classes(model), "model", rule, type(model).__name__, remedy)
-    labels = _labels(batch)
-    bound, log_q = model.class_bounds(batch["x"], key)
+    labels, x = _labels(batch), batch["x"]
+    rows = len(labels)
+    fits = 0 <= labelled_rows <= rows
+    require(fits, "labelled_rows", f"must be in 0 .. {rows}, the rows", labelled_rows)
+    label_key, class_key = (key, key) if labelled_rows in (0, rows) else jax.random.split(key)
+    parts = []
+    if labelled_rows:
+        of_labels = model.label_bounds(x[:labelled_rows], labels[:labelled_rows], label_key)
+        parts.append(tuple(of_labels))
+    if labelled_rows < rows:
+        parts.append(_of_all_classes(model, x[labelled_rows:], labels[labelled_rows:], class_key))
+    found, log_q = (jnp.concatenate(part) for part in zip(*parts))
     labelled = labels >= 0
-    row = jax.nn.one_hot(labels, bound.shape[-1])  # zeros where the label is -1
-    of_label, log_q_label = (row * bound).sum(-1), (row * log_q).sum(-1)
-    of_all = (jnp.exp(log_q) * (bound - log_q)).sum(-1)
-    found = jnp.where(labelled, of_label, of_all)
-    share = weighted_mean(labelled.astype(bound.dtype), batch.get("mask"))
+    share = weighted_mean(labelled.astype(found.dtype), batch.get("mask"))
     # A batch without a label has no loss of the classifier either.
     weight = classification_weight / jnp.maximum(share, 1e-6)
-    return -found - weight * log_q_label, {"bound": found, "log_q": log_q_label}
+    return -found - weight * log_q, {"bound": found, "log_q": log_q}
+
+
+def _of_all_classes(model: Any, x: Array, labels: Array, key: Key) -> tuple[Array, Array]:
+    """The bounds of rows with and without a label, and log q of the label or 0, `[B]` each."""
+    bound, log_q = model.class_bounds(x, key)
+    row = jax.nn.one_hot(labels, bound.shape[-1])  # zeros where the label is -1
+    of_label, of_all = (row * bound).sum(-1), (jnp.exp(log_q) * (bound - log_q)).sum(-1)
+    return jnp.where(labels >= 0, of_label, of_all), (row * log_q).sum(-1)
 
 
 def multi_conditional(

@@ -109,7 +109,11 @@ def semi_supervised_mnist(
         auxiliary=auxiliary if deep else 0,
         skip=model == "sdgm",
     )
-    loss = partial(objectives.semi_supervised, classification_weight=classification_weight)
+    loss = partial(
+        objectives.semi_supervised,
+        classification_weight=classification_weight,
+        labelled_rows=labelled_rows,
+    )
     return common.experiment(
         shared,
         model=f"{model.upper().replace('_', '+')}, {labels} labels, draw {label_seed}",

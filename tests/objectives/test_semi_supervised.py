@@ -113,6 +113,20 @@ def test_rows_with_and_without_a_label_have_their_bounds(plain):
     assert np.isfinite(objective(plain, none, KEY)[0]).all()
 
 
+def test_first_rows_with_labels_need_one_class_only():
+    model = bound_model()
+    batch = {"x": X[[0, 2, 1, 3]], "label": np.array([1, 0, -1, -1])}
+    few = partial(objectives.semi_supervised, labelled_rows=2)
+    run = lambda objective: jax.jit(jax.vmap(lambda key: objective(model, batch, key)[0]))(
+        jax.random.split(KEY, 4000)
+    )
+    one, all_classes = np.asarray(run(few)), np.asarray(run(objectives.semi_supervised))
+    error = np.sqrt((one.var(0) + all_classes.var(0)) / 4000)
+    np.testing.assert_array_less(np.abs(one.mean(0) - all_classes.mean(0)), 5 * error)
+    with pytest.raises(DgmjaxError, match=r"^`labelled_rows` must be in 0"):
+        objectives.semi_supervised(model, batch, KEY, labelled_rows=5)
+
+
 def test_unlabelled_rows_teach_the_classifier_without_samples_of_the_class(plain):
     module, variables = plain.unbind()
     none = {**BATCH, "label": np.full(4, -1)}

@@ -21,7 +21,7 @@ class ClassBounds(NamedTuple):
     """What a batch's rows say of every class.
 
     Attributes:
-      bound: `[B, C]`, a sample of L(x, y) <= log p(x, y) in nats.
+      bound: `[B, C]`, a sample of L(x, y), which in expectation is at most log p(x, y), in nats.
       log_q: `[B, C]`, log q(y | x).
     """
 
@@ -110,17 +110,30 @@ class SemiSupervisedVAE(nn.Module):
         h = self._features(x)
         a, log_q_a = self._auxiliary(h, a_key)
         log_q = jax.nn.log_softmax(as_float(self.classifier(h, *a)))
-        y = jnp.eye(self.num_classes)[:, None]
+        bound = self._bound(z_key, x, h, jnp.eye(self.num_classes)[:, None], a, log_q_a)
+        return ClassBounds(bound.T, log_q)
+
+    def label_bounds(self, x: Array, label: Array, key: Key) -> ClassBounds:
+        """`class_bounds` of the classes `label[B]` alone, `[B]` each, at the cost of one class."""
+        a_key, z_key = jax.random.split(key)
+        h = self._features(x)
+        a, log_q_a = self._auxiliary(h, a_key)
+        y = jax.nn.one_hot(label, self.num_classes)
+        log_q = (y * jax.nn.log_softmax(as_float(self.classifier(h, *a)))).sum(-1)
+        return ClassBounds(self._bound(z_key, x, h, y, a, log_q_a), log_q)
+
+    def _bound(
+        self, key: Key, x: Array, h: Array, y: Array, a: tuple[Array, ...], log_q_a: Array
+    ) -> Array:
         q = distrax.Independent(Normal()(as_float(self.encoder(h, y, *a))), 1)
-        z = q.sample(seed=z_key)
+        z = q.sample(seed=key)
         kl = q.kl_divergence(distrax.Independent(Normal()(jnp.zeros((self.latent, 2))), 1))
         log_p = self._likelihood(z, y, a if self.skip else ()).log_prob(x)
         if self.auxiliary:
             read = (z, y) if self.skip else (h, z, y)
             p_a = distrax.Independent(Normal()(as_float(self.auxiliary_decoder(*read))), 1)
             log_p = log_p + p_a.log_prob(a[0]) - log_q_a
-        bound = log_p - kl - jnp.log(self.num_classes)
-        return ClassBounds(bound.T, log_q)
+        return log_p - kl - jnp.log(self.num_classes)
 
     def _likelihood(self, z: Array, y: Array, a: tuple[Array, ...]) -> Factorised:
         params = self.decoder(z, y, *a)
