@@ -433,6 +433,16 @@ def reads_classes(model: Any) -> bool:
     return getattr(model, "num_classes", None) is not None and hasattr(model, "of_classes")
 
 
+def encodes(model: Any) -> bool:
+    """Whether a generator has an encoder beside it: `encode(x)`."""
+    return hasattr(model, "encode") and hasattr(model, "generate")
+
+
+def has_bijector(model: Any) -> bool:
+    """Whether a density is that of a base under `bijector(context)`."""
+    return hasattr(model, "bijector")
+
+
 def context_of(model: Any, label: int, num: int) -> Array:
     """What `sample(key, (), context)` of a model reads for `num` samples of a class.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from dgmjax.cli.arguments import parse
 from dgmjax.files import write_atomically
@@ -26,20 +26,40 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console().print(table)
 
 
+def measured_families(
+    names: list[str], minutes: float | None, num_samples: int, data_dir: str | None
+) -> Any:
+    """The models of run folders, and of experiments that are trained for so many minutes."""
+    from dgmjax.devices.environment import configure
+
+    configure()
+    from dgmjax.lab import families
+
+    trained = [families.trained_or_run(name, minutes, data_dir) for name in names]
+    return families.measure_families(trained, num_samples)
+
+
 def compare_command(arguments: list[str]) -> None:
     """`dgmjax compare`."""
 
     def compare(
-        runs: Annotated[tuple[Path, ...], "run folders"],
+        runs: Annotated[tuple[Path, ...], "run folders; with --families also experiments"],
         *,
+        families: Annotated[bool, "likelihood, samples and features of each model"] = False,
+        minutes: Annotated[float | None, "train each experiment for so long, first"] = None,
+        num_samples: Annotated[int, "samples of each model for --families"] = 10_000,
+        data_dir: Annotated[str | None, "folder of data sets, in place of $DGMJAX_DATA"] = None,
         html: Annotated[Path | None, "page to write: table, curves, figures side by side"] = None,
         csv: Annotated[Path | None, "file to write, a line for each run and metric"] = None,
     ) -> None:
         """Runs in one table: a row for each set of arguments, a mean and error over seeds."""
         from dgmjax.runs import comparison
 
-        print_comparison(runs)
-        found = comparison.compare(runs)
+        if families:
+            found: Any = measured_families(list(map(str, runs)), minutes, num_samples, data_dir)
+        else:
+            found = comparison.compare(runs)
+        print_table(*found.table())
         for path, make in ((html, found.html), (csv, found.csv)):
             if path is not None:
                 write_atomically(path, make())

@@ -38,6 +38,9 @@ from .disentanglement import (
     beta_vae_score as beta_vae_score,
     mutual_information_gap as mutual_information_gap,
 )
+from .features import (
+    features as features,
+)
 from .imputation import (
     Imputed as Imputed,
     imputation_error as imputation_error,

@@ -19,6 +19,10 @@ from .experiment import (
     Experiment as Experiment,
     Supplement as Supplement,
 )
+from .families import (
+    Families as Families,
+    measure_families as measure_families,
+)
 from .measures import (
     averaged as averaged,
     clustering as clustering,

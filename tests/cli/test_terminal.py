@@ -122,7 +122,8 @@ def untrained(name):
     built = catalogue.build(function, {}, seed=0, tiny=True, data_dir=None)
     learner = built.learner()
     batch = {n: a[: built.batch_size] for n, a in built.dataset.splits["train"].items()}
-    state = learner.init(jax.random.key(0), built.transform(batch, jax.random.key(1)))
+    init = jax.jit(lambda key, batch: learner.init(key, built.transform(batch, key)))
+    state = init(jax.random.key(0), batch)
     return Trained(built, learner, state)
 
 
