@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export JAX_PLATFORMS ?= cpu
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test test-newest test-all test-install fault docs docs-serve lint format typecheck benchmark kit results clean
+.PHONY: demo test quick-test test-newest test-all test-install fault docs docs-serve lint format typecheck benchmark kit results clean
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "dgmjax needs Python 3.11 or newer; set PYTHON=/path/to/python"; exit 1; }
@@ -23,6 +23,9 @@ demo: $(READY)  ## train a VAE on the built-in digits and write its report
 
 test: $(READY)  ## what continuous integration runs
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not fault"
+
+quick-test: $(READY)  ## three minutes of it; tests/quick.txt lists the files
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not fault" $$(grep -v '^#' tests/quick.txt)
 
 test-newest:  ## the same on a newer Python, with the newest JAX that the constraints name
 	@test -n "$(NEWEST)" || echo "No Python 3.12 or newer was found; set NEWEST=/path/to/python."

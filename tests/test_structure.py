@@ -217,3 +217,12 @@ def test_programs_do_not_choose_by_the_platform_of_the_process():
                 for node in ast.walk(ast.parse(path.read_text()))
             }
             assert "default_backend" not in names, path
+
+
+def test_the_quick_list_has_a_file_of_each_room():
+    lines = (ROOT / "tests" / "quick.txt").read_text(encoding="utf-8").splitlines()
+    named = [line for line in lines if not line.startswith("#")]
+    assert all((ROOT / name).is_file() for name in named) and len(set(named)) == len(named)
+    rooms = {path.name for path in (ROOT / "tests").iterdir() if list(path.glob("test_*.py"))}
+    left_out = {"docs", "faults", "devices"}  # programs of their own, and executed pages
+    assert rooms - left_out <= {name.split("/")[1] for name in named}
