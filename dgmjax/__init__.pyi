@@ -1,4 +1,5 @@
 from . import (
+    applications as applications,
     bijectors as bijectors,
     data as data,
     devices as devices,

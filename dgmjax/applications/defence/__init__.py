@@ -1,0 +1,1 @@
+"""Attacks on classifiers, and what a density can say about inputs."""
