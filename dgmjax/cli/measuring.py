@@ -33,6 +33,9 @@ def evaluate_command(arguments: list[str]) -> None:
         ] = "prior",
         samples: Annotated[bool, "add metrics of samples of 28x28 images, and a figure"] = False,
         num_samples: Annotated[int, "samples to draw for them"] = 10_000,
+        inception_weights: Annotated[
+            Path | None, "an .npz of Inception-v3 for them, of images of any size"
+        ] = None,
         chosen_by: Annotated[
             Literal["rejection", "metropolis"] | None,
             "measure again with samples that the run's critic chooses",
@@ -45,7 +48,8 @@ def evaluate_command(arguments: list[str]) -> None:
         from dgmjax.runs.folder import RunFolder
 
         annealing = (images, chains, temperatures, schedule, start) if ais else None
-        supplements = _supplements(annealing, num_samples if samples else None, chosen_by)
+        judged = (num_samples, inception_weights) if samples or inception_weights else None
+        supplements = _supplements(annealing, judged, chosen_by)
         loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)
         if supplements:
             records = runner.supplement(loaded, supplements, other_data=other_data)
@@ -60,7 +64,7 @@ def evaluate_command(arguments: list[str]) -> None:
 
 def _supplements(
     annealing: tuple[int, int, int, str, str] | None,
-    num_samples: int | None,
+    judged: tuple[int, Path | None] | None,
     chosen_by: Literal["rejection", "metropolis"] | None,
 ) -> list["Supplement"]:
     """What the options ask for beside the experiment's own estimators."""
@@ -72,10 +76,10 @@ def _supplements(
         images, chains, temperatures, schedule, start = annealing
         how = Annealing(chains, temperatures, schedule, start=start)
         found.append(annealed_bounds(how, images))
-    if num_samples is not None:
+    if judged is not None:
         from dgmjax.lab.sampling import sample_quality
 
-        found.append(sample_quality(num_samples))
+        found.append(sample_quality(*judged))
     if chosen_by is not None:
         from dgmjax.lab.chosen import chosen_samples
 

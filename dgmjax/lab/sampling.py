@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,8 +11,9 @@ from dgmjax.data.transforms import Transform
 from dgmjax.errors import require
 from dgmjax.evaluation.averages import Measurement
 from dgmjax.evaluation.samples.classes import class_score, mode_count, mode_kl
-from dgmjax.evaluation.samples.feature_net import FeatureNet, Features, as_images, load_feature_net
+from dgmjax.evaluation.samples.feature_net import FeatureNet, Features, load_feature_net
 from dgmjax.evaluation.samples.frechet import frechet_distance
+from dgmjax.evaluation.samples.inception import Inception, load_inception
 from dgmjax.evaluation.samples.kernel import kernel_distance
 from dgmjax.evaluation.samples.neighbours import (
     DensityCoverage,
@@ -36,6 +38,9 @@ BATCH = 500
 FEW = 5000
 """Images of each set in the metrics that compare every image with every other."""
 
+SMALLEST = 11
+"""Sides of images whose similarity is measured."""
+
 CLASSES = 10
 NETS = {"fashion_mnist": "fashion_mnist"}
 """The feature net of a data set; all others are read by that of MNIST."""
@@ -54,9 +59,11 @@ class Comparison:
       DataError: images that the feature nets do not read, or samples outside of the data's range.
     """
 
-    def __init__(self, trained: Trained, num_samples: int):
+    def __init__(
+        self, trained: Trained, num_samples: int, net: FeatureNet | Inception | None = None
+    ):
         self.trained, self.num = trained, num_samples
-        self.net: FeatureNet = load_feature_net(NETS.get(self._name, "mnist"))
+        self.net = load_feature_net(NETS.get(self._name, "mnist")) if net is None else net
         self.test_images = self.images("test")
         self.num_real = min(num_samples, len(self.test_images))
 
@@ -67,7 +74,7 @@ class Comparison:
     @property
     def has_classes(self) -> bool:
         """Whether the classes of the net are those of the data."""
-        return self._name in OF_CLASSES
+        return self._name in OF_CLASSES and isinstance(self.net, FeatureNet)
 
     def sizes(self, most: int | None = None) -> str:
         """How many images are compared, for records: at most `most` of each set."""
@@ -88,7 +95,7 @@ class Comparison:
         unit = (np.asarray(x, np.float32) - low) / (high - low)
         # What rounding puts beside an end belongs to it; anything further is another range.
         ends = np.clip(unit, 0.0, 1.0)
-        return as_images(name, np.where(np.abs(unit - ends) < 1e-5, ends, unit))
+        return self.net.as_images(name, np.where(np.abs(unit - ends) < 1e-5, ends, unit))
 
     @cached_property
     def samples(self) -> np.ndarray:
@@ -171,9 +178,9 @@ class Comparison:
 
 
 @lru_cache(maxsize=1)
-def _comparison(trained: Trained, num_samples: int) -> Comparison:
+def _comparison(trained: Trained, num_samples: int, net: Inception | None = None) -> Comparison:
     """One comparison for all estimators, which share samples and features."""
-    return Comparison(trained, num_samples)
+    return Comparison(trained, num_samples, net)
 
 
 Measure = Callable[[Comparison], Measurement]
@@ -238,7 +245,9 @@ _OF_CLASSES = {
 }
 
 
-def sample_quality(num_samples: int = 10_000) -> Supplement:
+def sample_quality(
+    num_samples: int = 10_000, inception_weights: str | Path | None = None
+) -> Supplement:
     """Metrics of samples of any model of 28x28 images, whatever its family.
 
     Distances, precision and recall, a two-sample test, a check for memorised images, and on
@@ -248,16 +257,21 @@ def sample_quality(num_samples: int = 10_000) -> Supplement:
 
     Args:
       num_samples: generated images. Distances compare at equal numbers only.
+      inception_weights: a file for `evaluation.samples.load_inception`, whose features are compared
+        in place of those of our nets: of images of any size, grey or coloured.
     """
     rule = "must be at least 100, which the metrics of samples need"
     require(num_samples >= 100, "num_samples", rule, num_samples)
 
+    inception = None if inception_weights is None else load_inception(inception_weights)
+    compare = partial(_comparison, num_samples=num_samples, net=inception)
+
     def estimators(trained: Trained) -> tuple[Estimator, ...]:
-        found = _comparison(trained, num_samples)
-        name, net = found.net.metric, f"LeNet of {found.net.name}"
+        found = compare(trained)
+        name, net = found.net.metric, found.net.description
         rows = {**_OF_FEATURES, **(_OF_CLASSES if found.has_classes else {})}
         of_model = [
-            _estimator(name(kind), f"{how}, {sizes(found)}, {net}", unit, measure, num_samples)
+            _estimator(name(kind), f"{how}, {sizes(found)}, {net}", unit, measure, compare)
             for kind, (measure, how, unit, sizes) in rows.items()
         ]
         floors = [
@@ -266,13 +280,14 @@ def sample_quality(num_samples: int = 10_000) -> Supplement:
                 f"{rows[kind].how}, as many training as test images ({found.num_real}), {net}",
                 rows[kind].unit,
                 partial(Comparison.floor, metric=metric),
-                num_samples,
+                compare,
                 "training images",
             )
             for kind, metric in (("fid", frechet_distance), ("kid", kernel_distance))
         ]
+        large = min(found.test_images.shape[1:3]) >= SMALLEST
         similarity = [
-            _estimator("ms_ssim", f"pairs of {whose}", "similarity", of, num_samples, model)
+            _estimator("ms_ssim", f"pairs of {whose}", "similarity", of, compare, model)
             for whose, of, model in (
                 (f"{num_samples} samples", lambda c: diversity(c.samples), None),
                 (
@@ -282,18 +297,23 @@ def sample_quality(num_samples: int = 10_000) -> Supplement:
                 ),
             )
         ]
-        return (*of_model, *floors, *similarity)
+        return (*of_model, *floors, *(similarity if large else ()))
 
     def figure(trained: Trained) -> "Figure":
-        return _comparison(trained, num_samples).nearest_training_images()
+        return compare(trained).nearest_training_images()
 
     return Supplement(estimators, {"nearest_training_images": figure})
 
 
 def _estimator(
-    metric: str, how: str, unit: str, measure: Measure, num_samples: int, model: str | None = None
+    metric: str,
+    how: str,
+    unit: str,
+    measure: Measure,
+    compare: Callable[[Trained], Comparison],
+    model: str | None = None,
 ) -> Estimator:
     def measured(trained: Trained, arrays: Mapping[str, np.ndarray]) -> Measurement:
-        return measure(_comparison(trained, num_samples))
+        return measure(compare(trained))
 
     return Estimator(metric, how, measured, unit, model=model)

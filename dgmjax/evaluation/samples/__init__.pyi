@@ -14,6 +14,10 @@ from .frechet import (
     frechet_distance as frechet_distance,
     gaussian_frechet as gaussian_frechet,
 )
+from .inception import (
+    Inception as Inception,
+    load_inception as load_inception,
+)
 from .kernel import (
     kernel_distance as kernel_distance,
 )

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -96,15 +96,31 @@ class FeatureNet:
           DataError: images of another size or range, NaN, or none.
         """
         checked = as_images("images", images)
-        # One compiled shape: the last batch is filled up with its own first rows.
-        found = []
-        for start in range(0, len(checked), batch_size):
-            batch = checked[start : start + batch_size]
-            rows = np.resize(np.arange(len(batch)), batch_size)
-            outputs = _applied(self.params, batch[rows].astype(np.float32))
-            found.append([np.asarray(out, np.float64)[: len(batch)] for out in outputs])
-        vectors, log_probs = (np.concatenate(parts) for parts in zip(*found))
+        vectors, log_probs = in_batches(partial(_applied, self.params), checked, batch_size)
         return Features(vectors, log_probs)
+
+    @property
+    def description(self) -> str:
+        """What the net is, for records."""
+        return f"LeNet of {self.name}"
+
+    def as_images(self, name: str, images: Any) -> np.ndarray:
+        """`images` as the net reads them, checked, see `as_images`."""
+        return as_images(name, images)
+
+
+def in_batches(
+    function: Callable[[Array], tuple[Array, ...]], x: np.ndarray, batch_size: int
+) -> list[np.ndarray]:
+    """The outputs `[N, ...]` of a function of batches of one size, in float64."""
+    # One compiled shape: the last batch is filled up with its own first rows.
+    found = []
+    for start in range(0, len(x), batch_size):
+        batch = x[start : start + batch_size]
+        rows = np.resize(np.arange(len(batch)), batch_size)
+        outputs = function(jnp.asarray(batch[rows], jnp.float32))
+        found.append([np.asarray(out, np.float64)[: len(batch)] for out in outputs])
+    return [np.concatenate(parts) for parts in zip(*found)]
 
 
 @jax.jit
@@ -124,6 +140,11 @@ def as_images(name: str, images: Any) -> np.ndarray:
     sized = array.ndim == 4 and array.shape[1:] == IMAGE_SHAPE and len(array) > 0
     rule = "must be images [N, 28, 28, 1], at least one"
     require(sized, name, rule, f"shape {array.shape}", remedy, DataError)
+    return in_unit_interval(name, array)
+
+
+def in_unit_interval(name: str, array: np.ndarray) -> np.ndarray:
+    """The images, whose values must be in [0, 1]."""
     low, high = float(array.min()), float(array.max())
     inside = low >= 0.0 and high <= 1.0  # false for NaN
     remedy = "Divide grey values by 255; bring outputs of a tanh from [-1, 1] to [0, 1]."
