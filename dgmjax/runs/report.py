@@ -1,6 +1,7 @@
 """`report.html`: a run on one self-contained page, without scripts or network access."""
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -79,11 +80,17 @@ def verdicts(records: Sequence[Record]) -> list[dict[str, Any]]:
             "baselines": [
                 f"{other.model}: {other.formatted_value()} {other.unit}"
                 for other in records
-                if is_reference(other) and other.unit == r.unit
+                if is_reference(other) and _comparable(other, r)
             ],
         }
         for r in own[:_MOST_CARDS]
     ]
+
+
+def _comparable(one: Record, other: Record) -> bool:
+    """Whether two numbers measure the same thing; a bound on a likelihood and a likelihood do."""
+    likelihoods = all(re.match(r"nll_|bits_per_", record.metric) for record in (one, other))
+    return one.unit == other.unit and (likelihoods or one.metric == other.metric)
 
 
 def overrides(run: RunFolder) -> list[str]:

@@ -1,6 +1,7 @@
 """The documentation: every public name is on a page, tutorials run, and no link is broken."""
 
 import inspect
+import io
 import os
 import re
 import subprocess
@@ -41,6 +42,29 @@ def test_every_public_name_is_on_a_page_with_a_text_of_its_own():
         text = getattr(value, "__doc__", None) if shared(value) else None
         bare += [] if text or reference.text_beside(name) else [name.public]
     assert not bare, bare
+
+
+def test_docstrings_are_sound_markup():
+    """As the build reads them, without the build and without the sections of arguments."""
+    core = pytest.importorskip("docutils.core")
+    from dgmjax_pages import names
+    from dgmjax_pages.docstrings import plain_docstring
+
+    wrong = []
+    for name in names.every_name():
+        value = names.value_of(name)
+        parts = [value] if shared(value) else []
+        if inspect.isclass(value) and value.__module__.startswith("dgmjax."):
+            parts += [part for part in vars(value).values() if inspect.isfunction(part)]
+        for part in parts:
+            section = r"^(?:Args|Attributes|Returns|Raises|Warns|Yields):.*\n(?:(?: +.*)?(?:\n|$))*"
+            text = re.sub(section, "\n", inspect.getdoc(part) or "", flags=re.M)
+            text = plain_docstring(text, 4)
+            told = io.StringIO()
+            settings = {"warning_stream": told, "report_level": 2, "halt_level": 5}
+            core.publish_doctree(text.replace(":py:obj:", ""), settings_overrides=settings)
+            wrong += [f"{name.public}: {told.getvalue()}"] if told.getvalue() else []
+    assert not wrong, "\n".join(wrong)
 
 
 def shared(value):

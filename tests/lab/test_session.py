@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from dgmjax import data, lab
 from dgmjax.cli import commands
 from dgmjax.errors import DgmjaxError, RunError
-from dgmjax.lab import catalogue
+from dgmjax.lab import catalogue, runner
+from dgmjax.runs import RunFolder
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +107,20 @@ def test_an_installed_package_offers_experiments(tmp_path, monkeypatch, capsys):
         commands.main(["train", "offered", "--layers", "3"])
     with pytest.raises(DgmjaxError, match="Did you mean `offered`"):
         catalogue.load_experiment("offred")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("vae_mnist", {"changed": {}}, False),
+        ("vae_mnist", {"changed": {}, "steps": 99}, True),
+        ("vae_mnist", {"changed": {}, "steps": 100}, False),
+        ("gan_eight_gaussians", {"changed": {"steps": 500}}, True),
+        ("gan_eight_gaussians", {"changed": {"steps": 50_000}}, False),
+        ("mine.py", {"changed": {"steps": 5}}, False),
+    ],
+)
+def test_a_run_of_fewer_steps_is_another_one(tmp_path, name, options, expected):
+    run = RunFolder.create(tmp_path, name, {}, 0)
+    run.config["options"] = options
+    assert runner.shortened(run, SimpleNamespace(steps=100)) is expected
