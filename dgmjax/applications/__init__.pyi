@@ -13,3 +13,6 @@ from .defence.detection import (
     likelihood_ratio as likelihood_ratio,
     rank_p_values as rank_p_values,
 )
+from .defence.purification import (
+    purify as purify,
+)

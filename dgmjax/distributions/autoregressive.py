@@ -256,16 +256,11 @@ class Autoregressive(Distribution):
                     jnp.take(forced.values, self.ordering, -1 - self.family.event_ndims),
                     jnp.take(forced.mask, self.ordering, -1),
                 )
-        samplers = {
-            "incremental": self._draw_incremental,
-            "naive": self._draw_naive,
-            "jacobi": self._draw_jacobi,
-        }
 
         def noise(site: Array) -> PyTree:
             return site_noise(self.family, jax.random.fold_in(key, site), batch)
 
-        x = samplers[self.method](noise, partial(self._placed, temperature, forced), batch)
+        x = self._sampler()(noise, partial(self._placed, temperature, forced), batch)
         return self._reordered(x, None if self.ordering is None else jnp.argsort(self.ordering))
 
     def _placed(
@@ -287,6 +282,32 @@ class Autoregressive(Distribution):
         given = jnp.take(forced.mask, site, -1)
         given = given.reshape(*given.shape, *[1] * ndims)
         return jnp.where(given, jnp.take(forced.values, site, -1 - ndims), value)
+
+    def fill(self, choose: Callable[[Array, Array], Array], batch_shape: tuple[int, ...]) -> Array:
+        """An event whose sites are chosen one after the other, `[*batch_shape, *event_shape]`.
+
+        Sampling is one choice; the most probable value, or that of an interval, is another.
+
+        Args:
+          choose: `(site, params) -> value[*batch_shape, *site]`: the place of the site in raster
+            order and the parameters `[*batch_shape, num_params]` of p(x_site | sites before it).
+        """
+        places = None if self.ordering is None else jnp.asarray(self.ordering)
+
+        def place(site: Array, params: Array, noise: PyTree) -> Array:
+            where = site if places is None else places[site]
+            return choose(where, params).astype(float)
+
+        x = self._sampler()(lambda site: jnp.zeros(()), place, tuple(batch_shape))
+        return self._reordered(x, None if self.ordering is None else jnp.argsort(self.ordering))
+
+    def _sampler(self) -> Callable[[Noise, Place, tuple[int, ...]], Array]:
+        samplers = {
+            "incremental": self._draw_incremental,
+            "naive": self._draw_naive,
+            "jacobi": self._draw_jacobi,
+        }
+        return samplers[self.method]
 
     def _draw_incremental(self, noise: Noise, place: Place, batch: tuple[int, ...]) -> Array:
         def body(state, site_and_noise):
