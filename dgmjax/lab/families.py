@@ -5,6 +5,7 @@ The three desiderata that a generative model is judged by; no family has them al
 
 import csv
 import io
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -76,7 +77,7 @@ class Row(NamedTuple):
             self.family,
             self.data,
             "-" if likelihood is None else likelihood.formatted_value(),
-            "no likelihood" if likelihood is None else likelihood.estimator,
+            "none measured" if likelihood is None else likelihood.estimator,
             "-" if distance is None else f"{distance.value:.4g}",
             "-" if self.samples_per_second is None else f"{self.samples_per_second:,.0f}",
             "-" if self.probe is None else f"{100 * self.probe.value:.1f}%",
@@ -124,11 +125,12 @@ class _Subject:
         self.trained, self.num = trained, num_samples
 
     def likelihood(self) -> Record | None:
-        """Exact before a bound, a bound of more samples before one of fewer."""
+        """Exact before a bound, a bound of more samples before one of fewer, all in nats."""
         folder = self.trained.folder
         records = [] if folder is None else folder.read_records()
         known = {rank: r for r in records if (rank := _rank(r)) is not None}
-        return known[max(known)] if known else None
+        size = math.prod(self.trained.experiment.dataset.event_shape)
+        return _in_nats(known[max(known)], size) if known else None
 
     def speed(self) -> float:
         """Samples per second of the second call; the first compiles."""
@@ -151,7 +153,7 @@ class _Subject:
         """Frechet distance of samples and test examples, and the features it is taken in."""
         found = self.comparison
         if found is not None:
-            net = f"LeNet of {found.net.name}, {found.sizes()}"
+            net = f"{found.net.description}, {found.sizes()}"
             return frechet_distance(found.real, found.generated.vectors), net
         test = self._seen("test")
         num = min(self.num, len(test))
@@ -229,12 +231,26 @@ class _Subject:
 
 def _rank(record: Record) -> tuple[int, int] | None:
     """Exact values first, then bounds by their number of samples; None for other metrics."""
-    if is_reference(record) or record.unit != "nats" or record.split != "test":
+    if is_reference(record) or record.split != "test":
         return None
-    if record.metric == "nll_nats":
+    if record.metric in ("nll_nats", "bits_per_dim"):
         return (2, 0) if record.estimator.startswith("exact") else (1, 0)
-    bound = re.fullmatch(r"nll_bound_k(\d+)", record.metric)
+    bound = re.fullmatch(r"(?:nll|bits_per_dim)_bound_k(\d+)", record.metric)
     return (0, int(bound[1])) if bound else None
+
+
+def _in_nats(record: Record, size: int) -> Record:
+    """A record in nats an example; bits per dimension are those of `size` numbers."""
+    if record.unit == "nats":
+        return record
+    factor, error = size * math.log(2.0), record.standard_error
+    return replace(
+        record,
+        metric="nll_nats",
+        unit="nats",
+        value=factor * record.value,
+        standard_error=None if error is None else factor * error,
+    )
 
 
 def family_of(trained: Trained) -> str:

@@ -1,5 +1,6 @@
 """Families beside each other: each measurement against its parts, and the page."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import jax
@@ -67,7 +68,7 @@ def test_each_cell_is_what_its_parts_say(found, vae):
 
 def test_the_page_the_table_and_the_csv(found):
     page, text = found.html(), found.csv()
-    assert page.count("data:image/png") == 2 and "no likelihood" in page
+    assert page.count("data:image/png") == 2 and "none measured" in page
     header, cells = found.table()
     assert text.splitlines()[0].startswith("model,family,data") and len(cells) == len(found.rows)
     assert "29.00 ± 0.25" in cells[0] and all(len(row) == len(header) for row in cells)
@@ -85,6 +86,10 @@ def test_an_exact_likelihood_comes_before_bounds():
     ]
     assert ranks == sorted(ranks) and len(set(ranks)) == 4
     assert families._rank(record("distortion_nats", 1.0, "exact")) is None
+    bits = dataclasses.replace(record("x", 2.0, "bound"), metric="bits_per_dim", unit="bits/dim")
+    assert families._rank(bits) == (1, 0)
+    in_nats = families._in_nats(bits, 10)
+    assert in_nats.value == pytest.approx(20 * np.log(2)) and in_nats.unit == "nats"
 
 
 @pytest.mark.parametrize("name", ["realnvp_moons", "bigan_mnist", "infogan_mnist", "gan_mnist"])
