@@ -15,6 +15,7 @@ import numpy as np
 from dgmjax.data.batches import Batches
 from dgmjax.data.stream import streamed
 from dgmjax.devices import processes
+from dgmjax.devices.environment import run_once_options
 from dgmjax.devices.mesh import StateLayout, batch_sharding, replicated
 from dgmjax.training.learner import Learner, State
 from dgmjax.types import Array, Key, Metrics, PyTree
@@ -139,7 +140,7 @@ def _run_one(learner, transform, divided, state, sums, batch, data_key):
     return _train_step(learner, transform, divided, state, sums, batch, data_key)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=run_once_options())
 def initial_state(learner: Learner, transform, key: Key, batch, data_key: Key) -> State:
     """The learner's state before the first step, from one (transformed) batch."""
     return learner.init(key, prepared(batch, transform, data_key, jnp.zeros((), jnp.int32)))

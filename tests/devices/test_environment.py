@@ -5,6 +5,8 @@ import stat
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from dgmjax.devices import environment
@@ -121,3 +123,13 @@ def test_flags_that_the_user_set_are_left_alone(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--a=1 --b=2")
     environment.add_flags(["--b=3", "--c=4"])
     assert environment.os.environ["XLA_FLAGS"] == "--a=1 --b=2 --c=4"
+
+
+def test_a_program_that_runs_once_is_compiled_as_the_user_says(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
+    options = environment.run_once_options()
+    function = lambda x: jnp.sin(x).sum()
+    found = jax.jit(function, compiler_options=options)(jnp.arange(3.0))
+    assert found == jax.jit(function)(jnp.arange(3.0))
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    assert environment.run_once_options() is None
