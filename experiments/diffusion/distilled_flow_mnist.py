@@ -20,11 +20,10 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax import lab, models, objectives
-from dgmjax.errors import RunError, require
 from dgmjax.inference import Sampler
-from dgmjax.lab.trained import transformed
 
 from ..shared import common, denoising
+from ..shared.first_stage import first_stage
 from ..shared.options import Epochs
 from .flow_matching_mnist import CALLS, OPTIONS, flow_matching_mnist
 
@@ -45,7 +44,14 @@ def distilled_flow_mnist(
       teacher_steps: Heun steps of the teacher for a pair of "reflow".
       samples: of each distance.
     """
-    trained = first_stage(teacher, shared)
+    trained = first_stage(
+        flow_matching_mnist,
+        teacher,
+        shared,
+        option="teacher",
+        kind="a `flow_matching_mnist`",
+        is_right=is_flow,
+    )
     experiment, flow = trained.experiment, trained.experiment.module
     name: Any = experiment.dataset.name
     if shared.tiny:
@@ -97,22 +103,9 @@ def distilled_flow_mnist(
     )
 
 
-def first_stage(teacher, shared):
-    """The trained flow; in miniature, an untrained one if none is named."""
-    if teacher is None:
-        remedy = "Train `flow_matching_mnist`, and name its run folder: `--teacher runs/...`."
-        require(shared.tiny, "teacher", "must be the run folder of a flow", "none", remedy)
-        experiment = lab.catalogue.build(flow_matching_mnist, {}, tiny=True)
-        learner = experiment.learner()
-        arrays = transformed(experiment, "train")
-        state = jax.jit(learner.init)(jax.random.key(0), {"x": arrays["x"][:2]})
-        return lab.Trained(experiment, learner, state)
-    trained = lab.load_run(teacher, data_dir=shared.data_dir)
-    module = trained.experiment.module
-    straight = isinstance(module, models.Denoiser) and module.predicts == "velocity"
-    rule = "must be the run folder of a `flow_matching_mnist`"
-    require(straight, "teacher", rule, f"one of {trained.experiment.model}", error=RunError)
-    return trained
+def is_flow(module):
+    """Whether a module is a denoiser that predicts the velocity of a flow."""
+    return isinstance(module, models.Denoiser) and module.predicts == "velocity"
 
 
 def from_teacher(teacher, experiment, params, key):

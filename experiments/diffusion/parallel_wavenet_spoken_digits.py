@@ -14,17 +14,15 @@ Synthesis", 2018, https://arxiv.org/abs/1711.10433 (there at 24 kHz, judged by l
 from dataclasses import replace
 from functools import partial
 
-import jax
 import numpy as np
 
 from dgmjax import evaluation, lab, models, objectives
 from dgmjax.data import audio
 from dgmjax.distributions.families import DiscretisedLogisticMixture
-from dgmjax.errors import RunError, require
-from dgmjax.lab.trained import transformed
 
 from ..autoregressive.wavenet_spoken_digits import HOP, wavenet_spoken_digits
 from ..shared import common, speech
+from ..shared.first_stage import first_stage
 from ..shared.options import Epochs
 
 
@@ -54,7 +52,16 @@ def parallel_wavenet_spoken_digits(
       contrast: weight of the divergence from the teacher of another digit.
       power: weight of the power loss, in nats.
     """
-    expert = trained_teacher(teacher, shared)
+    expert = first_stage(
+        wavenet_spoken_digits,
+        teacher,
+        shared,
+        option="teacher",
+        kind="a WaveNet with mixtures of logistics",
+        is_right=is_mixture,
+        remedy="Train it with `--output mixture`: a density of real numbers can teach.",
+        output="mixture",
+    )
     taught = expert.experiment
     dataset = taught.dataset
     if shared.tiny:
@@ -104,23 +111,10 @@ def parallel_wavenet_spoken_digits(
     )
 
 
-def trained_teacher(teacher, shared):
-    """The trained WaveNet; in miniature, an untrained one if none is named."""
-    if teacher is None:
-        remedy = "Train `wavenet_spoken_digits --output mixture`, and name its run folder."
-        require(shared.tiny, "teacher", "must be the run folder of a WaveNet", "none", remedy)
-        experiment = lab.catalogue.build(wavenet_spoken_digits, {"output": "mixture"}, tiny=True)
-        learner = experiment.learner()
-        arrays = {name: array[:4] for name, array in transformed(experiment, "train").items()}
-        state = jax.jit(learner.init)(jax.random.key(0), arrays)
-        return lab.Trained(experiment, learner, state)
-    trained = lab.load_run(teacher, data_dir=shared.data_dir)
-    density = getattr(trained.experiment.module, "density", None)
-    mixture = isinstance(getattr(density, "family", None), DiscretisedLogisticMixture)
-    rule = "must be the run folder of a WaveNet with mixtures of logistics"
-    remedy = "Train it with `--output mixture`: a density of real numbers can teach."
-    require(mixture, "teacher", rule, trained.experiment.model, remedy, RunError)
-    return trained
+def is_mixture(module):
+    """Whether a module is a WaveNet of real numbers."""
+    density = getattr(module, "density", None)
+    return isinstance(getattr(density, "family", None), DiscretisedLogisticMixture)
 
 
 def per_sample(divergence, batch_size, trained, arrays):

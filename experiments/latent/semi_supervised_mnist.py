@@ -28,10 +28,11 @@ from dgmjax import data, evaluation, lab, models, objectives, runs
 from dgmjax.contracts import is_latent_variable_model
 from dgmjax.data.dataset import describe
 from dgmjax.distributions import families
-from dgmjax.errors import RunError, require
+from dgmjax.errors import require
 from dgmjax.plotting import image_grid
 
 from ..shared import common
+from ..shared.first_stage import first_stage
 from ..shared.options import Epochs
 
 Model = Literal["m1", "m2", "m1_m2", "adgm", "sdgm"]
@@ -94,7 +95,16 @@ def semi_supervised_mnist(
     observation: families.Family = families.Bernoulli()
     pictures, of_images = np.asarray, True
     if model == "m1_m2":
-        first, of_images = first_stage(features, shared), False
+        of_images = False
+        first = first_stage(
+            semi_supervised_mnist,
+            features,
+            shared,
+            option="features",
+            kind="M1",
+            is_right=is_latent_variable_model,
+            model="m1",
+        )
         dataset, kept = code_dataset(first, dataset)
         transform, pictures = CodeSample(), partial(decoded, first, kept)
         observation = families.Normal()
@@ -205,22 +215,6 @@ def plain_network():
     return error_estimator(
         "a network of 500 units on labelled images", measure, model="plain network (baseline)"
     )
-
-
-def first_stage(run, shared):
-    """The trained M1; in miniature, an untrained one if none is named."""
-    if run is None:
-        remedy = "Train `semi_supervised_mnist --model m1`, and name its run folder."
-        require(shared.tiny, "features", "must be the run folder of M1", "none", remedy)
-        experiment = lab.catalogue.build(semi_supervised_mnist, {"model": "m1"}, tiny=True)
-        learner = experiment.learner()
-        batch = {"x": np.zeros((2, *experiment.dataset.event_shape), np.float32)}
-        return lab.Trained(experiment, learner, jax.jit(learner.init)(jax.random.key(0), batch))
-    trained = lab.load_run(run, data_dir=shared.data_dir)
-    latent = is_latent_variable_model(trained.model)
-    rule = "must be the run folder of a model with codes of images"
-    require(latent, "features", rule, trained.experiment.model, error=RunError)
-    return trained
 
 
 def code_dataset(trained, dataset):

@@ -13,16 +13,14 @@ Diverse High-Fidelity Images with VQ-VAE-2", 2019, section 3.2, https://arxiv.or
 from dataclasses import replace
 from functools import partial
 
-import jax
 import numpy as np
 
 from dgmjax import data, evaluation, lab, models, objectives, plotting
 from dgmjax.contracts import has_codes
 from dgmjax.data.dataset import describe
-from dgmjax.errors import RunError, require
-from dgmjax.lab.trained import transformed
 
 from ..shared import common
+from ..shared.first_stage import first_stage
 from ..shared.options import Epochs
 from .vq_vae_mnist import vq_vae_mnist
 
@@ -43,7 +41,14 @@ def vq_prior_mnist(
       blocks: its layers.
       weight_decay: of AdamW.
     """
-    trained = first_stage(autoencoder, shared)
+    trained = first_stage(
+        vq_vae_mnist,
+        autoencoder,
+        shared,
+        option="autoencoder",
+        kind="a VQ-VAE",
+        is_right=has_codes,
+    )
     module = trained.experiment.module
     if shared.tiny:
         features, blocks, shared = 4, 1, replace(shared, epochs=2)
@@ -75,23 +80,6 @@ def vq_prior_mnist(
         figures={"samples": partial(samples, trained), "codes": partial(sampled_codes, trained)},
         previews=("samples",),
     )
-
-
-def first_stage(autoencoder, shared):
-    """The trained VQ-VAE; in miniature, an untrained one if none is named."""
-    if autoencoder is None:
-        remedy = "Train `vq_vae_mnist`, and name its run folder: `--autoencoder runs/...`."
-        require(shared.tiny, "autoencoder", "must be the run folder of a VQ-VAE", "none", remedy)
-        experiment = lab.catalogue.build(vq_vae_mnist, {}, tiny=True)
-        learner = experiment.learner()
-        arrays = transformed(experiment, "train")
-        state = jax.jit(learner.init)(jax.random.key(0), {"x": arrays["x"][:128]})
-        return lab.Trained(experiment, learner, state)
-    trained = lab.load_run(autoencoder, data_dir=shared.data_dir)
-    coded = has_codes(trained.experiment.module)
-    rule = "must be the run folder of a VQ-VAE"
-    require(coded, "autoencoder", rule, f"one of {trained.experiment.model}", error=RunError)
-    return trained
 
 
 def code_dataset(trained, prior):
