@@ -95,6 +95,20 @@ def test_every_picture_has_a_command_and_a_record():
     assert not unused
 
 
+def test_the_readme_is_short_and_its_pictures_have_the_commands_of_the_gallery():
+    from dgmjax_pages import gallery
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120 and text.count("```python") == 3
+    commands = {picture.file: picture.command for picture in gallery.pictures()}
+    rows = [line for line in text.splitlines() if line.startswith("| ![") or "| `dgmjax" in line]
+    shown = {}
+    for pictures, told in zip(rows[::2], rows[1::2], strict=True):
+        files = re.findall(r"\(docs/gallery/([^)]*)\)", pictures)
+        shown |= dict(zip(files, re.findall("`([^`]*)`", told), strict=True))
+    assert len(shown) == 6 and shown == {name: commands[name] for name in shown}
+
+
 def test_every_page_of_a_folder_is_in_its_table_of_contents():
     for folder in (DOCS, DOCS / "tutorials", DOCS / "howto"):
         listed = re.search(r"```\{toctree\}\n(.*?)```", (folder / "index.md").read_text(), re.S)[1]
