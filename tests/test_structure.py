@@ -226,3 +226,10 @@ def test_the_quick_list_has_a_file_of_each_room():
     rooms = {path.name for path in (ROOT / "tests").iterdir() if list(path.glob("test_*.py"))}
     left_out = {"docs", "faults", "devices"}  # programs of their own, and executed pages
     assert rooms - left_out <= {name.split("/")[1] for name in named}
+
+
+def test_no_symbolic_link_is_tracked():
+    """A link to a folder of one machine, checked out elsewhere, replaces what stands there."""
+    command = ["git", "-C", str(ROOT), "ls-files", "--stage"]
+    listed = subprocess.run(command, capture_output=True, text=True).stdout.split("\n")
+    assert not [line for line in listed if line.startswith("120000")]
