@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -164,8 +163,8 @@ class Loop:
         started = time.perf_counter()
         runner, per_step = self.runner, self.learner.batches_per_step
         batch, data_key = runner.batches.batch(0), runner.data_key
-        new_state = partial(initial_state, self.learner, runner.transform)
-        shapes = jax.eval_shape(new_state, init_key, batch, data_key)
+        first = (self.learner, runner.transform, init_key, batch, data_key)
+        shapes = initial_state.eval_shape(*first)  # it cannot be nested in `jax.eval_shape`
         step_batch = jax.eval_shape(
             lambda b, key: prepared(b, runner.transform, key, 0), batch, data_key
         )
@@ -179,7 +178,7 @@ class Loop:
         if self._restore():
             self.progress.message(f"Resumed from the checkpoint at step {self.step}.")
         else:
-            state = new_state(init_key, batch, data_key)
+            state = initial_state(*first)
             if self.begin is not None:
                 begun = time.perf_counter()
                 with processes.alone():  # each process by itself, from the same numbers

@@ -402,3 +402,13 @@ def test_results_and_report_of_a_folder_that_cannot_be_written_go_elsewhere(
         assert code == 2 and f"here/{name}: Read-only. With `--out FILE` it goes elsewhere" in err
         assert run(capsys, command, "here", "--out", f"mine-{name}")[0] == 0
         assert (tmp_path / f"mine-{name}").exists()
+
+
+def test_a_run_without_the_compiler_flags_of_this_session(tmp_path):
+    """Programs may have options that a flag of the session would switch off."""
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    command = [sys.executable, "-m", "dgmjax", "train", "vae_digits", "--tiny", "--steps", "2"]
+    command += ["--run-dir", str(tmp_path / "run")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "results.json").is_file()
