@@ -11,17 +11,18 @@ from dgmjax.nn.convolution import Conv
 from dgmjax.nn.normalised import Normalisation, Normalise, Weights, leaky_relu, weighted
 from dgmjax.types import Array
 
-EDGE = 0.999
-"""Entries of an image are drawn in to this before their inverse hyperbolic tangent is taken."""
+EDGE = 0.9
+"""Entries of an image are drawn in to this before their inverse hyperbolic tangent is taken. Nearer
+to 1 the background, at -1, would hardly have a slope."""
 
 
 class Translator(nn.Module):
-    """`x[..., H, W, C]` in [-1, 1] -> tanh(network(x)), or tanh(artanh(0.999 x) + network(x)).
+    """`x[..., H, W, C]` in [-1, 1] -> tanh(network(x)), or tanh(artanh(0.9 x) + network(x)).
 
     Attributes:
       network: images to images of the same shape: `nn.UNet`.
-      residual: the second form. A network that starts at zero then starts as the identity, so that
-        what is common to both kinds of images need not be learnt.
+      residual: the second form. With a network that starts at zero it starts as 0.9 times the
+        identity: what is common to both kinds of images need not be learnt.
     """
 
     network: nn.Module

@@ -47,7 +47,7 @@ def cyclegan_digits(
     Args:
       cycle: weight of the L1 distance of images after a cycle.
       identity: weight of the same for images that are of the wanted kind.
-      residual: translators start as the identity, see `nn.Translator`.
+      residual: translators start near the identity, see `nn.Translator`.
       size: side to which all images are resized.
       channels: of the levels of the translators, U-Nets.
       critic_channels: see `nn.PatchCritic`.

@@ -75,13 +75,13 @@ def test_a_u_net_without_times_is_one_whose_times_change_nothing():
         network.init(KEY, x, None, jnp.zeros(2))
 
 
-def test_a_residual_translator_starts_as_the_identity():
+def test_a_residual_translator_starts_near_the_identity():
     x = jnp.tanh(jax.random.normal(KEY, (2, 6, 6, 1))).at[0, 0, 0, 0].set(1.0)
     network = nn.Translator(nn.UNet((4,)), residual=True)
     variables = network.init(KEY, x)
-    np.testing.assert_allclose(network.apply(variables, x), 0.999 * x, atol=1e-5)
+    np.testing.assert_allclose(network.apply(variables, x), 0.9 * x, atol=1e-5)
     slope = jax.grad(lambda x: network.apply(variables, x).sum())(x)
-    assert bool(jnp.isfinite(slope).all())
+    np.testing.assert_allclose(slope, 0.9, rtol=1e-4)
     with pytest.raises(DgmjaxError, match="`network` must return images of the shape"):
         nn.Translator(nn.MLP((), (2,))).init(KEY, x)
 
