@@ -17,8 +17,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.name != "papers.md")
 TUTORIALS = sorted((DOCS / "tutorials").glob("[!i]*.md"))
 HOWTO = [page for page in (DOCS / "howto").glob("*.md") if "```python" in page.read_text()]
-ELSEWHERE = ("sharing", "runs")
-"""Pages whose code other tests run: `tests/lab/test_sharing.py`, `tests/test_readme.py`."""
+ELSEWHERE = ("sharing", "runs", "own_experiment")
+"""Pages whose code other tests run: those of sharing and sessions in `tests/lab`, the README."""
 
 
 @pytest.fixture(scope="module", autouse=True)
