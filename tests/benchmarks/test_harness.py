@@ -170,7 +170,17 @@ PARAMETERS = {
 """Of our side when tiny: those of the peers' models of these sizes."""
 
 
-@pytest.mark.parametrize("name", workloads.NAMES)
+REPEATED = {"maf_peers_63", "maf_peers_784"}
+"""The model of `maf_peers_6` at other sizes."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in REPEATED else name
+        for name in workloads.NAMES
+    ],
+)
 def test_our_side_of_every_workload(name, monkeypatch):
     monkeypatch.setenv("DGMJAX_CACHE", "off")
     workload: Workload = workloads.load(name)

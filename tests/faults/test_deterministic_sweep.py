@@ -22,7 +22,9 @@ def sweep(*names):
     return {name: digests for name, *digests in map(str.split, done.stdout.splitlines())}
 
 
-@pytest.mark.parametrize("name", ["uci_density", "plane_density"])
+@pytest.mark.parametrize(
+    "name", ["uci_density", pytest.param("plane_density", marks=pytest.mark.slow)]
+)
 def test_one_shard_a_device_rounds_like_eight(name):
     """A loop of one turn was taken apart by the compiler, and its body fused differently.
 

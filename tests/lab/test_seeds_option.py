@@ -16,7 +16,9 @@ def records(folder):
     return json.loads((folder / "results.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["vae_digits", "gan_eight_gaussians"])
+@pytest.mark.parametrize(
+    "name", ["vae_digits", pytest.param("gan_eight_gaussians", marks=pytest.mark.slow)]
+)
 def test_seeds_together_have_the_records_of_single_runs(name, tmp_path, capsys):
     """Equal to the rounding of products, which twenty steps let grow."""
     given = ["train", name, "--tiny", "--steps", "20", "--seed", "3"]

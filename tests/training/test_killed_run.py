@@ -46,7 +46,11 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "kills", [[("step", 5), ("saving", 3)], [("sealing", 2), ("step", 12), ("sealing", 1)]]
+    "kills",
+    [
+        [("step", 5), ("saving", 3)],
+        pytest.param([("sealing", 2), ("step", 12), ("sealing", 1)], marks=pytest.mark.slow),
+    ],
 )
 def test_killed_and_resumed(uninterrupted, tmp_path, kills):
     expected, expected_metrics, cache = uninterrupted
@@ -59,6 +63,7 @@ def test_killed_and_resumed(uninterrupted, tmp_path, kills):
     assert metrics(tmp_path / "run") == expected_metrics
 
 
+@pytest.mark.slow
 def test_a_progressive_run_is_killed_and_resumed_in_every_stage(tmp_path):
     """Before images grow at step 12, and while the finer level fades in."""
     cache = tmp_path / "cache"
