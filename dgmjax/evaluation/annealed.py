@@ -38,8 +38,9 @@ from dgmjax.types import Array, Batch, Key, Metrics, PyTree
 class Annealing:
     """How chains are annealed to the posterior p(z | x).
 
-    Chains that start in the model's own q(z | x) have a shorter way than those from the prior, and
-    need fewer temperatures for the same gap; the weights are unbiased from either.
+    The weights are unbiased wherever chains start. The way from the model's own q(z | x) is the
+    shorter one where the encoder is good, and may be far longer where it is not: on data simulated
+    by a sharp decoder, which an encoder of real data has never seen. The gap tells.
 
     Attributes:
       chains: per example.
@@ -104,9 +105,8 @@ def annealed_bound(model: Any, batch: Batch, key: Key, how: Annealing) -> tuple[
 
     Chains start in the prior or in q(z | x), see `Annealing`, and end in the posterior. Step sizes
     are tuned on the batch in a trial run and then frozen, so that exp of the bound has no bias.
-    Metrics:
-    `effective_chains`, `divergent` (the share of trajectories that were refused because their
-    energy exploded), `acceptance`.
+    Metrics: `effective_chains`, `divergent` (the share of trajectories that were refused because
+    their energy exploded), `acceptance`.
     """
     model = given(model, batch) if is_conditional(model) else in_original_units(model, batch)
     base, ratio = path(model, batch["x"], how.start)

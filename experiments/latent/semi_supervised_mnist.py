@@ -1,7 +1,7 @@
 """Classes of MNIST from few labels: 3.33% error with 100 (Kingma et al. 2014, M1+M2).
 
-    dgmjax train semi_supervised_mnist --model m1 --data-dir DATA
-    dgmjax train semi_supervised_mnist --model m1_m2 --features runs/semi_supervised_mnist/seed0
+    dgmjax train semi_supervised_mnist --model m1 --run-dir runs/m1 --data-dir DATA
+    dgmjax train semi_supervised_mnist --model m1_m2 --features runs/m1 --data-dir DATA
     dgmjax train semi_supervised_mnist --model sdgm --labels 100 --label-seed 1 --data-dir DATA
 
 M1 is a VAE of all images, and a support vector machine on the codes of those with a label; M2 has

@@ -27,10 +27,9 @@ def purify(density: Autoregressive, x: Array, radius: int) -> Array:
     https://arxiv.org/abs/1710.10766.
     """
     family, event = density.family, density.event_shape
-    levels = num_levels(family)
+    levels = num_levels(family) or 0  # 0 of real numbers and of unbounded counts
     rule = "must be over integer levels, one number a site"
-    require(levels is not None and family.event_ndims == 0, "density", rule, family)
-    assert levels is not None
+    require(levels > 0 and family.event_ndims == 0, "density", rule, family)
     rule = f"must be a whole number in 0 .. {levels - 1}"
     require(isinstance(radius, int) and 0 <= radius < levels, "radius", rule, radius)
     x = jnp.asarray(x)
