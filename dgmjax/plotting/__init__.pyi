@@ -11,6 +11,10 @@ from .canvas import (
     save_vectors as save_vectors,
     to_png as to_png,
 )
+from .comparisons import (
+    histograms as histograms,
+    roc_curves as roc_curves,
+)
 from .completed import (
     completions as completions,
     text as text,

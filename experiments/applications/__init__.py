@@ -1,0 +1,1 @@
+"""What models of densities are for: repair, detection, imitation, sensing."""
