@@ -31,7 +31,7 @@ def histograms(panels: Mapping[str, Mapping[str, Any]], title: str = "") -> "Fig
         edges = np.linspace(low, max(high, low + 1e-6), _BINS + 1)
         for colour, (name, array) in zip(COLOURS, arrays.items()):
             inside = np.clip(array, edges[0], edges[-1])
-            axes.hist(inside, edges, density=True, color=colour, alpha=0.5, label=name)
+            axes.hist(inside, edges.tolist(), density=True, color=colour, alpha=0.5, label=name)
         axes.set_xlabel(quantity, fontsize=8)
         axes.set_yticks([])
         axes.legend(fontsize=7, frameon=False)

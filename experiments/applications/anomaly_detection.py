@@ -60,7 +60,7 @@ class WithBackground(nn.Module):
 def anomaly_detection(
     *,
     inside: Images = "fashion_mnist",
-    outside: Images = "mnist",
+    outside: Images | None = None,
     model: Literal["pixelcnn", "vae", "flow"] = "pixelcnn",
     noise: float = 0.3,
     features: int = 16,
@@ -73,7 +73,7 @@ def anomaly_detection(
 
     Args:
       inside: the images of the density.
-      outside: the test images that it should find strange.
+      outside: the test images that it should find strange; the other of the two if None.
       model: PixelCNN of mixtures of logistics, a VAE (its bound), or Glow.
       noise: share of the pixels of the background's images that are replaced by uniform levels.
       features: of the PixelCNN; half of Glow's channels.
@@ -81,6 +81,7 @@ def anomaly_detection(
       weight_decay: of AdamW.
       evaluation_samples: of the VAE's bound.
     """
+    outside = outside or ("mnist" if inside == "fashion_mnist" else "fashion_mnist")
     require(inside != outside, "outside", "must be other images than `inside`", outside)
     require(0.0 < noise < 1.0, "noise", "must be in (0, 1)", noise)
     if shared.tiny:
