@@ -317,6 +317,11 @@ def generates(model: Any) -> bool:
     return hasattr(model, "generate") and hasattr(model, "prior")
 
 
+def pushes_forward(model: Any) -> bool:
+    """Whether x is `bijector().forward(z)` of a base density, as of `models.Flow`."""
+    return hasattr(model, "bijector") and callable(model)
+
+
 def filters(model: Any) -> bool:
     """Whether a particle filter can run over a model's sequences (`Filters`)."""
     return hasattr(model, "filtering")

@@ -16,3 +16,35 @@ from .defence.detection import (
 from .defence.purification import (
     purify as purify,
 )
+from .sensing.bases import (
+    BASES as BASES,
+    cosines as cosines,
+    haar as haar,
+    synthesis as synthesis,
+)
+from .sensing.lasso import (
+    lasso as lasso,
+)
+from .sensing.operators import (
+    Operator as Operator,
+    block_average as block_average,
+    denoising as denoising,
+    inpainting as inpainting,
+    low_resolution_shape as low_resolution_shape,
+    measurement_matrix as measurement_matrix,
+    random_measurements as random_measurements,
+)
+from .sensing.posterior import (
+    PosteriorSamples as PosteriorSamples,
+    covered as covered,
+    intervals as intervals,
+    posterior_samples as posterior_samples,
+)
+from .sensing.restoration import (
+    Deviation as Deviation,
+    Generator as Generator,
+    Restored as Restored,
+    generator_of as generator_of,
+    restore as restore,
+    soft_threshold as soft_threshold,
+)

@@ -1,0 +1,1 @@
+"""Linear inverse problems: operators, restoration by a model, posterior samples, baselines."""
