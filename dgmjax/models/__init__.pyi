@@ -188,6 +188,10 @@ from .latent.recipes import (
 from .latent.semi_supervised import (
     SemiSupervisedVAE as SemiSupervisedVAE,
 )
+from .latent.uncertainty import (
+    DenseUAE as DenseUAE,
+    UncertaintyAutoencoder as UncertaintyAutoencoder,
+)
 from .latent.vae import (
     VAE as VAE,
     DenseVAE as DenseVAE,

@@ -125,6 +125,9 @@ from .variational.importance import (
     sleep_phase as sleep_phase,
     wake_phase as wake_phase,
 )
+from .variational.information import (
+    information_bound as information_bound,
+)
 from .variational.missing import (
     ObservedPart as ObservedPart,
     miwae as miwae,

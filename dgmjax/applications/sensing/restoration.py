@@ -97,8 +97,9 @@ def restore(
     Minimises |y - A (G(z) + B nu)|^2 - 2 prior_weight log p(z) + weight |nu|_1 over z and nu, for
     all examples and restarts in one compiled loop: z by Adam, whose rate falls to zero along a
     cosine, nu by accelerated proximal gradients. For a fixed z the steps of nu are those of the
-    Lasso. Without a `deviation` nu is zero, which is CSGM; with one it is Sparse-Gen. With
-    p(z) = N(0, I) the prior's term is prior_weight |z|^2 and a constant.
+    Lasso. Without a `deviation` nu is zero, which is CSGM; with one it is Sparse-Gen, whose nu
+    joins after half of the steps: from the start it would explain what z can. With p(z) = N(0, I)
+    the prior's term is prior_weight |z|^2 and a constant.
 
     Args:
       y: `[..., m]`.
@@ -139,20 +140,21 @@ def restore(
     # |y - A B nu|^2 has a gradient of Lipschitz constant 2 |A|^2, as B is orthonormal.
     step_size = 0.5 / largest_squared_singular_value(operator)
 
-    def body(carry: PyTree, _: None) -> tuple[PyTree, None]:
+    def body(carry: PyTree, step: Array) -> tuple[PyTree, None]:
         z, moments, nu, ahead, inertia = carry
         by_z, by_nu = jax.grad(lambda *a: smooth(*a).sum(), argnums=(0, 1))(z, ahead)
         update, moments = optimiser.update(by_z, moments)
         z = optax.apply_updates(z, update)
         if deviation is not None:
-            last, nu = nu, soft_threshold(ahead - step_size * by_nu, step_size * weight)
+            last, moved = nu, soft_threshold(ahead - step_size * by_nu, step_size * weight)
+            nu = jnp.where(step >= num_steps // 2, moved, nu)
             grown = 0.5 * (1.0 + jnp.sqrt(1.0 + 4.0 * inertia**2))
             ahead = nu + (inertia - 1.0) / grown * (nu - last)
-            inertia = grown
+            inertia = jnp.where(step >= num_steps // 2, grown, inertia)
         return (z, moments, nu, ahead, inertia), None
 
     begin = (z, optimiser.init(z), nu, nu, jnp.ones((), z.dtype))
-    (z, _, nu, _, _), _ = jax.lax.scan(body, begin, None, num_steps)
+    (z, _, nu, _, _), _ = jax.lax.scan(body, begin, jnp.arange(num_steps))
     axes = tuple(range(1 + len(batch), nu.ndim))
     objectives = smooth(z, nu) + weight * jnp.abs(nu).sum(axes)
     # A restart that diverged must not win.
