@@ -48,6 +48,7 @@ from .rates import (
 )
 from .settings import (
     by_setting as by_setting,
+    compared as compared,
 )
 from .variances import (
     gradient_variances as gradient_variances,

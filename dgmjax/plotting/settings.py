@@ -1,4 +1,4 @@
-"""Measured values against a setting that was varied, one panel for each quantity."""
+"""Measured values against a setting that was varied: a panel for each, or all in one."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -7,6 +7,7 @@ import numpy as np
 
 from dgmjax.errors import DataError, require
 from dgmjax.plotting.canvas import MODEL_COLOUR, new_figure, tidy
+from dgmjax.plotting.comparisons import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,4 +38,42 @@ def by_setting(
         axes.set_xlabel(name, fontsize=8)
         axes.set_ylabel(quantity, fontsize=8)
         tidy(axes)
+    return figure
+
+
+def compared(
+    curves: Mapping[str, Any], name: str, quantity: str, title: str = "", dashed: str = "Lasso"
+) -> "Figure":
+    """Several methods in one panel, both axes logarithmic.
+
+    Args:
+      curves: method -> `[S, 2]`, each a setting and the value there.
+      name: of the setting.
+      quantity: of the values.
+      dashed: methods whose name begins with it, such as baselines, are drawn with dashes.
+    """
+    require(len(curves) > 0, "curves", "must name at least one method", "none", error=DataError)
+    figure = new_figure(5.6, 4.2, title)
+    axes = figure.add_subplot()
+    markers = "osv^Dx"
+    for place, (method, given) in enumerate(curves.items()):
+        array = np.asarray(given, np.float64)
+        sound = array.ndim == 2 and array.shape[1] == 2 and bool((array > 0).all())
+        require(sound, method, "must be [S, 2], positive", array.shape, error=DataError)
+        array = array[np.argsort(array[:, 0])]
+        axes.plot(
+            *array.T,
+            color=COLOURS[place % len(COLOURS)],
+            marker=markers[place // len(COLOURS) % len(markers)],
+            linestyle="--" if method.startswith(dashed) else "-",
+            markersize=3.5,
+            linewidth=1.2,
+            label=method,
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel(name, fontsize=8)
+    axes.set_ylabel(quantity, fontsize=8)
+    axes.legend(fontsize=7, frameon=False)
+    tidy(axes)
     return figure

@@ -20,6 +20,7 @@ FIGURES = {
     "traversals": lambda: plotting.traversals(RANDOM.uniform(size=(3, 4, 8, 8, 1))),
     "paths": lambda: plotting.paths(RANDOM.normal(size=(4, 5, 2))),
     "by_setting": lambda: plotting.by_setting([1, 2, 4], {"a": [3.0, 2.0, 1.0]}, "n", log=True),
+    "compared": lambda: plotting.compared({"Lasso": [(4, 2.0), (1, 3.0)]}, "m", "error"),
     "scatter": lambda: plotting.scatter(RANDOM.normal(size=(50, 2)), RANDOM.normal(size=(9, 2))),
     "density": lambda: plotting.density(
         lambda x: -(x**2).sum(-1), (-2, 2, -1, 1), np.zeros((1, 2))
@@ -129,6 +130,7 @@ def test_curves_share_panels_and_leave_gaps():
         (lambda: plotting.scatter(np.zeros((5, 3))), r"`samples` must be \[N, 2\]"),
         (lambda: plotting.paths(np.zeros((5, 2))), r"`points` must be \[times, points, 2\]"),
         (lambda: plotting.by_setting([1, 2], {"a": [1.0]}, "n"), r"`values` must be \[S\]"),
+        (lambda: plotting.compared({"a": [(1.0, 0.0)]}, "m", "error"), r"`a` must be \[S, 2\]"),
         (lambda: plotting.density(np.zeros(4), (0, 1, 0, 1)), "`log_prob`"),
         (lambda: plotting.curves([{"step": 1}]), "`metrics`"),
     ],

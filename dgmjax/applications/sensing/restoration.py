@@ -61,7 +61,7 @@ class Deviation(NamedTuple):
     """
 
     basis: Basis = "wavelet"
-    weight: float = 0.01
+    weight: Array | float = 0.01
 
 
 class Restored(NamedTuple):
@@ -121,10 +121,11 @@ def restore(
     require_sizes(restarts=restarts, num_steps=num_steps)
     require(0.0 < learning_rate < math.inf, "learning_rate", "must be positive", learning_rate)
     rule = "must be a finite number, at least 0"
-    require(0.0 <= prior_weight < math.inf, "prior_weight", rule, prior_weight)
     made = synthesis("pixel" if deviation is None else deviation.basis, operator.event_shape)
     weight = 0.0 if deviation is None else deviation.weight
-    require(0.0 <= weight < math.inf, "weight", rule, weight)
+    for name, value in {"prior_weight": prior_weight, "weight": weight}.items():
+        known = not isinstance(value, jax.core.Tracer)
+        require(not known or bool(0.0 <= value < math.inf), name, rule, value)
     batch = jnp.shape(y)[:-1]
     z = generator.prior.sample(seed=key, sample_shape=(restarts, *batch))
     nu = jnp.zeros((restarts, *batch, *operator.event_shape), z.dtype)
