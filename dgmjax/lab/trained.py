@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from dgmjax.contracts import context_of
+from dgmjax.contracts import context_of, offers
 from dgmjax.data.transforms import apply_once
 from dgmjax.devices import processes
-from dgmjax.errors import require
+from dgmjax.errors import RunError, require
 from dgmjax.evaluation.averages import per_example
 from dgmjax.lab.experiment import Experiment
 from dgmjax.runs.folder import RunFolder
@@ -95,6 +95,8 @@ class Trained:
           temperature: of models whose `sample` takes one: flows and autoregressive models.
           label: their class, of models with classes; all classes if None.
         """
+        rule, name = "must have `sample`", type(self.experiment.module).__name__
+        require(offers(self.model, "sample"), "the trained model", rule, name, "", RunError)
         key = jax.random.key(seed)
         if temperature == 1.0 and label is None:
             x = self.call(_sampler(num), key)

@@ -185,9 +185,12 @@ def loss_of(part: str, loss, model, batch, key):
 
 
 def both_losses(loss, model, batch, key):
-    """The sum of the losses of both models, which share no parameters, each on its images."""
+    """The sum of the losses of both models, which share no parameters, each on its images.
+
+    Images of evaluations, which have no noisy copy, are those of both.
+    """
     keys = jax.random.split(key)
-    noisy = {**batch, "x": batch["noisy"]}
+    noisy = {**batch, "x": batch.get("noisy", batch["x"])}
     density, metrics = loss(model.density, batch, keys[0])
     background, _ = loss(model.background, noisy, keys[1])
     return density + background, {**metrics, "density": density, "background": background}

@@ -36,7 +36,7 @@ def test_seeds_together_have_the_records_of_single_runs(name, tmp_path, capsys):
 
 
 def test_seeds_one_after_the_other_are_resumed(tmp_path, capsys):
-    given = ["train", "maf_moons", "--tiny", "--steps", "5", "--seeds", "2"]
+    given = ["train", "fvsbn_binarized_mnist", "--tiny", "--steps", "5", "--seeds", "2"]
     given += ["--run-dir", str(tmp_path)]
     assert not main(given)
     before = [records(tmp_path / f"seed_{seed}") for seed in (0, 1)]
@@ -48,7 +48,9 @@ def test_seeds_one_after_the_other_are_resumed(tmp_path, capsys):
 
 
 def test_means_over_seeds(tmp_path):
-    assert not main(["train", "maf_moons", "--tiny", "--steps", "5", "--run-dir", str(tmp_path)])
+    assert not main(
+        ["train", "fvsbn_binarized_mnist", "--tiny", "--steps", "5", "--run-dir", str(tmp_path)]
+    )
     (one, *_) = RunFolder(tmp_path).read_records()
     runs = [[replace(one, value=value)] for value in (1.0, 2.0, 6.0)]
     (found,) = over_seeds(runs)
