@@ -16,6 +16,60 @@ from .defence.detection import (
 from .defence.purification import (
     purify as purify,
 )
+from .imitation.advantages import (
+    generalised_advantages as generalised_advantages,
+)
+from .imitation.agent import (
+    Agent as Agent,
+    dense_agent as dense_agent,
+)
+from .imitation.circles import (
+    CIRCLES as CIRCLES,
+    circle_demonstrations as circle_demonstrations,
+    circle_positions as circle_positions,
+)
+from .imitation.classic import (
+    ENVIRONMENTS as ENVIRONMENTS,
+)
+from .imitation.demonstrations import (
+    Demonstrations as Demonstrations,
+    demonstrations as demonstrations,
+    load_demonstrations as load_demonstrations,
+)
+from .imitation.environment import (
+    Environment as Environment,
+    Outcome as Outcome,
+    fixed_horizon as fixed_horizon,
+)
+from .imitation.learner import (
+    PolicyLearner as PolicyLearner,
+)
+from .imitation.losses import (
+    clipped_gain as clipped_gain,
+    cloning as cloning,
+    recognition as recognition,
+    value_error as value_error,
+)
+from .imitation.natural import (
+    TrustRegion as TrustRegion,
+)
+from .imitation.rewards import (
+    environment_reward as environment_reward,
+    game_reward as game_reward,
+    shaped_reward as shaped_reward,
+    with_information as with_information,
+)
+from .imitation.rollouts import (
+    begin as begin,
+    random_actions as random_actions,
+    rollout as rollout,
+)
+from .imitation.updates import (
+    UPDATES as UPDATES,
+    Update as Update,
+    ppo as ppo,
+    trpo as trpo,
+)
 from .sensing.bases import (
     BASES as BASES,
     cosines as cosines,

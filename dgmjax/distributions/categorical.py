@@ -57,6 +57,14 @@ class Categorical(Distribution):
     def mode(self) -> Array:
         return jnp.argmax(self.logits, -1)
 
+    def kl_divergence(self, other_dist, **options) -> Array:
+        """sum_k p_k log(p_k / q_k), where q is a `Categorical` as well."""
+        if not isinstance(other_dist, Categorical):
+            return super().kl_divergence(other_dist, **options)
+        own = self.log_probs
+        terms = jnp.exp(own) * (own - other_dist.log_probs)
+        return jnp.where(own == -jnp.inf, 0.0, terms).sum(-1)  # times a probability of 0
+
     def entropy(self) -> Array:
         log_probs = self.log_probs
         finite = jnp.where(log_probs == -jnp.inf, 0.0, log_probs)  # times a probability of 0

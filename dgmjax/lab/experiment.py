@@ -83,6 +83,8 @@ class Experiment:
       start: `(experiment, parameters, key) -> parameters`: what training begins with instead of
         the module's initial parameters, or None. See `fit` and `lab.pretraining`.
       published: metric -> the published number, of metrics that options of `dgmjax evaluate` add.
+      make_learner: `experiment -> learner` where players that descend gradients on batches are not
+        all of it (policies that act in environments), or None.
     """
 
     model: str
@@ -105,6 +107,7 @@ class Experiment:
     start: Callable[["Experiment", PyTree, Key], PyTree] | None = None
     published: Mapping[str, Published] = field(default_factory=dict)
     quotas: tuple[int, ...] | None = None
+    make_learner: Callable[["Experiment"], Learner] | None = None
 
     def check(self) -> None:
         """Checks that the data are as the transform, and through it the likelihood, expects."""
@@ -120,6 +123,8 @@ class Experiment:
 
     def learner(self) -> Learner:
         """A learner over the module and its players."""
+        if self.make_learner is not None:
+            return self.make_learner(self)
         return gradient_learner(self.module, self.players, ema_decay=self.ema_decay)
 
     @property

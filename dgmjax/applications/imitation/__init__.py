@@ -1,0 +1,1 @@
+"""Imitation: environments, policies, and learners whose reward is true, adversarial or both."""
