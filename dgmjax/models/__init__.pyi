@@ -18,6 +18,9 @@ from .adversarial.translation import (
     CycleGAN as CycleGAN,
     Pix2Pix as Pix2Pix,
 )
+from .autoregressive.coarse_to_fine import (
+    CoarseToFine as CoarseToFine,
+)
 from .autoregressive.code_prior import (
     CodePrior as CodePrior,
 )

@@ -93,6 +93,9 @@ from .joined import (
 from .log_snr import (
     LogSNR as LogSNR,
 )
+from .low_resolution import (
+    LowResolutionContext as LowResolutionContext,
+)
 from .mlp import (
     MLP as MLP,
 )

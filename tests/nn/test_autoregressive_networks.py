@@ -37,6 +37,7 @@ def convolutional_networks():
     given = {"context_features": 2}
     recipes = {
         "pixelcnn": (models.PixelCNN(image, **pixel, **given, positions=True), image, 2),
+        "pixelcnn_local": (models.PixelCNN(image, **pixel, local_features=2), image, 18),
         "pixelcnn_rgb": (
             models.PixelCNN(red_green_blue, **pixel, positions=True),
             red_green_blue,
@@ -105,7 +106,7 @@ def bound(name: str, scale: float = 1.0):
     Shapes suffice, and NumPy's noise: to compile a draw for each of them takes seconds.
     """
     network, event_shape, context_features = NETWORKS[name]
-    context = jnp.array([0.3, -1.0]) if context_features else None
+    context = jnp.resize(jnp.array([0.3, -1.0]), context_features) if context_features else None
     x, generator = jnp.zeros((1, *event_shape)), np.random.default_rng(0)
     variables = jax.eval_shape(network.init, jax.random.key(0), x, context)
     draw = lambda leaf: jnp.asarray(scale * generator.normal(size=leaf.shape), leaf.dtype)

@@ -47,6 +47,7 @@ def PixelCNN(
     head_features: int = 32,
     dropout: float = 0.0,
     context_features: int = 0,
+    local_features: int = 0,
     site_bias: bool = False,
     positions: bool = False,
     activation: Activation = nn.relu,
@@ -67,6 +68,8 @@ def PixelCNN(
       dropout: rate, in training, of what the convolution of a block returns.
       context_features: length of a context that is added in each block (a one-hot class), 0 for
         none.
+      local_features: length of a context of each site, added in the same places, 0 for none; the
+        model's context is then `nn.join_context(shared, local)`.
       site_bias: see `nn.CausalNetwork`.
       positions: add a learned vector for each pixel to the features after the first layer. On
         binary MNIST it is worth more than 2 nats after half an epoch; the paper has none.
@@ -85,16 +88,15 @@ def PixelCNN(
         # Activations come first, so that the residual stream is a plain sum that nothing clips.
         block = [act, _one_by_one(features, sites), act]
         block += [masked_convolution(features, sites, kernel_size)]
-        if context_features:
-            block.append(AddContext(features, context_features, 0, len(sites)))
+        if context_features or local_features:
+            block.append(AddContext(features, context_features, local_features, len(sites)))
         block += [act, *noise, _one_by_one(2 * features, sites)]
         layers.append(Residual(Chain(tuple(block))))
     layers += _head(2, head_features, sites, activation)
     first = masked_convolution(2 * features, sites, first_kernel, "A")
     layers = [*_positions(positions, sites, 2 * features), *layers]
-    return _model(
-        event_shape, family, sites, embed, first, layers, context_features, site_bias, options
-    )
+    contexts = context_features, local_features
+    return _model(event_shape, family, sites, embed, first, layers, contexts, site_bias, options)
 
 
 def GatedPixelCNN(
@@ -144,9 +146,8 @@ def GatedPixelCNN(
         ),
     )
     layers = [*_positions(positions, sites, features), *_head(1, head_features, sites, activation)]
-    return _model(
-        event_shape, family, sites, embed, first, layers, context_features, site_bias, options
-    )
+    contexts = context_features, 0
+    return _model(event_shape, family, sites, embed, first, layers, contexts, site_bias, options)
 
 
 def PixelCNNPlusPlus(
@@ -192,9 +193,8 @@ def PixelCNNPlusPlus(
         shortcuts=True,
     )
     layers = [*_positions(positions, sites, features), *_head(0, features, sites, nn.elu)]
-    return _model(
-        event_shape, family, sites, embed, first, layers, context_features, site_bias, options
-    )
+    contexts = context_features, 0
+    return _model(event_shape, family, sites, embed, first, layers, contexts, site_bias, options)
 
 
 def RowLSTM(event_shape: tuple[int, ...], family: Family = BERNOULLI, **options):
@@ -267,9 +267,8 @@ def _pixel_rnn(
         parts.append(Residual(Chain((layer(features, sites), up))))
     first = masked_convolution(2 * features, sites, first_kernel, "A")
     parts += _head(2, head_features, sites, nn.relu)
-    return _model(
-        event_shape, family, sites, embed, first, parts, context_features, site_bias, options
-    )
+    contexts = context_features, 0
+    return _model(event_shape, family, sites, embed, first, parts, contexts, site_bias, options)
 
 
 def _model(
@@ -279,11 +278,15 @@ def _model(
     embed: nn.Module,
     first: nn.Module,
     layers: list[nn.Module],
-    context_features: int,
+    contexts: tuple[int, int],
     site_bias: bool,
     options: dict[str, Any],
 ) -> AutoregressiveModel:
-    """The model of an image whose pixels go through `first`, then `layers`."""
+    """The model of an image whose pixels go through `first`, then `layers`.
+
+    `contexts` are the lengths of the context: of the whole image, and of each site.
+    """
+    context_features, local_features = contexts
     network = CausalNetwork(
         layers=tuple(layers),
         num_params=family.num_params,
@@ -293,10 +296,12 @@ def _model(
         channels=event_shape[-1] if family.event_ndims else None,
         sites=sites,
         context_features=context_features,
+        local_features=local_features,
         site_bias=site_bias,
     )
+    total = context_features + math.prod(sites) * local_features
     return AutoregressiveModel(
-        tuple(event_shape), network, family, context_features=context_features, **options
+        tuple(event_shape), network, family, context_features=total, **options
     )
 
 
