@@ -21,6 +21,7 @@ Maximization", 2019, https://arxiv.org/abs/1812.10539.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import optax
@@ -111,7 +112,7 @@ def compressed_sensing(
     apart = prior == "uae" and trained is not None
     require(not apart, "trained", "must be left out for `uae`, which is trained here", trained)
     if shared.tiny:
-        measurements, coverage, images = (3, 8), coverage and (8,), 4
+        measurements, coverage, images = (8,), coverage and (8,), 4
         restarts, sensing_steps, hidden, latent = 2, 4, (16,), 4
         shared = replace(shared, epochs=1)
     source = dataset if measured is None else measured
@@ -128,7 +129,9 @@ def compressed_sensing(
     to_grey = KINDS[prior].to_grey
     methods = sensing.generative_methods(to_grey, deviation, restarts, sensing_steps)
     at = tuple(coverage) if prior == "vae" else ()
-    return sensing.experiment(base, name, problem, baselines | methods, sizes, tuple(beside), at)
+    others = {"operators": partial(sensing.operators_figure, problem, methods["CSGM"])}
+    methods = baselines | methods
+    return sensing.experiment(base, name, problem, methods, sizes, tuple(beside), at, others)
 
 
 def of_prior(prior: str, run: str | None, shared: Epochs, dataset: Source, latent: int, hidden):

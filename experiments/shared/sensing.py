@@ -189,6 +189,7 @@ def experiment(
     sizes: tuple[int, ...],
     beside: tuple[str, ...],
     coverage: tuple[int, ...] = (),
+    figures: Mapping[str, Callable] | None = None,
 ) -> lab.Experiment:
     """The experiment `base` with the errors of restoration as its results."""
     how = f"{len(problem.test)} test images of {problem.source}, |n| = {problem.noise:g}"
@@ -213,6 +214,7 @@ def experiment(
         figures={
             "errors": partial(error_figure, problem, drawn, sizes, beside),
             "restored": partial(restored_figure, problem, methods, sizes),
+            **(figures or {}),
         },
         previews=(),
     )
@@ -362,3 +364,25 @@ def restored_figure(problem, methods, sizes, trained, num: int = 10):
             names.append(f"{key} m={size}")
     title = "Rows: " + "; ".join(names)
     return image_grid(np.clip(np.concatenate(rows), 0.0, 1.0), columns=num, title=title)
+
+
+def operators_figure(problem: Problem, method: Method, trained, num: int = 10):
+    """Test images; what is seen of them by other operators, and what CSGM makes of that."""
+    x = problem.test[: min(num, len(problem.test))]
+    height, width, _ = shape = x.shape[1:]
+    upper = np.zeros(shape, bool)
+    upper[: height // 2] = True
+    factor = next(n for n in (4, 2, 1) if height % n == 0 == width % n)
+    operators = {
+        "upper half": applications.inpainting(upper, 0.01),
+        f"means of {factor}x{factor}": applications.block_average(shape, factor, 0.01),
+        "noise of 0.3": applications.denoising(shape, 0.3),
+    }
+    rows = [x]
+    for operator in operators.values():
+        # Block means are spread over their blocks: A^T y times the pixels of a block.
+        spread = np.prod(shape) / operator.size if operator.kind == "separable" else 1.0
+        rows.append(spread * np.asarray(operator.adjoint(observed(operator, x))))
+        rows.append(method.restore(trained, operator, x, None))
+    title = f"Test images; seen and restored: {', '.join(operators)}"
+    return image_grid(np.clip(np.concatenate(rows), 0.0, 1.0), columns=len(x), title=title)
