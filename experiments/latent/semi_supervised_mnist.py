@@ -4,11 +4,11 @@
     dgmjax train semi_supervised_mnist --model m1_m2 --features runs/m1 --data-dir DATA
     dgmjax train semi_supervised_mnist --model sdgm --labels 100 --label-seed 1 --data-dir DATA
 
-M1 is a VAE of all images, and a support vector machine on the codes of those with a label; M2 has
-the class as a latent; M1+M2 is M2 on the codes of the run of M1. Published with 100, 600, 1000 and
-3000 labels: M1+TSVM 11.82, 5.72, 4.24, 3.49; M2 11.97, 4.94, 3.60, 3.92; M1+M2 3.33, 2.59, 2.40,
-2.18; a plain network 25.81, 11.44, 10.7, 6.04. With 100: ADGM 0.96, SDGM 1.32. The published runs
-stop early by 10,000 validation labels; these use none.
+M1 is a VAE of all images, and a support vector machine on their codes; M2 has the class as a
+latent; M1+M2 is M2 on the codes of the run of M1. Published with 100, 600, 1000 and 3000 labels:
+M1+TSVM 11.82, 5.72, 4.24, 3.49; M2 11.97, 4.94, 3.60, 3.92; M1+M2 3.33, 2.59, 2.40, 2.18; a plain
+network 25.81, 11.44, 10.7, 6.04. With 100: ADGM 0.96, SDGM 1.32. The published runs stop early by
+10,000 validation labels; these use none.
 
 Sources: Kingma, Rezende, Mohamed & Welling, "Semi-supervised Learning with Deep Generative Models",
 2014, Table 1, https://arxiv.org/abs/1406.5298; Maaloe, Sonderby, Sonderby & Winther, "Auxiliary
@@ -46,6 +46,8 @@ PUBLISHED = {
     "sdgm": {100: 1.32},
 }
 CLASSES = 10
+UNLABELLED = 10_000
+"""Training images to which M1 spreads labels."""
 
 
 def semi_supervised_mnist(
@@ -166,7 +168,14 @@ def _features_and_machine(shared, dataset, transform, latent, hidden, published)
         dataset=dataset,
         transform=transform,
         estimators=(
-            error_estimator("support vector machine on codes", machine_error, published),
+            error_estimator(
+                f"support vector machine on codes, labels spread to {UNLABELLED} others first",
+                partial(machine_error, unlabelled=UNLABELLED),
+                published,
+            ),
+            error_estimator(
+                "support vector machine on codes", machine_error, model="M1, labelled codes only"
+            ),
             lab.Estimator("nll_bound_k1", "ELBO", lab.averaged(objectives.elbo)),
         ),
     )
@@ -183,19 +192,30 @@ def wrong(model, batch, key):
     return 100.0 * (found != batch["label"]), {}
 
 
-def machine_error(trained, arrays):
+def machine_error(trained, arrays, unlabelled: int = 0):
     """Per cent of test images that a support vector machine on their codes gets wrong.
 
     As published, of the dimensions that vary: those whose code has a standard deviation above 0.1.
+    The published machine is transductive; in its place labels spread along ten nearest neighbours
+    to as many `unlabelled` training images, and the machine is fitted to all of them (Zhou,
+    Bousquet, Lal, Weston & Schoelkopf, "Learning with Local and Global Consistency", 2004,
+    https://papers.nips.cc/paper/2506-learning-with-local-and-global-consistency).
     """
+    from sklearn.semi_supervised import LabelSpreading
     from sklearn.svm import SVC
 
     train = trained.arrays("train")
-    labelled = train["label"] >= 0
-    some = {name: array[labelled] for name, array in train.items()}
-    codes, test = lab.measures.codes(trained, some), lab.measures.codes(trained, arrays)
-    varying = codes.std(0) > 0.1
-    machine = SVC(C=10.0).fit(codes[:, varying], some["label"])
+    known, others = (np.flatnonzero(found) for found in (train["label"] >= 0, train["label"] < 0))
+    rows = np.concatenate([known, others[:unlabelled]])
+    codes, test = (
+        lab.measures.codes(trained, given)
+        for given in ({name: array[rows] for name, array in train.items()}, arrays)
+    )
+    varying, label = codes.std(0) > 0.1, train["label"][rows]
+    if unlabelled:
+        spread = LabelSpreading(kernel="knn", n_neighbors=10, alpha=0.9, max_iter=100)
+        label = spread.fit(codes[:, varying], label).transduction_
+    machine = SVC(C=10.0).fit(codes[:, varying], label)
     return evaluation.average(100.0 * (machine.predict(test[:, varying]) != arrays["label"]))
 
 
