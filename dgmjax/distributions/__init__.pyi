@@ -53,6 +53,9 @@ from .padded import (
 from .parallel import (
     ParallelAutoregressive as ParallelAutoregressive,
 )
+from .point_mass import (
+    PointMass as PointMass,
+)
 from .poisson import (
     Poisson as Poisson,
 )

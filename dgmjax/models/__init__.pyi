@@ -154,6 +154,7 @@ from .latent.densities import (
     AR1Prior as AR1Prior,
     FullCovarianceNormal as FullCovarianceNormal,
     NormalMixture as NormalMixture,
+    PointMass as PointMass,
     VampPrior as VampPrior,
 )
 from .latent.discrete import (
@@ -175,6 +176,7 @@ from .latent.hierarchical import (
 from .latent.judged import (
     VAEGAN as VAEGAN,
     AdversarialAutoencoder as AdversarialAutoencoder,
+    FactorVAE as FactorVAE,
     JudgedVAE as JudgedVAE,
 )
 from .latent.multimodal import (

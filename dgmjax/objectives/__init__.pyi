@@ -138,6 +138,9 @@ from .variational.multimodal import (
 from .variational.natural import (
     natural_gradient as natural_gradient,
 )
+from .variational.regularised import (
+    regularised_autoencoder as regularised_autoencoder,
+)
 from .variational.rejection import (
     variational_rejection as variational_rejection,
 )

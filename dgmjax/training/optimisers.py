@@ -18,6 +18,7 @@ def adam(
     *,
     schedule: str = "cosine",
     weight_decay: float = 0.0,
+    decayed: tuple[str, ...] | None = None,
     clip: float | None = None,
     b1: float = 0.9,
     b2: float = 0.999,
@@ -32,11 +33,13 @@ def adam(
         to 0, for averaged parameters, which profit from a high rate for long; or "burda": 10^(-i/7)
         times the rate in stage i of 8, stage i lasting 3^i of 3280 parts (Burda et al., 2016,
         appendix C, https://arxiv.org/abs/1509.00519).
+      decayed: names of the parameter groups whose weights decay; None for all.
       clip: global norm to which gradients are clipped, or None.
     """
     rate = _rate(learning_rate, steps, schedule)
     _require_not_negative(weight_decay=weight_decay, eps=eps, clip=0.0 if clip is None else clip)
-    adam = optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay)
+    mask = None if decayed is None else lambda params: {name: name in decayed for name in params}
+    adam = optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay, mask=mask)
     return adam if clip is None else optax.chain(optax.clip_by_global_norm(clip), adam)
 
 

@@ -1,15 +1,19 @@
 """VAE posteriors on static MNIST: diagonal, planar, IAF and three Sylvester flows, one network.
 
     dgmjax train vae_posteriors_mnist --posterior sylvester-orthogonal --data-dir DATA
+    dgmjax train vae_posteriors_mnist --posterior deterministic --latent 16 --data-dir DATA
 
 Published (van den Berg et al. 2018), ELBO in nats, about: diagonal 86.55, planar 86.06, IAF 84.20,
 Sylvester 83.3 to 83.4, with gated convolutions, 2000 epochs and warm-up. Encoder and decoder here
 are MLPs of two layers, the same for all rows, so that the order of the rows is comparable and not
-their level. Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flows for
+their level. The second command is a regularised autoencoder (Ghosh et al., "From Variational to
+Deterministic Autoencoders", 2020, https://arxiv.org/abs/1903.12436), which has no density of
+images. Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flows for
 Variational Inference", 2018, Table 1, https://arxiv.org/abs/1803.05649.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from dgmjax import lab, models, objectives, runs
@@ -24,6 +28,7 @@ Posterior = Literal[
     "sylvester-orthogonal",
     "sylvester-householder",
     "sylvester-triangular",
+    "deterministic",
 ]
 SOURCE = "about; van den Berg et al. 2018, ELBO, convolutional networks"
 PUBLISHED = {
@@ -41,6 +46,8 @@ def posterior_model(posterior: Posterior, latent: int, layers: int, hidden: int,
     if posterior == "diagonal":
         return None
     base = models.DiagonalNormal((latent,))
+    if posterior == "deterministic":
+        return models.PointMass(latent)
     if posterior == "planar":
         return models.PlanarFlow(latent, layers, amortised=True, base=base)
     if posterior == "iaf":
@@ -59,9 +66,10 @@ def vae_posteriors_mnist(
     hidden: tuple[int, ...] = (300, 300),
     flow_hidden: int = 320,
     marginal_start: bool = True,
+    smooth: Literal["weights", "slope"] = "weights",
     shared: Images = Images(learning_rate=1e-3, epochs=200, batch_size=100),
 ) -> lab.Experiment:
-    """A VAE whose posterior is a flow over a diagonal normal.
+    """A VAE whose posterior is a flow over a diagonal normal, or one without noise.
 
     Args:
       posterior: which.
@@ -70,6 +78,8 @@ def vae_posteriors_mnist(
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
       flow_hidden: units of the autoregressive networks of IAF.
       marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
+      smooth: of a deterministic posterior: the decoder's weights decay (RAE-L2), or its Jacobian is
+        penalised (RAE-GP).
     """
     dataset, transform = common.images(shared, "static")
     if shared.tiny:
@@ -78,6 +88,10 @@ def vae_posteriors_mnist(
     name = posterior if posterior == "diagonal" else f"{posterior} ({layers})"
     vae = models.DenseVAE(dataset.event_shape, latent, hidden, posterior_model=model)
     vae = vae.clone(marginal_start=marginal_start)
+    if posterior == "deterministic":
+        return regularised(
+            shared, vae, f"{common.sizes(*hidden, latent)}", smooth, dataset, transform
+        )
     return common.latent_experiment(
         shared,
         model=f"VAE {common.sizes(*hidden, latent)}, {name} posterior",
@@ -92,5 +106,30 @@ def vae_posteriors_mnist(
             dataset,
             samples=common.evaluation_samples(shared),
             published_elbo=runs.Published(PUBLISHED[posterior], SOURCE),
+        ),
+    )
+
+
+def regularised(shared, vae, sizes, smooth, dataset, transform):
+    """A regularised autoencoder, measured by its reconstructions."""
+    penalty = 1e-2 if smooth == "slope" else 0.0
+    loss = partial(objectives.regularised_autoencoder, weight=1e-2, gradient_penalty=penalty)
+    decay = {"weight_decay": 1e-4, "decayed": ("decoder",)} if smooth == "weights" else {}
+    return common.latent_experiment(
+        shared,
+        model=f"RAE-{'GP' if penalty else 'L2'} {sizes}",
+        module=vae,
+        loss=loss,
+        dataset=dataset,
+        transform=transform,
+        adam={"clip": 5.0, **decay},
+        validation=loss,
+        estimators=(
+            lab.Estimator(
+                "distortion_nats",
+                "-log p(x | z), averaged",
+                lab.averaged(objectives.information_bound),
+            ),
+            common.active_units(),
         ),
     )

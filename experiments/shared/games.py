@@ -14,6 +14,7 @@ from dgmjax.types import Objective
 Game = Literal[
     "minimax",
     "non_saturating",
+    "density_ratio",
     "least_squares",
     "hinge",
     "wasserstein",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgmjax.distributions import AR1, Ancestral, FullNormal, Mixture
+from dgmjax.distributions import AR1, Ancestral, FullNormal, Mixture, PointMass
 from dgmjax.errors import DgmjaxError
 
 RNG = np.random.default_rng(0)
@@ -147,3 +147,14 @@ def test_committed_rate_is_the_smallest_kl_of_independent_normals():
 def test_bad_arguments_are_named(act, word):
     with pytest.raises(DgmjaxError, match=f"^`{word}`"):
         act()
+
+
+def test_a_point_mass_is_its_vector_and_no_density():
+    loc = jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32)
+    p = jax.jit(PointMass)(loc)
+    z, log_q = p.sample_and_log_prob(seed=0, sample_shape=(2,))
+    np.testing.assert_array_equal(z, np.broadcast_to(loc, (2, 4, 3)))
+    np.testing.assert_array_equal(log_q, np.inf)
+    np.testing.assert_array_equal(p.log_prob(loc + 1e-3), -np.inf)
+    slope = jax.grad(lambda loc: (PointMass(loc).sample(seed=0) ** 2).sum())(loc)
+    np.testing.assert_allclose(slope, 2 * loc, rtol=1e-6)

@@ -1,7 +1,9 @@
-"""Adversarial autoencoder and VAE-GAN: codes that follow the prior, features that are compared."""
+"""Adversarial autoencoder, FactorVAE and VAE-GAN: codes of a known law, compared features."""
 
 from functools import partial
 
+import distrax
+import flax.linen as linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,8 @@ from scrambling import perturbed
 from dgmjax import models, nn, objectives
 from dgmjax.distributions.families import Normal
 from dgmjax.errors import DgmjaxError
+from dgmjax.models.latent.base import LatentVariableModel
+from dgmjax.models.latent.judged import shuffled
 from dgmjax.training import Player, adam, gradient_learner
 
 KEY = jax.random.key(0)
@@ -95,5 +99,54 @@ def test_the_losses_of_a_vae_gan_are_those_of_its_paper():
     assert groups(module, objectives.generator_loss, batch) == {"decoder", "critic", "head"}
     data, samples = model.pairs(batch, KEY)
     assert data.shape == samples.shape == (6, 2)
-    with pytest.raises(DgmjaxError, match="`judges` must be 'codes' or 'images'"):
+    with pytest.raises(DgmjaxError, match="`judges` must be one of"):
         models.JudgedVAE(vae(), nn.MLP((), (3,)), "both").init(KEY, batch, KEY, method=make)
+
+
+class Noisy(LatentVariableModel):
+    """z = x and hardly any noise."""
+
+    def prior(self):
+        return distrax.Independent(distrax.Normal(jnp.zeros(2), jnp.ones(2)), 1)
+
+    def posterior(self, x):
+        return distrax.Independent(distrax.Normal(x, 1e-3), 1)
+
+    def likelihood(self, z):
+        return distrax.Independent(distrax.Normal(z, 1.0), 1)
+
+
+class Squares(linen.Module):
+    """What the log-ratio of two normals around 0 is linear in."""
+
+    def __call__(self, z):
+        return jnp.stack([z[..., 0] ** 2, z[..., 1] ** 2, z[..., 0] * z[..., 1]], -1)
+
+
+def test_the_critic_of_a_factor_vae_estimates_the_total_correlation():
+    """Of normal codes with correlation r: -log(1 - r^2) / 2 nats."""
+    r = 0.8
+    cholesky = jnp.array([[1.0, 0.0], [r, np.sqrt(1 - r**2)]])
+    codes = lambda key, num: {"x": jax.random.normal(key, (num, 2)) @ cholesky.T}
+    judge = partial(objectives.critic_loss, game="density_ratio")
+    players = {"critic": Player(judge, adam(3e-2, 600), ("head",))}
+    learner = gradient_learner(models.FactorVAE(Noisy(), Squares()), players)
+    body = lambda state, key: (learner.step(state, codes(key, 1024))[0], None)
+    scan = jax.jit(lambda state: jax.lax.scan(body, state, jax.random.split(KEY, 600))[0])
+    model = learner.bind(scan(learner.init(KEY, codes(KEY, 1024))))
+    batch = codes(jax.random.key(1), 40_000)
+    loss, _ = objectives.generator_loss(model, batch, KEY, game="density_ratio")
+    truth = -0.5 * np.log(1 - r**2)
+    assert float(loss.mean()) == pytest.approx(truth, abs=0.05)
+    shuffled, z = model.pairs(batch, KEY)
+    np.testing.assert_allclose(np.sort(shuffled, 0), np.sort(batch["x"], 0), atol=0.03)
+    assert abs(np.corrcoef(shuffled.T)[0, 1]) < 5 / np.sqrt(40_000)  # five standard errors
+    assert np.corrcoef(z.T)[0, 1] == pytest.approx(r, abs=0.01)
+
+
+def test_the_total_correlation_moves_the_encoder_alone_and_needs_one_array_of_latents():
+    module, batch = models.FactorVAE(vae(2), nn.MLP((), (3,))), points(KEY, 6)
+    generator = partial(objectives.generator_loss, game="density_ratio")
+    assert groups(module, generator, batch) == {"encoder", "critic", "head"}
+    with pytest.raises(DgmjaxError, match="`model` must have one array of latents; got dict"):
+        shuffled({"a": jnp.ones((2, 1))}, KEY)

@@ -101,6 +101,7 @@ def test_conjugates_are_conjugate_and_activations_stay_in_the_domain(name):
 OPTIMAL = {
     "minimax": lambda p, q: np.log(p / q),
     "non_saturating": lambda p, q: np.log(p / q),
+    "density_ratio": lambda p, q: np.log(p / q),
     "least_squares": lambda p, q: p / (p + q),
     "hinge": lambda p, q: np.sign(p - q),
     "f_jensen_shannon": lambda p, q: np.log(p / q),

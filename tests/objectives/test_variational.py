@@ -238,6 +238,49 @@ def test_free_bits_cost_their_floor_and_have_no_slope_below():
     np.testing.assert_allclose(slope, only(0.3), rtol=1e-4)
 
 
+def test_a_capacity_is_the_distance_of_the_rate_to_it():
+    """beta |mean KL - C| and its slope on both sides of C, with padding left out of the mean."""
+    mask = jnp.array([1.0] * 6 + [0.0] * 2)
+    batch = {**BATCH, "mask": mask}
+
+    def parts(a):
+        _, metrics = objectives.elbo(Scalar(a), batch, KEY)
+        return [(metrics[name] * mask).sum() / 6 for name in ("log_likelihood", "kl")]
+
+    def loss(a, capacity):
+        loss, _ = objectives.elbo(Scalar(a), batch, KEY, beta=30.0, capacity=capacity)
+        return (loss * mask).sum() / 6
+
+    rate = float(parts(0.3)[1])
+    for capacity, sign in ((rate / 2, 1.0), (rate + 0.2, -1.0), (0.0, 1.0)):
+        truth = lambda a, c=capacity, s=sign: 30.0 * s * (parts(a)[1] - c) - parts(a)[0]
+        np.testing.assert_allclose(loss(0.3, capacity), truth(0.3), rtol=1e-5)
+        np.testing.assert_allclose(jax.grad(loss)(0.3, capacity), jax.grad(truth)(0.3), rtol=1e-4)
+    rising = optax.linear_schedule(0.0, 2.0, 10)
+    at = lambda c, **step: objectives.elbo(Scalar(), {**BATCH, **step}, KEY, capacity=c)[0]
+    np.testing.assert_allclose(at(rising, step=jnp.int32(5)), at(1.0), rtol=1e-6)
+    np.testing.assert_allclose(at(rising), at(2.0), rtol=1e-6)
+
+
+def test_a_regularised_autoencoder_has_the_norms_of_its_codes_and_of_its_jacobian():
+    """x | z ~ N(w z, 1) at z = a x: the Jacobian is w, its estimate w^2 v^2 with v ~ N(0, 1)."""
+    w, a = 1.7, 0.3
+    keys = jax.random.split(KEY, 4000)
+    run = partial(
+        objectives.regularised_autoencoder, Scalar(a, w=w), BATCH, weight=0.2, gradient_penalty=0.6
+    )
+    loss, metrics = jax.jit(jax.vmap(lambda key: run(key)))(keys)
+    x = np.asarray(X[:, 0])
+    likelihood = scipy.stats.norm(w * a * x, 1).logpdf(x)
+    np.testing.assert_allclose(metrics["log_likelihood"][0], likelihood, rtol=1e-5)
+    np.testing.assert_allclose(metrics["code_norm"][0], (a * x) ** 2, rtol=1e-5)
+    truth = 0.1 * (a * x) ** 2 + 0.3 * w**2 - likelihood
+    error = 5 * 0.3 * w**2 * math.sqrt(2 / len(keys))  # five standard errors
+    np.testing.assert_allclose(loss.mean(0), truth, atol=error)
+    plain, _ = objectives.regularised_autoencoder(Scalar(a, w=w), BATCH, KEY, weight=0.2)
+    np.testing.assert_allclose(plain, 0.1 * (a * x) ** 2 - likelihood, rtol=1e-5)
+
+
 def test_beta_follows_its_schedule_in_training_and_is_at_its_end_outside():
     warm_up = optax.linear_schedule(0.0, 1.0, 10)
     at = lambda step: objectives.elbo(Scalar(), {**BATCH, "step": step}, KEY, beta=warm_up)[0]
@@ -386,6 +429,8 @@ def test_linear_vae_has_the_evidence_of_probabilistic_pca():
         (lambda: objectives.elbo(Scalar(), {"y": BATCH["x"]}, KEY), "batch"),
         (lambda: objectives.elbo(Scalar(), BATCH, KEY, beta=-1.0), "beta"),
         (lambda: objectives.elbo(Scalar(), BATCH, KEY, beta=math.nan), "beta"),
+        (lambda: objectives.elbo(Scalar(), BATCH, KEY, capacity=-1.0), "capacity"),
+        (lambda: objectives.regularised_autoencoder(Scalar(), BATCH, KEY, weight=-1.0), "weight"),
         (lambda: objectives.renyi(Scalar(), BATCH, KEY, alpha=math.nan), "alpha"),
         (lambda: objectives.importance_bound(Scalar(), BATCH, KEY, chunk=0), "chunk"),
     ],

@@ -69,3 +69,14 @@ def test_weights_stay_within_their_bound_and_move_freely_inside():
     np.testing.assert_allclose(moved["b"]["c"], 0.1, rtol=1e-6)
     with pytest.raises(DgmjaxError, match="`bound` must be a positive number"):
         training.keep_within(0.0)
+
+
+def test_only_the_groups_that_are_named_decay():
+    """Without a gradient a decayed weight shrinks by rate times decay, and no other moves."""
+    params = {"encoder": {"w": jnp.ones(2)}, "decoder": {"w": jnp.ones(2)}}
+    optimiser = training.adam(0.1, 10, schedule="constant", weight_decay=0.5, decayed=("decoder",))
+    updates, _ = optimiser.update(
+        jax.tree.map(jnp.zeros_like, params), optimiser.init(params), params
+    )
+    np.testing.assert_allclose(updates["decoder"]["w"], -0.05, rtol=1e-6)
+    np.testing.assert_array_equal(updates["encoder"]["w"], 0.0)

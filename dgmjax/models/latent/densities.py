@@ -12,6 +12,7 @@ from dgmjax.distributions.ar1 import AR1
 from dgmjax.distributions.families import bounded
 from dgmjax.distributions.full_normal import FullNormal
 from dgmjax.distributions.mixture import Mixture
+from dgmjax.distributions.point_mass import PointMass as PointMassDistribution
 from dgmjax.errors import require, require_sizes
 from dgmjax.models.base import LOG_SCALE_BOUND, DensityModel, ParametricDensity
 from dgmjax.types import Array
@@ -40,6 +41,21 @@ class FullCovarianceNormal(ParametricDensity):
         below = self.parameter("below_diagonal", (size * (size - 1) // 2,), context, zeros)
         log_diagonal = self.parameter("log_diagonal", (size,), context, zeros)
         return FullNormal(loc, _triangle(log_diagonal, below))
+
+
+class PointMass(ParametricDensity):
+    """A vector `[features]` without noise, learned, or linear in the context `[..., C]`.
+
+    As the posterior of a VAE it makes an autoencoder, for `objectives.regularised_autoencoder`.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, context: Array | None = None) -> PointMassDistribution:
+        require_sizes(features=self.features)
+        zeros = nn.initializers.zeros
+        return PointMassDistribution(self.parameter("loc", (self.features,), context, zeros))
 
 
 class NormalMixture(ParametricDensity):

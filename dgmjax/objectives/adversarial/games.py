@@ -9,7 +9,9 @@ Tompkin, "A Modern GAN Baseline", 2024, Eq. 2, https://arxiv.org/abs/2501.05441
 (`relativistic`); Nowozin, Cseke & Tomioka, "f-GAN", 2016, Eq. 7,
 https://arxiv.org/abs/1606.00709; Li, Swersky & Zemel, "Generative Moment Matching Networks", 2015,
 Eq. 1, https://arxiv.org/abs/1502.02761; Binkowski, Sutherland, Arbel & Gretton, "Demystifying MMD
-GANs", 2018, section 3, https://arxiv.org/abs/1801.01401.
+GANs", 2018, section 3, https://arxiv.org/abs/1801.01401; Mescheder, Nowozin & Geiger, "Adversarial
+Variational Bayes", 2017, Eq. 3.3, https://arxiv.org/abs/1701.04722 (`density_ratio`, whose
+generator minimises an estimate of KL(samples || data) in nats).
 """
 
 import difflib
@@ -130,6 +132,7 @@ _logistic = partial(separate, lambda data: softplus(-data), softplus)
 GAMES: dict[str, Game] = {
     "minimax": _logistic(lambda samples: -softplus(samples)),
     "non_saturating": _logistic(lambda samples: softplus(-samples)),
+    "density_ratio": _logistic(lambda samples: -samples),
     "least_squares": separate(
         lambda data: 0.5 * jnp.square(data - 1.0),
         lambda samples: 0.5 * jnp.square(samples),

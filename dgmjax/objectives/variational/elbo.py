@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dgmjax.contracts import given
 from dgmjax.errors import require, require_sizes
 from dgmjax.masks import over_sites, weighted_mean
-from dgmjax.objectives.schedules import Scheduled, scheduled_weight
+from dgmjax.objectives.schedules import Scheduled, scheduled, scheduled_weight
 from dgmjax.objectives.variational.divergences import (
     KL,
     kl_divergence,
@@ -33,12 +33,14 @@ def elbo(
     kl: KL = "auto",
     free_bits: float = 0.0,
     free_bits_per: Per = "dimension",
+    capacity: Scheduled | None = None,
 ) -> tuple[Array, Metrics]:
     """-(E_q[log p(x | z)] - beta KL(q(z | x) || p(z))), in nats per example.
 
     With free bits lambda, the divergence of each group j of latents counts as
     max(lambda, mean over the batch of KL_j): below lambda nats a group costs nothing more, and
-    has no gradient.
+    has no gradient. With a capacity C the term is beta |mean over the batch of KL - C|, which
+    asks for a rate of C nats where the KL term alone asks for none.
 
     Args:
       model: with `prior()`, `posterior(x)` and `likelihood(z)`.
@@ -49,6 +51,8 @@ def elbo(
       kl: "analytic", "sampled", or "auto": the closed form if there is one.
       free_bits: lambda, in nats, at least 0.
       free_bits_per: the groups: dimensions, named latents of a hierarchy, or all together.
+      capacity: C, in nats, at least 0, or a schedule of the training step; None for the KL term
+        as it is.
 
     Returns:
       loss `[B]`; metrics `elbo`, `log_likelihood`, `kl`, each `[B]`, and in a hierarchy
@@ -60,7 +64,8 @@ def elbo(
     https://openreview.net/forum?id=Sy2fzU9gl; free bits: Kingma et al., "Improving Variational
     Inference with Inverse Autoregressive Flow", 2016, Eq. 15, https://arxiv.org/abs/1606.04934;
     warm-up: Bowman et al., "Generating Sentences from a Continuous Space", 2016,
-    https://arxiv.org/abs/1511.06349.
+    https://arxiv.org/abs/1511.06349; capacity: Burgess et al., "Understanding Disentangling in
+    beta-VAE", 2018, Eq. 8, https://arxiv.org/abs/1804.03599.
     """
     require_sizes(num_samples=num_samples)
     finite = 0 <= free_bits < math.inf
@@ -92,7 +97,22 @@ def elbo(
         counted = {"total": divergence} if free_bits_per == "total" else terms
         costs = [_at_least(free_bits, term, batch.get("mask")) for term in counted.values()]
         cost = sum(costs, jnp.zeros(()))
+    if capacity is not None:
+        cost = _away_from(_checked_capacity(capacity, batch), cost, batch.get("mask"))
     return scheduled_weight(beta, batch) * cost - log_likelihood, metrics
+
+
+def _checked_capacity(capacity: Scheduled, batch: Batch) -> Array | float:
+    if isinstance(capacity, int | float):
+        finite = 0.0 <= capacity < math.inf
+        require(finite, "capacity", "must be finite and not negative", capacity)
+    return scheduled(capacity, batch)
+
+
+def _away_from(capacity: Array | float, term: Array, mask: Array | None) -> Array:
+    """Numbers whose batch mean is |mean of `term[B]` - capacity|, with the same gradient."""
+    # As of free bits, the batch's mean decides: the rate is what is held, not that of each example.
+    return jnp.sign(weighted_mean(term, mask, 0) - capacity) * (term - capacity)
 
 
 def _sum_dimensions(term: Array) -> Array:
