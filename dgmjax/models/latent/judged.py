@@ -102,9 +102,11 @@ def FactorVAE(vae: nn.Module, critic: nn.Module) -> JudgedVAE:
       vae: whose latents are one array.
       critic: codes -> features.
 
+    The codes that are permuted are another draw for the same images; in the source they have images
+    of their own.
+
     Source: Kim & Mnih, "Disentangling by Factorising", 2018, Eq. 2 and 3, algorithm 2,
-    https://arxiv.org/abs/1802.05983. The second half of codes there has images of its own; here it
-    is another draw for the same images.
+    https://arxiv.org/abs/1802.05983.
     """
     return JudgedVAE(vae, critic, "dimensions")
 
