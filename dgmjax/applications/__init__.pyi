@@ -102,3 +102,22 @@ from .sensing.restoration import (
     restore as restore,
     soft_threshold as soft_threshold,
 )
+from .world_model.control import (
+    Task as Task,
+    controlled as controlled,
+    dreamt as dreamt,
+    held_actions as held_actions,
+    lived as lived,
+    num_parameters as num_parameters,
+)
+from .world_model.evolution import (
+    Evolved as Evolved,
+    evolve as evolve,
+)
+from .world_model.model import (
+    WorldModel as WorldModel,
+    world_model_loss as world_model_loss,
+)
+from .world_model.pixels import (
+    pendulum_frames as pendulum_frames,
+)

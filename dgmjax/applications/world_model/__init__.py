@@ -1,0 +1,1 @@
+"""World models: a simulator learnt from pixels, and controllers that evolve inside of it."""
