@@ -21,11 +21,11 @@ from .options import Epochs
 CHUNK = 100
 """Images that are restored at once."""
 
-CHOSEN_ON = 30
+CHOSEN_ON = 20
 """Training images on which the weight of a penalty is chosen."""
 
-LASSO_WEIGHTS = (1e-4, 3e-4, 1e-3, 3e-3)
-SPARSE_GEN_WEIGHTS = (0.03, 0.1, 0.3, 1.0)
+LASSO_WEIGHTS = (1e-4, 3e-4, 1e-3)
+SPARSE_GEN_WEIGHTS = (0.03, 0.1, 0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +37,14 @@ class Problem:
       train: images on which weights are chosen and deviations are measured.
       noise: expected norm of the noise of all measurements of an image.
       source: name of the test images.
+      chain: samples of a posterior, and steps of the chain before them.
     """
 
     test: np.ndarray
     train: np.ndarray
     noise: float
     source: str
+    chain: tuple[int, int] = (99, 150)
 
     def operator(self, size: int) -> applications.Operator:
         """The random matrix of this number of measurements, the same for all images."""
@@ -280,40 +282,39 @@ def posterior(problem: Problem, size: int, simulated: bool, trained):
     spread, operator = unexplained(problem, trained), problem.operator(size)
     truth = problem.test
     if simulated:
-        truth = np.asarray(trained.call(_simulated, spread, jax.random.key(4), truth[..., 0, 0, 0]))
-    draw = lambda y: np.moveaxis(
-        np.asarray(trained.call(_sampled(len(truth) < 10), operator, y, jax.random.key(3), spread)),
-        0,
-        1,
-    )
+        truth = np.asarray(trained.call(_simulated(len(truth)), spread, jax.random.key(4)))
+    method, key = _sampled(*problem.chain), jax.random.key(3)
+    # Chunks are of examples, the first axis; samples come first otherwise.
+    draw = lambda y: jnp.moveaxis(trained.call(method, operator, y, key, spread), 0, 1)
     return truth, np.moveaxis(in_chunks(draw, observed(operator, truth)), 1, 0)
 
 
-def _simulated(model, spread, key, each):
-    z_key, x_key = jax.random.split(key)
-    z = model.prior().sample(seed=z_key, sample_shape=each.shape)
-    x = model.likelihood(z).mean()
-    return x + spread * jax.random.normal(x_key, x.shape)
+@lru_cache
+def _simulated(num: int):
+    def simulated(model, spread, key):
+        z_key, x_key = jax.random.split(key)
+        x = model.likelihood(model.prior().sample(seed=z_key, sample_shape=(num,))).mean()
+        return x + spread * jax.random.normal(x_key, x.shape)
+
+    return simulated
 
 
 @lru_cache
-def _sampled(few: bool):
+def _sampled(num_samples: int, num_warm_up: int):
     def sampled(model, operator, y, key, spread):
-        generator = applications.generator_of(model)
-        keys = jax.random.split(key)
-        steps = 10 if few else 300
-        start = applications.restore(
-            generator, operator, y, keys[0], num_steps=steps, learning_rate=0.1
-        ).z
+        generator, keys = applications.generator_of(model), jax.random.split(key)
+        options: dict[str, Any] = {"num_steps": 2 * num_warm_up, "learning_rate": 0.1}
+        start = applications.restore(generator, operator, y, keys[0], **options)
         return applications.posterior_samples(
             generator,
             operator,
             y,
             keys[1],
-            start=start,
+            start=start.z,
             unexplained=spread,
-            num_samples=19 if few else 99,
-            num_warm_up=20 if few else 200,
+            num_samples=num_samples,
+            thin=1,
+            num_warm_up=num_warm_up,
         ).x
 
     return sampled

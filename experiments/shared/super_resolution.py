@@ -120,15 +120,19 @@ def signal_to_noise(num: int, each: int, decode, peak: bool) -> tuple[lab.Estima
         power = 1.0 if peak else (truth**2).mean()
         return evaluation.Measurement(float(10 * np.log10(power / max(error, 1e-12))), None, num)
 
-    names = {"one sample": "", "mean of samples": f"mean of {each} samples: ", "low resolution": ""}
+    names = {
+        "one sample": "one sample",
+        "mean of samples": f"mean of {each} samples",
+        "low resolution": "low resolution",
+    }
     return tuple(
         lab.Estimator(
             "psnr_db" if peak else "snr_db",
-            f"{names[which]}{which}, {num} test examples, {REMARK}",
+            f"{name}, {num} test examples, {REMARK}",
             partial(measure, which),
             unit="dB",
         )
-        for which in names
+        for which, name in names.items()
     )
 
 

@@ -63,6 +63,17 @@ def posterior_samples(
       num_leapfrog: leapfrog steps of a trajectory.
       step_size: first guess.
       target: mean acceptance that the adaptation aims at.
+
+    Source: Neal, "MCMC using Hamiltonian dynamics", 2011, https://arxiv.org/abs/1206.1901.
+
+    >>> prior = distrax.Independent(distrax.Normal(jnp.zeros(2), jnp.ones(2)), 1)
+    >>> generator = Generator(prior, lambda z: z @ jnp.ones((2, 6)))
+    >>> operator = Operator("entries", (6,), jnp.array([0, 3, 4]), scale=0.1)
+    >>> found = posterior_samples(
+    ...     generator, operator, jnp.ones((5, 3)), jax.random.key(0), num_samples=3, num_warm_up=20
+    ... )
+    >>> found.x.shape, found.z.shape
+    ((3, 5, 6), (3, 5, 2))
     """
     operator.check(y)
     require_sizes(num_samples=num_samples, thin=thin)

@@ -116,6 +116,12 @@ def restore(
     https://arxiv.org/abs/1807.01442; the steps of nu: Beck & Teboulle, "A Fast Iterative
     Shrinkage-Thresholding Algorithm for Linear Inverse Problems", 2009, section 4,
     https://doi.org/10.1137/080716542.
+
+    >>> prior = distrax.Independent(distrax.Normal(jnp.zeros(2), jnp.ones(2)), 1)
+    >>> generator = Generator(prior, lambda z: z @ jnp.ones((2, 6)))
+    >>> operator = Operator("entries", (6,), jnp.array([0, 3, 4]))
+    >>> restore(generator, operator, jnp.ones((5, 3)), jax.random.key(0), num_steps=2).x.shape
+    (5, 6)
     """
     operator.check(y)
     require_sizes(restarts=restarts, num_steps=num_steps)

@@ -47,7 +47,8 @@ class UncertaintyAutoencoder(nn.Module):
         require_sizes(size=self.size, event_shape=tuple(self.event_shape))
         require(0.0 < self.scale < math.inf, "scale", "must be positive", self.scale)
         shape = (self.size, math.prod(self.event_shape))
-        self.rows = self.param("rows", nn.initializers.normal(1.0), shape)
+        # Only directions count: the shorter the rows, the faster steps of a fixed size turn them.
+        self.rows = self.param("rows", nn.initializers.normal(0.1), shape)
 
     def matrix(self) -> Array:
         """A, `[m, D]`."""
@@ -98,7 +99,13 @@ def DenseUAE(
     learned: bool = True,
     activation: Activation = nn.relu,
 ) -> UncertaintyAutoencoder:
-    """An uncertainty autoencoder whose decoder is an MLP."""
+    """An uncertainty autoencoder whose decoder is an MLP.
+
+    >>> model = DenseUAE((8, 8, 1), 10, (32,))
+    >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 10)), method="likelihood")
+    >>> model.apply(variables, method="matrix").shape
+    (10, 64)
+    """
     family: Family = observation or Normal(0.1)
     shape, hidden = as_sizes("event_shape", event_shape), as_sizes("hidden", hidden)
     decoder = MLP(hidden, decoded_shape(family, shape), activation)
