@@ -134,7 +134,7 @@ def dispatch_supervised(request: TrainRequest, arguments: list[str]) -> None:
 def _train_here(request: TrainRequest) -> None:
     """Trains in this process, with the others if there are any."""
     from dgmjax.devices import processes
-    from dgmjax.runs.seeds import seeds_lines
+    from dgmjax.runs.seeds import seeds_lines, write_seeds
 
     STOPPING.check()
     processes.require_equal(_whole_command(request))
@@ -142,8 +142,11 @@ def _train_here(request: TrainRequest) -> None:
     if processes.is_main():
         for _, run in found:
             print(f"run     {run.path}\nreport  {run.path / 'report.html'}")
-        for line in seeds_lines([run.read_records() for _, run in found]):
+        records = [run.read_records() for _, run in found]
+        for line in seeds_lines(records):
             print(line)
+        if request.run_dir is not None:
+            write_seeds(request.run_dir, records)
 
 
 def _whole_command(request: TrainRequest) -> dict[str, Any]:

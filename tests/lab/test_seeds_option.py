@@ -9,7 +9,7 @@ import pytest
 from dgmjax.cli.commands import main
 from dgmjax.errors import RunError
 from dgmjax.runs import RunFolder
-from dgmjax.runs.seeds import over_seeds
+from dgmjax.runs.seeds import interquartile_mean, over_seeds, seeds_lines, write_seeds
 
 
 def records(folder):
@@ -59,6 +59,30 @@ def test_means_over_seeds(tmp_path):
     assert over_seeds([runs[0], [replace(one, metric="other")]]) == []
     with pytest.raises(RunError, match=r"^`runs` must be at least two"):
         over_seeds(runs[:1])
+
+
+def test_interquartile_means_over_seeds_are_those_of_scipy(tmp_path):
+    from scipy.stats import trim_mean
+
+    assert not main(["train", "maf_moons", "--tiny", "--steps", "5", "--run-dir", str(tmp_path)])
+    (one, *_) = RunFolder(tmp_path).read_records()
+    values = np.random.default_rng(0).standard_cauchy(10)
+    for count in (4, 5, 7, 10):
+        assert interquartile_mean(values[:count]) == pytest.approx(trim_mean(values[:count], 0.25))
+    runs = [[replace(one, value=float(value))] for value in values]
+    (found,) = over_seeds(runs, interquartile=True)
+    assert found.value == pytest.approx(trim_mean(values, 0.25))
+    assert found.estimator.endswith("; interquartile mean of 10 seeds")
+    # The bootstrap by another generator: both draw 2000 times.
+    draws = np.random.default_rng(1).choice(values, (10, 2000))
+    assert found.standard_error == pytest.approx(trim_mean(draws, 0.25).std(), rel=0.15)
+    (line,) = seeds_lines(runs)
+    assert f"; interquartile mean {found.formatted_value()}" in line
+    assert "interquartile" not in seeds_lines(runs[:3])[0]
+    write_seeds(tmp_path, runs)
+    assert [entry["value"] for entry in json.loads((tmp_path / "seeds.json").read_text())] == [
+        pytest.approx(found.value)
+    ]
 
 
 @pytest.mark.parametrize(

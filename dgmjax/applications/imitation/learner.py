@@ -66,13 +66,9 @@ class PolicyLearner:
         self.num_environments, self.num_steps = num_environments, num_steps
         self.discount, self.decay = discount, decay
         self.inner = GradientLearner(module, {**judges, **update.players}, ema_decay)
+        self.gradients: Gradients = self.inner.gradients
         self.batches_per_step = max([player.steps for player in judges.values()], default=1)
         self._others: dict[Gradients, PolicyLearner] = {}
-
-    @property
-    def gradients(self) -> Gradients:
-        """The strategy of all players."""
-        return self.inner.gradients
 
     def with_gradients(self, gradients: Gradients) -> "PolicyLearner":
         """The same learner with another way to take gradients."""
@@ -88,7 +84,7 @@ class PolicyLearner:
                 decay=self.decay,
                 ema_decay=self.inner.ema_decay,
             )
-            other.inner = self.inner.with_gradients(gradients)
+            other.inner, other.gradients = self.inner.with_gradients(gradients), gradients
             self._others[gradients] = other
         return self._others[gradients]
 
