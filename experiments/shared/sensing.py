@@ -207,14 +207,17 @@ def experiment(
         for key, method in methods.items()
         for size in sizes
     ]
-    posteriors = [one for size in coverage for one in posterior_estimators(problem, size, how)]
+    mean = f"posterior mean: {name}"
+    posteriors = [
+        one for size in coverage for one in posterior_estimators(problem, size, how, mean)
+    ]
     drawn = {key: (shown[key], method) for key, method in methods.items()}
     return replace(
         base,
         model=name,
         estimators=(*errors, *posteriors),
         figures={
-            "errors": partial(error_figure, problem, drawn, sizes, beside),
+            "errors": partial(error_figure, problem, drawn, sizes, (mean, coverage), beside),
             "restored": partial(restored_figure, problem, methods, sizes),
             **(figures or {}),
         },
@@ -239,8 +242,8 @@ def squared_error(problem: Problem, method: Method, size: int, trained, _) -> An
     return evaluation.average((difference**2).reshape(len(difference), -1).mean(1))
 
 
-def posterior_estimators(problem: Problem, size: int, how: str) -> list[lab.Estimator]:
-    """Error of the posterior mean, and how often 90% intervals hold what they should."""
+def posterior_estimators(problem: Problem, size: int, how: str, name: str) -> list[lab.Estimator]:
+    """Error of the posterior mean `name`, and how often 90% intervals hold what they should."""
     rows = {
         "varying": "pixels in which the model is off by more than 0.1 on training images",
         "pixels": "all pixels",
@@ -261,6 +264,7 @@ def posterior_estimators(problem: Problem, size: int, how: str) -> list[lab.Esti
         f"{how}, per pixel, mean of HMC samples with a normal deviation",
         partial(_posterior_error, problem, size),
         unit="squared grey value",
+        model=name,
     )
     return [mean, *coverage]
 
@@ -338,16 +342,19 @@ def _coverage(problem: Problem, size: int, row: str, trained, _):
     return evaluation.average(inside.reshape(len(inside), -1).mean(1))
 
 
-def error_figure(problem, methods, sizes, beside, trained):
+def error_figure(problem, methods, sizes, posteriors, beside, trained):
     """Error against the number of measurements, with the curves of other runs."""
     curves = {
         shown: [(m, squared_error(problem, method, m, trained, None).value) for m in sizes]
         for shown, method in methods.values()
     }
+    mean, coverage = posteriors
+    if coverage:
+        curves[mean] = [(m, _posterior_error(problem, m, trained, None).value) for m in coverage]
     for folder in beside:
         for record in RunFolder(folder).read_records():
             name, _, size = record.metric.rpartition("_m")
-            if name == "squared_error" and "HMC" not in record.estimator:
+            if name == "squared_error":
                 curves.setdefault(record.model, []).append((int(size), record.value))
     arrays = {name: np.unique(np.asarray(points), axis=0) for name, points in curves.items()}
     title = f"{len(problem.test)} test images of {problem.source}"
