@@ -55,6 +55,7 @@ from .text import (
     bag_of_words as bag_of_words,
     blocks as blocks,
     built_in_text as built_in_text,
+    lines_dataset as lines_dataset,
     text_dataset as text_dataset,
     vocabulary as vocabulary,
 )

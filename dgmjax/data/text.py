@@ -1,13 +1,13 @@
 """Text as data: a vocabulary of characters, and blocks of one length in held-out splits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from dgmjax.data.dataset import Dataset, describe
+from dgmjax.data.dataset import Dataset, describe, split_rows
 from dgmjax.errors import DataError, require
 
 
@@ -167,6 +167,47 @@ def text_dataset(
     made = f"in order, the last {test} test, {validation} before it validation"
     facts = {"source": name, "version": f"{len(text)} characters", "symbols": symbols.symbols}
     return Dataset(name, splits, describe(splits, **facts, splits=made))
+
+
+def lines_dataset(
+    lines: Sequence[str],
+    *,
+    name: str = "lines",
+    longest: int = 120,
+    splits: Mapping[str, float] | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """Lines as rows `x[N, L]` of one length, int32 numbers of the vocabulary in `info`.
+
+    A line ends in a line break, which fills the row up to L, one more than the longest line: an
+    autoregressive model that has seen the first break is certain of the others.
+
+    Args:
+      lines: without their breaks; empty ones, and repetitions of a line, are left out.
+      longest: of characters of a line; longer lines are left out, and counted in `info`.
+      splits: see `split_rows`; 80% train and 10% each for validation and test if None.
+      seed: of the split.
+
+    Raises:
+      DataError: lines with breaks inside, or fewer than ten that are left.
+
+    >>> found = lines_dataset(["C" * n for n in range(1, 21)])
+    >>> found.event_shape, len(found.info["symbols"])
+    ((21,), 2)
+    """
+    inside = [line for line in lines if "\n" in line]
+    require(not inside, "lines", "must have no line breaks inside", inside[:1], "", DataError)
+    kept = list(dict.fromkeys(line for line in lines if 0 < len(line) <= longest))
+    rule = f"must hold at least ten different lines of at most {longest} characters"
+    require(len(kept) >= 10, "lines", rule, len(kept), "", DataError)
+    symbols = Vocabulary.of("\n".join(kept))
+    length = 1 + max(map(len, kept))
+    numbers = symbols.encode("".join(line.ljust(length, "\n") for line in kept))
+    shares = splits or {"train": 0.8, "validation": 0.1, "test": 0.1}
+    rows = split_rows({"x": numbers.reshape(len(kept), length)}, shares, seed)
+    longer = sum(len(line) > longest for line in lines)
+    facts = {"source": name, "symbols": symbols.symbols, "left_out": longer}
+    return Dataset(name, rows, describe(rows, **facts, splits=f"random, seed {seed}"))
 
 
 def bag_of_words(
