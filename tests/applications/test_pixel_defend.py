@@ -1,6 +1,8 @@
 """Attacks of the table stay inside of their balls, and one that knows the defence gets through."""
 
 from functools import partial
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import jax
 import numpy as np
@@ -46,10 +48,30 @@ def test_attacks_stay_inside_and_those_with_gradients_lower_the_margin(kind):
     logits = linear(w)
     label = np.asarray(logits(x).argmax(-1))
     moved = experiment.ATTACKS[kind](logits, x, label, 0.1, KEY, 5)
-    assert np.abs(moved - x).max() <= 0.1 + 1e-6
+    if kind not in experiment.WITHOUT_BALL:
+        assert np.abs(moved - x).max() <= 0.1 + 1e-6
     if kind != "noise":
         own = lambda x: np.take_along_axis(np.asarray(logits(x)), label[:, None], 1)[:, 0]
         assert np.all(own(moved) <= own(x) + 1e-5) and np.any(own(moved) < own(x))
+
+
+def test_what_has_no_ball_is_cut_to_it(setting):
+    x = np.full((8, 8, 8, 1), 5, np.uint8)
+    test = {"x": x, "label": np.zeros(8, int)}
+    dataset = SimpleNamespace(splits={"test": test})
+    calls = []
+
+    def call(method, *arguments):
+        calls.append(method)
+        return arguments[0] + 9.0 if len(arguments) == 3 else np.zeros(len(arguments[0]), int)
+
+    trained = Mock(experiment=SimpleNamespace(dataset=dataset), call=call)  # it hashes
+    for radius in (1, 2):
+        found = experiment.attacked(setting, trained, "plain", "deepfool", radius)
+        np.testing.assert_array_equal(found.k, x + radius)
+        assert np.abs(found.purified - found.k).max() <= setting.defence_radius
+    attack = experiment.attack(setting, "plain", "deepfool", 0)
+    assert calls.count(attack) == 1
 
 
 def test_the_attack_on_the_defence_reads_purified_images(built, setting):
