@@ -4,9 +4,11 @@
 
 A world model learns from random torques: a VAE of pictures, and a recurrent mixture density network
 over its codes, which also predicts the reward. Linear controllers of code and memory then evolve in
-the model's dream, and for comparison in reality; all are measured in reality. No number of the
-source is comparable (other tasks); random torques return about -1200 in 200 steps, and -150 to -300
-is a pendulum that is swung up and held.
+the model's dream, and for comparison in reality; all are measured in reality. Some ten minutes on
+two CPU cores. No number of the source is comparable (other tasks); random torques return about
+-1265 in 200 steps, and -150 to -300 is a pendulum that is swung up and held. The dream has to be
+good: with codes of 8 dimensions and a third of the training, the controller that evolved in it
+returned -1433 in reality.
 Source: Ha & Schmidhuber, "Recurrent World Models Facilitate Policy Evolution", 2018,
 https://arxiv.org/abs/1809.01999.
 """
@@ -70,14 +72,14 @@ def world_model_pendulum(
     size: int = 16,
     episodes: int = 2000,
     length: int = 100,
-    latent: int = 8,
+    latent: int = 3,
     hidden: tuple[int, ...] = (128,),
     features: int = 64,
     components: int = 5,
     generations: int = 300,
     pairs: int = 32,
     temperature: float = 1.0,
-    shared: Epochs = Epochs(learning_rate=2e-3, epochs=30, batch_size=20, ema_decay=0.999),
+    shared: Epochs = Epochs(learning_rate=3e-3, epochs=80, batch_size=20, ema_decay=0.999),
 ) -> lab.Experiment:
     """A world model, and controllers that evolve in its dream.
 
