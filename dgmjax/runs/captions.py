@@ -21,6 +21,9 @@ CAPTIONS: Mapping[str, str] = {
     "density": "The learned density, with test points on it, in the units of the data.",
     "layers": "A grid carried through the layers of the flow, from base to data.",
     "canvas": "The canvas of samples over the steps of drawing, one sample a row.",
+    "episodes": "Episodes of the learned policy over those that were demonstrated.",
+    "returns": "The return over training, between those of random actions and of the expert.",
+    "circles": "Demonstrations, and episodes of the policy in the colour of their latent code.",
     "data": "Test data, for comparison.",
 }
 FIRST = ("samples", "means", "text", "waveforms", "density")

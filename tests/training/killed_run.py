@@ -4,8 +4,9 @@
 
 MOMENT is `never`, `step` (between compiled calls), `saving` (just after a save was started, while
 it is written in the background) or `sealing` (committed, before its manifest); the process dies
-the COUNT-th time that the moment comes. MODEL is `vae`, or `progressive`: a GAN whose images grow
-from step 12 on. Prints the SHA-256 of the final state.
+the COUNT-th time that the moment comes. MODEL is `vae`; `progressive`: a GAN whose images grow
+from step 12 on; or `gail`: the experiment in miniature, whose state holds environments. Prints
+the SHA-256 of the final state.
 """
 
 import hashlib
@@ -84,14 +85,27 @@ def progressive():
     }
 
 
+def gail():
+    """The same of a policy in the middle of its episodes, and its demonstrations."""
+    from dgmjax.lab import catalogue
+
+    function = catalogue.load_experiment("gail")
+    experiment = catalogue.build(function, catalogue.own_defaults(function), tiny=True)
+    return experiment.learner(), {
+        "data": experiment.dataset.splits["train"],
+        "steps": 30,
+        "execution": Execution(log_every=3, checkpoint_every=3),
+    }
+
+
 def main(folder: str, moment: str, count: int, model: str) -> None:
     """Trains, or goes on training, the run in `folder`."""
     x = np.random.default_rng(0).integers(0, 17, (64, 8, 8, 1)).astype(np.uint8)
-    learner, settings = {"vae": vae, "progressive": progressive}[model]()
+    learner, settings = {"vae": vae, "progressive": progressive, "gail": gail}[model]()
     die_at(moment, count)
     result = fit(
         learner,
-        {"x": x},
+        settings.pop("data", {"x": x}),
         key=jax.random.key(0),
         batch_size=8,
         run=RunFolder.create(folder, "killed", {}, 0),

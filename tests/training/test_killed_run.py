@@ -77,3 +77,18 @@ def test_a_progressive_run_is_killed_and_resumed_in_every_stage(tmp_path):
     assert code == 0, errors
     assert output == expected
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_policy_is_killed_in_the_middle_of_episodes_and_resumed(tmp_path):
+    """Episodes of 200 steps, of which a step of training takes 8, and a checkpoint 24."""
+    cache = tmp_path / "cache"
+    code, expected, errors = run(tmp_path / "whole", "never", 0, cache, "gail")
+    assert code == 0, errors
+    for moment, count in (("step", 6), ("saving", 3)):
+        code, _, errors = run(tmp_path / "run", moment, count, cache, "gail")
+        assert code == -signal.SIGKILL, errors
+    code, output, errors = run(tmp_path / "run", "never", 0, cache, "gail")
+    assert code == 0, errors
+    assert output == expected
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
