@@ -20,6 +20,8 @@ class LowResolutionContext(nn.Module):
       hidden: of the first convolution.
       factor: sites of x for one of y along each axis; 1 where `hop` repeats them.
       scale: y is divided by it.
+      levels: y is one of as many codes, read through a learned table in place of the division; None
+        for numbers.
       ndims: axes of y: 1 for sound `[..., T]`, 2 for images `[..., H, W, C]`.
       width: of both convolutions, odd.
     """
@@ -28,6 +30,7 @@ class LowResolutionContext(nn.Module):
     hidden: int = 32
     factor: int = 1
     scale: float = 1.0
+    levels: int | None = None
     ndims: int = 2
     width: int = 3
 
@@ -35,8 +38,16 @@ class LowResolutionContext(nn.Module):
     def __call__(self, y: Array) -> Array:
         require_sizes(features=self.features, hidden=self.hidden, factor=self.factor)
         require(self.ndims in (1, 2), "ndims", "must be 1 or 2", self.ndims)
-        h = jnp.asarray(y, jnp.float32) / self.scale
-        h = h[..., None] if self.ndims == 1 else h
+        if self.levels is None:
+            h = jnp.asarray(y, jnp.float32) / self.scale
+            h = h[..., None] if self.ndims == 1 else h
+        else:
+            table = nn.Embed(self.levels, self.hidden)(jnp.asarray(y, jnp.int32))
+            h = (
+                table
+                if self.ndims == 1
+                else table.reshape(*y.shape[:-1], y.shape[-1] * self.hidden)
+            )
         batch, sites = h.shape[: -1 - self.ndims], h.shape[-1 - self.ndims : -1]
         rows = math.prod(batch)
         h = h.reshape(rows, *h.shape[len(batch) :])

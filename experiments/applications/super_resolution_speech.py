@@ -36,7 +36,8 @@ def super_resolution_speech(
     layers: int = 9,
     stacks: int = 1,
     length: int = 4096,
-    context: int = 16,
+    context: int = 32,
+    hidden: int = 64,
     takes: int = 20,
     samples: int = 8,
     shared: Epochs = Epochs(learning_rate=1e-3, epochs=10, batch_size=8, ema_decay=0.999),
@@ -48,11 +49,12 @@ def super_resolution_speech(
       layers, stacks: dilations 1, 2, 4, .., and how often they are gone through.
       length: samples of a recording that are read, even.
       context: features that each pair of samples reads of the low rate around it.
+      hidden: features of the first of two convolutions over the low rate, from which they come.
       takes: test recordings that are restored.
       samples: of each.
     """
     if shared.tiny:
-        channels, layers, length, context, takes, samples = 4, 3, 64, 2, 3, 2
+        channels, layers, length, context, hidden, takes, samples = 4, 3, 64, 2, 4, 3, 2
         shared = replace(shared, epochs=1)
         sounds = audio.built_in_tones()
     else:
@@ -65,7 +67,7 @@ def super_resolution_speech(
         fine=models.WaveNet(
             (steps,), family, layers=layers, local_features=context, hop=2, **options
         ),
-        encoder=nn.LowResolutionContext(context, 64, scale=128.0, ndims=1, width=9),
+        encoder=nn.LowResolutionContext(context, hidden, levels=256, ndims=1, width=9),
         reduce=super_resolution.HalfRate((steps,)),
     )
     size = shared.batch_size

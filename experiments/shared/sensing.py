@@ -193,7 +193,13 @@ def experiment(
     coverage: tuple[int, ...] = (),
     figures: Mapping[str, Callable] | None = None,
 ) -> lab.Experiment:
-    """The experiment `base` with the errors of restoration as its results."""
+    """The experiment `base` with the errors of restoration as its results.
+
+    Raises:
+      RunError: one of the folders `beside` is no run folder.
+    """
+    for folder in beside:
+        RunFolder(folder)
     how = f"{len(problem.test)} test images of {problem.source}, |n| = {problem.noise:g}"
     shown = {key: f"{key}: {name}" if one.needs_model else key for key, one in methods.items()}
     errors = [

@@ -52,6 +52,7 @@ def test_gans_and_flows_are_priors(tmp_path, prior):
     [
         ({"measurements": (0,)}, "`measurements` must be at least 1"),
         ({"noise": 0.0}, "`noise`"),
+        ({"beside": ("nowhere",)}, "`run` must be a run folder"),
         ({"prior": "uae", "trained": "runs/vae"}, "`trained` must be left out"),
     ],
 )

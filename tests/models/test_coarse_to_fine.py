@@ -79,5 +79,10 @@ def test_each_site_has_the_features_of_its_block():
     assert float(jnp.abs(made[0, 0] - made[1, 1]).max()) > 1e-3
     sound = nn.LowResolutionContext(3, ndims=1)
     assert sound.init_with_output(KEY, np.zeros((5, 7)))[0].shape == (5, 21)
+    codes = nn.LowResolutionContext(3, 4, 2, levels=5)
+    made, variables = codes.init_with_output(KEY, np.zeros((7, 2, 3, 2), np.int32))
+    assert made.shape == (7, 4 * 6 * 3)
+    assert variables["params"]["Embed_0"]["embedding"].shape == (5, 4)
+    assert codes.apply(variables, np.zeros((0, 2, 3, 2), np.int32)).shape == (0, 72)
     with pytest.raises(DgmjaxError, match="`ndims` must be"):
         nn.LowResolutionContext(3, ndims=3).init(KEY, y)
