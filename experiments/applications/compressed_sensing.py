@@ -116,6 +116,8 @@ def compressed_sensing(
         restarts, sensing_steps, hidden, latent = 2, 4, (16,), 4
         shared = replace(shared, epochs=1)
     source = dataset if measured is None else measured
+    # Records name the images of training as their data set.
+    images_of = f"trained on {dataset}" + (f", images of {source}" if source != dataset else "")
     sizes = tuple(measurements)
     problem = sensing.Problem(*sensing.grey_images(source, shared, images), noise, source)
     if shared.tiny:
@@ -123,11 +125,11 @@ def compressed_sensing(
     baselines = sensing.lasso_methods() if lasso else {}
     if prior == "uae":
         base = sensing.autoencoders(shared, dataset, sizes, noise, tuple(hidden), learned)
-        name = f"UAE, {'learned' if learned else 'random'} A, trained on {dataset}"
+        name = f"UAE, {'learned' if learned else 'random'} A, {images_of}"
         methods = {"UAE" if learned else "UAE of random A": sensing.by_autoencoder(sizes)}
         return sensing.experiment(base, name, problem, baselines | methods, sizes, tuple(beside))
     base = of_prior(prior, trained, shared, dataset, latent, hidden)
-    name = f"{base.model}, trained on {dataset}"
+    name = f"{base.model}, {images_of}"
     to_grey = KINDS[prior].to_grey
     methods = sensing.generative_methods(to_grey, deviation, restarts, sensing_steps)
     at = tuple(coverage) if prior == "vae" else ()
