@@ -50,22 +50,26 @@ def compared(
       curves: method -> `[S, 2]`, each a setting and the value there.
       name: of the setting.
       quantity: of the values.
-      dashed: methods whose name begins with it, such as baselines, are drawn with dashes.
+      dashed: methods whose name begins with it, such as baselines, are drawn in grey, with dashes.
     """
     require(len(curves) > 0, "curves", "must name at least one method", "none", error=DataError)
     figure = new_figure(5.6, 4.2, title)
     axes = figure.add_subplot()
-    markers = "osv^Dx"
-    for place, (method, given) in enumerate(curves.items()):
+    markers, groups = "osv^Dx", {True: 0, False: 0}
+    for method, given in curves.items():
+        aside = method.startswith(dashed)
+        place, groups[aside] = groups[aside], groups[aside] + 1
+        # Colours tell methods apart, and markers those that have to share one.
+        turn = place if aside else place // len(COLOURS)
         array = np.asarray(given, np.float64)
         sound = array.ndim == 2 and array.shape[1] == 2 and bool((array > 0).all())
         require(sound, method, "must be [S, 2], positive", array.shape, error=DataError)
         array = array[np.argsort(array[:, 0])]
         axes.plot(
             *array.T,
-            color=COLOURS[place % len(COLOURS)],
-            marker=markers[place // len(COLOURS) % len(markers)],
-            linestyle="--" if method.startswith(dashed) else "-",
+            color="#8a8d93" if aside else COLOURS[place % len(COLOURS)],
+            marker=markers[turn % len(markers)],
+            linestyle="--" if aside else "-",
             markersize=3.5,
             linewidth=1.2,
             label=method,
