@@ -40,6 +40,11 @@ def evaluate_command(arguments: list[str]) -> None:
             Literal["rejection", "metropolis"] | None,
             "measure again with samples that the run's critic chooses",
         ] = None,
+        prior_after: Annotated[
+            Literal["normal", "mixture", "flow", "two_stage"] | None,
+            "measure again with a prior fitted to the run's codes (with --samples, its samples)",
+        ] = None,
+        prior_steps: Annotated[int, "training steps of a prior that descends gradients"] = 5000,
     ) -> None:
         """Measures a trained run again and writes its results.json."""
         prepare()
@@ -50,6 +55,10 @@ def evaluate_command(arguments: list[str]) -> None:
         annealing = (images, chains, temperatures, schedule, start) if ais else None
         judged = (num_samples, inception_weights) if samples or inception_weights else None
         supplements = _supplements(annealing, judged, chosen_by)
+        if prior_after is not None:
+            from dgmjax.lab.priors import prior_after as after
+
+            supplements = [after(prior_after, prior_steps, supplements)]
         loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)
         if supplements:
             records = runner.supplement(loaded, supplements, other_data=other_data)

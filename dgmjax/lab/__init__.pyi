@@ -43,6 +43,11 @@ from .pretraining import (
     clustered_start as clustered_start,
     fitted_mixture as fitted_mixture,
 )
+from .priors import (
+    PRIORS as PRIORS,
+    fit_prior as fit_prior,
+    prior_after as prior_after,
+)
 from .runner import (
     load_run as load_run,
 )

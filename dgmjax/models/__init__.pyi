@@ -190,6 +190,12 @@ from .latent.recipes import (
     PixelVAE as PixelVAE,
     SkipVAE as SkipVAE,
 )
+from .latent.second_stage import (
+    Marginal as Marginal,
+    SecondStage as SecondStage,
+    Standardised as Standardised,
+    WithPrior as WithPrior,
+)
 from .latent.semi_supervised import (
     SemiSupervisedVAE as SemiSupervisedVAE,
 )
