@@ -66,6 +66,10 @@ from .relaxation import (
 from .sequential import (
     Sequential as Sequential,
 )
+from .spherical import (
+    SphericalUniform as SphericalUniform,
+    VonMisesFisher as VonMisesFisher,
+)
 from .student_t import (
     StudentT as StudentT,
 )

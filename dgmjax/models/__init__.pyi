@@ -155,7 +155,9 @@ from .latent.densities import (
     FullCovarianceNormal as FullCovarianceNormal,
     NormalMixture as NormalMixture,
     PointMass as PointMass,
+    SphericalUniform as SphericalUniform,
     VampPrior as VampPrior,
+    VonMisesFisher as VonMisesFisher,
 )
 from .latent.discrete import (
     DiscreteVAE as DiscreteVAE,

@@ -1,15 +1,18 @@
 """VAE posteriors on static MNIST: diagonal, planar, IAF and three Sylvester flows, one network.
 
     dgmjax train vae_posteriors_mnist --posterior sylvester-orthogonal --data-dir DATA
+    dgmjax train vae_posteriors_mnist --posterior spherical --latent 11 --data-dir DATA
     dgmjax train vae_posteriors_mnist --posterior deterministic --latent 16 --data-dir DATA
 
 Published (van den Berg et al. 2018), ELBO in nats, about: diagonal 86.55, planar 86.06, IAF 84.20,
 Sylvester 83.3 to 83.4, with gated convolutions, 2000 epochs and warm-up. Encoder and decoder here
 are MLPs of two layers, the same for all rows, so that the order of the rows is comparable and not
-their level. The second command is a regularised autoencoder (Ghosh et al., "From Variational to
-Deterministic Autoencoders", 2020, https://arxiv.org/abs/1903.12436), which has no density of
-images. Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flows for
-Variational Inference", 2018, Table 1, https://arxiv.org/abs/1803.05649.
+their level. The second command has codes on a sphere (Davidson et al., "Hyperspherical Variational
+Auto-Encoders", 2018, https://arxiv.org/abs/1804.00891); the third is a regularised autoencoder
+(Ghosh et al., "From Variational to Deterministic Autoencoders", 2020,
+https://arxiv.org/abs/1903.12436), which has no density of images.
+Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flows for Variational
+Inference", 2018, Table 1, https://arxiv.org/abs/1803.05649.
 """
 
 from dataclasses import replace
@@ -29,6 +32,7 @@ Posterior = Literal[
     "sylvester-householder",
     "sylvester-triangular",
     "deterministic",
+    "spherical",
 ]
 SOURCE = "about; van den Berg et al. 2018, ELBO, convolutional networks"
 PUBLISHED = {
@@ -40,14 +44,20 @@ PUBLISHED = {
     "sylvester-triangular": 83.40,
 }
 
+MANIFOLDS = {
+    "deterministic": (models.PointMass, None),
+    "spherical": (models.VonMisesFisher, models.SphericalUniform),
+}
+"""Posteriors that are no flows over R^D, and their priors; None for N(0, I)."""
+
 
 def posterior_model(posterior: Posterior, latent: int, layers: int, hidden: int, context: int):
     """The conditional density of z given the encoder's features, or None for the diagonal."""
     if posterior == "diagonal":
         return None
     base = models.DiagonalNormal((latent,))
-    if posterior == "deterministic":
-        return models.PointMass(latent)
+    if posterior in MANIFOLDS:
+        return MANIFOLDS[posterior][0](latent)
     if posterior == "planar":
         return models.PlanarFlow(latent, layers, amortised=True, base=base)
     if posterior == "iaf":
@@ -85,13 +95,18 @@ def vae_posteriors_mnist(
     if shared.tiny:
         hidden, latent, layers, flow_hidden, shared = (16, 16), 4, 1, 8, replace(shared, epochs=1)
     model = posterior_model(posterior, latent, layers, flow_hidden, hidden[-1])
-    name = posterior if posterior == "diagonal" else f"{posterior} ({layers})"
-    vae = models.DenseVAE(dataset.event_shape, latent, hidden, posterior_model=model)
+    name = f"{posterior} ({layers})" if posterior not in ("diagonal", *MANIFOLDS) else posterior
+    _, make_prior = MANIFOLDS.get(posterior, (None, None))
+    prior = make_prior and make_prior(latent)
+    vae = models.DenseVAE(
+        dataset.event_shape, latent, hidden, posterior_model=model, prior_model=prior
+    )
     vae = vae.clone(marginal_start=marginal_start)
     if posterior == "deterministic":
         return regularised(
             shared, vae, f"{common.sizes(*hidden, latent)}", smooth, dataset, transform
         )
+    published = PUBLISHED.get(posterior)
     return common.latent_experiment(
         shared,
         model=f"VAE {common.sizes(*hidden, latent)}, {name} posterior",
@@ -105,7 +120,7 @@ def vae_posteriors_mnist(
             vae,
             dataset,
             samples=common.evaluation_samples(shared),
-            published_elbo=runs.Published(PUBLISHED[posterior], SOURCE),
+            published_elbo=published and runs.Published(published, SOURCE),
         ),
     )
 

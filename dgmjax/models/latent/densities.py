@@ -13,6 +13,11 @@ from dgmjax.distributions.families import bounded
 from dgmjax.distributions.full_normal import FullNormal
 from dgmjax.distributions.mixture import Mixture
 from dgmjax.distributions.point_mass import PointMass as PointMassDistribution
+from dgmjax.distributions.spherical import (
+    SphericalUniform as SphericalUniformDistribution,
+    VonMisesFisher as VonMisesFisherDistribution,
+    unit,
+)
 from dgmjax.errors import require, require_sizes
 from dgmjax.models.base import LOG_SCALE_BOUND, DensityModel, ParametricDensity
 from dgmjax.types import Array
@@ -56,6 +61,35 @@ class PointMass(ParametricDensity):
         require_sizes(features=self.features)
         zeros = nn.initializers.zeros
         return PointMassDistribution(self.parameter("loc", (self.features,), context, zeros))
+
+
+class VonMisesFisher(ParametricDensity):
+    """A von Mises-Fisher density on the unit sphere of `[features]`: a posterior of the S-VAE.
+
+    Direction and concentration 1 + softplus(s) are learned, or linear in the context `[..., C]`
+    before they are normalised. The prior is `SphericalUniform(features)`.
+
+    Source: Davidson, Falorsi, De Cao, Kipf & Tomczak, "Hyperspherical Variational Auto-Encoders",
+    2018, section 3, https://arxiv.org/abs/1804.00891.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, context: Array | None = None) -> VonMisesFisherDistribution:
+        spread = nn.initializers.normal(1.0)
+        loc = self.parameter("loc", (self.features,), context, spread)
+        raw = self.parameter("concentration", (), context, nn.initializers.zeros)
+        return VonMisesFisherDistribution(unit(loc), 1.0 + jax.nn.softplus(raw))
+
+
+class SphericalUniform(DensityModel):
+    """The uniform density on the unit sphere of `[features]`; no parameters."""
+
+    features: int
+
+    def __call__(self, context: Array | None = None) -> SphericalUniformDistribution:
+        return SphericalUniformDistribution(self.features)
 
 
 class NormalMixture(ParametricDensity):
