@@ -32,6 +32,9 @@ from .factorised import (
 from .full_normal import (
     FullNormal as FullNormal,
 )
+from .hyperbolic import (
+    WrappedNormal as WrappedNormal,
+)
 from .logistic_mixture import (
     DiscretisedLogisticMixture as DiscretisedLogisticMixture,
 )

@@ -158,6 +158,7 @@ from .latent.densities import (
     SphericalUniform as SphericalUniform,
     VampPrior as VampPrior,
     VonMisesFisher as VonMisesFisher,
+    WrappedNormal as WrappedNormal,
 )
 from .latent.discrete import (
     DiscreteVAE as DiscreteVAE,

@@ -2,15 +2,18 @@
 
     dgmjax train vae_posteriors_mnist --posterior sylvester-orthogonal --data-dir DATA
     dgmjax train vae_posteriors_mnist --posterior spherical --latent 11 --data-dir DATA
+    dgmjax train vae_posteriors_mnist --posterior hyperbolic --latent 10 --data-dir DATA
     dgmjax train vae_posteriors_mnist --posterior deterministic --latent 16 --data-dir DATA
 
 Published (van den Berg et al. 2018), ELBO in nats, about: diagonal 86.55, planar 86.06, IAF 84.20,
 Sylvester 83.3 to 83.4, with gated convolutions, 2000 epochs and warm-up. Encoder and decoder here
 are MLPs of two layers, the same for all rows, so that the order of the rows is comparable and not
 their level. The second command has codes on a sphere (Davidson et al., "Hyperspherical Variational
-Auto-Encoders", 2018, https://arxiv.org/abs/1804.00891); the third is a regularised autoencoder
-(Ghosh et al., "From Variational to Deterministic Autoencoders", 2020,
-https://arxiv.org/abs/1903.12436), which has no density of images.
+Auto-Encoders", 2018, https://arxiv.org/abs/1804.00891), the third in hyperbolic space (Mathieu et
+al., "Continuous Hierarchical Representations with Poincare Variational Auto-Encoders", 2019,
+https://arxiv.org/abs/1901.06033); the last is a regularised autoencoder (Ghosh et al., "From
+Variational to Deterministic Autoencoders", 2020, https://arxiv.org/abs/1903.12436), which has no
+density of images.
 Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flows for Variational
 Inference", 2018, Table 1, https://arxiv.org/abs/1803.05649.
 """
@@ -33,6 +36,7 @@ Posterior = Literal[
     "sylvester-triangular",
     "deterministic",
     "spherical",
+    "hyperbolic",
 ]
 SOURCE = "about; van den Berg et al. 2018, ELBO, convolutional networks"
 PUBLISHED = {
@@ -47,6 +51,7 @@ PUBLISHED = {
 MANIFOLDS = {
     "deterministic": (models.PointMass, None),
     "spherical": (models.VonMisesFisher, models.SphericalUniform),
+    "hyperbolic": (models.WrappedNormal, models.WrappedNormal),
 }
 """Posteriors that are no flows over R^D, and their priors; None for N(0, I)."""
 

@@ -11,7 +11,7 @@ import scipy.optimize
 import scipy.special
 import scipy.stats
 
-from dgmjax.distributions import SphericalUniform, VonMisesFisher
+from dgmjax.distributions import SphericalUniform, VonMisesFisher, WrappedNormal
 from dgmjax.distributions.spherical import _slope, log_bessel_and_ratio
 from dgmjax.errors import DgmjaxError
 
@@ -135,3 +135,48 @@ def test_gradients_of_expectations_are_those_of_the_mean_and_finite_everywhere()
     np.testing.assert_allclose(none, 0.0, atol=1e-5)
     with pytest.raises(DgmjaxError, match="`loc` must hold vectors of at least 2 dimensions"):
         VonMisesFisher(jnp.ones(1), jnp.ones(()))
+
+
+@pytest.mark.parametrize("curvature", [0.5, 2.0])
+def test_a_wrapped_normal_integrates_to_one_in_the_disc_and_its_draws_follow_it(curvature):
+    """Quadrature in polar coordinates; the Euclidean radius of draws at level 1e-4."""
+    radius = curvature**-0.5
+    p = WrappedNormal(radius * jnp.array([0.3, -0.2]), jnp.array([0.5, 0.3]), curvature)
+    nodes, weights = np.polynomial.legendre.leggauss(300)
+    r, angle = 0.5 * radius * (nodes + 1), np.linspace(0, 2 * np.pi, 401)[:-1]
+    points = r[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
+    densities = np.exp(np.asarray(p.log_prob(jnp.float32(points)), np.float64))
+    rings = densities.mean(1) * 2 * np.pi * r * weights * 0.5 * radius
+    assert rings.sum() == pytest.approx(1.0, abs=1e-4)
+    z = np.asarray(p.sample(seed=0, sample_shape=(4000,)), np.float64)
+    lengths = np.linalg.norm(z, axis=-1)
+    assert (lengths < radius).all()
+    cdf = np.cumsum(rings) - 0.5 * rings
+    assert scipy.stats.kstest(lengths, lambda v: np.interp(v, r, cdf)).pvalue > 1e-4
+    x_mean = (densities * points[..., 0]).mean(1) @ (2 * np.pi * r * weights * 0.5 * radius)
+    assert z[:, 0].mean() == pytest.approx(x_mean, abs=5 * z[:, 0].std() / np.sqrt(4000))
+
+
+def test_slopes_of_a_wrapped_normal_are_those_of_differences_and_finite_at_its_ends():
+    with jax.enable_x64(True):
+        z = jnp.array([0.2, 0.4, -0.1])
+
+        def log_prob(v):
+            return WrappedNormal(v[:3], jnp.exp(v[3:6]), 1.3).log_prob(z + v[6:])
+
+        at = jnp.array([0.1, -0.3, 0.2, -0.5, 0.1, -1.0, 0.0, 0.0, 0.0])
+        step = 1e-6 * jnp.eye(9)
+        ends = jax.vmap(log_prob)
+        truth = (ends(at + step) - ends(at - step)) / 2e-6
+        np.testing.assert_allclose(jax.grad(log_prob)(at), truth, rtol=1e-6, atol=1e-7)
+
+    def total(v):
+        p = WrappedNormal(v, jnp.full(2, 0.1))
+        return p.log_prob(v) + p.log_prob(p.sample(seed=0))
+
+    both = jax.jit(jax.value_and_grad(total))
+    for loc in ([0.0, 0.0], [0.0, 0.9999]):
+        value, slope = both(jnp.array(loc))
+        assert np.isfinite(value) and np.isfinite(slope).all()
+    with pytest.raises(DgmjaxError, match="`curvature` must be positive"):
+        WrappedNormal(jnp.zeros(2), jnp.ones(2), 0.0)

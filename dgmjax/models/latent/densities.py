@@ -11,6 +11,10 @@ import jax.numpy as jnp
 from dgmjax.distributions.ar1 import AR1
 from dgmjax.distributions.families import bounded
 from dgmjax.distributions.full_normal import FullNormal
+from dgmjax.distributions.hyperbolic import (
+    WrappedNormal as WrappedNormalDistribution,
+    exponential_map,
+)
 from dgmjax.distributions.mixture import Mixture
 from dgmjax.distributions.point_mass import PointMass as PointMassDistribution
 from dgmjax.distributions.spherical import (
@@ -81,6 +85,28 @@ class VonMisesFisher(ParametricDensity):
         loc = self.parameter("loc", (self.features,), context, spread)
         raw = self.parameter("concentration", (), context, nn.initializers.zeros)
         return VonMisesFisherDistribution(unit(loc), 1.0 + jax.nn.softplus(raw))
+
+
+class WrappedNormal(ParametricDensity):
+    """A wrapped normal on the Poincare ball of `[features]`: prior and posterior of a Poincare VAE.
+
+    The centre is exp_0 of a vector, and the scale softplus of one, learned, or linear in the
+    context `[..., C]`. Without a context it starts at the centre of the ball with scales of log 2.
+
+    Source: Mathieu, Le Lan, Maddison, Tomioka & Teh, "Continuous Hierarchical Representations with
+    Poincare Variational Auto-Encoders", 2019, section 3.2, https://arxiv.org/abs/1901.06033.
+    """
+
+    features: int
+    curvature: float = 1.0
+
+    @nn.compact
+    def __call__(self, context: Array | None = None) -> WrappedNormalDistribution:
+        zeros = nn.initializers.zeros
+        towards = self.parameter("loc", (self.features,), context, zeros)
+        raw = self.parameter("scale", (self.features,), context, zeros)
+        loc = exponential_map(jnp.zeros_like(towards), towards, self.curvature)
+        return WrappedNormalDistribution(loc, 1e-4 + jax.nn.softplus(raw), self.curvature)
 
 
 class SphericalUniform(DensityModel):
