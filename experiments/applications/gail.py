@@ -1,7 +1,8 @@
 """GAIL from one demonstration: CartPole 200 of 200, cloning 72 (Ho & Ermon 2016).
 
     dgmjax train gail
-    dgmjax train gail --environment acrobot --seeds 10 --seeds-together yes
+    dgmjax train gail --seeds 10 --seeds-together yes
+    dgmjax train gail --environment acrobot --steps 600
     dgmjax train gail --method bc
     dgmjax train gail --method wrong_expert
     dgmjax train gail --expert-file imitation/cartpole_0_expert.npz --data-dir DATA
@@ -57,7 +58,7 @@ def gail(
     hidden: tuple[int, ...] = (64, 64),
     environments: int = 32,
     rollout: int = 64,
-    steps: int = 600,
+    steps: int = 300,
     play: Play = Play(
         game="minimax",
         learning_rate=1e-3,

@@ -117,7 +117,7 @@ def dataset_of(
 
 
 def _play(model, key):
-    return model.play(key, 20)
+    return model.play(key, 8)
 
 
 @lru_cache
@@ -192,7 +192,7 @@ def phase_portrait(name: str, demonstrations: np.ndarray):
                     points[:, 1],
                     color=colour,
                     linewidth=0.8,
-                    alpha=0.5 if colour == MODEL_COLOUR else 1.0,
+                    alpha=0.4 if colour == MODEL_COLOUR else 1.0,
                     label=label if index == 0 else None,
                 )
         axes.set_xlabel(across, fontsize=9)
