@@ -38,9 +38,12 @@ from ..shared.options import Epochs
 from .anomaly_detection import anomaly_detection
 
 CLASSES, SEED = 10, 0
+LEVEL = 0.05
 CHUNK = 200
 """Images that are attacked or purified in one compiled call."""
-EVADED = 100.0
+CONFIDENCE = 2.0
+"""Margin of the logits at which Carlini and Wagner's attack aims, so that rounding leaves some."""
+EVADED = 1000.0
 """Nats that a wrong class is worth to the attack on the detector, for each unit of the margin."""
 NAMES = {"plain": "classifier", "robust": "adversarially trained classifier"}
 PUBLISHED = {8: 0.83, 25: 0.74}
@@ -105,7 +108,7 @@ def pixel_defend(
       images: test images of the table.
       adaptive_images: the part of them that attacks which know the defence move.
     """
-    iterations, adaptive_iterations, draws = 40, 10, 2
+    iterations, adaptive_iterations, draws = 40, 40, 2
     if shared.tiny:
         images, adaptive_images, channels, iterations, adaptive_iterations = 8, 4, 4, 2, 1
         radii, defence_radius, train_radius = (2,), 2, 1
@@ -157,6 +160,7 @@ def pixel_defend(
         estimators=(
             *(row for which in NAMES for row in table(setting, which, radii, dataset)),
             *(_detected(setting, kind, r) for r in radii for kind in (*ATTACKS, "detector")),
+            *(_unnoticed(setting, kind, r) for r in radii for kind in ("bim", "detector")),
         ),
         figures={
             "attacked_and_purified": partial(pictures, setting, max(radii)),
@@ -194,11 +198,13 @@ def _bim(logits, x, label, radius, key, iterations):
 
 
 def _deepfool(logits, x, label, radius, key, iterations):
-    return defence.deep_fool(logits, x, num_steps=max(1, iterations // 4))
+    # Twice as far as the border: rounding to grey levels would undo the shortest step.
+    return defence.deep_fool(logits, x, num_steps=max(1, iterations // 4), overshoot=1.0)
 
 
 def _carlini_wagner(logits, x, label, radius, key, iterations):
-    return defence.carlini_wagner(logits, x, label, num_steps=3 * iterations, searches=3)
+    options = {"num_steps": 3 * iterations, "searches": 3}
+    return defence.carlini_wagner(logits, x, label, confidence=CONFIDENCE, **options)
 
 
 def _noise(logits, x, label, radius, key, iterations):
@@ -393,6 +399,20 @@ def _detected(setting, kind, radius):
     how = "p-values of log-likelihoods, images as they are against those "
     how += HOW.get(kind, f"after {kind.replace('_', ' ')}")
     return lab.Estimator(f"auroc_{kind}_{radius}", how, measure, "fraction", model="PixelCNN")
+
+
+def _unnoticed(setting, kind, radius):
+    """Misread images whose p-value is at least `LEVEL`."""
+
+    def measure(trained, arrays):
+        found = attacked(setting, trained, "plain", kind, radius)
+        usual = attacked(setting, trained, "plain", "clean", 0).log_prob
+        p = defence.rank_p_values(usual, found.log_prob)
+        return evaluation.average((~found.right & (p >= LEVEL)).astype(np.float64))
+
+    how = f"misread, with a p-value of at least {LEVEL}, "
+    how += HOW.get(kind, f"after {kind.replace('_', ' ')}")
+    return lab.Estimator(f"unnoticed_{kind}_{radius}", how, measure, "fraction", model="PixelCNN")
 
 
 def pictures(setting: Setting, radius: int, trained, count: int = 8):
