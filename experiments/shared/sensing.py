@@ -370,7 +370,8 @@ def error_figure(problem, methods, sizes, posteriors, beside, trained):
 def restored_figure(problem, methods, sizes, trained, num: int = 10):
     """Test images, and below each what the methods make of a few measurements and of many."""
     num = min(num, len(problem.test))
-    chosen = (sizes[min(1, len(sizes) - 1)], sizes[len(sizes) // 2])
+    last = len(sizes) - 1
+    chosen = dict.fromkeys((sizes[last // 4], sizes[-(-last * 2 // 3)]))
     rows, names = [problem.test[:num]], ["truth"]
     for size in chosen:
         for key, method in methods.items():
