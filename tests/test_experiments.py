@@ -16,9 +16,12 @@ NAMES = [entry.name for entry in catalogue.catalogue()]
 STEPS = 4
 
 LIKE_ANOTHER = {
+    "cnf_plane": "flow_matching_plane",
     "cyclegan_digits": "pix2pix_digits",
     "disentangling_sprites": "vae_digits",
+    "distilled_flow_mnist": "ddpm_mnist",
     "fivo_jsb": "vrnn_jsb",
+    "flow_gan_mnist": "gan_mnist",
     "flow_matching_mnist": "ddpm_mnist",
     "iwae_mnist": "vae_digits",
     "maf_known_density": "plane_density",
@@ -28,6 +31,7 @@ LIKE_ANOTHER = {
     "pixel_defend": "anomaly_detection",
     "pixel_vae_mnist": "vq_prior_mnist",
     "realnvp_moons": "maf_moons",
+    "super_resolution_speech": "super_resolution_mnist",
     "vae_posteriors_mnist": "vae_priors_mnist",
     "vdm_mnist": "ddpm_mnist",
 }

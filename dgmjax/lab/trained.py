@@ -96,7 +96,9 @@ class Trained:
           label: their class, of models with classes; all classes if None.
         """
         rule, name = "must have `sample`", type(self.experiment.module).__name__
-        require(offers(self.model, "sample"), "the trained model", rule, name, "", RunError)
+        require(
+            offers(self.experiment.module, "sample"), "the trained model", rule, name, "", RunError
+        )
         key = jax.random.key(seed)
         if temperature == 1.0 and label is None:
             x = self.call(_sampler(num), key)

@@ -14,7 +14,6 @@ Chemical Design Using a Data-Driven Continuous Representation of Molecules", 201
 https://arxiv.org/abs/1610.02415.
 """
 
-import importlib
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -163,7 +162,9 @@ def _chemistry():
       DgmjaxError: it is not installed.
     """
     try:
-        return importlib.import_module("rdkit.Chem")
+        from rdkit import Chem
+
+        return Chem
     except ImportError as error:
         remedy = "Install it with `pip install 'dgmjax[molecules]'`, or leave out `--validity`."
         raise DgmjaxError(f"`validity` needs RDKit, which is not installed. {remedy}") from error

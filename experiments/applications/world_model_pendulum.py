@@ -112,7 +112,7 @@ def world_model_pendulum(
     return common.experiment(
         shared,
         model=f"world model {latent}-{features}, {components} components",
-        module=WorldModel(vae, latent, 1, features, components),
+        module=WorldModel(vae, latent, 1, features, components, length),
         loss=world_model_loss,
         adam={"clip": 1000.0},
         dataset=dataset,

@@ -39,8 +39,9 @@ def test_samples_are_counted(monkeypatch):
     assert experiment._new(trained, strings) == [False, True, False, True]
     chemistry = ModuleType("rdkit.Chem")
     chemistry.MolFromSmiles = lambda string: object() if "N" not in string else None
-    monkeypatch.setitem(sys.modules, "rdkit", ModuleType("rdkit"))
-    monkeypatch.setitem(sys.modules, "rdkit.Chem", chemistry)
+    package = ModuleType("rdkit")
+    package.Chem = chemistry
+    monkeypatch.setitem(sys.modules, "rdkit", package)
     judged = experiment._valid(trained, ("CCO", "CCN", ""))
     assert judged == [True, False, False]
 
@@ -59,6 +60,6 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
         experiment.molecules()
     with pytest.raises(DataError, match="`dataset` must be a text file"):
         experiment.molecules(dataset=str(tmp_path / "absent.smi"))
-    monkeypatch.setitem(sys.modules, "rdkit.Chem", None)
+    monkeypatch.setitem(sys.modules, "rdkit", None)
     with pytest.raises(DgmjaxError, match=r"pip install 'dgmjax\[molecules\]'"):
         experiment.molecules(validity=True, shared=Epochs(tiny=True))

@@ -160,8 +160,9 @@ def dense_agent(
     >>> agent = dense_agent(ENVIRONMENTS["cartpole"])
     >>> states = jnp.zeros((3, 4))
     >>> variables = agent.init(jax.random.key(0), states, method="actions")
-    >>> agent.apply(variables, states, method="actions").log_prob(1).round(3).tolist()
-    [-0.6930000185012817, -0.6930000185012817, -0.6930000185012817]
+    >>> policy = agent.apply(variables, states, method="actions")
+    >>> [round(float(nats), 3) for nats in policy.log_prob(1)]
+    [-0.693, -0.693, -0.693]
     """
     require_sizes(hidden=hidden, critic_hidden=critic_hidden, critic_outputs=critic_outputs)
     shape = (*environment.action_shape, environment.actions.num_params)

@@ -27,6 +27,7 @@ class WorldModel(nn.Module):
       actions: numbers of an action.
       features: units of the LSTM.
       components: of each mixture.
+      length: steps of the episodes of `sample`.
 
     Source: Ha & Schmidhuber, "Recurrent World Models Facilitate Policy Evolution", 2018, section 2,
     https://arxiv.org/abs/1809.01999.
@@ -37,6 +38,7 @@ class WorldModel(nn.Module):
     actions: int = 1
     features: int = 64
     components: int = 5
+    length: int = 100
 
     def setup(self):
         self.family = MixtureOfNormals(self.components)
@@ -63,8 +65,24 @@ class WorldModel(nn.Module):
         return code, Normal()(as_float(self.next_reward(h)))
 
     def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
-        """Single pictures, of the VAE."""
-        return self.vae.sample(key, sample_shape)
+        """Pictures `[*sample_shape, length, H, W, C]` of dreams of uniform actions in [-1, 1].
+
+        They begin at codes z ~ p(z) of the VAE.
+        """
+        first_key, key = jax.random.split(key)
+        z = self.vae.prior().sample(seed=first_key, sample_shape=sample_shape)
+
+        def body(now: Any, key: Key) -> tuple[Any, Array]:
+            carry, z = now
+            act_key, code_key = jax.random.split(key)
+            shape = (*sample_shape, self.actions)
+            action = jax.random.uniform(act_key, shape, minval=-1.0, maxval=1.0)
+            carry = self.remember(carry, z, action)
+            return (carry, self.predicted(carry[0])[0].sample(seed=code_key)), z
+
+        begin = (self.memory.init_carry(sample_shape), z)
+        _, codes = jax.lax.scan(body, begin, jax.random.split(key, self.length))
+        return self.vae.likelihood(jnp.moveaxis(codes, 0, -2)).mean()
 
 
 def world_model_loss(model: WorldModel, batch: Batch, key: Key) -> tuple[Array, Metrics]:
