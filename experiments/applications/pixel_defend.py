@@ -7,8 +7,8 @@ A classifier, and one trained on attacked images, read test images as they are a
 8 and 25 grey levels, with and without purification within 32 levels. Published for other networks
 on Fashion-MNIST, the worst of all attacks at 8 and at 25 levels: accuracy 0 without, 83% and 74%
 with the defence. Those attacks do not know the defence. One that does, by straight-through
-gradients averaged over noise (BPDA with EOT), takes most of it back: purification hides gradients,
-and is no proof of safety (published for CIFAR-10: 9% are left).
+gradients averaged over noise (BPDA with EOT), is measured beside them: purification hides
+gradients, and is no proof of safety (published for CIFAR-10: 9% are left).
 Sources: Song, Kim, Nowozin, Ermon & Kushman, "PixelDefend: Leveraging Generative Models to
 Understand and Defend against Adversarial Examples", 2018, Table 1,
 https://arxiv.org/abs/1710.10766; Athalye, Carlini & Wagner, "Obfuscated Gradients Give a False
