@@ -6,8 +6,8 @@
 The file has a molecule in each line; what follows its first blank (a name, a property) is left out.
 A recurrent network over characters, or a VAE with one as its decoder, whose codes are smooth
 coordinates of molecules. Whether a string is a molecule is RDKit's judgement: `--validity` asks for
-it, and needs `pip install 'dgmjax[molecules]'`. No number is published for a file that is yours;
-of character models of a million molecules 94% to 97% of the samples are valid. Sources: Segler,
+it, and needs `pip install 'dgmjax[molecules]'`. No number is published for a file that is yours.
+Sources: Segler,
 Kogej, Tyrchan & Waller, "Generating Focused Molecule Libraries for Drug Discovery with Recurrent
 Neural Networks", 2018, https://arxiv.org/abs/1701.01329; Gomez-Bombarelli et al., "Automatic
 Chemical Design Using a Data-Driven Continuous Representation of Molecules", 2018,

@@ -174,7 +174,7 @@ def both_errors(radius: float | None, model, batch, key):
     x, label = batch["x"], batch["label"]
     moved = x
     if radius is not None and not is_initialising(model):
-        # One step from a random start: as good as ten where the step is as wide as the ball.
+        # One step from a random start costs a tenth of ten; the start keeps it from overfitting.
         loss = defence.cross_entropy(model.robust, label)
         given = {"step_size": 1.25 * radius, "num_steps": 1, "key": key}
         moved = jax.lax.stop_gradient(defence.projected_gradient(loss, x, radius, **given))

@@ -238,7 +238,10 @@ def random_returns(task: Task):
 
 @lru_cache
 def _promise(training: Training):
-    return lambda model, params, start, key: dreamt(model, training.task, params[None], start, key)
+    task, temperature = training.task, training.temperature
+    return lambda model, params, start, key: dreamt(
+        model, task, params[None], start, key, temperature
+    )
 
 
 def promised(training: Training, trained, arrays):
