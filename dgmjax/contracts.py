@@ -367,6 +367,11 @@ def is_mixture(distribution: Any) -> bool:
     return hasattr(distribution, "components") and hasattr(distribution, "responsibilities")
 
 
+def manifold_of(distribution: Any) -> str | None:
+    """What a distribution's events lie on where that is not all of R^D, such as a sphere."""
+    return getattr(distribution, "manifold", None)
+
+
 def takes_a_fit(prior: Any) -> bool:
     """Whether `fitted(logits, loc, scale)` makes a prior's parameters (`models.NormalMixture`)."""
     return hasattr(prior, "fitted")

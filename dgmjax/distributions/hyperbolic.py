@@ -31,6 +31,8 @@ class WrappedNormal(Distribution):
     https://arxiv.org/abs/1901.06033.
     """
 
+    manifold = "the Poincare ball"
+
     def __init__(self, loc: Array, scale: Array, curvature: float = 1.0):
         super().__init__()
         require(curvature > 0, "curvature", "must be positive", curvature)

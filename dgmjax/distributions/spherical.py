@@ -65,6 +65,8 @@ class SphericalUniform(Distribution):
     -2.531
     """
 
+    manifold = "the unit sphere"
+
     def __init__(self, dims: int):
         super().__init__()
         require(dims >= 2, "dims", "must be at least 2", dims)
@@ -111,6 +113,8 @@ class VonMisesFisher(Distribution):
     Figurnov, Mohamed & Mnih, "Implicit Reparameterization Gradients", 2018, Eq. 5,
     https://arxiv.org/abs/1805.08498.
     """
+
+    manifold = "the unit sphere"
 
     def __init__(self, loc: Array, concentration: Array):
         super().__init__()

@@ -43,9 +43,11 @@ from .pretraining import (
     clustered_start as clustered_start,
     fitted_mixture as fitted_mixture,
 )
+from .prior_fitting import (
+    fit_prior as fit_prior,
+)
 from .priors import (
     PRIORS as PRIORS,
-    fit_prior as fit_prior,
     prior_after as prior_after,
 )
 from .runner import (

@@ -166,6 +166,56 @@ def test_runs_without_codes_and_priors_of_another_shape_are_named():
         lab.prior_after("flows")
 
 
+class OnManifold(Scaled):
+    """Codes of `place`: `models.VonMisesFisher` or `models.WrappedNormal`."""
+
+    place: flax.linen.Module = None
+    own: flax.linen.Module = None
+
+    def prior(self):
+        return self.own()
+
+    def posterior(self, x):
+        return self.place(self.w * x)
+
+
+SPHERE = OnManifold(place=models.VonMisesFisher(2), own=models.SphericalUniform(2))
+BALL = OnManifold(place=models.WrappedNormal(2), own=models.WrappedNormal(2))
+
+
+@pytest.mark.parametrize(
+    "module, place",
+    [(SPHERE, "the unit sphere"), (BALL, "the Poincare ball")],
+    ids=["sphere", "ball"],
+)
+def test_priors_of_all_space_are_refused_where_codes_lie_on_a_manifold(module, place):
+    base = trained(module)
+    rule = rf"`prior` must be a density on {place}, where the codes of scaled lie; got \w+, a "
+    remedy = r"density on R\^2\. Give `lab.fit_prior` a prior on it, or take a run"
+    for name in ("mixture", "two_stage"):
+        supplement = lab.prior_after(name, steps=1)
+        with pytest.raises(RunError, match=rule + remedy):
+            supplement.estimators(base)  # before anything is measured
+    with pytest.raises(RunError, match=rule + remedy):
+        lab.fit_prior(base, models.NormalMixture(2, 1))
+    with pytest.raises(RunError, match=r"`prior` must be a density on R\^2.*got.* on the"):
+        lab.fit_prior(trained(Scaled()), module.own)
+
+
+def test_a_prior_on_the_manifold_of_the_codes_is_fitted_to_them_as_they_are():
+    """The most likely von Mises-Fisher prior points to the mean of the codes."""
+    base = trained(SPHERE)
+    options = {"steps": 100, "learning_rate": 0.1}
+    fitted = lab.fit_prior(base, models.VonMisesFisher(2), **options)
+    codes = drawn_codes(base, base.arrays("train"))
+    loc, mean = fitted.call(lambda model: model.prior().loc), codes.mean(0)
+    np.testing.assert_allclose(loc, mean / np.linalg.norm(mean), atol=0.05)
+    np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1.0, rtol=1e-5)
+    uniform = lab.fit_prior(base, models.SphericalUniform(2))
+    nats = [code_nats(one, one.arrays("test")).value for one in (fitted, uniform)]
+    assert nats[0] < nats[1] == pytest.approx(np.log(2 * np.pi), rel=1e-5)
+
+
 def test_from_the_command_line(tmp_path):
     run = str(tmp_path / "run")
     assert not main(["train", "vae_digits", "--tiny", "--steps", "4", "--run-dir", run])
