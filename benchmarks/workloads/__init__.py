@@ -24,6 +24,8 @@ NAMES = (
     "flow_matching_step",
     "transformer_step",
     "parallel_wavenet",
+    "annealing",
+    "particle_bounds",
 )
 
 
