@@ -82,6 +82,25 @@ def test_tiny(name, tmp_path):
         assert loaded.model.log_prob(x).shape == (2,)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("levels", [1, 2])
+def test_codes_of_residuals_and_their_prior(levels, tmp_path):
+    """The second stage reads a run whose sites have two codes, and all figures are drawn."""
+    shared = {"seed": 0, "tiny": True, "data_dir": None}
+    given: dict = {"levels": levels, "residual_depth": 2}
+    for name in ("vq_vae_mnist", "vq_prior_mnist"):
+        function = catalogue.load_experiment(name)
+        arguments = catalogue.own_defaults(function) | given
+        experiment = catalogue.build(function, arguments, **shared)
+        run = RunFolder.create(tmp_path, name, arguments, 0, tiny=True, options={"data_dir": None})
+        trained = runner.train(experiment, run, seed=0, steps=STEPS)
+        assert {path.stem for path in run.figures.glob("*.png")} == set(experiment.figures)
+        given = {"autoencoder": str(run.path)}
+    records = {record.metric: record.value for record in run.read_records()}
+    assert all(np.isfinite(value) for value in records.values())
+    assert trained.sample(3).shape == (3, 2 * (16 if levels == 1 else 20))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_choice_of_an_argument_builds(name):
     function = catalogue.load_experiment(name)

@@ -45,6 +45,9 @@ from .autoregressive.pixelcnn_streams import (
     RowConv as RowConv,
     TwoStreams as TwoStreams,
 )
+from .codes import (
+    perplexity as perplexity,
+)
 from .conditioning import (
     AddContext as AddContext,
     join_context as join_context,
@@ -114,7 +117,6 @@ from .progressive import (
 from .quantiser import (
     Quantised as Quantised,
     VectorQuantiser as VectorQuantiser,
-    perplexity as perplexity,
 )
 from .recurrent import (
     Recurrent as Recurrent,

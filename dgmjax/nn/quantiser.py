@@ -1,5 +1,6 @@
 """Vector quantisation: nearest codes, and the learning of the codebook."""
 
+import itertools
 from typing import Literal, NamedTuple
 
 import flax.linen as nn
@@ -8,8 +9,9 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.actnorm import moments
 from dgmjax.bijectors.base import as_float
-from dgmjax.errors import require
+from dgmjax.errors import require, require_sizes
 from dgmjax.masks import weighted_mean
+from dgmjax.nn.codes import nearest, residual_codes, sum_of
 from dgmjax.types import Array, Key
 
 stop = jax.lax.stop_gradient
@@ -18,13 +20,17 @@ stop = jax.lax.stop_gradient
 class Quantised(NamedTuple):
     """The result of a quantiser for vectors `z[..., F]`.
 
+    With a depth D > 1 the code e is a sum of D codes e_1 + .. + e_D.
+
     Attributes:
       codes: `[..., F]`, the nearest codes; their gradient goes to z as it is (straight-through).
-      indices: `[...]`, int32.
-      commitment: `[...]`, |z - e|^2 with the code e held: moves the encoder.
+      indices: `[...]`, or `[..., D]`, int32.
+      commitment: `[...]`, |z - e|^2 with the code e held: moves the encoder. Summed over the D
+        partial sums e_1 + .. + e_d.
       codebook: `[...]`, |z - e|^2 with z held: moves a codebook that learns by gradients; 0 for
-        one that follows averages.
-      usage: `[K]`, the share of the vectors that each code is nearest to, padding left out.
+        one that follows averages. Summed over the residuals and their codes.
+      usage: `[K]`, or `[D, K]`, the share of the vectors that each code is nearest to, padding left
+        out.
     """
 
     codes: Array
@@ -50,6 +56,11 @@ class VectorQuantiser(nn.Module):
 
     It starts at vectors of the batch that initialises it.
 
+    With a depth D > 1 what a code leaves of z is quantised again, by the same codebook: r_0 = z,
+    e_d is the nearest code to r_{d-1}, and r_d = r_{d-1} - e_d. D log2 K bits then name one of K^D
+    vectors e_1 + .. + e_D. The residuals of all depths count as vectors of the batch; a 1/D part of
+    the codebook starts at those of each depth.
+
     Attributes:
       num_codes: K, at least 2.
       features: F.
@@ -57,10 +68,18 @@ class VectorQuantiser(nn.Module):
       decay: of the averages, in [0, 1).
       smoothing: see above, above 0.
       restart_below: share of the uniform usage, in [0, 1); 0 for no restarts.
+      depth: D, codes of a vector, at least 1.
 
     Sources: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
     Eq. 1 to 3 and appendix A.1, https://arxiv.org/abs/1711.00937; restarts: Dhariwal et al.,
-    "Jukebox: A Generative Model for Music", 2020, section 3.1, https://arxiv.org/abs/2005.00341.
+    "Jukebox: A Generative Model for Music", 2020, section 3.1, https://arxiv.org/abs/2005.00341;
+    residuals: Lee, Kim, Kim, Cho & Han, "Autoregressive Image Generation using Residual
+    Quantization", 2022, section 3.1, https://arxiv.org/abs/2203.01941.
+
+    >>> module = VectorQuantiser(num_codes=8, features=2, depth=3)
+    >>> quantised, _ = module.init_with_output(jax.random.key(0), jnp.ones((5, 7, 2)))
+    >>> quantised.codes.shape, quantised.indices.shape, quantised.usage.shape
+    ((5, 7, 2), (5, 7, 3), (3, 8))
     """
 
     num_codes: int
@@ -69,8 +88,10 @@ class VectorQuantiser(nn.Module):
     decay: float = 0.99
     smoothing: float = 1e-3
     restart_below: float = 0.1
+    depth: int = 1
 
     def setup(self):
+        require_sizes(depth=self.depth)
         require(self.num_codes >= 2, "num_codes", "must be at least 2", self.num_codes)
         require(self.features >= 1, "features", "must be at least 1", self.features)
         require(0.0 <= self.decay < 1.0, "decay", "must be in [0, 1)", self.decay)
@@ -99,14 +120,22 @@ class VectorQuantiser(nn.Module):
         return self.sums.value / smoothed[:, None]
 
     def lookup(self, indices: Array) -> Array:
-        """The codes `[..., F]` of indices `[...]`; NaN for an index that is not in 0 .. K - 1."""
+        """The codes `[..., F]` of indices `[...]` or, summed over the depth, `[..., D]`.
+
+        NaN for an index that is not in 0 .. K - 1.
+        """
         require(
             jnp.issubdtype(jnp.asarray(indices).dtype, jnp.integer),
             "indices",
             "must be integers",
             jnp.asarray(indices).dtype,
         )
-        return jnp.take(self.codebook, indices, axis=0, mode="fill")
+        codes = jnp.take(self.codebook, indices, axis=0, mode="fill")
+        if self.depth == 1:
+            return codes
+        given = jnp.shape(indices)[-1:]
+        require(given == (self.depth,), "indices", f"must end in the depth {self.depth}", given)
+        return sum_of([codes[..., one, :] for one in range(self.depth)])
 
     def __call__(self, z: Array, key: Key | None = None, mask: Array | None = None) -> Quantised:
         """Quantises `z[B, ..., F]`; with a key, dead codes restart in training.
@@ -125,23 +154,28 @@ class VectorQuantiser(nn.Module):
         if self.is_initializing():
             self._start(stop(flat), weights)
         codebook = self.codebook
-        indices = nearest(stop(flat), stop(codebook))
-        one_hot = jax.nn.one_hot(indices, self.num_codes)
-        usage = weighted_mean(one_hot, weights, 0)
-        codes = codebook[indices].reshape(z.shape)
-        held = stop(codes)
+        indices, residuals = residual_codes(stop(flat), stop(codebook), self.depth)
+        one_hot = [jax.nn.one_hot(one, self.num_codes) for one in indices]
+        usage = [weighted_mean(one, weights, 0) for one in one_hot]
+        codes = [codebook[one].reshape(z.shape) for one in indices]
+        held = [stop(sum_of(codes[: d + 1])) for d in range(self.depth)]
         # Of equal value; only a codebook that is a parameter has a gradient.
-        codebook_loss = jnp.square(codes - stop(z)).sum(-1)
+        targets = [residual.reshape(z.shape) for residual in residuals]
+        codebook_loss = sum_of([jnp.square(e - r).sum(-1) for e, r in zip(codes, targets)])
         if self.learning == "ema":
             codebook_loss = jnp.zeros_like(codebook_loss)
-            self._follow(stop(flat), one_hot, usage, key, weights)
+            vectors, chosen = jnp.concatenate(residuals), jnp.concatenate(one_hot)
+            if weights is not None:
+                weights = jnp.tile(weights, (self.depth, 1))
+            self._follow(vectors, chosen, sum_of(usage) / self.depth, key, weights)
+        picked = [one.reshape(z.shape[:-1]) for one in indices]
         return Quantised(
             # The bracket is exactly 0: the value is the code itself, the gradient goes to z.
-            codes=held + (z - stop(z)),
-            indices=indices.reshape(z.shape[:-1]),
-            commitment=jnp.square(z - held).sum(-1),
+            codes=held[-1] + (z - stop(z)),
+            indices=picked[0] if self.depth == 1 else jnp.stack(picked, -1),
+            commitment=sum_of([jnp.square(z - partial).sum(-1) for partial in held]),
             codebook=codebook_loss,
-            usage=usage,
+            usage=usage[0] if self.depth == 1 else jnp.stack(usage),
         )
 
     def _start(self, flat: Array, weights: Array | None) -> None:
@@ -153,13 +187,19 @@ class VectorQuantiser(nn.Module):
         if weights is not None:
             data, count = _rows_of_data(weights)
             rows = data[rows % jnp.maximum(count, 1)]
-        _, variance = moments(flat, weights)
-        apart = (
-            1e-2
-            * jnp.sqrt(variance)
-            * jax.random.normal(noise_key, (self.num_codes, self.features))
-        )
-        chosen = flat[rows] + apart
+        noise = jax.random.normal(noise_key, (self.num_codes, self.features))
+        ends = [self.num_codes * d // self.depth for d in range(self.depth + 1)]
+        parts: list[Array] = []
+        for first, last in itertools.pairwise(ends):
+            if first == last:  # fewer codes than depths
+                continue
+            if parts:  # what the codes so far leave of every vector
+                codes = jnp.concatenate(parts)
+                flat = flat - codes[nearest(flat, codes)]
+            _, variance = moments(flat, weights)
+            apart = 1e-2 * jnp.sqrt(variance) * noise[first:last]
+            parts.append(flat[rows[first:last]] + apart)
+        chosen = jnp.concatenate(parts)
         if self.learning == "gradient":
             self.put_variable("params", "codebook", chosen)
         else:
@@ -206,24 +246,3 @@ def _rows_of_data(weights: Array) -> tuple[Array, Array]:
     """Indices of rows, those of weight above 0 first, and how many these are."""
     padding = weights[:, 0] <= 0
     return jnp.argsort(padding, stable=True), (~padding).sum()
-
-
-def nearest(z: Array, codebook: Array) -> Array:
-    """argmin_k |z - e_k|^2, `[N]` int32, of `z[N, F]` and `codebook[K, F]`, by one product."""
-    # |z|^2 is the same for all codes and left out. At full precision, as accelerators would
-    # otherwise round near ties to another code.
-    products = jnp.matmul(z, codebook.T, precision=jax.lax.Precision.HIGHEST)
-    return jnp.argmin(jnp.square(codebook).sum(-1) - 2.0 * products, axis=-1)
-
-
-def perplexity(usage: Array) -> Array:
-    """exp(-sum_k p_k log p_k): how many codes are in use, of shares or counts `[..., K]`.
-
-    1 where all of them are 0, as in a batch of padding.
-
-    >>> perplexity(jnp.array([2.0, 2.0, 0.0])).round(4).item()
-    2.0
-    """
-    total = usage.sum(-1, keepdims=True)
-    shares = usage / jnp.where(total > 0, total, 1.0)
-    return jnp.exp(-jax.scipy.special.xlogy(shares, shares).sum(-1))

@@ -12,15 +12,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def histograms(counts: Sequence[Any], title: str = "Codebook use") -> "Figure":
+def histograms(
+    counts: Sequence[Any], title: str = "Codebook use", names: Sequence[str] | None = None
+) -> "Figure":
     """The share of every code, the most used first, with the perplexity, one panel per level.
 
     Args:
       counts: for each level the number of occurrences of each code, `[K]`.
+      names: of the levels where there are several; `level 0`, .. if None.
     """
     import jax.numpy as jnp
 
-    from dgmjax.nn.quantiser import perplexity
+    from dgmjax.nn.codes import perplexity
 
     levels = [np.asarray(level, np.float64) for level in counts]
     sound = bool(levels) and all(
@@ -35,7 +38,8 @@ def histograms(counts: Sequence[Any], title: str = "Codebook use") -> "Figure":
         axes.bar(np.arange(len(shares)), shares, width=1.0, color=MODEL_COLOUR)
         axes.axhline(1.0 / len(shares), color=DATA_COLOUR, linewidth=1.2)
         used, effective = int((level > 0).sum()), float(perplexity(jnp.asarray(level)))
-        name = f"level {index}: " if len(levels) > 1 else ""
+        name = names[index] if names else f"level {index}"
+        name = f"{name}: " if len(levels) > 1 else ""
         axes.set_title(
             f"{name}perplexity {effective:.1f}, {used} of {len(shares)} used", fontsize=9
         )
@@ -51,6 +55,7 @@ def index_maps(
     reconstructed: Any,
     num_codes: Sequence[int],
     title: str = "Codes",
+    names: Sequence[str] | None = None,
 ) -> "Figure":
     """One column per image: the image, its map of indices of each level, its reconstruction.
 
@@ -58,6 +63,7 @@ def index_maps(
       images, reconstructed: `[N, height, width, channels]` in [0, 1], 1 or 3 channels.
       indices: of each level, the finest first, `[N, h, w]`.
       num_codes: of each level.
+      names: of each level; `level 0`, .. if None.
     """
     x, x_hat = np.asarray(images, np.float64), np.asarray(reconstructed, np.float64)
     fits = x.ndim == 4 and x.shape == x_hat.shape and x.shape[-1] in (1, 3)
@@ -69,9 +75,9 @@ def index_maps(
     require(fits, "indices", rule, [level.shape for level in maps], error=DataError)
     rows = 2 + len(maps)
     figure = new_figure(0.85 * len(x) + 0.9, 0.85 * rows + 0.5, title)
-    names = ["data", *(f"level {i}" for i in range(len(maps))), "decoded"]
+    levels = names or [f"level {i}" for i in range(len(maps))]
     for column in range(len(x)):
-        for row, name in enumerate(names):
+        for row, name in enumerate(["data", *levels, "decoded"]):
             axes = figure.add_subplot(rows, len(x), row * len(x) + column + 1)
             if 0 < row < rows - 1:
                 last = num_codes[row - 1] - 1

@@ -33,7 +33,7 @@ def vq_prior_mnist(
     weight_decay: float = 1e-4,
     shared: Epochs = Epochs(learning_rate=1e-3, epochs=8, batch_size=128),
 ) -> lab.Experiment:
-    """The prior of a trained `vq_vae_mnist`, of one or two levels.
+    """The prior of a trained `vq_vae_mnist`, of one or two levels of one or several codes a site.
 
     Args:
       autoencoder: run folder of the VQ-VAE.
@@ -139,5 +139,5 @@ def samples(autoencoder, trained):
 def sampled_codes(autoencoder, trained):
     """Samples of the prior as maps of indices, beside their images."""
     maps, x = drawn(autoencoder, trained, 8)
-    sizes = [level.num_codes for level in autoencoder.experiment.module.levels]
-    return plotting.codes.index_maps(x, maps, x, sizes, "Sampled codes and their images")
+    flat, sizes, names = lab.code_figures.by_depth(autoencoder.experiment.module.levels, maps)
+    return plotting.codes.index_maps(x, flat, x, sizes, "Sampled codes and their images", names)

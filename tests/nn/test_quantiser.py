@@ -1,5 +1,7 @@
 """Vector quantisation against NumPy; networks that rescale images."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from dgmjax import nn
 from dgmjax.errors import DgmjaxError
-from dgmjax.nn.quantiser import nearest
+from dgmjax.nn.codes import nearest
 from dgmjax.nn.rescale import enlarged
 
 KEY = jax.random.key(0)
@@ -134,6 +136,106 @@ def test_straight_through_and_which_loss_moves_what():
     np.testing.assert_allclose(loss[0]["codebook"], expected, rtol=1e-4, atol=1e-5)
 
 
+def residuals_of(z, codebook, depth):
+    """Indices, codes and residuals of every depth, one vector after another."""
+    indices, codes, left = [], [], [z]
+    for _ in range(depth):
+        found = [int(np.square(r.astype(np.float64) - codebook).sum(-1).argmin()) for r in left[-1]]
+        indices.append(np.array(found))
+        codes.append(codebook[indices[-1]])
+        left.append(left[-1] - codes[-1])
+    return indices, codes, left[:depth]
+
+
+def test_residuals_are_quantised_as_in_numpy():
+    """Values bit for bit; the averages count the residuals of all depths."""
+    module, variables = quantiser(depth=3, decay=0.9, restart_below=0.0)
+    variables = {"state": dict(variables["state"])}
+    codebook = np.asarray(module.apply(variables, method=lambda m: m.codebook))
+    indices, codes, left = residuals_of(FLAT, codebook, 3)
+    quantised, after = trained_on(module, variables, Z, KEY)
+    assert quantised.indices.shape == (4, 5, 3) and quantised.usage.shape == (3, CODES)
+    np.testing.assert_array_equal(quantised.indices.reshape(-1, 3), np.stack(indices, -1))
+    total = (codes[0] + codes[1]) + codes[2]
+    np.testing.assert_array_equal(quantised.codes.reshape(-1, FEATURES), total)
+    looked_up = module.apply(variables, quantised.indices, method="lookup")
+    np.testing.assert_array_equal(looked_up, quantised.codes)
+    sums = np.cumsum(codes, 0)
+    commitment = np.square(FLAT - sums).sum((0, -1))
+    np.testing.assert_allclose(quantised.commitment.ravel(), commitment, rtol=1e-5)
+    shares = np.stack([np.bincount(one, minlength=CODES) / 20 for one in indices])
+    np.testing.assert_allclose(quantised.usage, shares, rtol=1e-6)
+    chosen, vectors = np.eye(CODES)[np.concatenate(indices)], np.concatenate(left)
+    usage = 0.9 * variables["state"]["usage"] + 0.1 * shares.mean(0)
+    sums = 0.9 * variables["state"]["sums"] + 0.1 * chosen.T @ vectors / 60
+    np.testing.assert_allclose(after["state"]["usage"], usage, rtol=1e-5)
+    np.testing.assert_allclose(after["state"]["sums"], sums, rtol=1e-4, atol=1e-6)
+
+
+def test_the_codes_of_padding_do_not_move_a_residual_codebook():
+    module, variables = quantiser(depth=2, restart_below=0.5)
+    mask = jnp.array([1.0, 0.0, 1.0, 1.0])
+    padded = jnp.asarray(Z).at[1].set(1e3)
+    run = lambda z, mask: module.apply(variables, z, None, mask, mutable=["state"])
+    with_padding, without = run(padded, mask), run(jnp.asarray(Z)[mask > 0], None)
+    close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    jax.tree.map(close, with_padding[1], without[1])
+    close(with_padding[0].usage, without[0].usage)
+
+
+@pytest.mark.parametrize("num_codes", [2, 9])
+def test_a_fixed_codebook_with_zero_is_never_worse_with_more_depth(num_codes):
+    """|z - e_1 - .. - e_d| does not grow with d."""
+    generator = np.random.default_rng(num_codes)
+    z = jnp.asarray(generator.normal(size=(300, FEATURES)), jnp.float32)
+    table = 0.5 * generator.normal(size=(num_codes, FEATURES)).astype(np.float32)
+    table[0] = 0.0
+    errors = []
+    for depth in range(1, 7):
+        module = nn.VectorQuantiser(num_codes, FEATURES, "gradient", depth=depth)
+        variables = {"params": {"codebook": jnp.asarray(table)}}
+        errors.append(np.linalg.norm(z - module.apply(variables, z).codes, axis=-1))
+    errors = np.stack(errors)
+    assert (np.diff(errors, axis=0) <= 1e-5).all()
+    assert errors[-1].mean() < errors[0].mean()
+
+
+def test_gradients_of_a_residual_codebook():
+    """z has those of the partial sums, each code those of the residuals that it is nearest to."""
+    module, variables = quantiser(learning="gradient", depth=2)
+    codebook = np.asarray(variables["params"]["codebook"])
+
+    def terms(params, z):
+        quantised = module.apply({"params": params}, z)
+        losses = quantised.commitment.sum(), quantised.codebook.sum()
+        return quantised.codes.sum(), *losses
+
+    jacobian = jax.jit(jax.jacrev(terms, argnums=(0, 1)))
+    through, commitment, loss = jacobian(variables["params"], jnp.asarray(FLAT))
+    indices, codes, left = residuals_of(FLAT, codebook, 2)
+    np.testing.assert_array_equal(through[1], 1.0)
+    expected = 2 * (FLAT - codes[0]) + 2 * (FLAT - codes[0] - codes[1])
+    np.testing.assert_allclose(commitment[1], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(loss[1], 0.0)
+    expected = np.zeros((CODES, FEATURES))
+    for one, code, residual in zip(indices, codes, left):
+        np.add.at(expected, one, 2 * (code - residual))
+    np.testing.assert_allclose(loss[0]["codebook"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_residual_codebook_starts_at_vectors_and_at_what_they_leave():
+    """Before any training, more depth is closer to the batch."""
+    errors = []
+    for depth in (1, 2, 4):
+        module = nn.VectorQuantiser(32, FEATURES, depth=depth)
+        z = jnp.asarray(np.random.default_rng(5).normal(size=(500, FEATURES)), jnp.float32)
+        quantised, _ = module.init_with_output(KEY, z)
+        errors.append(float(jnp.square(z - quantised.codes).mean()))
+    assert errors[0] > 1.5 * errors[1] > 1.5 * errors[2]
+    few, _ = nn.VectorQuantiser(2, FEATURES, depth=3).init_with_output(KEY, z)
+    assert jnp.isfinite(few.codes).all()
+
+
 def test_perplexity_of_known_histograms():
     assert nn.perplexity(jnp.ones(8)) == pytest.approx(8.0)
     assert nn.perplexity(jnp.array([5.0, 0.0, 0.0])) == pytest.approx(1.0)
@@ -174,6 +276,13 @@ def test_enlarged_repeats_pixels():
         (
             lambda: nn.VectorQuantiser(4, 2, restart_below=2.0).init(KEY, jnp.zeros((3, 2))),
             "restart_below",
+        ),
+        (lambda: nn.VectorQuantiser(4, 2, depth=0).init(KEY, jnp.zeros((3, 2))), "depth"),
+        (
+            lambda: nn.VectorQuantiser(4, 2, depth=2).init(
+                KEY, jnp.zeros(3, jnp.int32), method="lookup"
+            ),
+            "indices",
         ),
         (lambda: nn.VectorQuantiser(4, 2, "sgd").init(KEY, jnp.zeros((3, 2))), "learning"),
         (lambda: quantiser()[0].apply(quantiser()[1], jnp.zeros(3), method="lookup"), "indices"),

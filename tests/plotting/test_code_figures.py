@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from dgmjax import plotting
+from dgmjax import models, plotting
 from dgmjax.errors import DgmjaxError
+from dgmjax.lab.code_figures import by_depth
 from dgmjax.plotting import codes
 
 GENERATOR = np.random.default_rng(0)
@@ -31,6 +32,20 @@ def test_index_maps_have_a_column_an_image():
     shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
     np.testing.assert_array_equal(shown[1], maps[0][0])
     assert len(plotting.to_png(figure, dpi=40)) > 1000
+
+
+def test_depths_of_a_level_are_maps_of_their_own():
+    levels = (models.Level(5, 2, 2, depth=3), models.Level(6, 2, 2))
+    deep, flat = GENERATOR.integers(0, 5, (3, 4, 4, 3)), GENERATOR.integers(0, 6, (3, 2, 2))
+    maps, sizes, names = by_depth(levels, (deep, flat))
+    assert sizes == [5, 5, 5, 6] and names == ["level 0.0", "level 0.1", "level 0.2", "level 1"]
+    figure = codes.index_maps(X, maps, X, sizes, names=names)
+    labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
+    assert labels == ["data", *names, "decoded"]
+    for depth in range(3):
+        np.testing.assert_array_equal(maps[depth], deep[..., depth])
+    title = codes.histograms([np.ones(2), np.ones(4)], names=names[:2]).axes[1].get_title()
+    assert title == "level 0.1: perplexity 4.0, 4 of 4 used"
 
 
 def test_bars_of_variances():

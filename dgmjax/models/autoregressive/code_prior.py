@@ -22,12 +22,14 @@ class CodePrior(nn.Module):
     """p(i) = p(i_{L-1}) prod_l p(i_l | i_{l+1}): a gated PixelCNN for every map of indices.
 
     A finer map is conditioned on the next coarser one, which a convolutional network turns into
-    features of each of its sites; residual blocks of masked convolutions read them. One
-    x `[..., D]` holds all indices: the maps in raster order one after another, the coarsest
-    first (`join` and `split`). It is trained by `objectives.negative_log_likelihood`, exactly.
+    features of each of its sites; residual blocks of masked convolutions read them. Where a site
+    has several codes, these are its channels: each is conditioned on those before. One x `[..., D]`
+    holds all indices: the maps in raster order one after another, the coarsest first (`join` and
+    `split`). It is trained by `objectives.negative_log_likelihood`, exactly.
 
     Attributes:
-      shapes: (height, width) of every map of indices, the finest first.
+      shapes: (height, width), or (height, width, depth) of a depth above 1, of every map of
+        indices, the finest first.
       num_codes: of every level.
       features, blocks: of each gated PixelCNN.
       context_blocks: residual blocks of a conditioned one.
@@ -38,7 +40,7 @@ class CodePrior(nn.Module):
     https://arxiv.org/abs/1906.00446.
     """
 
-    shapes: tuple[tuple[int, int], ...]
+    shapes: tuple[tuple[int, ...], ...]
     num_codes: tuple[int, ...]
     features: int = 32
     blocks: int = 5
@@ -47,6 +49,9 @@ class CodePrior(nn.Module):
     def setup(self):
         num = len(self.shapes)
         require(num >= 1, "shapes", "must name at least one level", self.shapes)
+        known = all(len(shape) == 2 or (len(shape) == 3 and shape[2] > 1) for shape in self.shapes)
+        rule = "must be (height, width) or, of a depth above 1, (height, width, depth)"
+        require(known, "shapes", rule, self.shapes)
         require(len(self.num_codes) == num, "num_codes", f"must be {num} numbers", self.num_codes)
         self.densities = [self._density(level) for level in range(num)]
         self.tables = [Table(k, self.features) for k in self.num_codes[1:]]
@@ -56,21 +61,21 @@ class CodePrior(nn.Module):
         ]
 
     def _factor(self, level: int) -> int:
-        (height, width), (low, narrow) = self.shapes[level : level + 2]
+        (height, width), (low, narrow) = (shape[:2] for shape in self.shapes[level : level + 2])
         fits = height % low == 0 and width % narrow == 0 and height // low == width // narrow
         rule = "must be multiples of one another by one factor, the finest first"
         require(fits, "shapes", rule, self.shapes)
         return height // low
 
     def _density(self, level: int) -> AutoregressiveModel:
-        """p(i_l | coarser), over events (height, width, 1)."""
+        """p(i_l | coarser), over events (height, width, 1 or depth)."""
         shape, features = self.shapes[level], self.features
         model = GatedPixelCNN(
-            (*shape, 1),
+            self._event(level),
             Categorical(self.num_codes[level]),
             features=features,
             blocks=self.blocks,
-            first_kernel=7 if min(shape) >= 7 else 3,
+            first_kernel=7 if min(shape[:2]) >= 7 else 3,
             head_features=2 * features,
             site_bias=True,
         )
@@ -80,10 +85,15 @@ class CodePrior(nn.Module):
             return model.clone(network=network)
         # The coarser map is known as a whole, so its features may enter at every site; only indices
         # of the own level are masked.
-        layers: list[nn.Module] = [AddContext(features, 0, features, 2)]
+        layers: list[nn.Module] = [AddContext(features, 0, features, len(shape))]
         layers += [_context_block(features, shape) for _ in range(self.context_blocks)]
         network = network.clone(layers=(*layers, *network.layers), local_features=features)
         return model.clone(network=network, context_features=math.prod(shape) * features)
+
+    def _event(self, level: int) -> tuple[int, ...]:
+        """The shape of a map, with an axis of channels."""
+        shape = tuple(self.shapes[level])
+        return shape if len(shape) == 3 else (*shape, 1)
 
     @property
     def family(self) -> Categorical:
@@ -91,12 +101,13 @@ class CodePrior(nn.Module):
         return Categorical(max(self.num_codes))
 
     def join(self, indices: tuple[Array, ...]) -> Array:
-        """x `[..., D]` of maps `[..., h_l, w_l]`, which are given with the finest first."""
-        flat = [one.reshape(*one.shape[:-2], -1) for one in reversed(indices)]
+        """x `[..., D]` of maps `[..., *shapes[l]]`, which are given with the finest first."""
+        pairs = zip(reversed(indices), reversed(self.shapes))
+        flat = [one.reshape(*one.shape[: one.ndim - len(shape)], -1) for one, shape in pairs]
         return jnp.concatenate(flat, -1)
 
     def split(self, x: Array) -> tuple[Array, ...]:
-        """The maps `[..., h_l, w_l]` of x, the finest first."""
+        """The maps `[..., *shapes[l]]` of x, the finest first."""
         sizes = [math.prod(shape) for shape in self.shapes]
         ends = x.ndim >= 1 and x.shape[-1] == sum(sizes)
         require(ends, "x", f"must end in the {sum(sizes)} indices", f"shape {x.shape}")
@@ -108,8 +119,16 @@ class CodePrior(nn.Module):
 
     def _context(self, level: int, coarser: Array) -> Array:
         """Features of every site of a level, as one vector, from the indices above."""
-        read = self.readers[level](self.tables[level](coarser))
-        return join_context(None, read.reshape(*read.shape[:-3], -1, self.features))
+        coarse, fine = self.shapes[level + 1], self.shapes[level]
+        known = self.tables[level](coarser)
+        known = known if len(coarse) == 2 else known.sum(-2)
+        read = self.readers[level](known)
+        if len(fine) == 3:  # the same for every code of a site
+            read = jnp.repeat(read[..., None, :], fine[2], -2)
+        return join_context(None, read.reshape(*read.shape[: -len(fine) - 1], -1, self.features))
+
+    def _as_event(self, level: int, indices: Array) -> Array:
+        return indices if len(self.shapes[level]) == 3 else indices[..., None]
 
     def log_prob(self, x: Array) -> Array:
         """log p(x) in nats, `[...]`."""
@@ -117,7 +136,7 @@ class CodePrior(nn.Module):
         for level, density in enumerate(self.densities):
             last = level == len(maps) - 1
             context = () if last else (self._context(level, maps[level + 1]),)
-            total = total + density.log_prob(maps[level][..., None], *context)
+            total = total + density.log_prob(self._as_event(level, maps[level]), *context)
         return total
 
     def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
@@ -131,7 +150,8 @@ class CodePrior(nn.Module):
                 context = self._context(level, maps[0])
                 # The context already has the sample axes: one finer map for each coarser one.
                 drawn = self.densities[level].sample(level_key, (), context)
-            maps.insert(0, drawn[..., 0].astype(jnp.int32))
+            whole = len(self.shapes[level]) == 3
+            maps.insert(0, (drawn if whole else drawn[..., 0]).astype(jnp.int32))
         return self.join(tuple(maps))
 
 
@@ -143,7 +163,7 @@ def _context_block(features: int, sites: tuple[int, ...]) -> Residual:
         Pointwise(nn.Dense(features)),
         act,
         masked_convolution(features, sites, 3),
-        AddContext(features, 0, features, 2),
+        AddContext(features, 0, features, len(sites)),
         act,
         Pointwise(nn.Dense(features)),
     )

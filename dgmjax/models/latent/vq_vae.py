@@ -28,11 +28,13 @@ class Level:
       features: length of a code.
       factor: how much smaller its map is than what is below it (the image, or a level): a power
         of two.
+      depth: codes of a site, each of what those before left (`nn.VectorQuantiser`).
     """
 
     num_codes: int
     features: int
     factor: int
+    depth: int = 1
 
 
 class HierarchicalVQVAE(nn.Module):
@@ -42,7 +44,8 @@ class HierarchicalVQVAE(nn.Module):
     e_{L-1} = quantise(W h_{L-1}),  e_l = quantise(W [h_l, Up_{l+1}(e_{l+1}, ..)])
     p(x | e) = family(Up_0(e_0, and the coarser codes, enlarged))
 
-    One level is VQ-VAE. The prior is uniform while it trains: `models.CodePrior` learns one.
+    One level is VQ-VAE, with a depth of several codes for each site RQ-VAE. The prior is uniform
+    while it trains: `models.CodePrior` learns one.
 
     Attributes:
       event_shape: (height, width, channels) of x.
@@ -53,7 +56,9 @@ class HierarchicalVQVAE(nn.Module):
 
     Sources: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
     https://arxiv.org/abs/1711.00937; Razavi, van den Oord & Vinyals, "Generating Diverse
-    High-Fidelity Images with VQ-VAE-2", 2019, section 3.1, https://arxiv.org/abs/1906.00446.
+    High-Fidelity Images with VQ-VAE-2", 2019, section 3.1, https://arxiv.org/abs/1906.00446; Lee,
+    Kim, Kim, Cho & Han, "Autoregressive Image Generation using Residual Quantization", 2022,
+    section 3.1, https://arxiv.org/abs/2203.01941.
     """
 
     event_shape: tuple[int, ...]
@@ -80,6 +85,7 @@ class HierarchicalVQVAE(nn.Module):
                 self.learning,
                 self.decay,
                 restart_below=self.restart_below,
+                depth=one.depth,
             )
             for one in self.levels
         ]
@@ -96,13 +102,13 @@ class HierarchicalVQVAE(nn.Module):
         return 0 if self.observation.event_ndims else 1
 
     @property
-    def index_shapes(self) -> tuple[tuple[int, int], ...]:
-        """Height and width of the map of indices of every level."""
+    def index_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Height and width of the map of indices of every level, and the depth where not 1."""
         shapes, shape = [], self.event_shape
         for one in self.levels:
             height, width = check_factor("factor", one.factor, shape)
             shape = (height, width, one.features)
-            shapes.append((height, width))
+            shapes.append((height, width) if one.depth == 1 else (height, width, one.depth))
         return tuple(shapes)
 
     @property
@@ -154,12 +160,13 @@ class HierarchicalVQVAE(nn.Module):
         return h.reshape(*x.shape[:-1], -1) if h.ndim > x.ndim else h
 
     def encode(self, x: Array) -> tuple[Array, ...]:
-        """Indices `[B, h_l, w_l]` of every level, the finest first."""
+        """Indices `[B, *index_shapes[l]]` of every level, the finest first."""
         return tuple(quantised.indices for quantised in self.quantise(x))
 
     def codes(self, indices: Sequence[Array]) -> tuple[Array, ...]:
-        """The codes of indices `[..., h_l, w_l]` of every level."""
-        shapes = tuple(tuple(one.shape[-2:]) for one in indices)
+        """The codes `[..., h_l, w_l, features]` of indices of every level."""
+        ranks = [len(shape) for shape in self.index_shapes]
+        shapes = tuple(tuple(one.shape[-rank:]) for one, rank in zip(indices, ranks))
         rule = f"must be maps of the sizes {self.index_shapes}, the finest level first"
         require(shapes == self.index_shapes, "indices", rule, shapes)
         return tuple(q.lookup(one) for q, one in zip(self.quantisers, indices))
@@ -208,18 +215,24 @@ def VQVAE(
     num_codes: int = 128,
     features: int = 16,
     factor: int = 4,
+    depth: int = 1,
     **options,
 ) -> HierarchicalVQVAE:
     """One level of codes: a map of `1 / factor` of the image's height and width.
 
     Args:
+      depth: codes of a site; above 1 it is an RQ-VAE.
       options: of `HierarchicalVQVAE`.
 
-    Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
-    https://arxiv.org/abs/1711.00937.
+    Sources: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning", 2017,
+    https://arxiv.org/abs/1711.00937; Lee, Kim, Kim, Cho & Han, "Autoregressive Image Generation
+    using Residual Quantization", 2022, section 3.1, https://arxiv.org/abs/2203.01941.
+
+    >>> VQVAE((28, 28, 1), num_codes=64, factor=4, depth=2).index_shapes
+    ((7, 7, 2),)
     """
-    event_shape, level = as_sizes("event_shape", event_shape), Level(num_codes, features, factor)
-    return HierarchicalVQVAE(event_shape, (level,), **options)
+    level = Level(num_codes, features, factor, depth)
+    return HierarchicalVQVAE(as_sizes("event_shape", event_shape), (level,), **options)
 
 
 def VQVAE2(
@@ -227,16 +240,18 @@ def VQVAE2(
     num_codes: int = 128,
     features: int = 16,
     factors: tuple[int, int] = (4, 2),
+    depth: int = 1,
     **options,
 ) -> HierarchicalVQVAE:
     """Two levels with codebooks of their own; the finer one is conditioned on the coarser.
 
     Args:
       factors: of the bottom level (below the image), and of the top level (below the bottom).
+      depth: codes of a site, on both levels.
       options: of `HierarchicalVQVAE`.
 
     Source: Razavi, van den Oord & Vinyals, "Generating Diverse High-Fidelity Images with VQ-VAE-2",
     2019, section 3.1 and Figure 2a, https://arxiv.org/abs/1906.00446.
     """
-    levels = tuple(Level(num_codes, features, factor) for factor in factors)
+    levels = tuple(Level(num_codes, features, factor, depth) for factor in factors)
     return HierarchicalVQVAE(as_sizes("event_shape", event_shape), levels, **options)
