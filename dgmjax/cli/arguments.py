@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 from dgmjax.cli.configuration import configuration_text, read_configuration
 from dgmjax.devices.cluster import Processes
-from dgmjax.errors import DgmjaxError
+from dgmjax.errors import DgmjaxError, require
 from dgmjax.lab.catalogue import SHARED, nearest, options
 from dgmjax.lab.session import TrainRequest
 from dgmjax.runs.loggers import loggers_named
@@ -132,6 +132,11 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
         if name not in SHARED
     ]
     own = [field.name for field in fields]
+    for title in dict.fromkeys(field.group for field in (*fields, *_shared_options())):
+        # A group of options is a field of what is parsed, and would hide the argument.
+        part, remedy = _part(title), "Give the argument another name."
+        rule = "must not be an argument of an experiment: it is a title in the help of the command"
+        require(part not in own, part, rule, f"one of {name}", remedy)
     fields += [field for field in _shared_options() if field.name not in own]
     fields = _with_configuration(fields, arguments)
     values = _parse_fields(fields, f"train {name}", description, arguments)

@@ -130,6 +130,12 @@ def test_an_experiment_that_declares_steps_owns_them(tmp_path, toy, requests, ca
     assert requests[0].arguments == {"steps": 20} and requests[0].steps is None
 
 
+def test_an_argument_that_would_hide_a_group_of_options_is_named(tmp_path, toy, capsys):
+    (tmp_path / "hides.py").write_text("def hides(*, run: int = 3, tiny: bool = False):\n    ...\n")
+    code, _, problem = run(capsys, "train", "hides.py", "--run", 2)
+    assert code == 2 and "`run` must not be an argument of an experiment" in problem
+
+
 def test_help_shows_types_defaults_and_explanations(toy, capsys):
     code, out, _ = run(capsys, "train", toy, "--help")
     assert code == 0
