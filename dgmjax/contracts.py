@@ -362,6 +362,11 @@ def diverges_along_paths(posterior: Any) -> bool:
     return hasattr(posterior, "kl_along")
 
 
+def absorbs_latents(conditional: Any) -> bool:
+    """Whether a conditional of a chain says how latents change its state: `absorb(state, z)`."""
+    return hasattr(conditional, "absorb")
+
+
 def is_mixture(distribution: Any) -> bool:
     """Whether a distribution has `components` and `responsibilities(z)`, as of a `Mixture`."""
     return hasattr(distribution, "components") and hasattr(distribution, "responsibilities")

@@ -1,13 +1,15 @@
 """Chains of latent variables: p(z) = p(z_a) p(z_b | z_a) p(z_c | z_a, z_b) ..."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from dgmjax.contracts import absorbs_latents
 from dgmjax.distributions.base import Distribution
 from dgmjax.errors import require
-from dgmjax.types import Array, Key
+from dgmjax.types import Array, Key, PyTree
 
 Latents = dict[str, Array]
 
@@ -19,10 +21,13 @@ class Ancestral(Distribution):
     z.
 
     Args:
-      conditionals: name -> function of the dict of the latents drawn before, returning a
-        distribution; in the order of drawing. A function is a pytree that carries its parameters
-        as leaves (`nn.autoregressive.bind_network`, `jax.tree_util.Partial`) where the object is
-        to go in and out of `jit`; any callable otherwise.
+      conditionals: name -> function of the state, returning a distribution; in the order of
+        drawing. The state is the dict of the latents drawn before, unless a function has a method
+        `absorb(state, z)` that returns the next one: a long chain then computes each state once.
+        A function is a pytree that carries its parameters as leaves
+        (`nn.autoregressive.bind_network`, `jax.tree_util.Partial`) where the object is to go in and
+        out of `jit`; any callable otherwise.
+      start: the first state; no latents if None.
 
     >>> import distrax, jax.numpy as jnp
     >>> normal = lambda loc: distrax.Independent(distrax.Normal(loc, jnp.ones_like(loc)), 1)
@@ -32,21 +37,42 @@ class Ancestral(Distribution):
     {'top': (5, 2), 'bottom': (5, 2)}
     """
 
-    def __init__(self, conditionals: Mapping[str, Callable[[Latents], Distribution]]):
+    def __init__(
+        self, conditionals: Mapping[str, Callable[[Any], Distribution]], start: PyTree = None
+    ):
         super().__init__()
         require(len(conditionals) >= 1, "conditionals", "must name at least one latent", "none")
         self.names = tuple(conditionals)
         self.functions = tuple(conditionals.values())
+        self.start = {} if start is None else start
+
+    def _after(self, position: int, state: PyTree, z: Array) -> PyTree:
+        """The state once the latent of a position is known."""
+        function: Any = self.functions[position]
+        if absorbs_latents(function):
+            return function.absorb(state, z)
+        return {**state, self.names[position]: z}
+
+    def _walk(self, choose: Callable[[int, Distribution], Array]) -> tuple[dict, Latents]:
+        """Every conditional, and the latents that `choose` takes of each."""
+        found, latents, state = {}, {}, self.start
+        for position, name in enumerate(self.names):
+            found[name] = self.functions[position](state)
+            latents[name] = choose(position, found[name])
+            if position + 1 < len(self.names):
+                state = self._after(position, state, latents[name])
+        return found, latents
 
     def conditional(self, name: str, latents: Latents) -> Distribution:
         """p(z_name | the latents before it)."""
-        position = self.names.index(name)
-        before = {earlier: latents[earlier] for earlier in self.names[:position]}
-        return self.functions[position](before)
+        position, state = self.names.index(name), self.start
+        for index, earlier in enumerate(self.names[:position]):
+            state = self._after(index, state, latents[earlier])
+        return self.functions[position](state)
 
     def conditionals(self, latents: Latents) -> dict[str, Distribution]:
         """Every conditional along given latents."""
-        return {name: self.conditional(name, latents) for name in self.names}
+        return self._walk(lambda position, _: latents[self.names[position]])[0]
 
     @property
     def event_shape(self) -> dict[str, tuple[int, ...]]:
@@ -54,15 +80,10 @@ class Ancestral(Distribution):
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
-        return tuple(self.conditional(self.names[0], {}).batch_shape)
+        return tuple(self.functions[0](self.start).batch_shape)
 
     def _example(self) -> dict[str, Distribution]:
-        latents: Latents = {}
-        found: dict[str, Distribution] = {}
-        for name in self.names:
-            found[name] = self.conditional(name, latents)
-            latents[name] = found[name].sample(seed=jax.random.key(0))
-        return found
+        return self._walk(lambda _, given: given.sample(seed=jax.random.key(0)))[0]
 
     def log_probs(self, value: Latents) -> Latents:
         """log p(z_name | before) of every latent, in nats."""
@@ -72,32 +93,31 @@ class Ancestral(Distribution):
             f"must be a dict of the latents {sorted(self.names)}",
             sorted(value) if isinstance(value, Mapping) else type(value).__name__,
         )
-        return {name: self.conditional(name, value).log_prob(value[name]) for name in self.names}
+        return {
+            name: given.log_prob(value[name]) for name, given in self.conditionals(value).items()
+        }
 
     def log_prob(self, value: Latents) -> Array:
         return sum(self.log_probs(value).values(), jnp.zeros(()))
 
     def draw_and_log_prob(self, key: Key, sample_shape: tuple[int, ...]):
-        latents: Latents = {}
-        total: Array | float = 0.0
-        batch: tuple[int, ...] | None = None
-        for index, name in enumerate(self.names):
-            given = self.conditional(name, latents)
-            batch = (*sample_shape, *given.batch_shape) if batch is None else batch
+        batch = (*sample_shape, *self.batch_shape)
+        log_probs: list[Array] = []
+
+        def draw(position: int, given: Distribution) -> Array:
             # One that does not read the latents before has no sample axes yet.
             shape = batch[: len(batch) - len(given.batch_shape)]
-            latents[name], log_prob = given.sample_and_log_prob(
-                seed=jax.random.fold_in(key, index), sample_shape=shape
-            )
-            total = total + log_prob
-        return latents, total
+            seed = jax.random.fold_in(key, position)
+            z, log_prob = given.sample_and_log_prob(seed=seed, sample_shape=shape)
+            log_probs.append(log_prob)
+            return z
+
+        _, latents = self._walk(draw)
+        return latents, sum(log_probs, 0.0)
 
     def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Latents:
         return self.draw_and_log_prob(key, sample_shape)[0]
 
     def mean(self) -> Latents:
         """The path of conditional means: each given the means before it."""
-        latents: Latents = {}
-        for name in self.names:
-            latents[name] = self.conditional(name, latents).mean()
-        return latents
+        return self._walk(lambda _, given: given.mean())[1]

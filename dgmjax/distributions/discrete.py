@@ -29,7 +29,7 @@ DISCRETE = (
 def is_discrete(q: Any, z: PyTree) -> bool:
     """Whether samples z of q have no derivative with respect to its parameters."""
     if isinstance(q, Ancestral):
-        return any(is_discrete(q.conditional(name, z), z[name]) for name in q.names)
+        return any(is_discrete(given, z[name]) for name, given in q.conditionals(z).items())
     if isinstance(q, Autoregressive):
         return q.family.values != "real"
     while isinstance(q, distrax.Independent | Factorised):

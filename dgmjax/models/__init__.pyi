@@ -210,6 +210,9 @@ from .latent.vae import (
     VAE as VAE,
     DenseVAE as DenseVAE,
 )
+from .latent.very_deep import (
+    VeryDeepVAE as VeryDeepVAE,
+)
 from .latent.vq_vae import (
     VQVAE as VQVAE,
     VQVAE2 as VQVAE2,

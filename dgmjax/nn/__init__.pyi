@@ -153,3 +153,8 @@ from .translation import (
 from .unet import (
     UNet as UNet,
 )
+from .very_deep import (
+    Bottleneck as Bottleneck,
+    BottomUp as BottomUp,
+    TopDownBlock as TopDownBlock,
+)

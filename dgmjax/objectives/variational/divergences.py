@@ -64,10 +64,8 @@ def kl_terms(
       DgmjaxError: `dimensions` of distributions whose dimensions are not independent.
     """
     if isinstance(q, Ancestral) and isinstance(p, Ancestral) and q.names == p.names:
-        return {
-            name: _one(q.conditional(name, z), p.conditional(name, z), z[name], kl, dimensions)
-            for name in q.names
-        }
+        given, known = q.conditionals(z), p.conditionals(z)
+        return {name: _one(given[name], known[name], z[name], kl, dimensions) for name in q.names}
     if not dimensions:
         return {"z": kl_divergence(q, p, z, kl, log_q, conditionals)}
     return {"z": _by_dimension(q, p, z, kl)}
