@@ -17,6 +17,7 @@ from dgmjax.applications import (
     projected_gradient,
     random_noise,
     rank_p_values,
+    square_attack,
     straight_through,
 )
 from dgmjax.errors import DgmjaxError
@@ -105,6 +106,21 @@ def test_adaptive_attacks_see_through_a_defence_that_hides_its_gradient():
     assert (averaged(projected_gradient(averaged, X, 0.1, num_steps=5)) > averaged(X)).all()
 
 
+def test_a_random_search_of_squares_needs_no_gradient():
+    draws = np.random.default_rng(1)
+    x = draws.uniform(0.3, 0.7, (5, 6, 4, 2)).astype(np.float32)
+    w = np.array([1.0, -2.0], np.float32)  # the best attack moves channels against each other
+    steps = lambda x: jnp.floor(1000.0 * (x * w).sum((1, 2, 3)))
+    search = lambda n: jax.jit(lambda x: square_attack(steps, x, 0.1, KEY, num_steps=n))(x)
+    few, many = search(3), search(2000)
+    np.testing.assert_allclose(np.abs(many - x), 0.1, atol=1e-6)
+    assert (steps(few) <= steps(many)).all() and (steps(few) < steps(many)).any()
+    np.testing.assert_allclose(many, x + 0.1 * np.sign(w), atol=1e-6)
+    edge = square_attack(steps, x, 0.5, KEY, num_steps=4)
+    assert float(edge.min()) >= 0.0 and float(edge.max()) <= 1.0
+    assert square_attack(lambda x: x.sum((1, 2, 3)), x[:0], 0.1, KEY, num_steps=2).shape[0] == 0
+
+
 def test_attacks_take_no_examples():
     none = X[:0]
     loss = cross_entropy(logits, np.zeros(0, int))
@@ -145,6 +161,8 @@ def test_the_area_is_that_of_the_rank_test_and_its_error_is_right():
         (lambda: random_noise(KEY, 255.0 * X, 0.1), "`x` must be in"),
         (lambda: random_noise(KEY, np.zeros((1, 2), np.uint8), 0.1), "`x` must be floating"),
         (lambda: deep_fool(logits, X, values=(1.0, 0.0)), "`values`"),
+        (lambda: square_attack(LOSS, X, 0.1, KEY), "`x` must be images"),
+        (lambda: square_attack(LOSS, X[..., None], 0.1, KEY, share=0.0), "`share`"),
         (lambda: expectation(lambda x, k: LOSS(x), KEY, 0), "`num_samples`"),
         (lambda: rank_p_values([], [1.0]), "`train_scores`"),
         (lambda: rank_p_values([1.0], [np.nan]), "`scores` must not be NaN"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from dgmjax.errors import require, require_sizes
@@ -62,7 +63,7 @@ def expectation(loss: Callable[[Array, Key], Array], key: Key, num_samples: int)
 
 def random_noise(key: Key, x: Array, radius: float, values: Values = (0.0, 1.0)) -> Array:
     """x with every number moved by +radius or -radius: what any attack must beat."""
-    _check(x, radius, values)
+    check_attack(x, radius, values)
     signs = jax.random.rademacher(key, x.shape, x.dtype)
     return jnp.clip(x + radius * signs, *values)
 
@@ -73,7 +74,7 @@ def fast_gradient_sign(loss: Loss, x: Array, radius: float, values: Values = (0.
     Source: Goodfellow, Shlens & Szegedy, "Explaining and Harnessing Adversarial Examples", 2015,
     section 4, https://arxiv.org/abs/1412.6572.
     """
-    _check(x, radius, values)
+    check_attack(x, radius, values)
     return jnp.clip(x + radius * jnp.sign(_gradient(loss, x)), *values)
 
 
@@ -101,7 +102,7 @@ def projected_gradient(
     "Towards Deep Learning Models Resistant to Adversarial Attacks", 2018, section 2.1,
     https://arxiv.org/abs/1706.06083.
     """
-    _check(x, radius, values)
+    check_attack(x, radius, values)
     require_sizes(num_steps=num_steps)
     size = 2.5 * radius / num_steps if step_size is None else step_size
     require(0.0 < size < math.inf, "step_size", "must be a positive number", step_size)
@@ -127,133 +128,81 @@ def projected_gradient(
 
 def _better(found: Array, x: Array, highest: Array, best: Array) -> tuple[Array, Array]:
     wins = found > highest
-    return jnp.where(_wide(wins, x), x, best), jnp.where(wins, found, highest)
+    return jnp.where(wide(wins, x), x, best), jnp.where(wins, found, highest)
 
 
-def deep_fool(
-    logits: Logits,
+def square_attack(
+    loss: Loss,
     x: Array,
+    radius: float,
+    key: Key,
     *,
-    num_steps: int = 50,
-    overshoot: float = 0.02,
+    num_steps: int = 500,
+    share: float = 0.8,
     values: Values = (0.0, 1.0),
 ) -> Array:
-    """A nearly smallest change, in Euclidean norm, that crosses the next border of classes.
+    """The best of a random search that needs no gradient: squares of +radius or -radius.
 
-    Each step goes to the nearest of the borders f_k = f_found as they are linearised at the point:
-    r = |f_k - f_found| / |w|^2 w, w = grad (f_k - f_found). Steps end where the class has changed.
+    The start is x with vertical stripes of both signs. Each step moves one square of each image to
+    +radius or -radius, a channel at a time, and keeps it where the loss rises. Squares shrink from
+    a `share` of the image on. Where it gets further than attacks by gradients, these were hidden
+    from them.
 
-    Source: Moosavi-Dezfooli, Fawzi & Frossard, "DeepFool: a simple and accurate method to fool deep
-    neural networks", 2016, Algorithm 2, https://arxiv.org/abs/1511.04599.
+    Args:
+      loss: also one without a useful derivative.
+      x: `[B, H, W, C]`.
+      num_steps: losses of the batch that are asked for, less one.
+      share: of the area, of the first squares; halved after 0.1, 0.5, 2, 10, 20, 40, 60 and 80% of
+        the steps.
+
+    Source: Andriushchenko, Croce, Flammarion & Hein, "Square Attack: a query-efficient black-box
+    adversarial attack via random search", 2020, Algorithm 2, https://arxiv.org/abs/1912.00049.
     """
-    _check(x, 0.0, values)
+    check_attack(x, radius, values)
     require_sizes(num_steps=num_steps)
-    require(0.0 <= overshoot < math.inf, "overshoot", "must be at least 0", overshoot)
-    first = jnp.argmax(logits(x), -1)
-    own = jax.nn.one_hot(first, jax.eval_shape(logits, x).shape[-1])
+    require(0.0 < share <= 1.0, "share", "must be in (0, 1]", share)
+    require(x.ndim == 4, "x", "must be images [B, H, W, C]", f"shape {x.shape}")
+    batch, height, width, channels = x.shape
+    ends = np.array([0.001, 0.005, 0.02, 0.1, 0.2, 0.4, 0.6, 0.8])
+    halvings = (np.arange(num_steps)[:, None] >= ends * num_steps).sum(1)
+    sides = np.maximum(1, np.rint(np.sqrt(share / 2.0**halvings * height * width)))
+    sides = np.minimum(sides, min(height, width)).astype(np.int32)
+    inside = lambda signs: jnp.clip(x + radius * signs, *values)
 
-    def at(total: Array) -> Array:
-        return jnp.clip(x + (1.0 + overshoot) * total, *values)
+    def body(carry: Any, given: Any) -> tuple[Any, None]:
+        signs, highest = carry
+        side, key = given
+        keys = jax.random.split(key, 3)
+        top = jax.random.randint(keys[0], (batch, 1), 0, height - side + 1)
+        left = jax.random.randint(keys[1], (batch, 1), 0, width - side + 1)
+        down = (jnp.arange(height) >= top) & (jnp.arange(height) < top + side)
+        along = (jnp.arange(width) >= left) & (jnp.arange(width) < left + side)
+        square = (down[:, :, None] & along[:, None])[..., None]
+        sign = jax.random.rademacher(keys[2], (batch, 1, 1, channels), x.dtype)
+        moved = jnp.where(square, sign, signs)
+        signs, highest = _better(loss(inside(moved)), moved, highest, signs)
+        return (signs, highest), None
 
-    def body(_: int, total: Array) -> Array:
-        point = at(total)
-        scores, pull = jax.vjp(logits, point)
-        apart = scores - (own * scores).sum(-1, keepdims=True)
-        # One pull for each class, of its logit less that of the class found.
-        away = jax.vmap(lambda k: pull(k - own)[0])(jnp.eye(own.shape[-1])[:, None])
-        norms = jnp.sqrt((away**2).sum(tuple(range(2, away.ndim)))).T
-        distance = jnp.where(own > 0, jnp.inf, jnp.abs(apart) / jnp.maximum(norms, 1e-12))
-        nearest = jnp.argmin(distance, -1)
-        row = jnp.arange(len(x))
-        step, norm = away[nearest, row], jnp.maximum(norms[row, nearest], 1e-12)
-        scale = (jnp.abs(apart[row, nearest]) + 1e-6) / norm**2
-        still = jnp.argmax(scores, -1) == first
-        return total + jnp.where(_wide(still, x), _wide(scale, x) * step, 0.0)
-
-    return at(jax.lax.fori_loop(0, num_steps, body, jnp.zeros_like(x)))
-
-
-def carlini_wagner(
-    logits: Logits,
-    x: Array,
-    label: Array,
-    *,
-    confidence: float = 0.0,
-    num_steps: int = 200,
-    searches: int = 6,
-    learning_rate: float = 0.01,
-    values: Values = (0.0, 1.0),
-) -> Array:
-    """The nearest found x' that is not of the class `label[B]`, by optimisation.
-
-    Minimises |x' - x|^2 + c max(f_label - max_{k != label} f_k, -confidence) with Adam over a w
-    that tanh maps into the range of the values; c is searched for each example by bisection. An
-    example without success comes back as it was.
-
-    Source: Carlini & Wagner, "Towards Evaluating the Robustness of Neural Networks", 2017, section
-    VI A, https://arxiv.org/abs/1608.04644.
-    """
-    _check(x, 0.0, values)
-    require_sizes(num_steps=num_steps, searches=searches)
-    require(0.0 <= confidence < math.inf, "confidence", "must be at least 0", confidence)
-    low, high = values
-    own = jax.nn.one_hot(label, jax.eval_shape(logits, x).shape[-1])
-    to_image = lambda w: low + (high - low) * 0.5 * (jnp.tanh(w) + 1.0)
-    inner = jnp.clip((x - low) / (high - low) * 2.0 - 1.0, -1.0 + 1e-6, 1.0 - 1e-6)
-    start, optimiser = jnp.arctanh(inner), optax.adam(learning_rate)
-
-    def margin(image: Array) -> Array:
-        scores = logits(image)
-        others = jnp.where(own > 0, -jnp.inf, scores).max(-1)
-        return (own * scores).sum(-1) - others
-
-    def cost(w: Array, c: Array) -> tuple[Array, tuple[Array, Array, Array]]:
-        image = to_image(w)
-        gap, moved = margin(image), _squared_distance(image, x)
-        return (moved + c * jnp.maximum(gap, -confidence)).sum(), (image, gap, moved)
-
-    def search(carry: Any, _: None) -> tuple[Any, None]:
-        c, lower, upper, best, nearest = carry
-
-        def descend(inner_carry: Any, _: None) -> tuple[Any, None]:
-            w, moments, best, nearest, any_success = inner_carry
-            gradient, (image, gap, moved) = jax.grad(cost, has_aux=True)(w, c)
-            success = gap <= -confidence if confidence > 0 else gap < 0
-            wins = success & (moved < nearest)
-            best = jnp.where(_wide(wins, x), image, best)
-            nearest = jnp.where(wins, moved, nearest)
-            update, moments = optimiser.update(gradient, moments)
-            w = optax.apply_updates(w, update)
-            return (w, moments, best, nearest, any_success | success), None
-
-        begin = (start, optimiser.init(start), best, nearest, jnp.zeros(len(x), bool))
-        end, _ = jax.lax.scan(descend, begin, None, num_steps)
-        best, nearest, success = end[2:]
-        upper, lower = jnp.where(success, c, upper), jnp.where(success, lower, c)
-        # Ten times more until one succeeds, then bisection.
-        c = jnp.where(jnp.isfinite(upper), 0.5 * (lower + upper), 10.0 * c)
-        return (c, lower, upper, best, nearest), None
-
-    zeros = jnp.zeros(x.shape[:1], x.dtype)
-    begin = (zeros + 0.1, zeros, zeros + jnp.inf, x, zeros + jnp.inf)
-    end, _ = jax.lax.scan(search, begin, None, searches)
-    return end[3]
+    first, key = jax.random.split(key)
+    signs = jax.random.rademacher(first, (batch, 1, width, channels), x.dtype)
+    signs = jnp.broadcast_to(signs, x.shape)
+    begin = (signs, loss(inside(signs)))
+    steps = (jnp.asarray(sides), jax.random.split(key, num_steps))
+    (signs, _), _ = jax.lax.scan(body, begin, steps)
+    return inside(signs)
 
 
 def _gradient(loss: Loss, x: Array) -> Array:
     return jax.grad(lambda x: loss(x).sum())(x)
 
 
-def _squared_distance(a: Array, b: Array) -> Array:
-    return ((a - b) ** 2).sum(tuple(range(1, a.ndim)))
-
-
-def _wide(each: Array, x: Array) -> Array:
+def wide(each: Array, x: Array) -> Array:
     """`[B]` with axes of size 1 for those of an input."""
     return each.reshape(*each.shape, *[1] * (x.ndim - 1))
 
 
-def _check(x: Array, radius: float, values: Values) -> None:
+def check_attack(x: Array, radius: float, values: Values) -> None:
+    """Raises an error unless inputs are within the values and the radius is in their range."""
     low, high = values
     require(low < high, "values", "must be (low, high), low below high", values)
     rule = f"must be in [0, {high - low}], the range of the values"
