@@ -21,7 +21,7 @@ from dgmjax.files import write_atomically
 from dgmjax.lab import catalogue
 from dgmjax.runs import record_table
 from dgmjax.runs.record import Record, read_records
-from dgmjax.runs.verdict import is_reference, reached
+from dgmjax.runs.verdict import is_reference
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -33,7 +33,8 @@ INTRODUCTION = """\
 Generated from `benchmarks/records` by `make results`. A row's command is `dgmjax train EXPERIMENT
 ARGUMENTS` (`--seed`, and `--data-dir DATA`), and its time that of training. `±` is the standard
 error over test examples of one trained model, or, where a number of runs is given, that of their
-mean (other seeds, or other missing entries).
+mean (other seeds, or other missing entries). A published number is reached where the value is no
+worse by more than two standard errors; misses of at most 2% say by how much.
 """
 
 
@@ -79,7 +80,7 @@ def _compared(
     batch_size = {**defaults, **(one.arguments or {})}["batch_size"]
     epochs = f"{one.step * batch_size / train_examples:.0f} / {published_epochs}"
     published = cells[record_table.COLUMNS.index("published")]
-    told = {True: "yes", False: "no", None: "-"}[reached(one)]
+    told = cells[record_table.COLUMNS.index("reached")]
     taken = record_table.format_duration(one.seconds)
     return (command, one.metric, one.formatted_value(), published, told, epochs, taken)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dgmjax.runs.record import Record
+from dgmjax.runs.verdict import is_reference, verdict
 
 COLUMNS = (
     "experiment",
@@ -16,6 +17,7 @@ COLUMNS = (
     "metric",
     "value",
     "published",
+    "reached",
     "source",
     "device",
     "time",
@@ -33,6 +35,7 @@ def row(record: Record) -> tuple[str, ...]:
         f"{record.metric} ({record.unit}; {record.estimator})",
         record.formatted_value(),
         f"{published.value:g}" if published else "-",
+        verdict(record),
         published.source if published else "-",
         record.device,
         format_duration(record.seconds),
@@ -58,7 +61,7 @@ def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
 
 def _settings(record: Record) -> str:
     """The arguments by which runs are told apart, seeds left out."""
-    if record.model.endswith(("(baseline)", "(reference)")):
+    if is_reference(record):
         return ""
     arguments = record.arguments
     if arguments is None:

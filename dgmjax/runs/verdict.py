@@ -4,10 +4,18 @@ import re
 
 from dgmjax.runs.record import Record
 
-_LOWER = r"nll_.*|bits_per_.*|nats_per_.*|fid.*|mmd2?_.*|.*_mse|.*_rmse|.*reverse_kl|kernel_.*"
-_HIGHER = r"modes_covered|samples_near_modes|recognised|.*accuracy.*|elbo|.*precision|.*recall"
+_LOWER = (
+    r"nll_.*|bits_per_.*|nats_per_.*|test_error|.*_mse|.*_rmse"
+    r"|fid.*|mmd2?_.*|kernel_.*|.*reverse_kl"
+)
+_HIGHER = (
+    r"modes_covered|samples_near_modes|.*precision|.*recall"
+    r"|recognised|.*accuracy.*|elbo|mean_return"
+)
 ERRORS = 2.0
 """Standard errors by which a value may miss the published one and still count."""
+CLOSE = 0.02
+"""Share of the published value within which a miss is called close."""
 
 
 def reached(record: Record) -> bool | None:
@@ -16,14 +24,32 @@ def reached(record: Record) -> bool | None:
     None without a published number, and for a metric that has no better side, such as the number of
     active units.
     """
+    worse = _worse(record)
+    if worse is None:
+        return None
+    return worse <= ERRORS * (record.standard_error or 0.0) + 1e-9 * abs(record.value)
+
+
+def verdict(record: Record) -> str:
+    """ "yes" where the published number is reached, else "within 1.2%" of it, or "no"; or "-".
+
+    The last is said where nothing is published or a metric has no better side.
+    """
+    worse, got = _worse(record), reached(record)
+    if record.published is None or worse is None or got:
+        return "yes" if got else "-"
+    share = worse / abs(record.published.value) if record.published.value else float("inf")
+    return f"within {max(share, 0.001):.1%}" if share <= CLOSE else "no"
+
+
+def _worse(record: Record) -> float | None:
+    """By how much a value is worse than the published one; None if that cannot be said."""
     if record.published is None:
         return None
     worse = record.value - record.published.value
     if re.fullmatch(_HIGHER, record.metric):
-        worse = -worse
-    elif not re.fullmatch(_LOWER, record.metric):
-        return None
-    return worse <= ERRORS * (record.standard_error or 0.0) + 1e-9 * abs(record.value)
+        return -worse
+    return worse if re.fullmatch(_LOWER, record.metric) else None
 
 
 def is_reference(record: Record) -> bool:

@@ -72,7 +72,7 @@ def test_writes_the_table_once_and_then_finds_it_in_step(project, capsys):
     assert "| 88.10 ± 0.24 | 88.4 | yes | 20 / not stated | 15 min 0 s |" in row
     page = (project / "benchmarks" / "RESULTS.md").read_text()
     row = next(line for line in page.splitlines() if line.startswith("| MADE "))
-    assert "| 88.10 ± 0.24 | 88.4 | Germain et al. &lt;2015> | cpu x 1 | 15 min 0 s |" in row
+    assert "| 88.10 ± 0.24 | 88.4 | yes | Germain et al. &lt;2015> | cpu x 1 | 15 min 0 s |" in row
 
 
 def test_the_readme_has_the_rows_that_are_named_and_the_page_has_all(project):

@@ -16,7 +16,7 @@ from dgmjax.runs.folder import RunFolder
 from dgmjax.runs.record import Published, Record
 from dgmjax.runs.record_table import COLUMNS, format_duration, rows
 from dgmjax.runs.report import write_report
-from dgmjax.runs.verdict import reached
+from dgmjax.runs.verdict import reached, verdict
 
 NASTY = "<script>alert(\"1\")</script> & 'x' | y"
 
@@ -138,22 +138,26 @@ PUBLISHED = Published(86.0, "somebody")
 
 
 @pytest.mark.parametrize(
-    "metric, value, error, expected",
+    "metric, value, error, expected, told",
     [
-        ("nll_nats", 86.3, 0.2, True),
-        ("nll_nats", 86.5, 0.2, False),
-        ("modes_covered", 87, None, True),
-        ("modes_covered", 85, None, False),
-        ("active_units", 90, None, None),
+        ("nll_nats", 86.3, 0.2, True, "yes"),
+        ("nll_nats", 86.5, 0.2, False, "within 0.6%"),
+        ("nll_nats", 88.0, 0.2, False, "no"),
+        ("test_error", 86.9, 0.0, False, "within 1.0%"),
+        ("modes_covered", 87, None, True, "yes"),
+        ("modes_covered", 85, None, False, "within 1.2%"),
+        ("mean_return", 70.0, 1.0, False, "no"),
+        ("active_units", 90, None, None, "-"),
     ],
 )
-def test_a_value_reaches_the_published_one_within_two_errors(metric, value, error, expected):
+def test_a_value_reaches_the_published_one_within_two_errors(metric, value, error, expected, told):
     unit = "count" if metric == "active_units" else "nats"
     made = dataclasses.replace(
         record(metric, float(value), unit), standard_error=error, published=PUBLISHED
     )
-    assert reached(made) is expected
-    assert reached(dataclasses.replace(made, published=None)) is None
+    assert (reached(made), verdict(made)) == (expected, told)
+    alone = dataclasses.replace(made, published=None)
+    assert (reached(alone), verdict(alone)) == (None, "-")
 
 
 def test_the_verdict_comes_first_and_names_what_is_not_the_whole_experiment(tmp_path):
