@@ -22,13 +22,12 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A bijector as its library makes it.
+    """A bijector as its library makes it; points z of its base and x of the data, `[N, *shape]`.
 
     Attributes:
       make: parameters to the bijector, as one would pass it around.
       maps: a bijector to `(forward_and_log_det, inverse_and_log_det)` of `[N, *shape]`.
       params: a pytree of float32 arrays.
-      z, x: points `[N, *shape]` of the base and of the data.
     """
 
     make: Callable[[PyTree], Any]
