@@ -31,9 +31,9 @@ def reached(record: Record) -> bool | None:
 
 
 def verdict(record: Record) -> str:
-    """ "yes" where the published number is reached, else "within 1.2%" of it, or "no"; or "-".
+    """The word for tables: "yes" (reached), "within 1.2%" (a miss of at most 2%), "no", or "-".
 
-    The last is said where nothing is published or a metric has no better side.
+    The last where nothing is published or the metric has no better side.
     """
     worse, got = _worse(record), reached(record)
     if record.published is None or worse is None or got:

@@ -10,8 +10,7 @@ with the defence. Those attacks do not know the defence. One that does, by strai
 gradients averaged over noise (BPDA with EOT), is measured beside them: purification hides
 gradients, and is no proof of safety (published for CIFAR-10: 9% are left). A random search of
 squares, which needs no gradient, stands beside it. Here both take little more than the attacks that
-do not know the defence: where the ball of purification is four times that of the attack, few pixels
-of the purified image follow those of the attacked one.
+do not know the defence; that is no proof against stronger ones.
 Sources: Song, Kim, Nowozin, Ermon & Kushman, "PixelDefend: Leveraging Generative Models to
 Understand and Defend against Adversarial Examples", 2018, Table 1,
 https://arxiv.org/abs/1710.10766; Athalye, Carlini & Wagner, "Obfuscated Gradients Give a False
