@@ -57,6 +57,7 @@ from .conv_resnet import (
 )
 from .convolution import (
     Conv as Conv,
+    TapConv as TapConv,
 )
 from .dcgan import (
     DCGANFeatures as DCGANFeatures,

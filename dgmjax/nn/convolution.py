@@ -1,4 +1,4 @@
-"""Convolutions whose gradients stay fast inside compiled loops."""
+"""Convolutions whose gradients, and gradients of gradients, stay fast inside compiled loops."""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from functools import partial
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dgmjax.bijectors.carry import by_platform
 from dgmjax.types import Array
@@ -17,6 +18,8 @@ SUMMED = 4096
 """Pixels, of all examples together, that a product for a gradient of a kernel sums over."""
 MOST_PARTS = 16
 """Of a batch; more take long to compile."""
+NARROW = 16
+"""Channels below which the pixels under all taps are gathered for one product."""
 
 
 def convolution(
@@ -41,13 +44,86 @@ def convolution(
       strides, dilation: of each spatial axis; 1 if None.
       padding: "SAME", "VALID", or (low, high) of each spatial axis.
     """
+    return _convolve(x, kernel, *_geometry(x, kernel, strides, padding, dilation))
+
+
+def convolution_by_taps(
+    x: Array,
+    kernel: Array,
+    strides: Sequence[int] | None = None,
+    padding: str | Sequence[tuple[int, int]] = "SAME",
+    dilation: Sequence[int] | None = None,
+) -> Array:
+    """The same as `convolution`, on a CPU as one matrix product for each tap of the kernel.
+
+    Derivatives of every order are products as well, where those of a derivative of `convolution`
+    are not: for a gradient penalty of a critic, inside a `lax.scan` over training steps, XLA's
+    second derivatives ran at 2 to 8 GFLOP/s of one core and these at 45 to 180 (jax 0.10.2, 2x2
+    and 3x3 taps, 64 images). Kernels of 2x2 taps are faster this way in first derivatives too;
+    with 3x3 taps and maps of 14x14 pixels or more, `convolution` is 1.5 to 2.5 times as fast there.
+    Other platforms convolve.
+    """
+    return _by_taps(x, kernel, *_geometry(x, kernel, strides, padding, dilation))
+
+
+def _geometry(x: Array, kernel: Array, strides, padding, dilation):
+    """Strides, padding and dilation of every spatial axis."""
     ndim = x.ndim - 2
     strides = tuple(strides or (1,) * ndim)
     dilation = tuple(dilation or (1,) * ndim)
     if isinstance(padding, str):
         reach = [(taps - 1) * d + 1 for taps, d in zip(kernel.shape, dilation)]
         padding = jax.lax.padtype_to_pads(x.shape[1:-1], reach, strides, padding)
-    return _convolve(x, kernel, strides, tuple(map(tuple, padding)), dilation)
+    return strides, tuple(map(tuple, padding)), dilation
+
+
+# The rule keeps the operands alone for the derivatives; those of the products would be the pixels
+# under every tap.
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+def _by_taps(x: Array, kernel: Array, strides, padding: Pads, dilation) -> Array:
+    space = _space(x)
+    convolve = partial(
+        _native,
+        strides=strides,
+        padding=padding,
+        dilation=dilation,
+        lhs=f"N{space}C",
+        rhs=f"{space}IO",
+        out=f"N{space}C",
+    )
+    multiply = partial(_products, strides=strides, padding=padding, dilation=dilation)
+    return by_platform(multiply, convolve, x, kernel)
+
+
+@_by_taps.defjvp
+def _tangent_by_taps(strides, padding: Pads, dilation, primals, tangents):
+    x, kernel = primals
+    dx, dkernel = tangents
+    like = partial(_by_taps, strides=strides, padding=padding, dilation=dilation)
+    return like(x, kernel), like(dx, kernel) + like(x, dkernel)
+
+
+def _products(x: Array, kernel: Array, strides, padding: Pads, dilation) -> Array:
+    *taps, channels, features = kernel.shape
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    reach = [(n - 1) * d + 1 for n, d in zip(taps, dilation)]
+    space = [(n - r) // s + 1 for n, r, s in zip(x.shape[1:-1], reach, strides)]
+
+    def under(tap: tuple[int, ...]) -> Array:
+        """`[pixels, C]` that this tap multiplies."""
+        starts = [at * d for at, d in zip(tap, dilation)]
+        axes = [slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, space, strides)]
+        return x[:, *axes].reshape(-1, channels)
+
+    every = list(np.ndindex(*taps))
+    if channels < NARROW:
+        out = jnp.concatenate([under(tap) for tap in every], -1) @ kernel.reshape(-1, features)
+    else:
+        first, *others = every
+        out = under(first) @ kernel[first]
+        for tap in others:
+            out = out + under(tap) @ kernel[tap]
+    return out.reshape(len(x), *space, features)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
@@ -108,11 +184,15 @@ def _space(x: Array) -> str:
     return "DHW"[5 - x.ndim :]
 
 
-def _for_flax(
-    x, kernel, strides, padding, lhs_dilation=None, rhs_dilation=None, **options
-) -> Array:
-    return convolution(x, kernel, strides, padding, rhs_dilation)
+def _for_flax(convolve):
+    def of(x, kernel, strides, padding, lhs_dilation=None, rhs_dilation=None, **options) -> Array:
+        return convolve(x, kernel, strides, padding, rhs_dilation)
+
+    return of
 
 
-Conv = partial(nn.Conv, conv_general_dilated=_for_flax)
+Conv = partial(nn.Conv, conv_general_dilated=_for_flax(convolution))
 """`flax.linen.Conv`, without groups and input dilation, over `convolution`."""
+
+TapConv = partial(nn.Conv, conv_general_dilated=_for_flax(convolution_by_taps))
+"""The same over `convolution_by_taps`: the layer of critics, whose slopes are penalised."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.squeeze import Squeeze
 from dgmjax.errors import require, require_sizes
-from dgmjax.nn.convolution import Conv
+from dgmjax.nn.convolution import TapConv
 from dgmjax.nn.dense import Dense
 from dgmjax.nn.equalised import minibatch_deviation
 from dgmjax.nn.normalised import (
@@ -59,7 +59,7 @@ class DCGANGenerator(nn.Module):
             h = nn.relu(Normalise(self.normalisation)(h))
             last = step == steps - 1
             features = self.output[2] if last else self.channels * 2 ** (steps - 2 - step)
-            layer = Conv(4 * features, (2, 2), padding=((1, 1), (1, 1)), kernel_init=NARROW)
+            layer = TapConv(4 * features, (2, 2), padding=((1, 1), (1, 1)), kernel_init=NARROW)
             h = Squeeze(2).forward(weighted(layer, self.weights)(h))[..., 1:-1, 1:-1, :]
         return jnp.tanh(h).reshape(*z.shape[:-1], *self.output)
 
@@ -91,7 +91,7 @@ class DCGANFeatures(nn.Module):
         for step in range(steps):
             h = jnp.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)))
             features = self.channels * 2**step
-            layer = Conv(features, (2, 2), padding="VALID", kernel_init=NARROW)
+            layer = TapConv(features, (2, 2), padding="VALID", kernel_init=NARROW)
             h = weighted(layer, self.weights)(Squeeze(2).inverse(h))
             h = leaky_relu(Normalise(self.normalisation)(h) if step else h)
         h = minibatch_deviation(h) if self.deviation else h

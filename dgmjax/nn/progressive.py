@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require, require_sizes
-from dgmjax.nn.convolution import Conv
+from dgmjax.nn.convolution import Conv, TapConv
 from dgmjax.nn.dcgan import start_of
 from dgmjax.nn.dense import Dense
 from dgmjax.nn.equalised import Equalised, minibatch_deviation, pixel_norm
@@ -94,7 +94,8 @@ class ProgressiveGenerator(_Growing):
         widths = widths_of(self.channels, self.most, self.levels)
         self.first = Equalised(Dense(height * width * widths[0]))
         self.blocks = [
-            [convolution(w) for _ in range(2 if level else 1)] for level, w in enumerate(widths)
+            [Equalised(Conv(w, (3, 3))) for _ in range(2 if level else 1)]
+            for level, w in enumerate(widths)
         ]
         self.to_image = [Equalised(Conv(self.output[2], (1, 1))) for _ in widths]
 
@@ -143,10 +144,10 @@ class ProgressiveFeatures(_Growing):
         require_sizes(shape=tuple(self.shape), channels=self.channels, most=self.most)
         self.levels = num_levels(self.shape)
         widths = widths_of(self.channels, self.most, self.levels)
-        self.from_image = [Equalised(Conv(w, (1, 1))) for w in widths]
+        self.from_image = [Equalised(TapConv(w, (1, 1))) for w in widths]
         # Two convolutions at each level but the coarsest, the second to the width of the next.
         self.blocks = [
-            [convolution(w), convolution(widths[max(level - 1, 0)])] if level else [convolution(w)]
+            [judging(w), judging(widths[max(level - 1, 0)])] if level else [judging(w)]
             for level, w in enumerate(widths)
         ]
         self.last = Equalised(Dense(widths[0]))
@@ -182,6 +183,6 @@ def widths_of(channels: int, most: int, levels: int) -> list[int]:
     return [min(channels * 2**halving, most) for halving in reversed(range(levels))]
 
 
-def convolution(features: int) -> nn.Module:
-    """3x3 taps of equalised weights."""
-    return Equalised(Conv(features, (3, 3)))
+def judging(features: int) -> nn.Module:
+    """A critic's 3x3 taps of equalised weights."""
+    return Equalised(TapConv(features, (3, 3)))

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from dgmjax.errors import require, require_sizes
-from dgmjax.nn.convolution import Conv
+from dgmjax.nn.convolution import Conv, TapConv
 from dgmjax.nn.dcgan import start_of
 from dgmjax.nn.dense import Dense
 from dgmjax.nn.normalised import Normalisation, Normalise, Weights, weighted, with_classes
@@ -94,7 +94,7 @@ class ResidualFeatures(nn.Module):
         return activated(h).sum((-3, -2)).reshape(*x.shape[:-3], self.channels)
 
     def _conv(self, taps: int) -> nn.Module:
-        return weighted(Conv(self.channels, (taps, taps)), self.weights)
+        return weighted(TapConv(self.channels, (taps, taps)), self.weights)
 
 
 def halved(x: Array) -> Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.squeeze import Squeeze
 from dgmjax.errors import require, require_sizes
-from dgmjax.nn.convolution import Conv
+from dgmjax.nn.convolution import TapConv
 from dgmjax.nn.normalised import Normalisation, Normalise, Weights, leaky_relu, weighted
 from dgmjax.types import Array
 
@@ -69,9 +69,9 @@ class PatchCritic(nn.Module):
         h = x.reshape(-1, *x.shape[-3:])
         for step in range(self.halvings):
             h = jnp.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)))
-            layer = Conv(self.channels * 2**step, (2, 2), padding="VALID")
+            layer = TapConv(self.channels * 2**step, (2, 2), padding="VALID")
             h = weighted(layer, self.weights)(Squeeze(2).inverse(h))
             h = leaky_relu(Normalise(self.normalisation)(h) if step else h)
-        h = weighted(Conv(h.shape[-1], (3, 3)), self.weights)(h)
-        h = weighted(Conv(1, (1, 1)), self.weights)(leaky_relu(Normalise(self.normalisation)(h)))
+        h = weighted(TapConv(h.shape[-1], (3, 3)), self.weights)(h)
+        h = weighted(TapConv(1, (1, 1)), self.weights)(leaky_relu(Normalise(self.normalisation)(h)))
         return h.reshape(*x.shape[:-3], -1)

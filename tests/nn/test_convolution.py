@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dgmjax.nn.convolution import Conv, _part, convolution
+from dgmjax.nn.convolution import Conv, TapConv, _part, convolution, convolution_by_taps
 
 pytestmark = pytest.mark.accelerator
 
@@ -31,11 +31,13 @@ def native(x, kernel, strides, padding, dilation):
     )
 
 
-@pytest.mark.parametrize("part", [3, 2])
+@pytest.mark.parametrize("how", ["whole", "parts", "taps", "gathered_taps"])
 @pytest.mark.parametrize("name", CASES)
-def test_value_and_derivatives_are_those_of_xla(name, part, monkeypatch):
-    """Whole batches, and batches whose gradients are summed in parts."""
-    monkeypatch.setattr("dgmjax.nn.convolution._part", lambda out: part)
+def test_value_and_derivatives_are_those_of_xla(name, how, monkeypatch):
+    """Whole batches, batches whose gradients are summed in parts, and products for each tap."""
+    monkeypatch.setattr("dgmjax.nn.convolution._part", lambda out: 2 if how == "parts" else 3)
+    monkeypatch.setattr("dgmjax.nn.convolution.NARROW", 3 if how == "gathered_taps" else 2)
+    tested = convolution_by_taps if "taps" in how else convolution
     space, taps, *options = CASES[name]
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(3, *space, 2)), jnp.float32)
@@ -48,14 +50,15 @@ def test_value_and_derivatives_are_those_of_xla(name, part, monkeypatch):
         return y, pullback(cotangent), forward[1]
 
     for ours, theirs in zip(
-        jax.tree.leaves(jax.jit(partial(everything, convolution))()),
+        jax.tree.leaves(jax.jit(partial(everything, tested))()),
         jax.tree.leaves(jax.jit(partial(everything, native))()),
         strict=True,
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_gradient_of_a_gradient():
+@pytest.mark.parametrize("tested", [convolution, convolution_by_taps])
+def test_gradient_of_a_gradient(tested):
     """A penalty on the slope of a network differentiates twice."""
     x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 5, 5, 2)), jnp.float32)
     kernel = jnp.asarray(np.random.default_rng(2).normal(size=(3, 3, 2, 3)), jnp.float32)
@@ -65,7 +68,7 @@ def test_gradient_of_a_gradient():
         return (slope**2).sum()
 
     plain = lambda x, kernel: native(x, kernel, (1, 1), "SAME", (1, 1))
-    ours, theirs = (jax.grad(partial(penalty, f))(kernel) for f in (convolution, plain))
+    ours, theirs = (jax.grad(partial(penalty, f))(kernel) for f in (tested, plain))
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
@@ -96,13 +99,43 @@ def test_parts_are_those_of_programs_for_cpus(monkeypatch):
     assert products == {"cpu": 4, "cuda": 1, "tpu": 1}
 
 
-def test_module_is_flax_s():
+def test_slopes_by_taps_are_products_in_programs_for_cpus():
+    """No convolution is left, also not in the gradient of a penalty on a slope."""
+    x = jnp.ones((4, 5, 5, 2))
+
+    def penalty(kernel):
+        slope = jax.grad(lambda x: jnp.sin(convolution_by_taps(x, kernel)).sum())(x)
+        return (slope**2).sum()
+
+    kernel, convolutions = jnp.ones((2, 2, 2, 3)), {}
+    for platform in ("cpu", "cuda"):
+        module = jax.export.export(jax.jit(jax.grad(penalty)), platforms=[platform])(kernel)
+        convolutions[platform] = module.mlir_module().count("stablehlo.convolution")
+    assert convolutions["cpu"] == 0 < convolutions["cuda"]
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize("num", [0, 2])
+def test_types_and_empty_batches_by_taps(dtype, num):
+    x, kernel = jnp.ones((num, 5, 4, 2), dtype), jnp.ones((2, 2, 2, 3), dtype)
+    loss = lambda x, kernel: convolution_by_taps(x, kernel).sum()
+    by_x, by_kernel = jax.jit(jax.grad(loss, (0, 1)))(x, kernel)
+    assert (by_x.dtype, by_kernel.dtype, by_x.shape) == (dtype, dtype, x.shape)
+    each = jax.vmap(lambda x: convolution_by_taps(x[None], kernel)[0])(x) if num else None
+    if num:
+        np.testing.assert_array_equal(each, convolution_by_taps(x, kernel))
+        # A tap of SAME reaches 4 x 3 pixels inside, or as many as the border leaves it.
+        assert by_kernel[0, 0, 0, 0] == num * 5 * 4 and by_kernel[1, 1, 0, 0] == num * 4 * 3
+
+
+@pytest.mark.parametrize("layer", [Conv, TapConv])
+def test_module_is_flax_s(layer):
     import flax.linen as nn
 
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 6, 3)), jnp.float32)
-    ours, theirs = (make(4, (3, 3), strides=2) for make in (Conv, nn.Conv))
+    ours, theirs = (make(4, (3, 3), strides=2) for make in (layer, nn.Conv))
     variables = theirs.init(jax.random.key(0), x)
-    np.testing.assert_allclose(ours.apply(variables, x), theirs.apply(variables, x), rtol=1e-6)
+    np.testing.assert_allclose(ours.apply(variables, x), theirs.apply(variables, x), atol=1e-6)
 
 
 def test_kernel_gradient_inside_a_loop_has_the_layout_of_the_fast_kernels():
