@@ -21,6 +21,7 @@ NAMES = (
     "autoregressive_sampling",
     "pixelcnn_sampling",
     "wavenet_generation",
+    "dcgan_step",
     "flow_matching_step",
     "transformer_step",
     "parallel_wavenet",

@@ -19,7 +19,7 @@ SUMMED = 4096
 MOST_PARTS = 16
 """Of a batch; more take long to compile."""
 NARROW = 16
-"""Channels below which the pixels under all taps are gathered for one product."""
+"""Channels, of either side, below which one product is for all taps."""
 
 
 def convolution(
@@ -109,21 +109,26 @@ def _products(x: Array, kernel: Array, strides, padding: Pads, dilation) -> Arra
     reach = [(n - 1) * d + 1 for n, d in zip(taps, dilation)]
     space = [(n - r) // s + 1 for n, r, s in zip(x.shape[1:-1], reach, strides)]
 
-    def under(tap: tuple[int, ...]) -> Array:
-        """`[pixels, C]` that this tap multiplies."""
+    def under(tap: tuple[int, ...], x: Array) -> Array:
+        """Entries of `x[N, *space, ..]` that this tap reads."""
         starts = [at * d for at, d in zip(tap, dilation)]
         axes = [slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, space, strides)]
-        return x[:, *axes].reshape(-1, channels)
+        return x[:, *axes]
 
+    def times(x: Array, matrix: Array) -> Array:
+        # XLA multiplies rows faster than images.
+        return (x.reshape(-1, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], -1)
+
+    # Products are slow where they sum over few numbers, or make few: then all taps share one.
     every = list(np.ndindex(*taps))
     if channels < NARROW:
-        out = jnp.concatenate([under(tap) for tap in every], -1) @ kernel.reshape(-1, features)
-    else:
-        first, *others = every
-        out = under(first) @ kernel[first]
-        for tap in others:
-            out = out + under(tap) @ kernel[tap]
-    return out.reshape(len(x), *space, features)
+        columns = jnp.concatenate([under(tap, x) for tap in every], -1)
+        return times(columns, kernel.reshape(-1, features))
+    if features < NARROW:
+        parts = times(x, jnp.moveaxis(kernel, -2, 0).reshape(channels, -1))
+        each = jnp.split(parts, len(every), -1)
+        return sum(under(tap, part) for tap, part in zip(every, each))
+    return sum(times(under(tap, x), kernel[tap]) for tap in every)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
