@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, reduce
+from operator import add
 
 import flax.linen as nn
 import jax
@@ -117,7 +118,7 @@ def _products(x: Array, kernel: Array, strides, padding: Pads, dilation) -> Arra
 
     def times(x: Array, matrix: Array) -> Array:
         # XLA multiplies rows faster than images.
-        return (x.reshape(-1, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], -1)
+        return (x.reshape(-1, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], matrix.shape[-1])
 
     # Products are slow where they sum over few numbers, or make few: then all taps share one.
     every = list(np.ndindex(*taps))
@@ -127,8 +128,8 @@ def _products(x: Array, kernel: Array, strides, padding: Pads, dilation) -> Arra
     if features < NARROW:
         parts = times(x, jnp.moveaxis(kernel, -2, 0).reshape(channels, -1))
         each = jnp.split(parts, len(every), -1)
-        return sum(under(tap, part) for tap, part in zip(every, each))
-    return sum(times(under(tap, x), kernel[tap]) for tap in every)
+        return reduce(add, [under(tap, part) for tap, part in zip(every, each)])
+    return reduce(add, [times(under(tap, x), kernel[tap]) for tap in every])
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
