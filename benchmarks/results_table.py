@@ -34,7 +34,8 @@ Generated from `benchmarks/records` by `make results`. A row's command is `dgmja
 ARGUMENTS` (`--seed`, and `--data-dir DATA`), and its time that of training. `±` is the standard
 error over test examples of one trained model, or, where a number of runs is given, that of their
 mean (other seeds, or other missing entries). A published number is reached where the value is no
-worse by more than two standard errors; misses of at most 2% say by how much.
+worse by more than two standard errors; misses of at most 2% say by how much. Where the published
+number is of other networks or other data, the column says so instead.
 """
 
 
@@ -91,7 +92,17 @@ def page(records: list[Record]) -> str:
         f"## {experiment}\n\n{markdown(list(group), record_table.COLUMNS[1:])}\n"
         for experiment, group in itertools.groupby(records, lambda record: record.experiment)
     ]
-    return "\n".join([INTRODUCTION, *(sections or [f"{NONE_YET}\n"])])
+    return "\n".join([INTRODUCTION, *share_reached(records), *(sections or [f"{NONE_YET}\n"])])
+
+
+def share_reached(records: list[Record]) -> list[str]:
+    """A sentence on how many published numbers are reached, if there are any to be judged by."""
+    place = record_table.COLUMNS.index("reached")
+    words = [row[place] for row in record_table.rows(records)]
+    judged = [word for word in words if word in ("yes", "no") or word.startswith("within")]
+    near = len(judged) - judged.count("no")
+    told = f"{near} are reached or missed by at most 2%"
+    return [f"Of {len(judged)} published numbers of the same size, {told}.\n"] if judged else []
 
 
 def recorded(records: list[Record]) -> str:

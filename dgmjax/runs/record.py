@@ -36,14 +36,19 @@ class Published:
     Attributes:
       value: the published value, in the record's unit.
       source: reference: authors, title, year, table or equation.
+      differs: what makes it another measurement, in a few words, such as "larger networks": the
+        record is then shown beside it, but not judged by it. None for one of the same size.
     """
 
     value: float
     source: str
+    differs: str | None = None
 
     def __post_init__(self):
         _check_number("published.value", self.value)
         _check_text("published.source", self.source)
+        if self.differs is not None:
+            _check_text("published.differs", self.differs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +146,8 @@ class Record:
         """One line to print: the measurement, its error, and the published number."""
         what = f"{self.experiment}: {self.metric} on {self.dataset} {self.split}"
         published = f", published {self.published.value:g}" if self.published else ""
+        if self.published and self.published.differs:
+            published += f" ({self.published.differs})"
         number = f"{self.formatted_value()} {self.unit}"
         return f"{what}, {self.model}: {number} (n = {self.num_examples}){published}"
 

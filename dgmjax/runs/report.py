@@ -12,7 +12,7 @@ from dgmjax.runs import record_table, strict_json
 from dgmjax.runs.captions import caption, place
 from dgmjax.runs.diagnostics import remarks
 from dgmjax.runs.folder import RunFolder
-from dgmjax.runs.record import Record
+from dgmjax.runs.record import Published, Record
 from dgmjax.runs.verdict import is_reference, reached
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -75,7 +75,7 @@ def verdicts(records: Sequence[Record]) -> list[dict[str, Any]]:
         {
             "metric": f"{r.metric} ({r.estimator}), {r.model}",
             "value": f"{r.formatted_value()} {r.unit}",
-            "published": f"{r.published.value:g} ({r.published.source})" if r.published else "",
+            "published": _of_published(r.published) if r.published else "",
             "reached": reached(r),
             "baselines": [
                 f"{other.model}: {other.formatted_value()} {other.unit}"
@@ -85,6 +85,11 @@ def verdicts(records: Sequence[Record]) -> list[dict[str, Any]]:
         }
         for r in own[:_MOST_CARDS]
     ]
+
+
+def _of_published(published: Published) -> str:
+    differs = f"; differs: {published.differs}" if published.differs else ""
+    return f"{published.value:g} ({published.source}{differs})"
 
 
 def _comparable(one: Record, other: Record) -> bool:

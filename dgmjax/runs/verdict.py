@@ -21,8 +21,8 @@ CLOSE = 0.02
 def reached(record: Record) -> bool | None:
     """Whether a value is no worse than the published one by more than two standard errors.
 
-    None without a published number, and for a metric that has no better side, such as the number of
-    active units.
+    None without a published number, where that is of something else (`Published.differs`), and for
+    a metric that has no better side, such as the number of active units.
     """
     worse = _worse(record)
     if worse is None:
@@ -33,8 +33,11 @@ def reached(record: Record) -> bool | None:
 def verdict(record: Record) -> str:
     """The word for tables: "yes" (reached), "within 1.2%" (a miss of at most 2%), "no", or "-".
 
-    The last where nothing is published or the metric has no better side.
+    The last where nothing is published or the metric has no better side. What differs is named
+    instead where the published number is of something else: "differs: larger networks".
     """
+    if record.published is not None and record.published.differs:
+        return f"differs: {record.published.differs}"
     worse, got = _worse(record), reached(record)
     if record.published is None or worse is None or got:
         return "yes" if got else "-"
@@ -44,7 +47,7 @@ def verdict(record: Record) -> str:
 
 def _worse(record: Record) -> float | None:
     """By how much a value is worse than the published one; None if that cannot be said."""
-    if record.published is None:
+    if record.published is None or record.published.differs:
         return None
     worse = record.value - record.published.value
     if re.fullmatch(_HIGHER, record.metric):

@@ -82,7 +82,7 @@ def cyclegan_digits(
             return evaluation.average(found == arrays["label"])
 
         how = f"of a LeNet trained on {trained_on}, {classifier_steps} steps"
-        cited = None if published is None else runs.Published(published, SOURCE)
+        cited = None if published is None else runs.Published(published, SOURCE, "other networks")
         return lab.Estimator(metric, how, measure, "fraction", published=cited, model=model)
 
     return image_experiment(

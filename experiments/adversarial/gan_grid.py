@@ -86,9 +86,8 @@ def measure(trained) -> evaluation.ModeCoverage:
 
 
 def _published(value: float) -> runs.Published:
-    return runs.Published(
-        value, "PacGAN, table 1, plain GAN of other networks, https://arxiv.org/abs/1712.04086"
-    )
+    source = "PacGAN, table 1, plain GAN, https://arxiv.org/abs/1712.04086"
+    return runs.Published(value, source, "other networks")
 
 
 ESTIMATORS = (

@@ -27,7 +27,8 @@ from ..shared.games import Play, image_experiment, images_of
 from ..shared.image_networks import Network, networks
 
 DIGITS, NUM_SAMPLES = 10, 26_000
-SOURCE = "Lin et al. 2018, Table 2, DCGAN, images of 32x32"
+SOURCE = "Lin et al. 2018, Table 2, DCGAN"
+DIFFERS = "images of 32x32"
 
 
 def gan_stacked_mnist(
@@ -78,13 +79,13 @@ def gan_stacked_mnist(
                 "of 1000, by a classifier of digits",
                 lambda trained, arrays: mode_count(modes_of(trained), DIGITS**3),
                 unit="count",
-                published=runs.Published(99.0, SOURCE),
+                published=runs.Published(99.0, SOURCE, DIFFERS),
             ),
             lab.Estimator(
                 "mode_reverse_kl",
                 "KL of the modes of samples from the uniform distribution",
                 mode_divergence,
-                published=runs.Published(3.40, SOURCE),
+                published=runs.Published(3.40, SOURCE, DIFFERS),
             ),
         ),
     )

@@ -411,7 +411,7 @@ def _accuracy(setting, which, kind, radius, defended, dataset):
         HOW.get(kind, f"after {kind.replace('_', ' ')}"),
         measure,
         "fraction",
-        published=None if cited is None else runs.Published(cited, SOURCE),
+        published=None if cited is None else runs.Published(cited, SOURCE, "other networks"),
         model=NAMES[which] + (", PixelDefend" if defended else ""),
     )
 

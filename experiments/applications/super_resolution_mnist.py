@@ -27,7 +27,7 @@ from dgmjax.plotting import image_grid
 from ..shared import common, super_resolution
 from ..shared.options import OwnImages, epochs_to_steps
 
-PUBLISHED = runs.Published(81.30, "van den Oord et al. 2016, Table 4, PixelCNN of whole images")
+PUBLISHED = runs.Published(81.30, "van den Oord et al. 2016, Table 4, PixelCNN", "of whole images")
 
 
 def super_resolution_mnist(

@@ -66,7 +66,9 @@ def masked_diffusion_binarized_mnist(
     masks, bound = process.absorbs, objectives.discrete_diffusion
     recipes = lab.figures
     figures = {"samples": recipes.samples, "data": recipes.data}
-    published = runs.Published(81.30, "van den Oord et al. 2016, Table 4, PixelCNN (exact)")
+    published = runs.Published(
+        81.30, "van den Oord et al. 2016, Table 4, PixelCNN", "another model, exact"
+    )
     return common.experiment(
         shared,
         model=f"{replacement} diffusion, U-Net {common.sizes(*channels)}, patch {patch}",

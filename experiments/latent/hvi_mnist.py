@@ -51,8 +51,8 @@ def hvi_mnist(
     name = f"HVAE {leapfrog} steps" if leapfrog else "VAE"
     published = None
     if leapfrog in PUBLISHED:
-        row = "Chadebec et al. 2022, Table of reproduced results, other networks"
-        published = runs.Published(PUBLISHED[leapfrog], row)
+        row = "Chadebec et al. 2022, Table of reproduced results"
+        published = runs.Published(PUBLISHED[leapfrog], row, "other networks")
     samples = common.evaluation_samples(shared, evaluation_samples)
     return common.experiment(
         shared,

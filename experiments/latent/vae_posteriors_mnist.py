@@ -38,7 +38,8 @@ Posterior = Literal[
     "spherical",
     "hyperbolic",
 ]
-SOURCE = "about; van den Berg et al. 2018, ELBO, convolutional networks"
+SOURCE = "about; van den Berg et al. 2018, ELBO"
+DIFFERS = "convolutional networks"
 PUBLISHED = {
     "diagonal": 86.55,
     "planar": 86.06,
@@ -125,7 +126,7 @@ def vae_posteriors_mnist(
             vae,
             dataset,
             samples=common.evaluation_samples(shared),
-            published_elbo=published and runs.Published(published, SOURCE),
+            published_elbo=published and runs.Published(published, SOURCE, DIFFERS),
         ),
     )
 

@@ -158,6 +158,10 @@ def test_a_value_reaches_the_published_one_within_two_errors(metric, value, erro
     assert (reached(made), verdict(made)) == (expected, told)
     alone = dataclasses.replace(made, published=None)
     assert (reached(alone), verdict(alone)) == (None, "-")
+    elsewhere = dataclasses.replace(PUBLISHED, differs="larger networks")
+    unlike = dataclasses.replace(made, published=elsewhere)
+    assert (reached(unlike), verdict(unlike)) == (None, "differs: larger networks")
+    assert unlike.summary().endswith("published 86 (larger networks)")
 
 
 def test_the_verdict_comes_first_and_names_what_is_not_the_whole_experiment(tmp_path):
