@@ -191,7 +191,7 @@ def test_models_are_asked_through_contracts_only():
     """No `hasattr` of a model, prior, network or likelihood: a named predicate says what it is."""
     found = set()
     for name, path in MODULES.items():
-        if name == "dgmjax.contracts":
+        if name.startswith("dgmjax.contracts"):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "hasattr":

@@ -9,8 +9,6 @@ from types import ModuleType
 from .docstrings import escaped
 from .names import ROOT, Name, every_name, value_of
 
-CONTRACTS = "dgmjax.contracts"
-
 
 def pages() -> dict[str, str]:
     """File name to text of each reference page, `index.rst` among them."""
@@ -21,7 +19,6 @@ def pages() -> dict[str, str]:
         _file(package, group): _page(package, group, names)
         for (package, group), names in grouped.items()
     }
-    texts["contracts.rst"] = "\n".join([*_heading(CONTRACTS, "="), *_module(CONTRACTS)])
     listed = "\n".join(f"   {file.removesuffix('.rst')}" for file in sorted(texts))
     texts["index.rst"] = "\n".join(
         [
@@ -84,9 +81,7 @@ def text_beside(name: Name) -> str:
 
 
 def _module(name: str) -> list[str]:
-    # A name for any type at all has the docstring of that type, not one of its own.
-    left_out = ["   :exclude-members: Rule"] if name == CONTRACTS else []
-    return [f".. automodule:: {name}", "   :members:", *left_out, ""]
+    return [f".. automodule:: {name}", "   :members:", ""]
 
 
 def _heading(text: str, line: str) -> list[str]:
