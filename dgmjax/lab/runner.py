@@ -43,15 +43,19 @@ def train(
     steps: int | None = None,
     execution: Execution | None = None,
     quiet: bool = False,
+    one_of_many: bool = False,
 ) -> Trained:
     """Trains (or resumes) an experiment in a run folder, then measures it and draws its figures.
 
     Each of several processes trains and measures its share; process 0 writes records and figures.
 
+    Args:
+      one_of_many: of several seeds, whose records are told together: here they are not printed.
+
     Raises:
       KeyboardInterrupt: training was interrupted; everything is saved.
     """
-    seeding = _Seeding(experiment, run, seed, steps, execution, quiet)
+    seeding = _Seeding(experiment, run, seed, steps, execution, quiet, one_of_many)
     return seeding.finish(fit(**seeding.shared(), **vars(seeding.job())))
 
 
@@ -68,9 +72,8 @@ def train_together(
     See `training.fit_together`. The experiment must not depend on the seed itself.
     """
     require(len(runs) >= 1, "runs", "must name at least one seed", "none")
-    seedings = [
-        _Seeding(experiment, run, seed, steps, execution, quiet) for seed, run in runs.items()
-    ]
+    shared = (steps, execution, quiet, len(runs) > 1)
+    seedings = [_Seeding(experiment, run, seed, *shared) for seed, run in runs.items()]
     results = fit_together(jobs=[one.job() for one in seedings], **seedings[0].shared())
     return [one.finish(result) for one, result in zip(seedings, results, strict=True)]
 
@@ -86,11 +89,13 @@ class _Seeding:
         steps: int | None,
         execution: Execution | None,
         quiet: bool,
+        one_of_many: bool,
     ):
         experiment.check()
         if processes.is_main():
             run.note_data(fingerprint(experiment.dataset))
         self.experiment, self.run, self.seed, self.quiet = experiment, run, seed, quiet
+        self.one_of_many = one_of_many
         self.execution = replace(execution or Execution(), quiet=quiet)
         self.steps = steps or experiment.steps
         self.learner = experiment.learner()
@@ -149,12 +154,13 @@ class _Seeding:
                     self.run.write_records(records)
                 self._draw(trained, self.experiment.figures)
         if not self.quiet and processes.is_main():
-            for line in (*(record.summary() for record in records), *remarks(records)):
+            told = [] if self.one_of_many else [record.summary() for record in records]
+            for line in (*told, *remarks(records)):
                 print(line)
-            print(
-                f"trained {result.seconds:.1f} s (compiled in {result.compile_seconds:.1f} s), "
-                f"evaluated in {time.perf_counter() - started:.1f} s"
-            )
+            took, compiled = f"trained {result.seconds:.1f} s", f"{result.compile_seconds:.1f} s"
+            measured = f"evaluated in {time.perf_counter() - started:.1f} s"
+            which = f"seed {self.seed}: " if self.one_of_many else ""
+            print(f"{which}{took} (compiled in {compiled}), {measured}")
         return trained
 
 

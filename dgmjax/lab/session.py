@@ -114,7 +114,9 @@ class TrainRequest:
         )
 
 
-def carry_out(request: TrainRequest, quiet: bool = False) -> "tuple[Trained, RunFolder]":
+def carry_out(
+    request: TrainRequest, quiet: bool = False, *, one_of_many: bool = False
+) -> "tuple[Trained, RunFolder]":
     """Trains in this process, with the others if there are any; the first writes the report."""
     from dgmjax.devices import processes
     from dgmjax.lab import runner
@@ -138,6 +140,7 @@ def carry_out(request: TrainRequest, quiet: bool = False) -> "tuple[Trained, Run
             seed=request.seed,
             steps=request.steps,
             execution=request.execution,
+            one_of_many=one_of_many,
             **options,
         )
     if processes.is_main():
@@ -149,7 +152,7 @@ def carry_out_seeds(request: TrainRequest) -> "list[tuple[Trained, RunFolder]]":
     """`carry_out` of every seed; together where the experiment and the machine allow it."""
     requests = request.absolute().of_each_seed()
     if len(requests) == 1 or not _together(request):
-        return [carry_out(one) for one in requests]
+        return [carry_out(one, one_of_many=len(requests) > 1) for one in requests]
     from dgmjax.lab import runner
     from dgmjax.runs.report import write_report
 

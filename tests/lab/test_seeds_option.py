@@ -39,6 +39,11 @@ def test_seeds_one_after_the_other_are_resumed(tmp_path, capsys):
     given = ["train", "fvsbn_binarized_mnist", "--tiny", "--steps", "5", "--seeds", "2"]
     given += ["--run-dir", str(tmp_path)]
     assert not main(given)
+    # The records of single seeds stand in their reports; what is told are the means.
+    lines = capsys.readouterr().out.splitlines()
+    assert not any(line.startswith("fvsbn_binarized_mnist: ") for line in lines)
+    assert sum(line.startswith(("seed 0: trained", "seed 1: trained")) for line in lines) == 2
+    assert any(line.startswith("over 2 seeds: fvsbn_binarized_mnist: nll_nats") for line in lines)
     before = [records(tmp_path / f"seed_{seed}") for seed in (0, 1)]
     assert not main(given)
     after = [records(tmp_path / f"seed_{seed}") for seed in (0, 1)]
