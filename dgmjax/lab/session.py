@@ -128,7 +128,6 @@ def carry_out(
         experiment = request.build()
     with processes.main_first("run folder"):
         run = request.folder()
-    options: dict[str, Any] = {"quiet": True} if quiet else {}
     with run, run.lock() if processes.is_main() else contextlib.nullcontext():
         if processes.is_main():
             run.log_to(request.log)
@@ -140,8 +139,8 @@ def carry_out(
             seed=request.seed,
             steps=request.steps,
             execution=request.execution,
+            quiet=quiet,
             one_of_many=one_of_many,
-            **options,
         )
     if processes.is_main():
         write_report(run)

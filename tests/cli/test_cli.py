@@ -268,7 +268,8 @@ def test_train_makes_the_run_folder_and_the_same_command_resumes_it(
     assert str(folder.relative_to(tmp_path)) in first[1]
     experiment, options = training.calls[0]
     assert experiment == {"latent": 5, "hidden": (200, 200), "tiny": True}
-    assert options == {"seed": 0, "steps": None, "execution": Execution()}
+    told = {"quiet": False, "one_of_many": False}
+    assert options == {"seed": 0, "steps": None, "execution": Execution(), **told}
     assert RunFolder(folder).options["data_dir"] == str(tmp_path / "there")
     code, _, err = run(capsys, "train", toy, "--run-dir", folder, "--latent", 6, "--tiny")
     assert code == 2 and "latent was 5, now 6" in err and len(training.calls) == 2
