@@ -44,16 +44,15 @@ def mode_coverage(x: np.ndarray, centres: np.ndarray, radius: float) -> ModeCove
     distance = np.linalg.norm(x[:, None] - centres, axis=-1)
     good = distance.min(1) < radius
     counts = np.bincount(distance.argmin(1)[good], minlength=len(centres))
-    covered = float((counts > 0).sum())
-    return ModeCoverage(
-        Measurement(covered, None, len(x)), average(good.astype(np.float64)), _reverse_kl(counts)
-    )
+    covered = Measurement(float((counts > 0).sum()), None, len(x))
+    if not good.any():
+        none_good = Measurement(float(np.log(len(centres))), None, len(x))
+        return ModeCoverage(covered, average(good.astype(np.float64)), none_good)
+    return ModeCoverage(covered, average(good.astype(np.float64)), _reverse_kl(counts))
 
 
 def _reverse_kl(counts: np.ndarray) -> Measurement:
     total = int(counts.sum())
-    if total == 0:
-        return Measurement(float(np.log(len(counts))), None, 0)
     share = counts[counts > 0] / total
     terms = np.log(share * len(counts))
     mean = (share * terms).sum()

@@ -25,6 +25,8 @@ Game = Literal[
     "f_pearson_chi2",
     "f_squared_hellinger",
     "f_total_variation",
+    "f_kl_non_saturating",
+    "f_pearson_chi2_non_saturating",
     "mmd",
     "mmd_rational_quadratic",
     "mmd_gan",

@@ -29,6 +29,8 @@ def test_coverage_by_counting():
     assert (found.covered.value, found.good.value) == (3.0, 0.5)
     assert found.reverse_kl.value == pytest.approx((share * np.log(25 * share)).sum())
     nothing = mode_coverage(np.full((4, 2), 1.0), CENTRES, 0.15)
+    # A record of it can be written: the number is of all samples, not of the good ones.
+    assert nothing.reverse_kl.num_examples == 4
     assert (nothing.covered.value, nothing.good.value) == (0.0, 0.0)
     assert nothing.reverse_kl.value == pytest.approx(np.log(25))
 

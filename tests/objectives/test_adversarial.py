@@ -119,6 +119,17 @@ def test_the_optimal_critic_is_the_known_one(name):
     assert ((v > GAMES[name].boundary) == (p > q))[bulk].all()
 
 
+def test_non_saturating_f_gans_have_a_slope_where_no_data_are():
+    """T = f'(0) = -2 is the optimal critic of Pearson's where p = 0: f* is flat there."""
+    slope = lambda name, v: float(jax.grad(lambda v: GAMES[name].generator(None, v))(v))
+    assert slope("f_pearson_chi2", -2.0) == 0.0
+    assert slope("f_pearson_chi2_non_saturating", -2.0) == -1.0
+    assert slope("f_kl", 40.0) < -1e16 and slope("f_kl_non_saturating", 40.0) == -1.0
+    for name in ("f_kl", "f_pearson_chi2"):  # the critic's side is the same
+        both = (GAMES[game].critic(0.3, -0.2) for game in (name, f"{name}_non_saturating"))
+        assert len(set(map(float, both))) == 1
+
+
 def test_minimax_at_its_optimum_is_the_jensen_shannon_divergence():
     p, q = MIXTURES["apart"]
     js = (KNOWN["jensen_shannon"](p, q) * WIDTH).sum()

@@ -70,7 +70,7 @@ def separate(
     )
 
 
-def f_gan(divergence: str | Divergence) -> Game:
+def f_gan(divergence: str | Divergence, *, saturating: bool = True) -> Game:
     """The variational bound E_p[T] - E_q[f*(T)] of an f-divergence, with T = g_f(critic).
 
     The critic maximises it, the generator minimises it. At the optimal critic it is
@@ -78,12 +78,15 @@ def f_gan(divergence: str | Divergence) -> Game:
 
     Args:
       divergence: a name in `DIVERGENCES`, or a row of one's own.
+      saturating: if False, the generator maximises E_q[T] in place of -E_q[f*(T)] (section 3.2 of
+        the source). Where samples are far from all data, the slope of Pearson's f* is zero at the
+        optimal critic, so that the generator learns nothing, and that of KL's grows as exp(T).
     """
     row = divergence_of(divergence)
     return separate(
         on_data=lambda data: -row.activation(data),
         on_samples=row.composed,
-        generator=lambda samples: -row.composed(samples),
+        generator=lambda samples: -(row.composed if saturating else row.activation)(samples),
         # T* = f'(p / q): data where it is above f'(1).
         boundary=row.boundary,
     )
@@ -159,6 +162,8 @@ GAMES: dict[str, Game] = {
     "f_pearson_chi2": f_gan("pearson_chi2"),
     "f_squared_hellinger": f_gan("squared_hellinger"),
     "f_total_variation": f_gan("total_variation"),
+    "f_kl_non_saturating": f_gan("kl", saturating=False),
+    "f_pearson_chi2_non_saturating": f_gan("pearson_chi2", saturating=False),
     "mmd": moment_matching("gaussian_mixture", on="none"),
     "mmd_rational_quadratic": moment_matching(on="none"),
     "mmd_gan": moment_matching("gaussian_mixture"),
