@@ -40,7 +40,16 @@ def scatter(
         alpha=0.6,
     )
     if reference is not None:
-        axes.legend(loc="upper right", fontsize=8, markerscale=2, framealpha=0.9)
+        # Above the axes: points lie in every corner of a grid.
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
+            borderaxespad=0.2,
+            ncols=2,
+            fontsize=8,
+            markerscale=2,
+            frameon=False,
+        )
     axes.set_aspect("equal", adjustable="datalim")
     _finish(axes)
     return figure
