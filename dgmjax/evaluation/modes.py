@@ -44,17 +44,19 @@ def mode_coverage(x: np.ndarray, centres: np.ndarray, radius: float) -> ModeCove
     distance = np.linalg.norm(x[:, None] - centres, axis=-1)
     good = distance.min(1) < radius
     counts = np.bincount(distance.argmin(1)[good], minlength=len(centres))
+    # Numbers of all samples: how many of them are good differs between runs of one model.
     covered = Measurement(float((counts > 0).sum()), None, len(x))
-    if not good.any():
-        none_good = Measurement(float(np.log(len(centres))), None, len(x))
-        return ModeCoverage(covered, average(good.astype(np.float64)), none_good)
-    return ModeCoverage(covered, average(good.astype(np.float64)), _reverse_kl(counts))
+    reverse_kl = Measurement(*_reverse_kl(counts), len(x))
+    return ModeCoverage(covered, average(good.astype(np.float64)), reverse_kl)
 
 
-def _reverse_kl(counts: np.ndarray) -> Measurement:
+def _reverse_kl(counts: np.ndarray) -> tuple[float, float | None]:
+    """KL(modes || uniform) and its standard error."""
     total = int(counts.sum())
+    if total == 0:
+        return float(np.log(len(counts))), None
     share = counts[counts > 0] / total
     terms = np.log(share * len(counts))
     mean = (share * terms).sum()
     spread = (share * np.square(terms - mean)).sum()  # delta method
-    return Measurement(float(mean), float(np.sqrt(spread / total)), total)
+    return float(mean), float(np.sqrt(spread / total))
