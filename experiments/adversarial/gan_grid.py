@@ -10,8 +10,9 @@ enough for a minute on one CPU core. All games with equal networks, penalties an
     dgmjax sweep gan_grid --steps 10000 --seeds 10 --game minimax non_saturating hinge wasserstein
 
 and so on. Of `f_kl` half of the seeds end with a gradient that is not finite, and the generator of
-`f_pearson_chi2` never leaves its start; both have a `_non_saturating` form. PacGAN's GAN, whose
-numbers stand beside ours, is
+`f_pearson_chi2` never leaves its start. The `_non_saturating` form of Pearson's covers all modes;
+that of KL's, whose critic has the exponential still, is as unstable. PacGAN's GAN, whose numbers
+stand beside ours, is
 
     --game non_saturating --penalty none --normalisation batch --hidden 400 400 400 400
     --critic-hidden 200 200 200 --pieces 5 --steps 400000 --batch-size 100
