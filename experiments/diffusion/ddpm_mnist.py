@@ -1,7 +1,7 @@
 """DDPM on MNIST or Fashion-MNIST: Frechet distance by sampler and guidance, bound in bits/dim.
 
     dgmjax train ddpm_mnist --data-dir DATA
-    dgmjax train ddpm_mnist --width 12 --batch-size 64 --epochs 1 --data-dir DATA
+    dgmjax train ddpm_mnist --patch 2 --batch-size 64 --epochs 5 --data-dir DATA
     dgmjax train ddpm_mnist --no-conditional --schedule-of-noise linear --data-dir DATA
 
 The first command is for a GPU, the second for a CPU. There is no published number for these
@@ -36,6 +36,7 @@ def ddpm_mnist(
     conditional: bool = True,
     network: denoising.NetworkName = "unet",
     width: int | None = None,
+    patch: int | None = None,
     samples: int = 2000,
     shared: Epochs = Epochs(learning_rate=1e-3, ema_decay=0.999, epochs=100, batch_size=128),
 ) -> lab.Experiment:
@@ -46,7 +47,7 @@ def ddpm_mnist(
       schedule_of_noise: of the variance-preserving process.
       conditional: the network reads the class, hidden for a tenth of the images.
       network: a U-Net or a transformer of patches.
-      width: see `network` in `experiments/shared/denoising.py`.
+      width, patch: see `network` in `experiments/shared/denoising.py`.
       samples: of each distance.
     """
     raw, levels = denoising.images(shared, dataset)
@@ -55,7 +56,7 @@ def ddpm_mnist(
     classes = denoising.NUM_CLASSES if conditional else 0
     module = models.Denoiser(
         raw.event_shape,
-        denoising.network(network, width, shared.tiny, classes),
+        denoising.network(network, width, patch, shared.tiny, classes),
         noising.variance_preserving(noising.SCHEDULES[schedule_of_noise]()),
         "noise",
         num_classes=classes,

@@ -1,7 +1,7 @@
 """Flow matching on MNIST or Fashion-MNIST: Frechet distance by number of network calls, bits/dim.
 
     dgmjax train flow_matching_mnist --data-dir DATA
-    dgmjax train flow_matching_mnist --width 12 --batch-size 64 --epochs 1 --data-dir DATA
+    dgmjax train flow_matching_mnist --patch 2 --batch-size 64 --epochs 5 --data-dir DATA
     dgmjax train flow_matching_mnist --coupling assignment --data-dir DATA
 
 The first command is for a GPU. The second takes about 20 minutes on a busy CPU, and samples look
@@ -30,6 +30,7 @@ def flow_matching_mnist(
     coupling: denoising.CouplingName = "independent",
     network: denoising.NetworkName = "unet",
     width: int | None = None,
+    patch: int | None = None,
     samples: int = 2000,
     ode_images: int = 200,
     shared: Epochs = Epochs(learning_rate=1e-3, ema_decay=0.999, epochs=100, batch_size=128),
@@ -40,7 +41,7 @@ def flow_matching_mnist(
       dataset: of 28x28 grey images.
       coupling: of images and noise of a minibatch.
       network: a U-Net or a transformer of patches.
-      width: see `network` in `experiments/shared/denoising.py`.
+      width, patch: see `network` in `experiments/shared/denoising.py`.
       samples: of each distance.
       ode_images: test images whose likelihood is computed.
     """
@@ -50,7 +51,7 @@ def flow_matching_mnist(
     solver = Solver("heun", 2 if shared.tiny else 25, probes=2)
     module = models.Denoiser(
         raw.event_shape,
-        denoising.network(network, width, shared.tiny),
+        denoising.network(network, width, patch, shared.tiny),
         noising.straight(),
         sampler=Sampler("heun", 2 if shared.tiny else 25),
         solver=solver,

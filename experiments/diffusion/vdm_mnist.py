@@ -2,7 +2,7 @@
 
     dgmjax train vdm_mnist --data-dir DATA
     dgmjax train vdm_mnist --schedule-of-noise linear --data-dir DATA
-    dgmjax train vdm_mnist --width 12 --batch-size 64 --epochs 1 --data-dir DATA
+    dgmjax train vdm_mnist --patch 2 --batch-size 64 --epochs 5 --data-dir DATA
 
 The first commands are for a GPU, the last for a CPU. No number for MNIST was published;
 `image_flow` (Glow, about 1.05, and RealNVP) and PixelCNN are the models to compare with.
@@ -36,6 +36,7 @@ def vdm_mnist(
     schedule_of_noise: Literal["learnt", "linear_log_snr", "linear", "cosine"] = "learnt",
     network: denoising.NetworkName = "unet",
     width: int | None = None,
+    patch: int | None = None,
     ode_images: int = 200,
     shared: Epochs = Epochs(learning_rate=1e-3, ema_decay=0.999, epochs=100, batch_size=128),
 ) -> lab.Experiment:
@@ -45,7 +46,7 @@ def vdm_mnist(
       dataset: of 28x28 grey images.
       schedule_of_noise: "learnt" has its ends from the bound, and the rest from its variance.
       network: a U-Net or a transformer of patches.
-      width: see `network` in `experiments/shared/denoising.py`.
+      width, patch: see `network` in `experiments/shared/denoising.py`.
       ode_images: test images whose likelihood along the ODE is computed.
     """
     raw, levels = denoising.images(shared, dataset)
@@ -55,7 +56,7 @@ def vdm_mnist(
     solver = Solver("heun", 2 if shared.tiny else 50, probes=2)
     density = models.Denoiser(
         raw.event_shape,
-        denoising.network(network, width, shared.tiny),
+        denoising.network(network, width, patch, shared.tiny),
         process(schedule_of_noise),
         "noise",
         sampler=Sampler("ddim", 2 if shared.tiny else 100),

@@ -113,22 +113,24 @@ def dequantised(levels: int) -> data.Compose:
 
 
 def network(
-    name: NetworkName, width: int | None, tiny: bool, num_classes: int = 0
+    name: NetworkName, width: int | None, patch: int | None, tiny: bool, num_classes: int = 0
 ) -> flax.linen.Module:
-    """A network over images: a U-Net of three levels, or a transformer of 4x4 patches.
+    """A network over images: a U-Net of three levels, or a transformer.
 
-    On a CPU the transformer makes a step in a third of the time of the U-Net.
+    Of 64 images of 28x28 pixels, one core of a CPU makes a training step of the U-Net in 0.65 s, of
+    that over patches of 2x2 in 0.14 s, and of the transformer in a third of the first.
 
     Args:
       width: channels of the finest level, 24 by default; features of a patch, 64 by default.
+      patch: side of the squares of pixels that are read as one: 1 by default; of the transformer 4.
     """
     if tiny:
         small = {"unet": nn.UNet((4,), num_classes=num_classes), "dit": nn.DiT(4, 1, 1, 4)}
         return small["unet" if num_classes else name]
     if name == "dit":
-        return nn.DiT(width or 64, layers=4, heads=4, patch=4, num_classes=num_classes)
+        return nn.DiT(width or 64, layers=4, heads=4, patch=patch or 4, num_classes=num_classes)
     width = width or 24
-    return nn.UNet((width, 2 * width, 2 * width), num_classes=num_classes)
+    return nn.UNet((width, 2 * width, 2 * width), patch=patch or 1, num_classes=num_classes)
 
 
 def bits_by_ode(num: int, solver: Solver, how: str, objective: Any = None) -> lab.Estimator:
