@@ -218,6 +218,18 @@ def test_an_absent_usps_is_named_before_anything_is_read(tmp_path):
         catalogue.build(function, given, seed=0, tiny=False, data_dir=str(tmp_path))
 
 
+def test_a_margin_is_cut_off_before_images_are_resized():
+    from dgmjax import data
+    from dgmjax.experiments.shared.digits import of_size
+
+    small = data.load("digits")
+    cut = of_size(small, 4, margin=2)
+    assert cut.event_shape == (4, 4, 1)
+    for split, arrays in cut.splits.items():
+        assert (arrays["x"] == small.splits[split]["x"][:, 2:-2, 2:-2]).all()
+    assert (of_size(small, 8).splits["test"]["x"] == small.splits["test"]["x"]).all()
+
+
 def test_an_outline_lies_around_what_is_bright():
     from dgmjax.experiments.shared.digits import outline
 

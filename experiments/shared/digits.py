@@ -29,10 +29,11 @@ def resized(x: np.ndarray, size: int) -> np.ndarray:
     return np.round(whole).astype(x.dtype) if x.dtype.kind in "ui" else whole.astype(x.dtype)
 
 
-def of_size(dataset: data.Dataset, size: int) -> data.Dataset:
-    """The same images with sides of `size`."""
+def of_size(dataset: data.Dataset, size: int, margin: int = 0) -> data.Dataset:
+    """The same images with sides of `size`, once `margin` pixels of every side are cut off."""
+    inner = slice(margin, -margin or None)
     splits = {
-        split: {**arrays, "x": resized(arrays["x"], size)}
+        split: {**arrays, "x": resized(arrays["x"][:, inner, inner], size)}
         for split, arrays in dataset.splits.items()
     }
     info = {**dataset.info, "event_shape": [size, size, dataset.event_shape[-1]]}
