@@ -1,11 +1,16 @@
 """Command `compare`: runs beside each other, and families of models."""
 
+import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from dgmjax.cli.arguments import parse
+from dgmjax.cli.arguments import parse, parse_train
+from dgmjax.errors import require
 from dgmjax.files import write_atomically
+from dgmjax.lab import catalogue
+from dgmjax.lab.session import TrainRequest
 
 
 def print_comparison(folders: Sequence[Path]) -> None:
@@ -34,16 +39,37 @@ def measured_families(
 
     configure()
     from dgmjax.lab import families
+    from dgmjax.lab.runner import load_run
 
-    trained = [families.trained_or_run(name, minutes, data_dir) for name in names]
+    is_run = lambda name: (Path(name) / "config.json").is_file()
+    # The commands are read before any is carried out: the last may be mistyped.
+    subjects = [name if is_run(name) else _request(name, minutes, data_dir) for name in names]
+    trained = [
+        families.trained_for(subject, float(minutes or 0.0))
+        if isinstance(subject, TrainRequest)
+        else load_run(subject, data_dir=data_dir)
+        for subject in subjects
+    ]
     return families.measure_families(trained, num_samples)
+
+
+def _request(command: str, minutes: float | None, data_dir: str | None) -> TrainRequest:
+    """An experiment with options, as they follow `dgmjax train`."""
+    rule = "must be given to train experiments, in place of run folders"
+    require(minutes is not None and minutes > 0, "--minutes", rule, f"{minutes}, with {command}")
+    name, *options = shlex.split(command)
+    request = parse_train(catalogue.load_experiment(name), name, options)
+    place = request.data_dir if data_dir is None else data_dir
+    return dataclasses.replace(request, data_dir=place)
 
 
 def compare_command(arguments: list[str]) -> None:
     """`dgmjax compare`."""
 
     def compare(
-        runs: Annotated[tuple[Path, ...], "run folders; with --families also experiments"],
+        runs: Annotated[
+            tuple[Path, ...], "run folders; with --families also experiments, options quoted"
+        ],
         *,
         families: Annotated[bool, "likelihood, samples and features of each model"] = False,
         minutes: Annotated[float | None, "train each experiment for so long, first"] = None,

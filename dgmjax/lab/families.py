@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -303,13 +302,14 @@ def _reference(subject: _Subject, row: Row) -> Row:
     )
 
 
-def train_for(request: TrainRequest, minutes: float) -> Trained:
+def trained_for(request: TrainRequest, minutes: float) -> Trained:
     """Trains an experiment for about so many minutes, compilation and measurement apart.
 
     The number of steps comes from the time of a few of them (`lab.forecast`). Where the experiment
     has an argument `steps` or `epochs`, that is set, so that its schedule ends with the training.
     """
     require(minutes > 0, "--minutes", "must be positive", minutes)
+    jax.clear_caches()  # of the model before
     found = forecast(request)
     steps = max(1, int(60 * minutes / found.step_seconds))
     arguments, experiment = dict(request.arguments), request.absolute().build()
@@ -318,19 +318,3 @@ def train_for(request: TrainRequest, minutes: float) -> Trained:
     if "epochs" in arguments:
         arguments["epochs"] = max(1, round(arguments["epochs"] * steps / experiment.steps))
     return carry_out(replace(request, arguments=arguments, steps=steps))[0]
-
-
-def trained_or_run(name: str, minutes: float | None, data_dir: str | None) -> Trained:
-    """The model of a run folder, or of an experiment of the catalogue, trained for `minutes`."""
-    from dgmjax.lab.runner import load_run
-
-    if (Path(name) / "config.json").is_file():
-        return load_run(name, data_dir=data_dir)
-    rule = "must be given to train experiments, in place of run folders"
-    require(minutes is not None, "--minutes", rule, f"none, with {name}")
-    function = catalogue.load_experiment(name)
-    request = TrainRequest(
-        Path(name).name, function, catalogue.own_defaults(function), data_dir=data_dir
-    )
-    jax.clear_caches()  # of the model before
-    return train_for(request, float(minutes or 0.0))

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from dgmjax.cli import commands
+from dgmjax.cli import commands, comparing
 from dgmjax.errors import DgmjaxError
 from dgmjax.evaluation import features
 from dgmjax.evaluation.samples import frechet_distance
@@ -113,7 +113,7 @@ def test_equal_time_sets_the_steps_and_the_schedule(monkeypatch, steps_of_its_ow
     monkeypatch.setattr(families, "carry_out", lambda request: asked.append(request) or [None])
     name = "maf_known_density" if steps_of_its_own else "vae_digits"
     function = catalogue.load_experiment(name)
-    families.train_for(TrainRequest(name, function, catalogue.own_defaults(function)), 0.5)
+    families.trained_for(TrainRequest(name, function, catalogue.own_defaults(function)), 0.5)
     (request,) = asked
     if steps_of_its_own:
         assert request.arguments["steps"] == 3000 and request.steps is None
@@ -128,3 +128,22 @@ def test_experiments_need_a_time_and_few_samples_are_refused(vae, capsys, tmp_pa
     assert "`--minutes` must be given" in capsys.readouterr().err
     with pytest.raises(DgmjaxError, match="at least 100"):
         families.measure_families([vae], 10)
+
+
+def test_an_experiment_may_have_options_and_a_mistyped_one_comes_before_any_training(
+    vae, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr(families, "trained_for", lambda *args: asked.append(args) or vae)
+    monkeypatch.setattr(comparing, "print_table", lambda *_: None)
+    monkeypatch.setattr(families, "measure_families", lambda *_: families.Families(()))
+    names = ["vae_digits --learning-rate 2e-3 --seed 3", "gan_mnist"]
+    assert commands.main(["compare", "--families", *names, "--minutes", "0.5"]) == 0
+    (first, minutes), (second, _) = asked
+    assert first.seed == 3 and first.arguments["learning_rate"] == 2e-3 and minutes == 0.5
+    assert second.experiment == "gan_mnist"
+    asked.clear()
+    names[1] = "gan_mnist --gaem hinge"
+    assert commands.main(["compare", "--families", *names, "--minutes", "0.5"]) == 2
+    assert "--gaem" in capsys.readouterr().err and not asked
