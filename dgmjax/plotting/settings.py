@@ -42,15 +42,21 @@ def by_setting(
 
 
 def compared(
-    curves: Mapping[str, Any], name: str, quantity: str, title: str = "", dashed: str = "Lasso"
+    curves: Mapping[str, Any],
+    name: str,
+    quantity: str,
+    title: str = "",
+    dashed: str = "Lasso",
+    log: bool = True,
 ) -> "Figure":
-    """Several methods in one panel, both axes logarithmic.
+    """Several methods in one panel.
 
     Args:
       curves: method -> `[S, 2]`, each a setting and the value there.
       name: of the setting.
       quantity: of the values.
       dashed: methods whose name begins with it, such as baselines, are drawn in grey, with dashes.
+      log: both axes are logarithmic.
     """
     require(len(curves) > 0, "curves", "must name at least one method", "none", error=DataError)
     figure = new_figure(5.6, 4.2, title)
@@ -62,8 +68,10 @@ def compared(
         # Colours tell methods apart, and markers those that have to share one.
         turn = place if aside else place // len(COLOURS)
         array = np.asarray(given, np.float64)
-        sound = array.ndim == 2 and array.shape[1] == 2 and bool((array > 0).all())
-        require(sound, method, "must be [S, 2], positive", array.shape, error=DataError)
+        pairs = array.ndim == 2 and array.shape[1] == 2
+        rule = "must be [S, 2], positive" if log else "must be [S, 2]"
+        sound = pairs and (not log or bool((array > 0).all()))
+        require(sound, method, rule, array.shape, error=DataError)
         array = array[np.argsort(array[:, 0])]
         axes.plot(
             *array.T,
@@ -74,8 +82,9 @@ def compared(
             linewidth=1.2,
             label=method,
         )
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    if log:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
     axes.set_xlabel(name, fontsize=8)
     axes.set_ylabel(quantity, fontsize=8)
     axes.legend(fontsize=7, frameon=False)

@@ -14,6 +14,7 @@ from dgmjax.files import read_file
 from dgmjax.runs.folder import RunFolder
 from dgmjax.runs.record import Record
 from dgmjax.runs.record_table import as_flags, format_duration
+from dgmjax.runs.series import series
 from dgmjax.runs.verdict import is_reference
 
 Metric = tuple[str, str, str]
@@ -95,7 +96,7 @@ class Comparison:
         return out.getvalue()
 
     def html(self) -> str:
-        """A page with the table, the curves of all runs in one figure, and their pictures."""
+        """A page: the table, the curves of all runs, metrics against settings, and pictures."""
         from dgmjax.runs.captions import place
         from dgmjax.runs.report import picture, template
 
@@ -114,8 +115,34 @@ class Comparison:
             for name in sorted(names, key=place)
         ]
         return template("comparison.html.jinja").render(
-            header=header, cells=cells, curves=self._curves(), figures=side_by_side
+            header=header,
+            cells=cells,
+            curves=self._curves(),
+            settings=self._settings(),
+            figures=side_by_side,
         )
+
+    def _settings(self) -> list[dict[str, Any]]:
+        """A figure for each metric that was measured at several settings, all rows in one."""
+        from dgmjax.plotting import compared, to_png
+        from dgmjax.runs.report import picture
+
+        by_row = {row.label: [r for rs in row.records.values() for r in rs] for row in self.rows}
+        models = [{record.model for record in records} for records in by_row.values()]
+        # The model is the shorter name, where no two rows have the same.
+        alone = sum(map(len, models)) == len(set().union(*models))
+        named: dict[str, list[Record]] = {}
+        for (label, records), several in zip(by_row.items(), models):
+            for record in records:
+                told = f"{label}, {record.model}" if len(several) > 1 else label
+                named.setdefault(record.model if alone else told, []).append(record)
+        figures = []
+        for found in series(named):
+            quantity = f"{found.metric} ({found.unit})"
+            figure = compared(found.curves, found.setting, quantity, log=found.positive)
+            text = f"{found.metric.replace('_', ' ')} against {found.setting}"
+            figures.append(picture(to_png(figure), text, f"{text}, a line for each row."))
+        return figures
 
     def _curves(self) -> dict[str, Any] | None:
         from dgmjax.plotting import curves, to_png
