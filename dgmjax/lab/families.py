@@ -316,5 +316,8 @@ def trained_for(request: TrainRequest, minutes: float) -> Trained:
     if "steps" in arguments:
         return carry_out(replace(request, arguments=arguments | {"steps": steps}))[0]
     if "epochs" in arguments:
-        arguments["epochs"] = max(1, round(arguments["epochs"] * steps / experiment.steps))
+        # Where the default depends on other arguments, it is counted from the steps.
+        epoch = len(experiment.dataset.splits["train"]["x"]) // experiment.batch_size
+        epochs = arguments["epochs"] or experiment.steps / epoch
+        arguments["epochs"] = max(1, round(epochs * steps / experiment.steps))
     return carry_out(replace(request, arguments=arguments, steps=steps))[0]

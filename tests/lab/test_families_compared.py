@@ -106,16 +106,21 @@ def test_features_are_codes_base_points_or_none(name):
         np.testing.assert_allclose(back, x, atol=1e-4)
 
 
-@pytest.mark.parametrize("steps_of_its_own", [True, False])
-def test_equal_time_sets_the_steps_and_the_schedule(monkeypatch, steps_of_its_own):
+@pytest.mark.parametrize("name", ["maf_known_density", "vae_digits", "pixelcnn_binarized_mnist"])
+def test_equal_time_sets_the_steps_and_the_schedule(monkeypatch, name):
     asked = []
     monkeypatch.setattr(families, "forecast", lambda request: SimpleNamespace(step_seconds=0.01))
     monkeypatch.setattr(families, "carry_out", lambda request: asked.append(request) or [None])
-    name = "maf_known_density" if steps_of_its_own else "vae_digits"
     function = catalogue.load_experiment(name)
-    families.trained_for(TrainRequest(name, function, catalogue.own_defaults(function)), 0.5)
+    tiny = name.startswith("pixelcnn")
+    request = TrainRequest(name, function, catalogue.own_defaults(function), tiny=tiny)
+    families.trained_for(request, 0.5)
     (request,) = asked
-    if steps_of_its_own:
+    if tiny:  # its epochs are None by default: those of the network
+        built = request.absolute().build()
+        epoch = len(built.dataset.splits["train"]["x"]) // built.batch_size
+        assert request.arguments["epochs"] == max(1, round(3000 / epoch))
+    elif name == "maf_known_density":
         assert request.arguments["steps"] == 3000 and request.steps is None
     else:  # 11 steps an epoch
         assert request.steps == 3000 and request.arguments["epochs"] == round(3000 / 11)

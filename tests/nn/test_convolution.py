@@ -58,6 +58,27 @@ def test_value_and_derivatives_are_those_of_xla(name, how, monkeypatch):
 
 
 @pytest.mark.parametrize("tested", [convolution, convolution_by_taps])
+@pytest.mark.parametrize("along", ["x", "kernel"])
+def test_a_derivative_along_one_operand_has_no_part_of_the_other(tested, along):
+    x, kernel = jnp.ones((2, 5, 5, 1)), jnp.arange(9.0).reshape(3, 3, 1, 1)
+
+    def derivative(function, dx, dkernel):
+        if along == "x":
+            return jax.jvp(lambda x: function(x, kernel), (x,), (dx,))[1]
+        return jax.jvp(lambda kernel: function(x, kernel), (kernel,), (dkernel,))[1]
+
+    tangents = (jnp.sin(jnp.arange(50.0)).reshape(x.shape), jnp.cos(kernel))
+    alone = str(jax.make_jaxpr(partial(derivative, tested))(*tangents))
+    both = lambda *tangents: jax.jvp(tested, (x, kernel), tangents)[1]
+    operations = ("conv_general_dilated", "dot_general")
+    count = lambda program: sum(program.count(f" {name}[") for name in operations)
+    assert 0 < count(alone) < count(str(jax.make_jaxpr(both)(*tangents)))
+    native_same = lambda x, kernel: native(x, kernel, (1, 1), "SAME", (1, 1))
+    wanted = derivative(native_same, *tangents)
+    np.testing.assert_allclose(derivative(tested, *tangents), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("tested", [convolution, convolution_by_taps])
 def test_gradient_of_a_gradient(tested):
     """A penalty on the slope of a network differentiates twice."""
     x = jnp.asarray(np.random.default_rng(1).normal(size=(2, 5, 5, 2)), jnp.float32)
