@@ -140,8 +140,8 @@ class Comparison:
         for found in series(named):
             quantity = f"{found.metric} ({found.unit})"
             figure = compared(found.curves, found.setting, quantity, log=found.positive)
-            text = f"{found.metric.replace('_', ' ')} against {found.setting}"
-            figures.append(picture(to_png(figure), text, f"{text}, a line for each row."))
+            text = f"Against {found.setting}, a line for each row."
+            figures.append(picture(to_png(figure), found.metric.replace("_", " "), text))
         return figures
 
     def _curves(self) -> dict[str, Any] | None:

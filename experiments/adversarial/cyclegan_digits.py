@@ -6,11 +6,12 @@ No label of USPS is read. A LeNet trained on translated digits, with their label
 the USPS test digits, beside one trained on MNIST as it is and one trained on USPS. Digits of USPS
 fill their 16x16 pixels, those of MNIST the middle 20x20 of 28x28; translators that keep a digit
 where it is cannot make it larger, and filled the frame with blobs. So the margin of MNIST is cut
-off, which no label is needed for, and `--margin 0` leaves it. Published for other networks and
-whole images of 28x28: 82.2% from MNIST as it is, 95.6% from translated digits together with
-features made alike. An adversarial game is content with any permutation of the classes: the
-record `classes_moved` counts those whose translations are taken for another class. Half of the
-weight of cycles and identities is that of the paper, since our game is the mean of both. Sources:
+off, which no label is needed for: that alone takes a classifier of MNIST from 77% to 91% of USPS,
+and the translators add one point. `--margin 0` leaves it. Published for other networks and whole
+images of 28x28: 82.2% from MNIST as it is, 95.6% from translated digits together with features made
+alike. An adversarial game is content with any permutation of the classes: the record
+`classes_moved` counts those whose translations are taken for another class. Half of the weight of
+cycles and identities is that of the paper, since our game is the mean of both. Sources:
 Zhu, Park, Isola & Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
 Networks", 2017, https://arxiv.org/abs/1703.10593; Hoffman et al., "CyCADA: Cycle-Consistent
 Adversarial Domain Adaptation", 2018, Table 2, https://arxiv.org/abs/1711.03213.

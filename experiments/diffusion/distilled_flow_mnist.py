@@ -6,6 +6,9 @@
 
 Reflow learns straight paths between noise and what the teacher makes of it; mean flow the average
 velocity; consistency the end of the path from any of its points. All have the teacher's network.
+`dgmjax compare RUN RUN ... --html PAGE` draws teacher and students in one figure. After 1562 steps
+of 64 images a mean flow is nearer to the data than its teacher with one to eight calls, at a
+distance of 1071 against 1658 with one, and still far from its own 76 of 50 calls.
 Sources: Liu, Gong & Liu, "Flow Straight and Fast: Learning to Generate and Transfer Data with
 Rectified Flow", 2023, https://arxiv.org/abs/2209.03003; Geng, Deng, Bai, Kolter & He, "Mean Flows
 for One-step Generative Modeling", 2025, https://arxiv.org/abs/2505.13447; Song, Dhariwal, Chen &

@@ -83,6 +83,6 @@ def test_the_page_has_one_figure_for_all_rows(tmp_path, monkeypatch, same):
         folder.close()
         folders.append(folder.path)
     page = compare(folders).html()
-    assert "fid against network calls" in page and page.count("data:image/png") == 1
+    assert "fid: Against network calls" in page and page.count("data:image/png") == 1
     (curves,) = drawn
     assert len(curves) == 2 and (set(curves) == {"flow", "student"}) is not same
