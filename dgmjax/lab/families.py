@@ -127,7 +127,9 @@ class _Subject:
         """Exact before a bound, a bound of more samples before one of fewer, all in nats."""
         folder = self.trained.folder
         records = [] if folder is None else folder.read_records()
-        known = {rank: r for r in records if (rank := _rank(r)) is not None}
+        # A run may also measure another model, such as the same VAE with a simpler prior.
+        own = [r for r in records if r.model == self.trained.experiment.model] or records
+        known = {rank: r for r in own if (rank := _rank(r)) is not None}
         size = math.prod(self.trained.experiment.dataset.event_shape)
         return _in_nats(known[max(known)], size) if known else None
 

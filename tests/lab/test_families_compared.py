@@ -74,6 +74,17 @@ def test_the_page_the_table_and_the_csv(found):
     assert "29.00 ± 0.25" in cells[0] and all(len(row) == len(header) for row in cells)
 
 
+def test_the_likelihood_is_the_model_s_own_and_not_that_of_another_in_its_run(vae):
+    named = lambda model, value: dataclasses.replace(
+        record("nll_bound_k1", value, "ELBO"), model=model
+    )
+    records = [named(vae.experiment.model, 30.0), named("the same with another prior", 20.0)]
+    folder = SimpleNamespace(read_records=lambda: records)
+    trained = SimpleNamespace(folder=folder, experiment=vae.experiment)
+    found = families._Subject(trained, 100).likelihood()
+    assert found is not None and found.value == 30.0
+
+
 def test_an_exact_likelihood_comes_before_bounds():
     ranks = [
         families._rank(record(*row))
