@@ -62,7 +62,7 @@ def candidates(before: list[str], commands: Mapping[str, Callable[[list[str]], N
         with asking() as asked:
             commands[name](before[1:2] if name in ("train", "data") else [])
     except (Asked, DgmjaxError):
-        pass
+        pass  # `Asked` is how the options come out; an error of half a command is not yet one
     options = {option(f.name): f.kind for f in asked if f.default is not inspect.Parameter.empty}
     choices = [str(choice) for choice in _choices(options.get(before[-1]))]
     return choices or [name for name in options if name.startswith("--")]

@@ -128,7 +128,7 @@ class _Subject:
         folder = self.trained.folder
         records = [] if folder is None else folder.read_records()
         # A run may also measure another model, such as the same VAE with a simpler prior.
-        own = [r for r in records if r.model == self.trained.experiment.model] or records
+        own = [r for r in records if r.model == self.trained.experiment.model]
         known = {rank: r for r in own if (rank := _rank(r)) is not None}
         size = math.prod(self.trained.experiment.dataset.event_shape)
         return _in_nats(known[max(known)], size) if known else None

@@ -42,8 +42,10 @@ def record(metric, value, estimator):
 def vae(tmp_path_factory):
     folder = RunFolder.create(tmp_path_factory.mktemp("runs"), "vae_digits", {}, 0, tiny=True)
     bounds = [record("nll_bound_k1", 30.0, "ELBO"), record("nll_bound_k50", 29.0, "K = 50")]
-    folder.write_records([*bounds, record("kl_nats", 5.0, "analytic")])
-    return untrained("vae_digits", folder)
+    trained = untrained("vae_digits", folder)
+    model, records = trained.experiment.model, [*bounds, record("kl_nats", 5.0, "analytic")]
+    folder.write_records([dataclasses.replace(one, model=model) for one in records])
+    return trained
 
 
 @pytest.fixture(scope="module")
