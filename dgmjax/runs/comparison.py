@@ -19,25 +19,34 @@ from dgmjax.runs.verdict import is_reference
 
 Metric = tuple[str, str, str]
 """Name, estimator, unit."""
+Measured = tuple[RunFolder, Record]
+"""A record and the run that it is of."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Runs that differ in their seed only.
+    """Runs that differ in their seed only, or one of the models that they compare.
 
     Attributes:
-      label: what tells the row from the others: experiment, arguments, options.
+      settings: what tells the runs from the others: experiment, arguments, options.
+      model: the one that the row is about, where a run measured several alike; else None.
       runs: the folders.
       records: by metric, those of the runs, without baselines.
     """
 
-    label: str
+    settings: str
+    model: str | None
     runs: tuple[RunFolder, ...]
-    records: Mapping[Metric, tuple[Record, ...]]
+    records: Mapping[Metric, tuple[Measured, ...]]
+
+    @property
+    def label(self) -> str:
+        """The settings, and the model where it is one of several."""
+        return self.settings if self.model is None else f"{self.settings}, {self.model}"
 
     def cell(self, metric: Metric) -> str:
         """The value: of one run with its error over examples, of several their mean and error."""
-        found = self.records.get(metric, ())
+        found = [record for _, record in self.records.get(metric, ())]
         if not found:
             return "-"
         if len(found) == 1:
@@ -49,7 +58,7 @@ class Row:
     @property
     def seconds(self) -> float:
         """The mean time of training."""
-        times = [records[0].seconds for records in self.records.values()]
+        times = [measured[0][1].seconds for measured in self.records.values()]
         return sum(times) / len(times) if times else 0.0
 
 
@@ -87,8 +96,8 @@ class Comparison:
         names = ("run", "folder", "seed", "metric", "estimator", "unit", "value")
         writer.writerow((*names, "standard_error", "published", "seconds"))
         for row in self.rows:
-            for metric, records in row.records.items():
-                for run, record in zip(row.runs, records):
+            for metric, measured in row.records.items():
+                for run, record in measured:
                     published = record.published.value if record.published else ""
                     error = "" if record.standard_error is None else record.standard_error
                     numbers = (record.value, error, published, record.seconds)
@@ -101,14 +110,15 @@ class Comparison:
         from dgmjax.runs.report import picture, template
 
         header, cells = self.table()
-        names = {file.stem for row in self.rows for file in _pictures(row.runs[0])}
+        shown = self._shown()
+        names = {file.stem for run in shown.values() for file in _pictures(run)}
         side_by_side = [
             (
                 name.replace("_", " "),
                 [
-                    picture(read_file(file), f"{name.replace('_', ' ')} of {row.label}", row.label)
-                    for row in self.rows
-                    for file in _pictures(row.runs[0])
+                    picture(read_file(file), f"{name.replace('_', ' ')} of {label}", label)
+                    for label, run in shown.items()
+                    for file in _pictures(run)
                     if file.stem == name
                 ],
             )
@@ -122,12 +132,19 @@ class Comparison:
             figures=side_by_side,
         )
 
+    def _shown(self) -> dict[str, RunFolder]:
+        """The run whose curves and pictures are shown for each setting: that of the first seed."""
+        return {row.settings: row.runs[0] for row in self.rows}
+
     def _settings(self) -> list[dict[str, Any]]:
         """A figure for each metric that was measured at several settings, all rows in one."""
         from dgmjax.plotting import compared, to_png
         from dgmjax.runs.report import picture
 
-        by_row = {row.label: [r for rs in row.records.values() for r in rs] for row in self.rows}
+        by_row = {
+            row.label: [record for found in row.records.values() for _, record in found]
+            for row in self.rows
+        }
         models = [{record.model for record in records} for records in by_row.values()]
         # The model is the shorter name, where no two rows have the same.
         alone = sum(map(len, models)) == len(set().union(*models))
@@ -148,7 +165,7 @@ class Comparison:
         from dgmjax.plotting import curves, to_png
         from dgmjax.runs.report import picture
 
-        metrics = {row.label: row.runs[0].read_metrics() for row in self.rows}
+        metrics = {label: run.read_metrics() for label, run in self._shown().items()}
         lines = [
             {
                 "step": line["step"],
@@ -188,17 +205,30 @@ def compare(folders: Sequence[Path]) -> Comparison:
     found = []
     for (experiment, flags), members in groups.items():
         told = "defaults" if flags == "-" else flags
-        label = f"{experiment} {told}" if several else told
-        found.append(Row(label, tuple(members), _records(members)))
+        found.extend(_rows(f"{experiment} {told}" if several else told, members))
     metrics = dict.fromkeys(metric for row in found for metric in row.records)
     return Comparison(tuple(found), tuple(metrics))
 
 
-def _records(runs: Sequence[RunFolder]) -> dict[Metric, tuple[Record, ...]]:
-    found: dict[Metric, list[Record]] = {}
-    for run in runs:
-        for record in run.read_records():
-            if not is_reference(record):
-                key = (record.metric, record.estimator, record.unit)
-                found.setdefault(key, []).append(record)
-    return {metric: tuple(records) for metric, records in found.items()}
+def _rows(settings: str, runs: Sequence[RunFolder]) -> list[Row]:
+    """One row, or one for each model where a run measured several by the same metric."""
+    measured = [
+        (run, record) for run in runs for record in run.read_records() if not is_reference(record)
+    ]
+    # A name of a model may depend on the seed, but not within a run.
+    models: dict[tuple[RunFolder, Metric], set[str]] = {}
+    for run, record in measured:
+        models.setdefault((run, _metric(record)), set()).add(record.model)
+    apart = any(len(names) > 1 for names in models.values())
+    rows: dict[str | None, dict[Metric, list[Measured]]] = {}
+    for run, record in measured:
+        row = rows.setdefault(record.model if apart else None, {})
+        row.setdefault(_metric(record), []).append((run, record))
+    return [
+        Row(settings, model, tuple(runs), {key: tuple(found) for key, found in row.items()})
+        for model, row in (rows or {None: {}}).items()
+    ]
+
+
+def _metric(record: Record) -> Metric:
+    return record.metric, record.estimator, record.unit

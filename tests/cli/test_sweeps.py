@@ -145,6 +145,33 @@ def test_a_sweep_trains_compares_and_continues(toy, training, capsys):  # noqa: 
     )
 
 
+def test_models_of_one_run_are_rows_and_no_seeds(tmp_path):
+    for seed, values in ((0, {"gail": 1.0, "cloning": 9.0}), (1, {"gail": 3.0, "cloning": 9.0})):
+        folder = RunFolder.create(tmp_path / str(seed), "toy.py", {}, seed)
+        made = [
+            dataclasses.replace(record("mean_return", value, unit="reward"), model=name, seed=seed)
+            for name, value in values.items()
+        ]
+        # A metric that the first run lacks is still told of the second one's folder.
+        made += [record("nll_nats", 5.0)] * seed
+        folder.write_records(made)
+        save(image_grid(np.zeros((4, 8, 8))), folder.figures / "samples.png")
+        folder.close()
+    folders = sorted(file.parent for file in tmp_path.glob("*/*/*/config.json"))
+    found = compare(folders)
+    assert [row[:2] for row in found.table()[1]] == [
+        ["defaults, gail", "2.0 ± 1.0 (2 seeds)"],
+        ["defaults, cloning", "9 (2 seeds)"],
+        ["defaults, " + record("nll_nats", 5.0).model, "-"],
+    ]
+    assert {row["folder"] for row in csv.DictReader(io.StringIO(found.csv()))} == set(
+        map(str, folders)
+    )
+    last = list(csv.DictReader(io.StringIO(found.csv())))[-1]
+    assert (last["metric"], last["folder"]) == ("nll_nats", str(folders[1]))
+    assert found.html().count("<img") == 1
+
+
 def test_runs_side_by_side(tmp_path, toy, capsys):  # noqa: F811
     folders = []
     for latent, seed, value in ((2, 0, 1.0), (2, 1, 3.0), (4, 0, 7.0)):

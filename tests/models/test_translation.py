@@ -171,6 +171,16 @@ def test_the_l1_term_alone_regresses_to_the_conditional_median():
     np.testing.assert_allclose(trained.translate(c), c, atol=0.15)
 
 
+@pytest.mark.parametrize("of", ["translations", "pairs"])
+def test_samples_translate_the_first_batch_whatever_was_trained(of):
+    model = models.Pix2Pix(nn.Translator(nn.UNet((4,))), nn.PatchCritic(2, 1))
+    batch = dict(zip(("context", "x"), jnp.linspace(-1.0, 1.0, 128).reshape(2, 1, 8, 8, 1)))
+    variables = model.init(KEY, batch, KEY, method=of)
+    wanted = model.apply(variables, batch["context"], method="translate")
+    drawn = model.apply(variables, KEY, (3,), method="sample")
+    np.testing.assert_allclose(drawn, jnp.repeat(wanted, 3, 0), rtol=1e-5, atol=1e-6)
+
+
 def test_the_critic_of_pix2pix_sees_both_images():
     model = models.Pix2Pix(nn.Translator(nn.UNet((4,))), nn.PatchCritic(2, 1))
     keys = jax.random.split(KEY, 2)

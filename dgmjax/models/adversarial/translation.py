@@ -51,13 +51,12 @@ class Pix2Pix(nn.Module):
 
     def pairs(self, batch: Batch, key: Key) -> tuple[Pair, Pair]:
         """(context, x) of the batch, and (context, generator(context))."""
-        context = _context(batch)
-        _keep(self, context)
+        context = _context(self, batch)
         return (context, batch["x"]), (context, self.translate(context))
 
     def translations(self, batch: Batch, key: Key) -> tuple[Array, Array]:
         """Translations of the batch, and what they should be."""
-        return self.translate(_context(batch)), batch["x"]
+        return self.translate(_context(self, batch)), batch["x"]
 
     def logit(self, pair: Pair) -> Array:
         """The critic's values `[..., P]` of a pair."""
@@ -110,19 +109,18 @@ class CycleGAN(nn.Module):
 
     def pairs(self, batch: Batch, key: Key) -> tuple[Pair, Pair]:
         """(context, x) of the batch, and both translated to the other kind."""
-        context, x = _context(batch), batch["x"]
-        _keep(self, context)
+        context, x = _context(self, batch), batch["x"]
         return (context, x), (self.translate_back(x), self.translate(context))
 
     def cycles(self, batch: Batch, key: Key) -> tuple[Pair, Pair]:
         """Both images there and back again, and the images."""
-        context, x = _context(batch), batch["x"]
+        context, x = _context(self, batch), batch["x"]
         there, back = self.translate(context), self.translate_back(x)
         return (self.translate_back(there), self.translate(back)), (context, x)
 
     def identities(self, batch: Batch, key: Key) -> tuple[Pair, Pair]:
         """What the generators make of images that are of the wanted kind, and these images."""
-        context, x = _context(batch), batch["x"]
+        context, x = _context(self, batch), batch["x"]
         return (self.translate_back(context), self.translate(x)), (context, x)
 
     def logit(self, pair: Pair) -> Array:
@@ -132,16 +130,13 @@ class CycleGAN(nn.Module):
         return as_float(jnp.concatenate(values, -1))
 
 
-def _context(batch: Batch) -> Array:
+def _context(model: nn.Module, batch: Batch) -> Array:
+    """The images to translate; those of the batch from which parameters are made are kept."""
     rule = "must hold `context`, the images to translate"
     require("context" in batch, "batch", rule, sorted(batch), "", DataError)
-    return batch["context"]
-
-
-def _keep(model: nn.Module, context: Array) -> None:
-    """Remembers the batch from which parameters are made."""
     if model.is_initializing():
-        model.put_variable(SOURCES, "context", context)
+        model.put_variable(SOURCES, "context", batch["context"])
+    return batch["context"]
 
 
 def _to_translate(
