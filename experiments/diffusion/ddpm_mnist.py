@@ -23,7 +23,7 @@ SAMPLERS = (
     Sampler("ddim", 10),
     Sampler("ddim", 50),
     Sampler("ancestral", 50),
-    Sampler("heun", 25),
+    Sampler("heun", 25, "edm"),
     Sampler("predictor_corrector", 25),
 )
 GUIDANCE = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
@@ -61,6 +61,7 @@ def ddpm_mnist(
         "noise",
         num_classes=classes,
         sampler=Sampler("ddim", 2 if shared.tiny else 50),
+        data_range=(-1.0, 1.0),
     )
     measured: tuple[lab.Estimator, ...] = ()
     figures = {}
@@ -78,7 +79,9 @@ def ddpm_mnist(
         transform=denoising.dequantised(levels),
         evaluations=10,
         estimators=(
-            *denoising.bound_estimators("continuous time, uniform dequantisation"),
+            *denoising.bound_estimators(
+                "continuous time, uniform dequantisation, log_snr drawn uniformly", times="log_snr"
+            ),
             *measured,
         ),
         figures={"samples": lab.figures.samples, **figures},

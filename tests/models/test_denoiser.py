@@ -127,6 +127,30 @@ def test_every_sampler_draws_from_the_data(name, process):
     assert abs(float(truth().log_prob(x).mean() - EXACT.mean())) < 4 * spread
 
 
+class Half(nn.TimeMLP):
+    """Half of the noise is taken for data."""
+
+    def __call__(self, x, t, context=None):
+        return 0.5 * x
+
+
+@pytest.mark.parametrize("name", sorted(set(inference.SAMPLERS) - {"consistency"}))
+def test_samplers_recover_from_errors_within_the_range_of_the_data(name):
+    process = noising.variance_preserving(noising.SCHEDULES["cosine"]())
+    wrong = models.Denoiser((2,), Half((2,)), process, "noise", sampler=Sampler(name, 30))
+    draw = lambda module: jax.jit(partial(module.apply, {}, sample_shape=(50,), method="sample"))
+    lost, found = draw(wrong)(KEY), draw(wrong.clone(data_range=(-1.0, 1.0)))(KEY)
+    follows = name not in ("ancestral", "predictor_corrector")
+    assert jnp.abs(found).max() < 1.3 and (not follows or jnp.abs(lost).max() > 5.0)
+    # Expectations within the range are left as they are.
+    right = model(sampler=Sampler(name, 30))
+    free, clipped = (
+        run(m, "sample", KEY, sample_shape=(50,))
+        for m in (right, right.clone(data_range=(-9.0, 9.0)))
+    )
+    np.testing.assert_allclose(free, clipped, atol=1e-4)
+
+
 def test_steps_of_the_edm_and_fewer_of_them():
     assert model(sampler=Sampler("heun", 18)).num_calls() == 36
     process = noising.variance_exploding(0.01, 20.0)
@@ -342,6 +366,7 @@ BASE = models.StandardNormal((3,))
         (lambda: run(model(), "predict", DATA, 0.5, jnp.zeros(256, int)), "context"),
         (lambda: run(model(), "predict", DATA, 0.5, kind="drift"), "kind"),
         (lambda: run(model(kind="drift"), "log_prob", DATA), "kind"),
+        (lambda: run(model(data_range=(1.0, -1.0)), "sample", KEY), "data_range"),
         (lambda: Sampler("heun", 0), "num_steps"),
         (lambda: Sampler("adaptive"), "name"),
         (lambda: Sampler(spacing="log"), "spacing"),
