@@ -26,7 +26,7 @@ usage: dgmjax COMMAND [arguments]
   list                 the experiments, each with the number it must reach
   train EXPERIMENT     train one, or resume it; EXPERIMENT is a name or a .py file of your own
   evaluate RUN         measure a trained run again and write its results.json
-  sample RUN           draw samples from a trained run
+  sample RUN           draw samples from a trained run, or from gallery:NAME
   report RUN           write the run's report.html
   sweep EXPERIMENT     train it over values of its arguments and seeds
   compare RUN RUN ...  runs in one table, as a page or as CSV

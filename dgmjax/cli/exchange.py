@@ -60,7 +60,7 @@ def pull_command(arguments: list[str]) -> None:
     """`dgmjax pull`."""
 
     def pull(
-        place: Annotated[str, "a folder, or hf:owner/name"],
+        place: Annotated[str, "a folder, hf:owner/name or gallery:NAME"],
         folder: Annotated[Path, "where to write it"],
     ) -> None:
         """Copies an exported model from a folder or a model hub and compares its checksums."""

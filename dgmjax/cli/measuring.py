@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from dgmjax.cli.arguments import parse
 from dgmjax.cli.training import prepare
+from dgmjax.errors import require
 
 if TYPE_CHECKING:
     from dgmjax.lab.experiment import Supplement
@@ -100,7 +101,7 @@ def sample_command(arguments: list[str]) -> None:
     """`dgmjax sample`."""
 
     def sample(
-        run: Annotated[Path, "the run folder"],
+        run: Annotated[str, "the run folder, an exported model, or gallery:NAME"],
         *,
         num: Annotated[int, "number of samples"] = 64,
         out: Annotated[Path | None, "file: .png, .txt (text), .wav (sound), .npy or .npz"] = None,
@@ -110,14 +111,22 @@ def sample_command(arguments: list[str]) -> None:
         data_dir: Annotated[str | None, "folder of data sets, in place of $DGMJAX_DATA"] = None,
         experiment: Annotated[str | None, "the .py file, if the run is of one"] = None,
     ) -> None:
-        """Draws samples from a trained run."""
-        from dgmjax.lab import writing
+        """Draws samples from a trained run, or from a model that comes with the package."""
+        from dgmjax.lab import sharing, writing
 
         writing.check_ending(out)  # before JAX, the data and the parameters are loaded
+        if sharing.is_export(run):
+            plain = temperature == 1.0 and label is None
+            remedy = "Leave --label and --temperature out, or give a run folder."
+            require(plain, "run", "must be a run folder for these options", run, remedy)
+            prepare()
+            model = sharing.load_export(run)
+            print(writing.write_samples_of_export(model, num=num, out=out, seed=seed))
+            return
         prepare()
         from dgmjax.lab import runner
 
-        loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)
+        loaded = runner.load_run(Path(run), data_dir=data_dir, experiment=experiment)
         given = {} if label is None else {"label": label}
         path = writing.write_samples(
             loaded, num=num, out=out, seed=seed, temperature=temperature, **given

@@ -98,9 +98,14 @@ def _code_points(text: str) -> np.ndarray:
 
 def vocabulary(dataset: Dataset) -> Vocabulary:
     """The vocabulary of a data set of text, such as `data.load("tinyshakespeare")`."""
-    symbols = dataset.info.get("symbols")
+    return vocabulary_of({"name": dataset.name, **dataset.info})
+
+
+def vocabulary_of(info: Mapping[str, Any]) -> Vocabulary:
+    """The same from the facts of a data set."""
+    symbols = info.get("symbols")
     rule = "must be text, with the `symbols` of its characters in `info`"
-    require(isinstance(symbols, str), "dataset", rule, dataset.name, "", DataError)
+    require(isinstance(symbols, str), "dataset", rule, info.get("name"), "", DataError)
     return Vocabulary(str(symbols))
 
 

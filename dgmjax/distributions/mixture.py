@@ -94,8 +94,9 @@ def log_prob_of_each(components: distrax.Distribution, value: Array) -> Array:
     ndims = len(components.event_shape)
     shape = (*components.batch_shape, *components.event_shape)
     if isinstance(components, distrax.Independent) and ndims == 1 and len(shape) == 2:
-        normal = components.distribution
-        if isinstance(normal, distrax.Normal) and value.size * shape[0] <= LARGEST:
+        normal, kept = components.distribution, value.size * shape[0]
+        # A size that is not known yet (`jax.export`) may be any.
+        if isinstance(normal, distrax.Normal) and isinstance(kept, int) and kept <= LARGEST:
             loc, scale = (jnp.broadcast_to(a, shape) for a in (normal.loc, normal.scale))
             each = _normals(value.reshape(math.prod(value.shape[:-1]), value.shape[-1]), loc, scale)
             return each.reshape(*value.shape[:-1], shape[0])

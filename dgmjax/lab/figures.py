@@ -4,6 +4,7 @@ A trained model has `experiment`, `arrays(split)`, `sample(num)` and `call(metho
 see `dgmjax.lab.trained.Trained`.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,17 @@ FIGURE_SEED = 1
 
 def picture(trained: Any, x: np.ndarray) -> "Figure":
     """Samples `x` as a picture: images as a grid, points of the plane beside the data."""
+    experiment = trained.experiment
+    return picture_of(x, experiment.model, experiment.dataset.info, _raw_points(trained))
+
+
+def picture_of(
+    x: np.ndarray, model: str, info: Mapping[str, Any], points: np.ndarray | None = None
+) -> "Figure":
+    """The same for a model of this name, of data with these facts and perhaps without points."""
+    name = f"Samples: {model}"
     if x.ndim == 4:
-        return image_grid(_unit(trained, x), title=f"Samples: {trained.experiment.model}")
+        return image_grid(_unit(info, x), title=name)
     require(
         x.ndim == 2 and x.shape[1] == 2,
         "x",
@@ -33,8 +43,7 @@ def picture(trained: Any, x: np.ndarray) -> "Figure":
         "Write .npy or .npz instead.",
         DataError,
     )
-    name = f"Samples: {trained.experiment.model}"
-    return scatter(x, reference=_raw_points(trained)[:2000], title=name)
+    return scatter(x, reference=None if points is None else points[:2000], title=name)
 
 
 def _raw_points(trained: Any) -> np.ndarray:
@@ -115,7 +124,8 @@ def completions(trained: Any, num: int = 10, each: int = 5) -> "Figure":
     drawn = trained.call(_completed(each), jax.random.key(FIGURE_SEED), x, mask)
     completed = np.moveaxis(np.asarray(drawn), 0, 1)
     title = f"Completions: {trained.experiment.model}"
-    return completed_images(_unit(trained, x), mask, _unit(trained, completed), title)
+    info = trained.experiment.dataset.info
+    return completed_images(_unit(info, x), mask, _unit(info, completed), title)
 
 
 def upper_half(event_shape: tuple[int, ...]) -> np.ndarray:
@@ -137,7 +147,8 @@ def imputations(trained: Any, num: int = 10, each: int = 4, chunks: int = 40) ->
     found = imputed(trained, arrays, num_samples=50 * chunks, num_imputations=each, chunk=50)
     title = f"Imputations: {trained.experiment.model}"
     observed, single, multiple, truth = (
-        _unit(trained, x) for x in (arrays["x"], found.single, found.multiple, arrays["complete"])
+        _unit(trained.experiment.dataset.info, x)
+        for x in (arrays["x"], found.single, found.multiple, arrays["complete"])
     )
     return imputed_images(observed, arrays["observed"], single, multiple, truth, title)
 
@@ -155,7 +166,7 @@ def _is_image(trained: Any) -> bool:
     return len(trained.experiment.dataset.event_shape) == 3
 
 
-def _unit(trained: Any, x: np.ndarray) -> np.ndarray:
+def _unit(info: Mapping[str, Any], x: np.ndarray) -> np.ndarray:
     """Images in [0, 1]: raw integer levels are divided by the largest."""
-    high = trained.experiment.dataset.info["value_range"][1]
+    high = info["value_range"][1]
     return x / high if x.max() > 1.0 else x

@@ -11,7 +11,8 @@ Reading needs jax, safetensors and flatbuffers: neither the data, nor the experi
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,12 +140,27 @@ def _lowered(
 
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), variables)
     try:
-        lowered = exporting.export(jax.jit(function), platforms=PLATFORMS)(shapes, *arguments)
+        with _without_source_files():
+            lowered = exporting.export(jax.jit(function), platforms=PLATFORMS)(shapes, *arguments)
     except Exception as problem:  # whatever a model does with a size that is not a number
         text = str(problem).strip().splitlines() or [""]
         return None, {"not_exported": f"{type(problem).__name__}: {text[0]}"}
     with extras_named():
         return bytes(lowered.serialize()), {"platforms": list(PLATFORMS)}
+
+
+@contextmanager
+def _without_source_files() -> Iterator[None]:
+    """Compiled programs without the names of the source files, folders of this machine included."""
+    import jax
+
+    name = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, name)
+    jax.config.update(name, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
 
 
 def _facts(trained: "Trained", functions: Mapping[str, Any]) -> dict[str, Any]:
@@ -240,7 +256,12 @@ class Exported:
         x, shape = np.asarray(x), tuple(data["event_shape"])
         rule = f"must have shape [n, {', '.join(map(str, shape))}]"
         require(x.ndim >= 1 and x.shape[1:] == shape, "x", rule, x.shape)
-        return x.astype(data["dtype"], casting="same_kind")
+        dtype = np.dtype(data["dtype"])
+        if not np.can_cast(x.dtype, dtype, "same_kind"):
+            with np.errstate(invalid="ignore"):
+                same = np.array_equal(x.astype(dtype), x)
+            require(same, "x", f"must hold numbers of the raw data, {dtype}", f"dtype {x.dtype}")
+        return x.astype(dtype)
 
     def _call(self, name: str, *arguments: Any) -> np.ndarray:
         if name not in self._compiled:
@@ -261,10 +282,40 @@ class Exported:
         return jax.jit(lowered.call)
 
 
+GALLERY = "gallery:"
+"""What the names of models that come with the package begin with."""
+
+
+def gallery() -> dict[str, Path]:
+    """The trained models that come with the package: name -> folder of an export."""
+    from importlib import resources
+
+    folder = Path(str(resources.files("dgmjax"))) / "gallery"
+    return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{FACTS}"))}
+
+
+def is_export(place: str | Path) -> bool:
+    """Whether a place names an export: a model of the gallery, or a folder that holds one."""
+    return str(place).startswith(GALLERY) or (Path(place) / FACTS).is_file()
+
+
+def folder_of(place: str | Path) -> Path:
+    """The folder of an export, which may be one of the gallery: "gallery:pixelcnn"."""
+    if not str(place).startswith(GALLERY):
+        return Path(place)
+    from dgmjax.lab.catalogue import nearest
+
+    known, name = gallery(), str(place).removeprefix(GALLERY)
+    rule = f"must be one of {', '.join(GALLERY + each for each in known)}"
+    require(name in known, "model", rule, place, nearest(name, list(known)).strip(), RunError)
+    return known[name]
+
+
 def load_export(folder: str | Path) -> Exported:
     """The model that `export` wrote; each file is compared with its SHA-256.
 
-    The functions are compiled programs: like any program, run those of people you trust.
+    Models of the gallery come with the package: `load_export("gallery:pixelcnn")`. The functions
+    are compiled programs: like any program, run those of people you trust.
 
     Raises:
       RunError: no such folder, a later format, or a file that was altered.
@@ -272,7 +323,7 @@ def load_export(folder: str | Path) -> Exported:
     with extras_named():
         from safetensors.numpy import load
 
-    folder = Path(folder)
+    folder = folder_of(folder)
     facts = read_facts(folder)
     variables = _nested(load(_checked(folder, WEIGHTS, facts)))
     return Exported(folder, facts, variables)
@@ -326,7 +377,7 @@ def push(folder: str | Path, place: str) -> str:
 
 
 def pull(place: str, folder: str | Path) -> Path:
-    """Copies an export from a folder or from `hf:owner/name`, and compares all its checksums."""
+    """Copies an export from a folder, `hf:owner/name` or `gallery:name`; compares all checksums."""
     if place.startswith(HUB):
         with extras_named():
             import huggingface_hub as hub
@@ -336,5 +387,5 @@ def pull(place: str, folder: str | Path) -> Path:
         for name in facts["sha256"]:
             _checked(Path(folder), name, facts)
         return Path(folder)
-    push(place, str(folder))
+    push(folder_of(place), str(folder))
     return Path(folder)

@@ -1,5 +1,7 @@
 """Embeddings of time and class, which networks over noisy data read in every block."""
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -113,5 +115,5 @@ def one_batch(x: Array, t: Array | None, label: Array | None, event_ndims: int) 
         require(like, name, f"must broadcast to the batch of x, {batch}", f"shape {shape}")
         return jnp.broadcast_to(value, batch).reshape(-1)
 
-    num = int(np.prod(batch))
+    num = math.prod(batch)
     return x.reshape(num, *event), flat("t", t), flat("context", label), batch

@@ -38,7 +38,7 @@ class Flatten:
     event_shape: tuple[int, ...]
 
     def __call__(self, batch, key):
-        return {**batch, "x": batch["x"].reshape(len(batch["x"]), -1)}
+        return {**batch, "x": batch["x"].reshape(batch["x"].shape[0], -1)}
 
     def check(self, arrays):
         data.validate(arrays, values="real")

@@ -11,7 +11,7 @@ import jax.export
 import numpy as np
 import pytest
 
-from dgmjax.lab import catalogue
+from dgmjax.lab import catalogue, sharing
 from dgmjax.lab.trained import Trained
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -33,6 +33,10 @@ NAMES = [
     pytest.param(name, marks=() if name in OFTEN else pytest.mark.slow)
     for name in sorted(entry.name for entry in catalogue.catalogue())
 ]
+
+
+NOT_SERVED = {"miwae_breast_cancer": "'observed'", "miwae_mnist": "'observed'"}
+"""Densities that are not served to others, and the word in the reason: what else they read."""
 
 
 def lowered(function, *arguments) -> None:
@@ -85,4 +89,9 @@ def test_step_sampler_and_measurements_lower_for_every_platform(name):
     if experiment.validation is not None:
         arrays = trained.arrays("validation")
         trained.per_example(experiment.validation, arrays, experiment.evaluation_batch_size)
+    # What is shared takes any number of examples.
+    for program, shapes, _ in sharing._functions(trained).values():
+        _, told = sharing._lowered(program, recorder.shapes, shapes)
+        reason = told.get("not_exported")
+        assert reason is None or NOT_SERVED.get(name, "nothing") in reason, reason
     assert len(recorder.seen) > 1, "nothing was measured by a compiled method"

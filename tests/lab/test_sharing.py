@@ -146,6 +146,56 @@ def test_a_model_is_pushed_and_pulled_and_altered_files_are_refused(exported, tm
         lab.export(exported["flow"][0], tmp_path)
 
 
+def test_numbers_of_another_kind_are_taken_where_they_are_the_same(exported):
+    loaded, x = lab.load_export(exported["vae"][1]), np.arange(64).reshape(1, 8, 8, 1) % 17
+    np.testing.assert_array_equal(
+        loaded.elbo(x.astype(np.float32)), loaded.elbo(x.astype(np.uint8))
+    )
+    for wrong in (x + 0.5, x - 3, np.full(x.shape, np.nan)):
+        with pytest.raises(DgmjaxError, match="`x` must hold numbers of the raw data"):
+            loaded.elbo(wrong.astype(np.float32))
+
+
+def test_programs_do_not_tell_where_the_source_lies(exported):
+    for _, folder in exported.values():
+        for file in folder.iterdir():
+            content = file.read_bytes()
+            assert b".py" not in content.replace(b"flow.py", b"").replace(b"vae.py", b""), file
+
+
+def test_the_gallery_is_small_and_sound(tmp_path):
+    folders = sharing.gallery()
+    assert len(folders) >= 5
+    assert sum(f.stat().st_size for path in folders.values() for f in path.iterdir()) < 5e6
+    for name, folder in folders.items():
+        sharing.pull(f"gallery:{name}", tmp_path / name)  # compares all checksums
+        facts = sharing.read_facts(folder)
+        assert not [how for how in facts["functions"].values() if "not_exported" in how]
+        assert facts["records"], "a model of the gallery has its numbers with it"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gan", "vae_digits"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in ("flow_matching", "maf", "pixelcnn")],
+)
+def test_a_model_of_the_gallery_samples_and_scores(name, tmp_path, capsys):
+    out = tmp_path / "x.npy"
+    assert commands.main(["sample", f"gallery:{name}", "--num", "3", "--out", str(out)]) == 0
+    x, model = np.load(out), lab.load_export(f"gallery:{name}")
+    assert x.shape == (3, *model.facts["dataset"]["event_shape"]) and np.ptp(x) > 0
+    for function in model.facts["functions"].keys() - {"sample"}:
+        assert np.isfinite(getattr(model, function)(x)).all()
+    for options in (["--label", "1"], ["--temperature", "0.5"], ["--out", str(tmp_path / "x.txt")]):
+        assert commands.main(["sample", f"gallery:{name}", *options]) == 2
+        assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_model_that_the_gallery_lacks_is_named(capsys):
+    assert commands.main(["sample", "gallery:pixlcnn"]) == 2
+    assert "got gallery:pixlcnn. Did you mean `pixelcnn`?" in capsys.readouterr().err
+
+
 def test_a_hub_is_asked_through_its_client(exported, tmp_path, monkeypatch):
     import types
 

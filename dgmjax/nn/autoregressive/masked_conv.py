@@ -112,7 +112,7 @@ class RasterConv(nn.Module):
         row = self._row_kernel(params)
         if row is not None:
             out = out + self._row(maps, row)
-        out = jnp.broadcast_to(out, (len(maps), height, width, self._groups * self.features))
+        out = jnp.broadcast_to(out, (maps.shape[0], height, width, self._groups * self.features))
         if self._groups > 1:
             out = out + self._centre(maps, params)
         return out.reshape(*h.shape[:-1], self.features)
