@@ -76,7 +76,6 @@ from .classical.poisson import (
 from .diffusion.denoiser import (
     Denoised as Denoised,
     Denoiser as Denoiser,
-    Terms as Terms,
 )
 from .diffusion.discrete import (
     DiscreteDiffusion as DiscreteDiffusion,

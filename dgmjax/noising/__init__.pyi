@@ -1,3 +1,7 @@
+from .bound import (
+    Terms as Terms,
+    variational_bound as variational_bound,
+)
 from .conversions import (
     KINDS as KINDS,
     Kind as Kind,
@@ -16,7 +20,6 @@ from .couplings import (
 from .discrete import (
     KEPT as KEPT,
     DiscreteProcess as DiscreteProcess,
-    spread_times as spread_times,
 )
 from .gaussian import (
     PROCESSES as PROCESSES,
@@ -43,4 +46,8 @@ from .schedules import (
     LinearLogSNR as LinearLogSNR,
     Schedule as Schedule,
     log_signal as log_signal,
+)
+from .times import (
+    even_times as even_times,
+    spread_times as spread_times,
 )

@@ -12,6 +12,7 @@ import numpy as np
 
 from dgmjax.errors import require, require_sizes
 from dgmjax.noising.gaussian import aligned, as_times, check_times
+from dgmjax.noising.times import spread_times
 from dgmjax.types import Array, Key
 
 Replacement = Literal["absorbing", "uniform"]
@@ -200,23 +201,6 @@ class DiscreteProcess:
         hidden = (levels <= last).reshape(x0.shape)
         x_t = jnp.where(hidden, self.levels, x0.astype(jnp.int32))
         return x_t, self.time_of(1.0 - last[..., 0]), sites / (count + 1.0)
-
-
-def spread_times(key: Key, batch_shape: tuple[int, ...]) -> Array:
-    """Uniform numbers in [0, 1), one in each of as many equal parts.
-
-    Those along the last axis are in a random order; along the axes before it they are equally far
-    apart, so that the copies of an example cover the whole of time.
-    """
-    num, last = math.prod(batch_shape), batch_shape[-1] if batch_shape else 1
-    start, order = jax.random.split(key)
-    place = jax.random.permutation(order, last) / max(num, 1)
-    spread = (
-        jax.random.uniform(start)
-        + place
-        + last / max(num, 1) * jnp.arange(num // max(last, 1))[:, None]
-    )
-    return (spread % 1.0).reshape(batch_shape)
 
 
 def _no_zero(x: Array) -> Array:

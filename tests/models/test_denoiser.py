@@ -15,7 +15,7 @@ from dgmjax import inference, models, nn, noising, objectives
 from dgmjax.distributions import Mixture
 from dgmjax.errors import DgmjaxError
 from dgmjax.inference import Sampler, Solver
-from dgmjax.models.diffusion.denoiser import even_times
+from dgmjax.noising import even_times
 
 KEY = jax.random.key(0)
 MEANS, DEVIATION = ((-1.0, -0.5), (1.0, 0.5), (0.0, 1.0)), 0.3

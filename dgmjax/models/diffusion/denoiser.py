@@ -1,7 +1,7 @@
 """Denoising model: diffusion, flow matching and continuous flows as one density model."""
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import distrax
 import flax.linen as nn
@@ -12,10 +12,11 @@ from dgmjax.bijectors.base import as_float
 from dgmjax.bijectors.conditioner import Conditioner
 from dgmjax.distributions.base import Distribution, check_temperature
 from dgmjax.distributions.transformed import log_prob_in_batch
-from dgmjax.errors import as_sizes, require, require_sizes
+from dgmjax.errors import as_sizes, require
 from dgmjax.inference.denoising import Denoising, Sampler, run_sampler
 from dgmjax.inference.ode import Divergence, Flowed, Solver, flow_and_log_det, steps_between
 from dgmjax.models.base import DensityModel
+from dgmjax.noising.bound import Terms, variational_bound
 from dgmjax.noising.conversions import Kind, Parts, check_kind, convert, from_parts, to_parts
 from dgmjax.noising.gaussian import GaussianProcess, aligned, check_times, of_log_snr, straight
 from dgmjax.noising.preconditioning import Preconditioning
@@ -26,23 +27,6 @@ EXACT_DIMENSIONS = 64
 
 DEFAULT_PROBES = 2
 """Random probes of the trace beyond that. One example's density is then a noisy number."""
-
-
-class Terms(NamedTuple):
-    """The parts of a variational bound, each `[B]` in nats and at least 0 on average.
-
-    prior + diffusion + reconstruction >= -log p(x); the reconstruction of real data is a
-    log-density, and may be negative.
-    """
-
-    prior: Array
-    diffusion: Array
-    reconstruction: Array
-
-    @property
-    def total(self) -> Array:
-        """The bound on -log p(x)."""
-        return self.prior + self.diffusion + self.reconstruction
 
 
 class Denoiser(DensityModel):
@@ -356,75 +340,16 @@ class Denoiser(DensityModel):
         return -self.bound_terms(x, key, context, **options).total
 
     def bound_terms(
-        self,
-        x: Array,
-        key: Key,
-        context: Array | None = None,
-        *,
-        num_steps: int | None = None,
-        times: Literal["time", "log_snr"] = "time",
-        control_variate: bool = True,
+        self, x: Array, key: Key, context: Array | None = None, **options: Any
     ) -> Terms:
         """The variational bound of the generative model that denoises step by step.
 
-        prior = KL(q(x_1 | x) || p(x_1)), reconstruction = -E log N(x; x_0 / signal, noise^2 /
-        signal^2) at the start of the process's `bounded_span`, and between them
-
-        diffusion = 1/2 E_t[-d/dt log_snr(t) |eps - eps^(x_t, t)|^2]
-
-        in continuous time, or T/2 E_i[(exp(log_snr(s_i) - log_snr(t_i)) - 1) |eps - eps^|^2] for T
-        steps. One time is drawn for each example, spread evenly over the batch.
-
-        Args:
-          x: `[*batch, *event]`.
-          num_steps: T; None for continuous time.
-          times: drawn uniformly, or such that log_snr is uniform (not for a learnt schedule, which
-            has no gradient then).
-          control_variate: subtract what is expected for normal data of variance 1, and add its
-            mean. Real data hide nearly all of eps at the start, where this is most of the variance;
-            whole numbers hide nothing.
-
-        Source: Kingma, Salimans, Poole & Ho, "Variational Diffusion Models", 2021, Eq. 11 to 18,
-        https://arxiv.org/abs/2107.00630.
+        Options are those of `noising.variational_bound`: `num_steps`, `times`, `control_variate`.
         """
         require(self.base is None, "base", "must be None for a bound", type(self.base).__name__)
-        x, path = self._checked(as_float(x)), self.path
-        first, last = path.bounded_span
-        batch = x.shape[: x.ndim - self.event_ndims]
-        time_key, noise_key = jax.random.split(key)
-        u = even_times(time_key, batch).astype(x.dtype)
-        if num_steps is not None:
-            require_sizes(num_steps=num_steps)
-            s = jnp.floor(u * num_steps) / num_steps
-            s, t = (first + (last - first) * v for v in (s, s + 1.0 / num_steps))
-            weight = num_steps * jnp.expm1(path.log_snr(s) - path.log_snr(t))
-        elif times == "time":
-            t = first + (last - first) * u
-            weight = -(last - first) * path.log_snr_and_rate(t)[1]
-        else:
-            require(times == "log_snr", "times", "must be 'time' or 'log_snr'", repr(times))
-            high, low = (path.log_snr(end) for end in (first, last))
-            t, weight = path.time_of(high + (low - high) * u), high - low
-        noise = jax.random.normal(noise_key, x.shape, x.dtype)
-        found = self.predict(path.interpolate(x, noise, t), t, context, "noise")
-        error = self._sum((noise - found) ** 2)
-        if control_variate:
-            # The best prediction for normal data leaves the variance s = sigmoid(log_snr) of eps,
-            # of which s^2 |eps|^2 is seen; the integral of s over log_snr is a softplus.
-            s = jax.nn.sigmoid(path.log_snr(t))
-            error = error - s**2 * (self._sum(noise**2) - self.num_dims)
-            if num_steps is None:
-                high, low = (jax.nn.softplus(path.log_snr(end)) for end in (first, last))
-                error = error - self.num_dims * (s - (high - low) / weight)
-        diffusion = 0.5 * weight * error
-        signal, scale = path.coefficients(jnp.asarray(last))
-        prior = 0.5 * self._sum((signal / scale * x) ** 2)
-        scale_at_start = jnp.exp(-path.log_snr(jnp.asarray(first)) / 2)
-        constant = self.num_dims * (0.5 + 0.5 * math.log(2 * math.pi) + jnp.log(scale_at_start))
-        return Terms(prior, diffusion, jnp.broadcast_to(constant, batch))
-
-    def _sum(self, values: Array) -> Array:
-        return values.sum(tuple(range(values.ndim - self.event_ndims, values.ndim)))
+        noise = lambda x, t: self.predict(x, t, context, "noise")
+        x = self._checked(as_float(x))
+        return variational_bound(self.path, noise, x, key, event_ndims=self.event_ndims, **options)
 
     def _make(self, x: Array, context: Array | None = None) -> None:
         """Makes all parameters, outside of any loop."""
@@ -468,19 +393,6 @@ class Denoised(Distribution):
 
     def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
         return self._call("sample", key, sample_shape)
-
-
-def even_times(key: Key, batch: tuple[int, ...]) -> Array:
-    """Uniform numbers in [0, 1), spread evenly over the batch: (u + i / B) mod 1.
-
-    Each is uniform; together they vary less than independent ones.
-
-    Source: Kingma, Salimans, Poole & Ho, "Variational Diffusion Models", 2021, appendix I.1,
-    https://arxiv.org/abs/2107.00630.
-    """
-    size = math.prod(batch)
-    spread = (jax.random.uniform(key) + jnp.arange(size) / max(size, 1)) % 1.0
-    return spread.reshape(batch)
 
 
 def _is_one(weight: Any) -> bool:

@@ -11,7 +11,8 @@ from dgmjax.bijectors.carry import scan
 from dgmjax.distributions.base import as_shape, check_temperature
 from dgmjax.distributions.families import Categorical
 from dgmjax.errors import require, require_sizes
-from dgmjax.noising.discrete import DiscreteProcess, spread_times
+from dgmjax.noising.discrete import DiscreteProcess
+from dgmjax.noising.times import spread_times
 from dgmjax.types import Array, Key
 
 

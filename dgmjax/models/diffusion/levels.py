@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from dgmjax.distributions.base import sum_event
 from dgmjax.errors import require
-from dgmjax.models.diffusion.denoiser import Denoiser, Terms
+from dgmjax.models.diffusion.denoiser import Denoiser
+from dgmjax.noising.bound import Terms
 from dgmjax.types import Array, Key
 
 

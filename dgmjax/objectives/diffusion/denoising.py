@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from dgmjax.contracts import check_batch, original_units
 from dgmjax.errors import require, require_sizes
-from dgmjax.models.diffusion.denoiser import even_times
 from dgmjax.noising.conversions import Kind, Parts, from_parts
 from dgmjax.noising.couplings import Coupling, coupling_of
 from dgmjax.noising.gaussian import GaussianProcess
+from dgmjax.noising.times import even_times
 from dgmjax.types import Array, Batch, Key, Metrics
 
 TimesName = Literal["uniform", "log_snr", "logit_normal", "edm"]

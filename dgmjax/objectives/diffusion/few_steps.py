@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from dgmjax.contracts import check_batch
 from dgmjax.errors import require, require_sizes
 from dgmjax.inference.denoising import Sampler
-from dgmjax.models.diffusion.denoiser import even_times
 from dgmjax.noising.gaussian import aligned
+from dgmjax.noising.times import even_times
 from dgmjax.objectives.diffusion.denoising import classes, flow_matching
 from dgmjax.types import Array, Batch, Key, Metrics
 
