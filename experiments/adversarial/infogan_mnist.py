@@ -10,7 +10,9 @@ codes usually become slant and width. Source: Chen, Duan, Houthooft, Schulman, S
 Nets", 2016, section 7.2, https://arxiv.org/abs/1606.03657.
 """
 
+from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +35,8 @@ def infogan_mnist(
     information: float = 1.0,
     continuous_information: float = 0.1,
     channels: int = 32,
+    normalisation: Literal["none", "batch"] = "none",
+    critic_normalisation: Literal["none", "batch"] = "none",
     steps: int = 20_000,
     play: Play = IMAGE_PLAY,
 ) -> lab.Experiment:
@@ -45,12 +49,21 @@ def infogan_mnist(
       information: weight of -log q(category | x).
       continuous_information: weight of -log q(continuous | x).
       channels: see `nn.DCGANGenerator`.
+      normalisation: of the generator's layers; without averaged parameters for "batch".
+      critic_normalisation: of the critic's layers.
       steps: training steps (generator updates).
     """
     if play.tiny:
         noise, channels, steps = 4, 4, 10
+    if normalisation == "batch":
+        play = replace(play, ema_decay=None)
     dataset, levels = images_of(play)
-    generator, features = networks(dataset.event_shape, channels)
+    generator, features = networks(
+        dataset.event_shape,
+        channels,
+        normalisation=normalisation,
+        critic_normalisation=critic_normalisation,
+    )
     module = models.InfoGAN(
         generator=generator,
         features=features,
