@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export JAX_PLATFORMS ?= cpu
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test quick-test test-newest test-all test-install fault docs docs-serve lint format typecheck benchmark kit results clean
+.PHONY: demo test quick-test test-newest test-all test-install fault docs docs-check docs-serve lint format typecheck benchmark kit results clean
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "dgmjax needs Python 3.11 or newer; set PYTHON=/path/to/python"; exit 1; }
@@ -43,6 +43,10 @@ fault: $(READY)  ## kills, corruption and other faults, each with its figure
 docs: $(READY)  ## the documentation, in build/docs; tutorials are executed, warnings are errors
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
+docs-check: $(READY)  ## the same, and that no link is broken; what continuous integration runs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m pytest -s -m slow tests/docs -k site
 
 docs-serve: docs  ## the same, read at http://localhost:8000
 	$(BIN)/python -m http.server --bind localhost --directory build/docs 8000

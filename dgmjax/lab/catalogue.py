@@ -18,6 +18,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -80,17 +81,29 @@ def _ours() -> list[Entry]:
     entries = []
     recorded = _recorded()
     for file in _files():
-        try:
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-        except (SyntaxError, UnicodeDecodeError):
-            continue
-        for node in tree.body:
-            if isinstance(node, ast.FunctionDef) and node.name == file.stem:
-                text = ast.get_docstring(tree) or ast.get_docstring(node) or ""
-                of_runs = recorded.get(file.stem, {"data": file.stem})
-                summary, family = text.partition("\n")[0], file.parent.name
-                entries.append(Entry(file.stem, summary, family, **of_runs))
+        summary = _summary(file, file.stat().st_mtime_ns)
+        if summary is not None:
+            of_runs = recorded.get(file.stem, {"data": file.stem})
+            entries.append(Entry(file.stem, summary, file.parent.name, **of_runs))
     return entries
+
+
+@cache
+def _summary(file: Path, changed: int) -> str | None:
+    """The first line of an experiment's docstring, None where a file has no experiment.
+
+    Args:
+      changed: when, so that a file is read again after it was edited.
+    """
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError):
+        return None
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == file.stem:
+            text = ast.get_docstring(tree) or ast.get_docstring(node) or ""
+            return text.partition("\n")[0]
+    return None
 
 
 def _recorded() -> dict[str, dict[str, Any]]:

@@ -143,8 +143,8 @@ def code_of(page):
 
 
 def marked(page):
-    """A page as a parameter; slow where other tests run such code."""
-    marks = [pytest.mark.slow] if page.stem in ELSEWHERE else []
+    """A page as a parameter; slow where other tests or the build of the site run its code."""
+    marks = [pytest.mark.slow] if page.stem in ELSEWHERE or page in TUTORIALS else []
     return pytest.param(page, id=page.stem, marks=marks)
 
 
