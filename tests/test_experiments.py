@@ -82,6 +82,39 @@ def test_tiny(name, tmp_path):
         assert loaded.model.log_prob(x).shape == (2,)
 
 
+OTHER_WAYS = [
+    ("compressed_sensing", {"prior": "flow"}),
+    ("compressed_sensing", {"prior": "gan"}),
+    ("compressed_sensing", {"prior": "uae"}),
+    ("cvae_mnist", {"conditional_prior": True}),
+    ("ddpm_mnist", {"conditional": False}),
+    ("flow_gan_mnist", {"training_by": "hybrid"}),
+    ("flow_gan_mnist", {"training_by": "likelihood"}),
+    ("gail", {"method": "bc"}),
+    ("gail", {"method": "wrong_expert"}),
+    ("infogan_mnist", {"normalisation": "batch", "critic_normalisation": "batch"}),
+    ("pix2pix_digits", {"training_by": "regression"}),
+    ("pix2pix_digits", {"training_by": "adversarial"}),
+    ("semi_supervised_mnist", {"model": "sdgm"}),
+    ("vae_continuous_mnist", {"model": "gan_50"}),
+    ("vae_continuous_mnist", {"model": "gmmn_10"}),
+]
+"""Arguments with which other objectives, methods of the model and figures are used."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, given", OTHER_WAYS)
+def test_other_ways_of_training_reach_their_records_and_figures(name, given, tmp_path):
+    function = catalogue.load_experiment(name)
+    arguments = catalogue.own_defaults(function) | given
+    experiment = catalogue.build(function, arguments, seed=0, tiny=True, data_dir=None)
+    run = RunFolder.create(tmp_path, name, arguments, 0, tiny=True, options={"data_dir": None})
+    runner.train(experiment, run, seed=0, steps=STEPS)
+    records = run.read_records()
+    assert records and all(np.isfinite(record.value) for record in records)
+    assert {path.stem for path in run.figures.glob("*.png")} == set(experiment.figures)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("levels", [1, 2])
 def test_codes_of_residuals_and_their_prior(levels, tmp_path):
