@@ -74,6 +74,9 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(wheel):
         "models/__init__.pyi",
         "evaluation/samples/weights/lenet.json",
         "evaluation/samples/weights/lenet_mnist.npz",
+        "gallery/maf/model.json",
+        "gallery/pixelcnn/model.safetensors",
+        "gallery/pixelcnn/sample.stablehlo",
         "experiments/flows/__init__.py",
     ):
         assert f"dgmjax/{name}" in names, name
