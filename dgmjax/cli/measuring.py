@@ -112,20 +112,19 @@ def sample_command(arguments: list[str]) -> None:
         experiment: Annotated[str | None, "the .py file, if the run is of one"] = None,
     ) -> None:
         """Draws samples from a trained run, or from a model that comes with the package."""
-        from dgmjax.lab import sharing, writing
+        from dgmjax.lab import writing
 
         writing.check_ending(out)  # before JAX, the data and the parameters are loaded
+        prepare()
+        from dgmjax.lab import runner, sharing
+
         if sharing.is_export(run):
             plain = temperature == 1.0 and label is None
             remedy = "Leave --label and --temperature out, or give a run folder."
             require(plain, "run", "must be a run folder for these options", run, remedy)
-            prepare()
             model = sharing.load_export(run)
             print(writing.write_samples_of_export(model, num=num, out=out, seed=seed))
             return
-        prepare()
-        from dgmjax.lab import runner
-
         loaded = runner.load_run(Path(run), data_dir=data_dir, experiment=experiment)
         given = {} if label is None else {"label": label}
         path = writing.write_samples(
