@@ -39,9 +39,14 @@ from .autoregressive.pixel_lstm import (
     DiagonalBiLSTM as DiagonalBiLSTM,
     RowLSTM as RowLSTM,
 )
-from .autoregressive.pixelcnn_streams import (
+from .autoregressive.pixelcnn_blocks import (
     GatedBlock as GatedBlock,
     GatedResidualBlock as GatedResidualBlock,
+)
+from .autoregressive.pixelcnn_scales import (
+    HalvedStreams as HalvedStreams,
+)
+from .autoregressive.pixelcnn_streams import (
     RowConv as RowConv,
     TwoStreams as TwoStreams,
 )

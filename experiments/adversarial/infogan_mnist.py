@@ -32,6 +32,7 @@ def infogan_mnist(
     noise: int = 62,
     categories: int = 10,
     continuous: int = 2,
+    code_scale: float = 1.0,
     information: float = 1.0,
     continuous_information: float = 0.1,
     channels: int = 32,
@@ -46,6 +47,7 @@ def infogan_mnist(
       noise: dimensions that are not recognised.
       categories: values of the category.
       continuous: number of continuous codes.
+      code_scale: factor of the codes at the generator's input.
       information: weight of -log q(category | x).
       continuous_information: weight of -log q(continuous | x).
       channels: see `nn.DCGANGenerator`.
@@ -70,6 +72,7 @@ def infogan_mnist(
         noise=noise,
         categories=categories,
         continuous=continuous,
+        code_scale=code_scale,
     )
     weights = {"category": information, "continuous": continuous_information}
     terms = {"information": (1.0, partial(objectives.information, weights=weights))}

@@ -269,6 +269,15 @@ PIXEL = {"first_kernel": 3, "head_features": 4, "activation": jnp.tanh}
 MODELS = {
     "pixelcnn_channels": models.PixelCNN((2, 2, 3), LOGISTICS(2, 4, 3), **SMALL, **PIXEL),
     "pixelcnn_plus_plus_channels": models.PixelCNNPlusPlus((2, 2, 3), LOGISTICS(2, 4, 3), **SMALL),
+    "pixelcnn_plus_plus_halved": models.PixelCNNPlusPlus(
+        (4, 8, 1), families.Categorical(3), resolutions=3, **SMALL
+    ),
+    "pixelcnn_plus_plus_halved_rgb": models.PixelCNNPlusPlus(
+        (2, 4, 3), families.Categorical(3), resolutions=2, **SMALL
+    ),
+    "pixelcnn_plus_plus_halved_channels": models.PixelCNNPlusPlus(
+        (2, 2, 3), LOGISTICS(2, 4, 3), resolutions=2, **SMALL
+    ),
     "wavenet_of_categories": models.WaveNet((6,), families.Categorical(5), **WAVE),
     "wavenet_of_logistics": models.WaveNet((6,), LOGISTICS(2, 5), **WAVE),
     "rnade": models.RNADE((5,), 6, 2),
@@ -283,7 +292,7 @@ def scrambled_model(request):
     model, generator = MODELS[request.param], np.random.default_rng(0)
     x = jnp.zeros((1, *model.event_shape))
     shapes = jax.eval_shape(lambda k: model.init(k, x, method="log_prob"), jax.random.key(0))
-    draw = lambda leaf: jnp.asarray(0.5 * generator.normal(size=leaf.shape), leaf.dtype)
+    draw = lambda leaf: jnp.asarray(0.3 * generator.normal(size=leaf.shape), leaf.dtype)
     return model, jax.tree.map(draw, shapes)
 
 

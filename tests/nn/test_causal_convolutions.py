@@ -1,12 +1,15 @@
 """Causal and masked convolutions, their networks, and what is peculiar to each."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
+from flax import linen
 
-from dgmjax import models
+from dgmjax import models, nn
 from dgmjax.bijectors import Conditioner
 from dgmjax.distributions import Autoregressive, families
 from dgmjax.errors import DgmjaxError
@@ -24,10 +27,10 @@ from dgmjax.nn import (
 from dgmjax.nn.autoregressive.gated import WaveNetStack, gate
 
 
-def random_variables(module, *args, scale=1.0):
+def random_variables(module, *args, scale=1.0, **options):
     """Scrambled variables; NumPy's noise needs no compiler."""
     generator = np.random.default_rng(0)
-    shapes = jax.eval_shape(module.init, jax.random.key(0), *args)
+    shapes = jax.eval_shape(partial(module.init, **options), jax.random.key(0), *args)
     draw = lambda leaf: jnp.asarray(scale * generator.normal(size=leaf.shape), leaf.dtype)
     return jax.tree.map(draw, shapes)
 
@@ -162,10 +165,10 @@ def test_a_masked_kernel_has_no_dead_weights():
 
 
 def seen(model, site):
-    """Which pixels of a 7x7 image the parameters of `site` read, `[7, 7]`."""
+    """Which pixels of an image the parameters of `site` read, `[H, W]`."""
     network = model.network
-    x = normal(0, 7, 7, 1)
-    variables = random_variables(network, x, scale=0.4)
+    x = normal(0, *model.event_shape)
+    variables = random_variables(network, x, scale=0.2)
     one = lambda x: network.apply(variables, x)[site].sum()
     return np.asarray(jax.jit(jax.grad(one))(x))[..., 0] != 0
 
@@ -186,10 +189,54 @@ def test_gated_pixelcnn_has_no_blind_spot_and_pixelcnn_has_one():
     assert (before & blind).sum() == 6
 
 
-def test_pixelcnn_plus_plus_has_no_blind_spot():
-    model = models.PixelCNNPlusPlus((7, 7, 1), families.Bernoulli(), features=6, blocks=4)
-    rows, columns = np.indices((7, 7))
-    np.testing.assert_array_equal(seen(model, (4, 2)), (rows < 4) | ((rows == 4) & (columns < 2)))
+@pytest.mark.parametrize(
+    "side, options",
+    [
+        (7, {"blocks": 4}),
+        (8, {"blocks": 2, "resolutions": 2}),
+        (8, {"blocks": 2, "resolutions": 3}),
+        (8, {"blocks": 2, "resolutions": 4}),  # the coarsest is one pixel
+    ],
+    ids=["one", "two", "three", "four"],
+)
+def test_pixelcnn_plus_plus_has_no_blind_spot(side, options):
+    model = models.PixelCNNPlusPlus((side, side, 1), families.Bernoulli(), features=6, **options)
+    rows, columns = np.indices((side, side))
+    for i, j in ((4, 2), (5, 3), (side - 1, side - 2)) if options.get("resolutions") else ((4, 2),):
+        before = (rows < i) | ((rows == i) & (columns < j))
+        np.testing.assert_array_equal(seen(model, (i, j)), before)
+
+
+def test_halved_streams_read_more_of_the_image_with_as_many_layers():
+    """Two blocks at each of two resolutions reach further than two of one."""
+    one = models.PixelCNNPlusPlus((16, 16, 1), families.Bernoulli(), features=4, blocks=2)
+    two = models.PixelCNNPlusPlus(
+        (16, 16, 1), families.Bernoulli(), features=4, blocks=2, resolutions=2
+    )
+    few, many = (seen(model, (15, 15)) for model in (one, two))
+    assert not np.any(few & ~many)
+    assert many.sum() > 2 * few.sum()
+
+
+def test_transposed_layers_hold_the_maps_that_flax_would():
+    """Four maps of a site are `nn.ConvTranspose` of a 2x2 kernel and stride 2."""
+    streams = nn.HalvedStreams(3, (4, 6), ())
+    h, v = normal(0, 2, 4, 6, 3), normal(1, 2, 4, 6, 3)
+
+    def both(module, h, v):
+        _, read, _ = module.rows(v, None, module.no_past(2, 6, 3), [])
+        return module((h, read))
+
+    variables = streams.init(jax.random.key(0), h, v, method=both)
+    out = streams.apply(variables, h, v, method=both)
+    params = variables["params"]
+    down = np.asarray(streams.bind(variables).down(h))[:, ::2, ::2]
+    kernel = np.asarray(params["up"]["function"]["kernel"]).reshape(3, 2, 2, 3)
+    transposed = linen.ConvTranspose(3, (2, 2), (2, 2), "VALID", transpose_kernel=False)
+    # Flax correlates its kernel with the spread-out input: turned around.
+    turned = np.moveaxis(kernel, 0, 2)[::-1, ::-1]
+    expected = transposed.apply({"params": {"kernel": turned, "bias": np.zeros(3)}}, down)
+    np.testing.assert_allclose(out, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("recipe", [models.PixelCNN, models.GatedPixelCNN])
@@ -382,6 +429,10 @@ BAD = {
         models.PixelCNNPlusPlus, (4, 4, 1), families.DiscretisedLogisticMixture(2, channels=3)
     ),
     "blocks": image_of(models.PixelCNNPlusPlus, (4, 4, 1), families.Bernoulli(), blocks=3),
+    "resolutions": image_of(models.PixelCNNPlusPlus, (4, 4, 1), resolutions=0),
+    "shortcuts": lambda: nn.TwoStreams(
+        (4, 4), nn.RowConv(2, 1, (1, 1)), nn.RasterConv(2, (4, 4), (1, 1, 1), 1, False), (), (None,)
+    ).init(jax.random.key(0), jnp.zeros((1, 4, 4, 2))),
     "kernel_size": image_of(models.PixelCNN, (4, 4, 1), kernel_size=4),
     "dropout": image_of(models.GatedPixelCNN, (4, 4, 1), dropout=1.0),
     "first_kernel": image_of(models.GatedPixelCNN, (4, 4, 1), first_kernel=4),
@@ -407,6 +458,31 @@ BAD = {
 def test_bad_input_is_named(word):
     with pytest.raises(DgmjaxError, match=f"^`{word}` (must|and)"):
         BAD[word]()
+
+
+def test_images_that_cannot_be_halved_are_named():
+    with pytest.raises(DgmjaxError, match=r"^`event_shape` must .* divisible by 4 for 3 resol"):
+        models.PixelCNNPlusPlus((6, 4, 1), families.Bernoulli(), resolutions=3)
+    layer = nn.HalvedStreams(2, (4, 3), ())
+    with pytest.raises(DgmjaxError, match=r"^`sites` must have an even height and width"):
+        layer.no_past(1, 3, 2)
+
+
+def test_halved_streams_sample_what_they_are_given_a_context_for():
+    """Incremental samples are those of whole passes, with a context of every example."""
+    model = models.PixelCNNPlusPlus(
+        (4, 4, 1), families.Bernoulli(), features=3, blocks=2, resolutions=3, context_features=2
+    )
+    context = normal(0, 8, 2)
+    x = jnp.zeros((8, 4, 4, 1))
+    variables = random_variables(model, x, context, method="log_prob", scale=0.5)
+    draws = []
+    for method in ("incremental", "naive"):
+        sampled = model.clone(sampling=method)
+        draw = jax.jit(lambda v, k, m=sampled: m.apply(v, k, (16,), context, method="sample"))
+        draws.append(np.asarray(draw(variables, jax.random.key(1))))
+    np.testing.assert_array_equal(*draws)
+    assert draws[0].shape == (16, 8, 4, 4, 1) and 0.1 < draws[0].mean() < 0.9
 
 
 def test_context_without_features_is_left_alone():

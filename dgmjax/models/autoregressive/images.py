@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -22,12 +23,9 @@ from dgmjax.nn.autoregressive.pixel_lstm import (
     DiagonalBiLSTM as DiagonalBiLSTMLayer,
     RowLSTM as RowLSTMLayer,
 )
-from dgmjax.nn.autoregressive.pixelcnn_streams import (
-    GatedBlock,
-    GatedResidualBlock,
-    RowConv,
-    TwoStreams,
-)
+from dgmjax.nn.autoregressive.pixelcnn_blocks import GatedBlock, GatedResidualBlock
+from dgmjax.nn.autoregressive.pixelcnn_scales import HalvedStreams
+from dgmjax.nn.autoregressive.pixelcnn_streams import RowConv, TwoStreams, mirrored
 from dgmjax.nn.conditioning import AddContext
 from dgmjax.nn.dropout import require_rate
 from dgmjax.nn.embeddings import scaled
@@ -156,6 +154,7 @@ def PixelCNNPlusPlus(
     *,
     features: int = 64,
     blocks: int = 6,
+    resolutions: int = 1,
     dropout: float = 0.0,
     context_features: int = 0,
     site_bias: bool = False,
@@ -164,13 +163,16 @@ def PixelCNNPlusPlus(
 ) -> AutoregressiveModel:
     """Down-shifted and down-right-shifted gated residual layers with shortcuts.
 
-    The blocks of the second half read those of the first. Left out of the paper's network:
-    down- and up-sampling.
+    The blocks of the second half read those of the first. Of several resolutions each has such
+    blocks, the coarser ones between the halves of the finer (`nn.HalvedStreams`). The paper's
+    network for 32x32 images has `features=160, blocks=10, resolutions=3, dropout=0.5`.
 
     Args: see `PixelCNN`.
       family: by default a mixture of 10 discretised logistics whose channels depend on those
         before, for 256 levels.
-      blocks: in all, an even number (6 for each resolution in the paper).
+      blocks: at each resolution, an even number; all but the coarsest have one more, which reads
+        what the first reads.
+      resolutions: each half as high and wide as the one before.
       dropout: rate, in training, between the two convolutions of a block (0.5 in the paper).
 
     Source: Salimans, Karpathy, Chen & Kingma, "PixelCNN++: Improving the PixelCNN with Discretized
@@ -180,21 +182,34 @@ def PixelCNNPlusPlus(
     if family is None:
         family = DiscretisedLogisticMixture(10, channels=_of_an_image(event_shape)[-1])
     sites, embed = _image(event_shape, family)
-    require_sizes(features=features, blocks=blocks)
+    require_sizes(features=features, blocks=blocks, resolutions=resolutions)
     require_rate("dropout", dropout)
     require(blocks % 2 == 0, "blocks", "must be even", blocks)
+    halves = 2 ** (resolutions - 1)
+    rule = f"must have a height and width divisible by {halves} for {resolutions} resolutions"
+    require(sites[0] % halves == 0 == sites[1] % halves, "event_shape", rule, event_shape)
+    scale = sites[0] // halves, sites[1] // halves, *sites[2:]
+    block = partial(
+        GatedResidualBlock, features, context_features=context_features, dropout=dropout
+    )
+    half = blocks // 2
+    layers: tuple[Any, ...] = tuple(block(scale) for _ in range(blocks))
+    shortcuts = mirrored(half, half)
+    for _ in range(resolutions - 1):  # from the coarsest
+        scale = 2 * scale[0], 2 * scale[1], *scale[2:]
+        halved = HalvedStreams(features, scale, layers, shortcuts)
+        early, late = ([block(scale) for _ in range(n)] for n in (half, half + 1))
+        layers, shortcuts = (*early, halved, *late), mirrored(half, half + 1, between=1)
     first = TwoStreams(
         sites,
         RowConv(_wide(features, sites), 1, (1, 1)),
         RasterConv(features, sites, (1, 1, 1), 1, centre=False),
-        tuple(
-            GatedResidualBlock(features, sites, context_features, dropout) for _ in range(blocks)
-        ),
-        shortcuts=True,
+        layers,
+        shortcuts,
     )
-    layers = [*_positions(positions, sites, features), *_head(0, features, sites, nn.elu)]
+    rest = [*_positions(positions, sites, features), *_head(0, features, sites, nn.elu)]
     contexts = context_features, 0
-    return _model(event_shape, family, sites, embed, first, layers, contexts, site_bias, options)
+    return _model(event_shape, family, sites, embed, first, rest, contexts, site_bias, options)
 
 
 def RowLSTM(event_shape: tuple[int, ...], family: Family = BERNOULLI, **options):
