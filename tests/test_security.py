@@ -57,7 +57,7 @@ ALLOWED = {
     # `yaml.safe_load`, which makes plain values only.
     "dgmjax/cli/configuration.py": {"imports yaml"},
     # Compiled programs of a folder that the user names, with the checksum that it states.
-    "dgmjax/lab/sharing.py": {"calls exporting.deserialize"},
+    "dgmjax/lab/exported.py": {"calls exporting.deserialize"},
 }
 """What the rules forbid and a file may do."""
 

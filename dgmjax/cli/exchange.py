@@ -49,7 +49,7 @@ def push_command(arguments: list[str]) -> None:
         place: Annotated[str, "a folder, or hf:owner/name"],
     ) -> None:
         """Copies an exported model to a folder or to a model hub."""
-        from dgmjax.lab.sharing import push as copy
+        from dgmjax.lab.hub import push as copy
 
         print(copy(folder, place))
 
@@ -64,7 +64,7 @@ def pull_command(arguments: list[str]) -> None:
         folder: Annotated[Path, "where to write it"],
     ) -> None:
         """Copies an exported model from a folder or a model hub and compares its checksums."""
-        from dgmjax.lab.sharing import pull as copy
+        from dgmjax.lab.hub import pull as copy
 
         print(copy(place, folder))
 

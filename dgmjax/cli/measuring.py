@@ -116,13 +116,13 @@ def sample_command(arguments: list[str]) -> None:
 
         writing.check_ending(out)  # before JAX, the data and the parameters are loaded
         prepare()
-        from dgmjax.lab import runner, sharing
+        from dgmjax.lab import exported, runner
 
-        if sharing.is_export(run):
+        if exported.is_export(run):
             plain = temperature == 1.0 and label is None
             remedy = "Leave --label and --temperature out, or give a run folder."
             require(plain, "run", "must be a run folder for these options", run, remedy)
-            model = sharing.load_export(run)
+            model = exported.load_export(run)
             print(writing.write_samples_of_export(model, num=num, out=out, seed=seed))
             return
         loaded = runner.load_run(Path(run), data_dir=data_dir, experiment=experiment)

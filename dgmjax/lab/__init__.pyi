@@ -19,6 +19,13 @@ from .experiment import (
     Experiment as Experiment,
     Supplement as Supplement,
 )
+from .exported import (
+    Exported as Exported,
+    load_export as load_export,
+)
+from .exporting import (
+    export as export,
+)
 from .families import (
     Families as Families,
     measure_families as measure_families,
@@ -58,11 +65,6 @@ from .sampling import (
 )
 from .session import (
     train as train,
-)
-from .sharing import (
-    Exported as Exported,
-    export as export,
-    load_export as load_export,
 )
 from .trained import (
     Trained as Trained,

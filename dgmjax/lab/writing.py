@@ -9,7 +9,7 @@ from dgmjax.errors import require
 from dgmjax.files import make_folder, write_atomically
 
 if TYPE_CHECKING:
-    from dgmjax.lab.sharing import Exported
+    from dgmjax.lab.exported import Exported
     from dgmjax.lab.trained import Trained
 
 ENDINGS = (".png", ".txt", ".wav", ".npy", ".npz")

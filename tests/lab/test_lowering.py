@@ -11,7 +11,7 @@ import jax.export
 import numpy as np
 import pytest
 
-from dgmjax.lab import catalogue, sharing
+from dgmjax.lab import catalogue, exporting
 from dgmjax.lab.trained import Trained
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -90,8 +90,8 @@ def test_step_sampler_and_measurements_lower_for_every_platform(name):
         arrays = trained.arrays("validation")
         trained.per_example(experiment.validation, arrays, experiment.evaluation_batch_size)
     # What is shared takes any number of examples.
-    for program, shapes, _ in sharing._functions(trained).values():
-        _, told = sharing._lowered(program, recorder.shapes, shapes)
+    for program, shapes, _ in exporting._functions(trained).values():
+        _, told = exporting._lowered(program, recorder.shapes, shapes)
         reason = told.get("not_exported")
         assert reason is None or NOT_SERVED.get(name, "nothing") in reason, reason
     assert len(recorder.seen) > 1, "nothing was measured by a compiled method"

@@ -11,7 +11,8 @@ import pytest
 from dgmjax import data, lab, models, objectives, training
 from dgmjax.cli import commands
 from dgmjax.errors import DgmjaxError, RunError
-from dgmjax.lab import sharing
+from dgmjax.lab import hub
+from dgmjax.lab.exported import gallery, read_facts
 
 
 def flow(*, tiny: bool = False) -> lab.Experiment:
@@ -141,7 +142,7 @@ def test_a_model_is_pushed_and_pulled_and_altered_files_are_refused(exported, tm
     facts["sha256"]["../outside"] = "0"
     (back / "model.json").write_text(json.dumps(facts))
     with pytest.raises(RunError, match="must be an export"):
-        sharing.push(back, str(tmp_path / "y"))
+        hub.push(back, str(tmp_path / "y"))
     with pytest.raises(RunError, match="new folder, or one of an export"):
         lab.export(exported["flow"][0], tmp_path)
 
@@ -164,12 +165,12 @@ def test_programs_do_not_tell_where_the_source_lies(exported):
 
 
 def test_the_gallery_is_small_and_sound(tmp_path):
-    folders = sharing.gallery()
+    folders = gallery()
     assert len(folders) >= 5
     assert sum(f.stat().st_size for path in folders.values() for f in path.iterdir()) < 5e6
     for name, folder in folders.items():
-        sharing.pull(f"gallery:{name}", tmp_path / name)  # compares all checksums
-        facts = sharing.read_facts(folder)
+        hub.pull(f"gallery:{name}", tmp_path / name)  # compares all checksums
+        facts = read_facts(folder)
         assert not [how for how in facts["functions"].values() if "not_exported" in how]
         assert facts["records"], "a model of the gallery has its numbers with it"
 
@@ -204,11 +205,11 @@ def test_a_hub_is_asked_through_its_client(exported, tmp_path, monkeypatch):
     client = types.ModuleType("huggingface_hub")
     client.create_repo = lambda name, **options: calls.append(name)
     client.upload_folder = lambda **options: calls.append(options["allow_patterns"])
-    client.snapshot_download = lambda repo_id, local_dir: sharing.push(folder, local_dir)
+    client.snapshot_download = lambda repo_id, local_dir: hub.push(folder, local_dir)
     monkeypatch.setitem(sys.modules, "huggingface_hub", client)
-    assert sharing.push(folder, "hf:me/flow") == "hf:me/flow"
+    assert hub.push(folder, "hf:me/flow") == "hf:me/flow"
     assert calls[0] == "me/flow" and set(calls[1]) == {path.name for path in folder.iterdir()}
-    assert (sharing.pull("hf:me/flow", tmp_path / "x") / "model.json").is_file()
+    assert (hub.pull("hf:me/flow", tmp_path / "x") / "model.json").is_file()
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(DgmjaxError, match=r"pip install .dgmjax.hub.."):
-        sharing.push(folder, "hf:me/flow")
+        hub.push(folder, "hf:me/flow")
