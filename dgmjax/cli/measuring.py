@@ -68,6 +68,8 @@ def evaluate_command(arguments: list[str]) -> None:
         for line in (*(record.summary() for record in records), *remarks(records)):
             print(line)
         RunFolder(run).write_records(records, out)
+        if not supplements and any((run / "figures").glob("*.png")):
+            print(f"Figures are those of before; `dgmjax report {run} --draw` draws them again.")
 
     parse(evaluate, "evaluate", arguments)
 

@@ -301,6 +301,10 @@ def test_evaluate_writes_the_records_again(toy, training, capsys):
     assert code == 0 and out == "x: nll_nats on x x, x: 1.5 nats (n = 10)\n"
     assert RunFolder("here").read_records() == [record]
     assert training.calls[-1] == (Path("here"), {"data_dir": "there", "experiment": toy})
+    (RunFolder("here").figures / "samples.png").touch()
+    _, out, _ = run(capsys, "evaluate", "here")
+    again = "Figures are those of before; `dgmjax report here --draw` draws them again."
+    assert out.splitlines()[1:] == [again]
 
 
 def test_sample_passes_on_what_it_was_given(toy, training, capsys, monkeypatch):
