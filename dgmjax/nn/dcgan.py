@@ -36,6 +36,8 @@ class DCGANGenerator(nn.Module):
       channels: of the last hidden map; each earlier one has twice as many.
       normalisation: of hidden maps.
       weights: of all layers.
+      hidden: units of a dense layer between z and the first map, which InfoGAN's network has (1024):
+        parts of z then change the image together, not by sums; none if 0.
 
     Source: Radford, Metz & Chintala, "Unsupervised Representation Learning with Deep Convolutional
     Generative Adversarial Networks", 2016, section 3, https://arxiv.org/abs/1511.06434.
@@ -45,15 +47,20 @@ class DCGANGenerator(nn.Module):
     channels: int = 64
     normalisation: Normalisation = "batch"
     weights: Weights = "plain"
+    hidden: int = 0
     values: ClassVar[str] = "signed"
 
     @nn.compact
     def __call__(self, z: Array, context: Array | None = None) -> Array:
         require_sizes(output=tuple(self.output), channels=self.channels)
+        require(self.hidden >= 0, "hidden", "must not be negative", self.hidden)
         height, width, steps = start_of(self.output)
         widest = self.channels * 2 ** (steps - 1)
-        z = with_classes(z, context)
-        h = weighted(Dense(height * width * widest, kernel_init=NARROW), self.weights)(z)
+        h = with_classes(z, context)
+        if self.hidden:
+            h = weighted(Dense(self.hidden, kernel_init=NARROW), self.weights)(h)
+            h = nn.relu(Normalise(self.normalisation)(h))
+        h = weighted(Dense(height * width * widest, kernel_init=NARROW), self.weights)(h)
         h = h.reshape(-1, height, width, widest)
         for step in range(steps):
             h = nn.relu(Normalise(self.normalisation)(h))
@@ -75,16 +82,19 @@ class DCGANFeatures(nn.Module):
       normalisation: of all maps but the first.
       weights: of all layers.
       deviation: the last map has the minibatch standard deviation as a further channel.
+      hidden: units of a dense layer after the last map; none if 0.
     """
 
     channels: int = 64
     normalisation: Normalisation = "none"
     weights: Weights = "plain"
     deviation: bool = False
+    hidden: int = 0
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         require_sizes(channels=self.channels)
+        require(self.hidden >= 0, "hidden", "must not be negative", self.hidden)
         require(x.ndim >= 3, "x", "must be images [..., H, W, C]", f"shape {x.shape}")
         *_, steps = start_of(x.shape[-3:])
         h = x.reshape(-1, *x.shape[-3:])
@@ -95,7 +105,11 @@ class DCGANFeatures(nn.Module):
             h = weighted(layer, self.weights)(Squeeze(2).inverse(h))
             h = leaky_relu(Normalise(self.normalisation)(h) if step else h)
         h = minibatch_deviation(h) if self.deviation else h
-        return h.reshape(*x.shape[:-3], math.prod(h.shape[1:]))
+        h = h.reshape(*x.shape[:-3], math.prod(h.shape[1:]))
+        if self.hidden:
+            h = weighted(Dense(self.hidden, kernel_init=NARROW), self.weights)(h)
+            h = leaky_relu(Normalise(self.normalisation)(h))
+        return h
 
 
 def start_of(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -36,8 +36,9 @@ def infogan_mnist(
     information: float = 1.0,
     continuous_information: float = 0.1,
     channels: int = 32,
+    hidden: int = 0,
     normalisation: Literal["none", "batch"] = "none",
-    critic_normalisation: Literal["none", "batch"] = "none",
+    critic_normalisation: Literal["none", "batch", "layer"] = "none",
     steps: int = 20_000,
     play: Play = IMAGE_PLAY,
 ) -> lab.Experiment:
@@ -51,12 +52,14 @@ def infogan_mnist(
       information: weight of -log q(category | x).
       continuous_information: weight of -log q(continuous | x).
       channels: see `nn.DCGANGenerator`.
+      hidden: units of a dense layer before the generator's first map and after the critic's last
+        (1024 in the paper), none if 0.
       normalisation: of the generator's layers; without averaged parameters for "batch".
       critic_normalisation: of the critic's layers.
       steps: training steps (generator updates).
     """
     if play.tiny:
-        noise, channels, steps = 4, 4, 10
+        noise, channels, steps, hidden = 4, 4, 10, min(hidden, 8)
     if normalisation == "batch":
         play = replace(play, ema_decay=None)
     dataset, levels = images_of(play)
@@ -65,6 +68,7 @@ def infogan_mnist(
         channels,
         normalisation=normalisation,
         critic_normalisation=critic_normalisation,
+        hidden=hidden,
     )
     module = models.InfoGAN(
         generator=generator,

@@ -58,6 +58,7 @@ class Play:
         "r1_r2" for games that have a critic
       penalty_weight: of the penalties; the bound of the weights for "clip"
       learning_rate: of both players' Adam
+      generator_rate: of the generator's Adam, where it is another
       critic_steps: updates of the critic for one of the generator
       b1: of both players' Adam
       b2: of both players' Adam
@@ -72,6 +73,7 @@ class Play:
     penalty: PenaltyName = "auto"
     penalty_weight: float = 1.0
     learning_rate: float = 2e-4
+    generator_rate: float | None = None
     critic_steps: int = 1
     b1: float = 0.0
     b2: float = 0.99
@@ -116,14 +118,13 @@ class Play:
             name = "none" if headless else "r1_r2"
         rule = f"must be none, since {self.game} has no critic"
         require(not headless or name == "none", "penalty", rule, name)
-        adam = partial(
-            training.adam, self.learning_rate, steps, schedule=self.schedule, b1=self.b1, b2=self.b2
-        )
+        adam = partial(training.adam, steps=steps, schedule=self.schedule, b1=self.b1, b2=self.b2)
         loss = _with(partial(objectives.generator_loss, game=self.game, both=both), terms)
-        generating = {"generator": training.Player(loss, adam(), params=generator)}
+        rate = self.learning_rate if self.generator_rate is None else self.generator_rate
+        generating = {"generator": training.Player(loss, adam(rate), params=generator)}
         if headless:
             return generating
-        optimiser = adam()
+        optimiser = adam(self.learning_rate)
         if name == "clip":
             optimiser = optax.chain(optimiser, training.keep_within(self.penalty_weight))
         penalties = tuple(make(self.penalty_weight) for make in PENALTIES[name])

@@ -34,6 +34,7 @@ def networks(
     normalisation: Normalisation = "none",
     critic_normalisation: Normalisation = "none",
     weights: Weights = "plain",
+    **options,
 ) -> Networks:
     """Both networks of one family.
 
@@ -43,11 +44,17 @@ def networks(
       normalisation: of the generator's layers.
       critic_normalisation: of the layers of the features.
       weights: of the same.
+      **options: further attributes of both.
     """
     generator, features = FAMILIES[network]
     return Networks(
-        generator(shape, channels, normalisation),
-        features(critic_channels or channels, normalisation=critic_normalisation, weights=weights),
+        generator(shape, channels, normalisation, **options),
+        features(
+            critic_channels or channels,
+            normalisation=critic_normalisation,
+            weights=weights,
+            **options,
+        ),
     )
 
 

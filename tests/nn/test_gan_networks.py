@@ -148,9 +148,35 @@ def test_the_projection_adds_the_embedding_of_the_class():
     )
 
 
+def test_hidden_layers_stand_before_the_first_map_and_after_the_last():
+    """The networks without them, of other inputs, and a layer on their outputs."""
+    z, x = jax.random.normal(KEY, (3, 5)), jax.random.normal(KEY, (3, 8, 8, 1))
+
+    def with_layer(network, inputs):
+        """The parameters of both networks, the numbers of the first layer, and the output."""
+        params = network.init(KEY, inputs)["params"]
+        out = network.apply({"params": params}, inputs)
+        first, second = params.pop("Dense_0"), params.pop("Dense_1", None)
+        return params, first, second, out
+
+    generator = nn.DCGANGenerator((8, 8, 1), 2, "none", hidden=6)
+    params, first, second, out = with_layer(generator, z)
+    h = jax.nn.relu(z @ first["kernel"] + first["bias"])
+    plain = generator.clone(hidden=0).apply({"params": {**params, "Dense_0": second}}, h)
+    np.testing.assert_allclose(out, plain, rtol=1e-5, atol=1e-6)
+    features = nn.DCGANFeatures(2, hidden=6)
+    params, first, _, out = with_layer(features, x)
+    plain = features.clone(hidden=0).apply({"params": params}, x)
+    expected = jax.nn.leaky_relu(plain @ first["kernel"] + first["bias"], 0.2)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+    assert out.shape == (3, 6)
+
+
 @pytest.mark.parametrize(
     "make, argument",
     [
+        (lambda: nn.DCGANGenerator((8, 8, 1), hidden=-1).init(KEY, jnp.ones((1, 2))), "hidden"),
+        (lambda: nn.DCGANFeatures(hidden=-1).init(KEY, jnp.ones((1, 8, 8, 1))), "hidden"),
         (lambda: nn.DCGANGenerator((27, 28, 1)).init(KEY, jnp.ones((1, 2))), "output"),
         (lambda: nn.DCGANFeatures().init(KEY, jnp.ones((1, 6, 6, 1))), "output"),
         (lambda: nn.DCGANFeatures().init(KEY, jnp.ones((1, 6))), "x"),
