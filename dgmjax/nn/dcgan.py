@@ -36,8 +36,8 @@ class DCGANGenerator(nn.Module):
       channels: of the last hidden map; each earlier one has twice as many.
       normalisation: of hidden maps.
       weights: of all layers.
-      hidden: units of a dense layer between z and the first map, which InfoGAN's network has (1024):
-        parts of z then change the image together, not by sums; none if 0.
+      hidden: units of a dense layer between z and the first map, as in InfoGAN (1024): parts of z
+        then change the image together, not by sums; none if 0.
 
     Source: Radford, Metz & Chintala, "Unsupervised Representation Learning with Deep Convolutional
     Generative Adversarial Networks", 2016, section 3, https://arxiv.org/abs/1511.06434.
