@@ -485,6 +485,24 @@ def test_halved_streams_sample_what_they_are_given_a_context_for():
     assert draws[0].shape == (16, 8, 4, 4, 1) and 0.1 < draws[0].mean() < 0.9
 
 
+def test_halved_streams_of_other_types_and_batches():
+    """Shapes alone: parameters stored in half precision, several keys at once, no images."""
+    model = models.PixelCNNPlusPlus(
+        (4, 4, 1), families.Bernoulli(), features=3, blocks=2, resolutions=2
+    )
+    start = partial(model.init, method="log_prob")
+    variables = jax.eval_shape(start, jax.random.key(0), jnp.zeros((2, 4, 4, 1)))
+    stored = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jnp.bfloat16), variables)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 5))
+
+    def draw(variables, keys, shape=(3,)):
+        return jax.vmap(lambda key: model.apply(variables, key, shape, method="sample"))(keys)
+
+    for given in (variables, stored):
+        assert jax.eval_shape(draw, given, keys).shape == (5, 3, 4, 4, 1)
+    assert jax.eval_shape(partial(draw, shape=(0,)), variables, keys).shape == (5, 0, 4, 4, 1)
+
+
 def test_context_without_features_is_left_alone():
     layer = AddContext(3)
     h = normal(0, 2, 5, 3)
