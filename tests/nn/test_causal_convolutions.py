@@ -501,6 +501,10 @@ def test_halved_streams_of_other_types_and_batches():
     for given in (variables, stored):
         assert jax.eval_shape(draw, given, keys).shape == (5, 3, 4, 4, 1)
     assert jax.eval_shape(partial(draw, shape=(0,)), variables, keys).shape == (5, 0, 4, 4, 1)
+    (number,) = jax.export.symbolic_shape("n")  # of images, as in exported models
+    log_prob = jax.jit(partial(model.apply, method="log_prob"))
+    images = jax.ShapeDtypeStruct((number, 4, 4, 1), jnp.float32)
+    assert jax.export.export(log_prob)(variables, images).out_avals[0].shape == (number,)
 
 
 def test_context_without_features_is_left_alone():

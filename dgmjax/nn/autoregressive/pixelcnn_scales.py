@@ -83,7 +83,7 @@ class HalvedStreams(nn.Module):
     ) -> tuple[Array, PyTree, PyTree]:
         def coarse(down: Array, pasts: list) -> tuple[PyTree, list]:
             w, read, pasts = rows_of_blocks(self.blocks, self._sources, down, pasts, terms)
-            none = self.row_up.no_past(len(w), w.shape[2], w.shape[-1])
+            none = self.row_up.no_past(w.shape[0], w.shape[2], w.shape[-1])
             up, _ = self.row_up(w, none)
             return (_spread(up), read), pasts
 
@@ -150,7 +150,7 @@ class HalvedStreams(nn.Module):
         begins = (row % 2 == 0) & (column % 2 == 0)
         blocks, up = cond(begins, begin, keep, down, read, carry["blocks"], carry["up"])
         quarter = (row % 2 * 2 + column % 2) * self.features
-        h = jax.lax.dynamic_slice(up, (0, place, quarter), (len(up), 1, self.features))[:, 0]
+        h = jax.lax.dynamic_slice(up, (0, place, quarter), (up.shape[0], 1, self.features))[:, 0]
         return {"down": seen, "blocks": blocks, "up": up}, h
 
 
