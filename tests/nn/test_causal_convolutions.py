@@ -466,6 +466,10 @@ def test_images_that_cannot_be_halved_are_named():
     layer = nn.HalvedStreams(2, (4, 3), ())
     with pytest.raises(DgmjaxError, match=r"^`sites` must have an even height and width"):
         layer.no_past(1, 3, 2)
+    layer = nn.HalvedStreams(2, (4, 4), (), (None,))
+    with pytest.raises(DgmjaxError, match=r"^`shortcuts` must have an entry for each"):
+        rows = lambda module, v: module.rows(v, None, module.no_past(1, 4, 2), [])
+        layer.init(jax.random.key(0), jnp.zeros((1, 4, 4, 2)), method=rows)
 
 
 def test_halved_streams_sample_what_they_are_given_a_context_for():

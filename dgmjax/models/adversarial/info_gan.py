@@ -30,8 +30,7 @@ class InfoGAN(nn.Module):
       categories: values of the category, of equal probability; 0 for none.
       continuous: number of continuous codes.
       hidden: units of the recognition's hidden layer.
-      code_scale: factor of the codes at the generator's input. Next to 62 normal numbers a category
-        of scale 1 starts as a small change of the image, and then stays one.
+      code_scale: factor of the codes at the generator's input.
 
     Source: Chen, Duan, Houthooft, Schulman, Sutskever & Abbeel, "InfoGAN: Interpretable
     Representation Learning by Information Maximizing Generative Adversarial Nets", 2016,

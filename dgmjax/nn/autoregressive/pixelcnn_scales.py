@@ -60,10 +60,6 @@ class HalvedStreams(nn.Module):
     def _groups(self) -> int:
         return self.sites[2] if len(self.sites) == 3 else 1
 
-    @property
-    def _sources(self) -> tuple[int | None, ...]:
-        return self.shortcuts or (None,) * len(self.blocks)
-
     def no_past(self, num: int, width: int, channels: int) -> PyTree:
         even = self.sites[0] % 2 == 0 == width % 2
         require(even, "sites", "must have an even height and width", self.sites)
@@ -82,7 +78,7 @@ class HalvedStreams(nn.Module):
         self, v: Array, skip: Array | None, past: PyTree, terms: PyTree
     ) -> tuple[Array, PyTree, PyTree]:
         def coarse(down: Array, pasts: list) -> tuple[PyTree, list]:
-            w, read, pasts = rows_of_blocks(self.blocks, self._sources, down, pasts, terms)
+            w, read, pasts = rows_of_blocks(self.blocks, self.shortcuts, down, pasts, terms)
             none = self.row_up.no_past(w.shape[0], w.shape[2], w.shape[-1])
             up, _ = self.row_up(w, none)
             return (_spread(up), read), pasts
@@ -116,7 +112,7 @@ class HalvedStreams(nn.Module):
         h, read = inputs
         runs = [parallel(block.parts(), context) for block in self.blocks]
         down = self.down(h)[:, ::2, ::2]
-        out = sites_of_blocks(self.blocks, self._sources, runs, down, read)
+        out = sites_of_blocks(self.blocks, self.shortcuts, runs, down, read)
         return _spread(self.up(out))
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
@@ -143,7 +139,7 @@ class HalvedStreams(nn.Module):
         def begin(down: Array, read: PyTree, blocks: list, up: Array) -> tuple[list, Array]:
             blocks = [dict(parts) for parts in blocks]
             runs = [stepping(b.parts(), state, at) for b, state in zip(self.blocks, blocks)]
-            out = self.up(sites_of_blocks(self.blocks, self._sources, runs, down, read))
+            out = self.up(sites_of_blocks(self.blocks, self.shortcuts, runs, down, read))
             return blocks, jax.lax.dynamic_update_slice(up, out[:, None], (0, place, 0))
 
         keep = lambda down, read, blocks, up: (blocks, up)

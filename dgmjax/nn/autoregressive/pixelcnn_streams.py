@@ -92,12 +92,19 @@ def mirrored(early: int, late: int, between: int = 0) -> tuple[int | None, ...]:
     return (None,) * (early + between) + tuple(early - k for k in range(late))
 
 
+def sources_of(blocks: Sequence[Any], shortcuts: Sequence[int | None]) -> Sequence[int | None]:
+    """The shortcut of each block; none where there are no shortcuts."""
+    rule = f"must have an entry for each of the {len(blocks)} blocks, or be empty"
+    require(len(shortcuts) in (0, len(blocks)), "shortcuts", rule, shortcuts)
+    return shortcuts or (None,) * len(blocks)
+
+
 def rows_of_blocks(
     blocks: Sequence[Any], shortcuts: Sequence[int | None], v: Array, pasts: list, terms: list
 ) -> tuple[Array, list[PyTree], list]:
     """v after all blocks, what each passes to the sites, and their states."""
-    outputs, read, new = [v], [], []
-    for block, source, past, term in zip(blocks, shortcuts, pasts, terms):
+    outputs, read, new, sources = [v], [], [], sources_of(blocks, shortcuts)
+    for block, source, past, term in zip(blocks, sources, pasts, terms):
         v, r, past = block.rows(v, None if source is None else outputs[source], past, term)
         outputs.append(v)
         read.append(r)
@@ -113,8 +120,8 @@ def sites_of_blocks(
     read: list[PyTree],
 ) -> Array:
     """h after all blocks, given how to run the parts of each."""
-    outputs = [h]
-    for block, source, run, r in zip(blocks, shortcuts, runs, read):
+    outputs, sources = [h], sources_of(blocks, shortcuts)
+    for block, source, run, r in zip(blocks, sources, runs, read):
         h = block.sites_of(run, h, r, None if source is None else outputs[source])
         outputs.append(h)
     return h
@@ -146,14 +153,10 @@ class TwoStreams(nn.Module):
     def _groups(self) -> int:
         return self.sites[2] if len(self.sites) == 3 else 1
 
-    @property
-    def _sources(self) -> tuple[int | None, ...]:
-        return self.shortcuts or (None,) * len(self.blocks)
-
     def _rows(self, e: Array, pasts: list, terms: list) -> tuple[list[PyTree], list]:
         """Features of each block for the sites of R rows; `e[N, R, W, C]` are the rows above."""
         v, first = self.row_first(e, pasts[0])
-        _, read, rest = rows_of_blocks(self.blocks, self._sources, v, pasts[1:], terms)
+        _, read, rest = rows_of_blocks(self.blocks, self.shortcuts, v, pasts[1:], terms)
         return read, [first, *rest]
 
     def _no_pasts(self, num: int, channels: int) -> list:
@@ -163,9 +166,6 @@ class TwoStreams(nn.Module):
         return [first, *(block.no_past(num, width, wide) for block in self.blocks)]
 
     def __call__(self, h: Array, context: Array | None = None) -> Array:
-        rule = f"must have an entry for each of the {len(self.blocks)} blocks, or be empty"
-        full = len(self.shortcuts) in (0, len(self.blocks))
-        require(full, "shortcuts", rule, self.shortcuts)
         batch, height, width = h.shape[: -1 - len(self.sites)], *self.sites[:2]
         num = math.prod(batch)
         h = h.reshape(num, *self.sites, h.shape[-1])
@@ -179,7 +179,7 @@ class TwoStreams(nn.Module):
         split = lambda r: r.reshape(*r.shape[:3], *self.sites[2:], r.shape[-1] // self._groups)
         read = jax.tree.map(split, read)
         runs = [parallel(block.parts(), context) for block in self.blocks]
-        h = sites_of_blocks(self.blocks, self._sources, runs, self.site_first(h, context), read)
+        h = sites_of_blocks(self.blocks, self.shortcuts, runs, self.site_first(h, context), read)
         return h.reshape(*batch, *self.sites, h.shape[-1])
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
@@ -225,7 +225,7 @@ class TwoStreams(nn.Module):
 
         blocks = [dict(parts) for parts in carry["blocks"]]
         runs = [stepping(b.parts(), state, index) for b, state in zip(self.blocks, blocks)]
-        h = sites_of_blocks(self.blocks, self._sources, runs, h, jax.tree.map(at_site, read))
+        h = sites_of_blocks(self.blocks, self.shortcuts, runs, h, jax.tree.map(at_site, read))
         carry = {**carry, "row": row, "pasts": pasts, "read": read, "first": first}
         return {**carry, "blocks": blocks}, h.reshape(*batch, h.shape[-1])
 
