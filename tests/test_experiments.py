@@ -165,6 +165,17 @@ def test_arguments_that_exclude_each_other_are_named(name, given, argument):
         catalogue.build(function, given, seed=0, tiny=True, data_dir=None)
 
 
+@pytest.mark.parametrize("name", ["vae_mnist", "iwae_mnist", "hvi_mnist", "vae_priors_mnist"])
+def test_published_bounds_stand_beside_bounds_of_as_many_samples(name):
+    function = catalogue.load_experiment(name)
+    published = {}
+    for samples in (5000, 100):
+        given = catalogue.own_defaults(function) | {"evaluation_samples": samples}
+        built = catalogue.build(function, given, seed=0, tiny=True, data_dir=None)
+        published[samples] = built.estimators[0].published
+    assert published[5000].value > 80.0 and published[100] is None
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_size_of_zero_is_named(name):
     function = catalogue.load_experiment(name)

@@ -37,7 +37,7 @@ from ..latent.vae_mnist import vae_mnist
 from ..shared import sensing
 from ..shared.first_stage import first_stage
 from ..shared.games import Play
-from ..shared.options import Epochs, Images
+from ..shared.options import BoundedImages, Epochs, Images
 
 Prior = Literal["vae", "gan", "flow", "uae"]
 Source = Literal["mnist", "omniglot"]
@@ -155,7 +155,7 @@ def of_prior(prior: str, run: str | None, shared: Epochs, dataset: Source, laten
     own = None if dataset == "mnist" or shared.tiny else dataset
     options: Any = {field: getattr(shared, field) for field in shared.__dataclass_fields__}
     if prior == "vae":
-        group = Images(dataset=own, **options)
+        group = BoundedImages(dataset=own, **options)
         return vae_mnist(latent=latent, hidden=tuple(hidden), shared=group)
     if prior == "flow":
         return image_flow(

@@ -22,12 +22,12 @@ from typing import Literal
 import flax.linen as nn
 
 from dgmjax import evaluation, lab, models, objectives, runs
-from dgmjax.errors import require, require_sizes
+from dgmjax.errors import require
 from dgmjax.types import Activation
 
 from ..shared import common
 from ..shared.common import Bound
-from ..shared.options import Images
+from ..shared.options import BoundedImages
 
 Posterior = Literal["bottom_up", "ladder", "very_deep"]
 Sizes = Literal["burda", "ladder"]
@@ -62,9 +62,8 @@ def hierarchical_mnist(
     binarisation: Literal["dynamic", "static"] = "dynamic",
     warm_up: int = 0,
     free_bits: float = 0.0,
-    evaluation_samples: int = 5000,
     eps: float = 1e-4,
-    shared: Images = Images(learning_rate=1e-3, epochs=200, batch_size=100),
+    shared: BoundedImages = BoundedImages(learning_rate=1e-3, epochs=200, batch_size=100),
 ) -> lab.Experiment:
     """A hierarchy of normals over Bernoulli pixels.
 
@@ -76,12 +75,10 @@ def hierarchical_mnist(
       num_samples: k, of the bound.
       binarisation: anew at each step, all 60,000 training images; or once and for all, 50,000,
         the best of 20 evaluations chosen by the same bound on the validation split.
-      evaluation_samples: K of the bound that is reported, L_K; published numbers are L_5000.
       warm_up: epochs in which the weight of the KL divergence rises from 0 to 1 ("elbo" only).
       free_bits: nats that each layer may tell at no cost in training ("elbo" only).
       eps: of Adam; 1e-4 is the published one.
     """
-    require_sizes(evaluation_samples=evaluation_samples)
     for name, value in {"warm_up": warm_up, "free_bits": free_bits}.items():
         require(bound == "elbo" or value == 0, name, 'needs `bound` "elbo"', value)
     dataset, transform = common.images(shared, binarisation)
@@ -102,7 +99,7 @@ def hierarchical_mnist(
         loss = common.warmed_up(loss, dataset, warm_up, shared.batch_size)
     names = module.names
     found = PUBLISHED.get((sizes, posterior, bound, num_samples, binarisation))
-    published = runs.Published(*found) if found and evaluation_samples == 5000 else None
+    published = shared.beside(runs.Published(*found)) if found else None
     return common.latent_experiment(
         shared,
         model=f"{name}, {bound} k={num_samples}",
@@ -113,9 +110,7 @@ def hierarchical_mnist(
         adam={"eps": eps},
         validation=measured if binarisation == "static" else None,
         estimators=(
-            common.importance_estimator(
-                50 if shared.tiny else evaluation_samples, published=published
-            ),
+            common.importance_estimator(shared.bound_samples, published=published),
             lab.Estimator("nll_bound_k1", "ELBO", lab.averaged(objectives.elbo)),
             *common.rate_and_distortion("along a path, in closed form layer by layer for a ladder"),
             *(layer_rate(one) if posterior == "very_deep" else active_units(one) for one in names),

@@ -14,10 +14,9 @@ from dataclasses import replace
 from typing import Literal
 
 from dgmjax import lab, models, objectives, runs
-from dgmjax.errors import require_sizes
 
 from ..shared import common
-from ..shared.options import Images
+from ..shared.options import BoundedImages
 
 PUBLISHED = {0: 89.78, 4: 86.21}
 
@@ -29,8 +28,7 @@ def hvi_mnist(
     step_size: float = 0.05,
     latent: int = 50,
     hidden: tuple[int, ...] = (200, 200),
-    evaluation_samples: int = 5000,
-    shared: Images = Images(learning_rate=1e-3, epochs=200, batch_size=100),
+    shared: BoundedImages = BoundedImages(learning_rate=1e-3, epochs=200, batch_size=100),
 ) -> lab.Experiment:
     """A VAE with tanh layers whose posterior makes leapfrog steps, selected by its ELBO.
 
@@ -40,9 +38,7 @@ def hvi_mnist(
       step_size: at the start; step sizes are learnt.
       latent: dimensions of z.
       hidden: units of the encoder's hidden layers; the decoder has them in reverse.
-      evaluation_samples: of the reported bound.
     """
-    require_sizes(evaluation_samples=evaluation_samples)
     dataset, transform = common.images(shared, "static")
     if shared.tiny:
         hidden, latent, shared = (16,), 4, replace(shared, epochs=2)
@@ -53,7 +49,6 @@ def hvi_mnist(
     if leapfrog in PUBLISHED:
         row = "Chadebec et al. 2022, Table of reproduced results"
         published = runs.Published(PUBLISHED[leapfrog], row, "other networks")
-    samples = common.evaluation_samples(shared, evaluation_samples)
     return common.experiment(
         shared,
         model=f"{name} {common.sizes(*hidden, latent)}",
@@ -65,7 +60,7 @@ def hvi_mnist(
         validation=objectives.elbo,
         evaluations=20,
         estimators=(
-            common.importance_estimator(samples, published=published),
+            common.importance_estimator(shared.bound_samples, published=shared.beside(published)),
             lab.Estimator("nll_bound_k1", "ELBO", lab.averaged(objectives.elbo)),
             *common.rate_and_distortion(common.SAMPLED_RATE if leapfrog else "analytic, averaged"),
         ),

@@ -24,7 +24,7 @@ from dgmjax.errors import require
 
 from ..shared import common
 from ..shared.common import Bound
-from ..shared.options import Images
+from ..shared.options import BoundedImages
 
 SOURCE = "Burda, Grosse & Salakhutdinov 2016"
 PUBLISHED: dict[tuple[str, str], dict[int, tuple]] = {
@@ -47,7 +47,7 @@ def iwae_mnist(
     eps: float = 1e-4,
     stages: tuple[int, ...] = (),
     stage_epochs: tuple[int, ...] = (),
-    shared: Images = Images(learning_rate=1e-3, epochs=350, batch_size=100),
+    shared: BoundedImages = BoundedImages(learning_rate=1e-3, epochs=350, batch_size=100),
 ) -> lab.Experiment:
     """The model of `vae_mnist`, trained by a bound of `num_samples` posterior samples.
 
@@ -100,6 +100,6 @@ def iwae_mnist(
         adam={"eps": eps},
         validation=validation,
         estimators=common.latent_estimators(
-            vae, dataset, nll, units, samples=common.evaluation_samples(shared)
+            vae, dataset, shared.beside(nll), units, samples=shared.bound_samples
         ),
     )

@@ -15,7 +15,7 @@ from dataclasses import replace
 from dgmjax import lab, models, objectives, runs
 
 from ..shared import common
-from ..shared.options import Images
+from ..shared.options import BoundedImages
 
 PUBLISHED = "Burda, Grosse & Salakhutdinov 2016, Table 1, VAE, k = 1"
 
@@ -26,7 +26,7 @@ def vae_mnist(
     hidden: tuple[int, ...] = (200, 200),
     skip: bool = False,
     marginal_start: bool = True,
-    shared: Images = Images(learning_rate=1e-3, epochs=400, batch_size=100),
+    shared: BoundedImages = BoundedImages(learning_rate=1e-3, epochs=400, batch_size=100),
 ) -> lab.Experiment:
     """A VAE with tanh layers and Bernoulli pixels, all 60,000 training images.
 
@@ -53,8 +53,8 @@ def vae_mnist(
         estimators=common.latent_estimators(
             vae,
             dataset,
-            None if skip else runs.Published(86.76, PUBLISHED),
+            None if skip else shared.beside(runs.Published(86.76, PUBLISHED)),
             None if skip else runs.Published(19, PUBLISHED),
-            samples=common.evaluation_samples(shared),
+            samples=shared.bound_samples,
         ),
     )

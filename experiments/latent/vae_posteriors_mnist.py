@@ -25,7 +25,7 @@ from typing import Literal
 from dgmjax import lab, models, objectives, runs
 
 from ..shared import common
-from ..shared.options import Images
+from ..shared.options import BoundedImages
 
 Posterior = Literal[
     "diagonal",
@@ -83,7 +83,7 @@ def vae_posteriors_mnist(
     flow_hidden: int = 320,
     marginal_start: bool = True,
     smooth: Literal["weights", "slope"] = "weights",
-    shared: Images = Images(learning_rate=1e-3, epochs=200, batch_size=100),
+    shared: BoundedImages = BoundedImages(learning_rate=1e-3, epochs=200, batch_size=100),
 ) -> lab.Experiment:
     """A VAE whose posterior is a flow over a diagonal normal, or one without noise.
 
@@ -125,7 +125,7 @@ def vae_posteriors_mnist(
         estimators=common.latent_estimators(
             vae,
             dataset,
-            samples=common.evaluation_samples(shared),
+            samples=shared.bound_samples,
             published_elbo=published and runs.Published(published, SOURCE, DIFFERS),
         ),
     )

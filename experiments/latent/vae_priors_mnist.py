@@ -16,7 +16,7 @@ from typing import Literal
 from dgmjax import lab, models, objectives, runs
 
 from ..shared import common
-from ..shared.options import Images
+from ..shared.options import BoundedImages
 
 Prior = Literal["standard", "full", "mixture", "vamp", "flow", "autoregressive"]
 PUBLISHED = {"standard": 88.56, "vamp": 85.57}
@@ -43,7 +43,7 @@ def vae_priors_mnist(
     hidden: tuple[int, ...] = (300, 300),
     warm_up: int = 10,
     marginal_start: bool = True,
-    shared: Images = Images(learning_rate=1e-3, epochs=100, batch_size=100),
+    shared: BoundedImages = BoundedImages(learning_rate=1e-3, epochs=100, batch_size=100),
 ) -> lab.Experiment:
     """A VAE with the prior named, selected by its ELBO on the validation split.
 
@@ -59,7 +59,7 @@ def vae_priors_mnist(
     if shared.tiny:
         hidden, latent, components, shared, warm_up = (16,), 4, 5, replace(shared, epochs=2), 1
     model = prior_model(prior, dataset.event_shape, latent, components)
-    published = PUBLISHED.get(prior)
+    published = runs.Published(PUBLISHED[prior], SOURCE) if prior in PUBLISHED else None
     sized = f" ({components})" if prior in ("mixture", "vamp") else ""
     vae = models.DenseVAE(dataset.event_shape, latent, hidden, prior_model=model)
     vae = vae.clone(marginal_start=marginal_start)
@@ -74,7 +74,7 @@ def vae_priors_mnist(
         estimators=common.latent_estimators(
             vae,
             dataset,
-            published and runs.Published(published, SOURCE),
-            samples=common.evaluation_samples(shared),
+            shared.beside(published),
+            samples=shared.bound_samples,
         ),
     )

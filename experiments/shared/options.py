@@ -5,7 +5,7 @@ from typing import Literal
 
 import optax
 
-from dgmjax import data, training
+from dgmjax import data, runs, training
 from dgmjax.errors import require, require_sizes
 
 
@@ -69,6 +69,27 @@ class OwnImages(Shared):
 @dataclass(frozen=True, kw_only=True)
 class Images(Epochs, OwnImages):
     """`Epochs`, for images of any source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundedImages(Images):
+    """`Images`, for models whose test log-likelihood is reported as the bound L_K.
+
+    Attributes:
+      evaluation_samples: K of the bound that is reported, L_K; published numbers are L_5000
+    """
+
+    evaluation_samples: int = 5000
+
+    @property
+    def bound_samples(self) -> int:
+        """K of the reported bound; 50 in miniature."""
+        require_sizes(evaluation_samples=self.evaluation_samples)
+        return 50 if self.tiny else self.evaluation_samples
+
+    def beside(self, published: runs.Published | None) -> runs.Published | None:
+        """`published`, an L_5000, if that is what is reported."""
+        return published if self.evaluation_samples == 5000 else None
 
 
 def epochs_to_steps(dataset: data.Dataset, epochs: int, batch_size: int) -> int:
