@@ -13,6 +13,7 @@ import itertools
 import json
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 NONE_YET = "No results have been recorded yet."
 COMPARED = ("command", "metric", "value", "published", "reached", "epochs: ours / theirs", "time")
+MOST_ROWS, MOST_COLUMNS = 8, 7
 INTRODUCTION = """\
 # Results
 
@@ -35,7 +37,8 @@ ARGUMENTS` (`--seed`, and `--data-dir DATA`), and its time that of training. `±
 error over test examples of one trained model, or, where a number of runs is given, that of their
 mean (other seeds, or other missing entries). A published number is reached where the value is no
 worse by more than two standard errors; misses of at most 2% say by how much. Where the published
-number is of other networks or other data, the column says so instead.
+number is of other networks or other data, the column says so instead. Many numbers without a
+published one stand in a grid of models and metrics.
 """
 
 
@@ -89,10 +92,74 @@ def _compared(
 def page(records: list[Record]) -> str:
     """All of them, a section for each experiment."""
     sections = [
-        f"## {experiment}\n\n{markdown(list(group), record_table.COLUMNS[1:])}\n"
+        f"## {experiment}\n\n{section(list(group))}\n"
         for experiment, group in itertools.groupby(records, lambda record: record.experiment)
     ]
     return "\n".join([INTRODUCTION, *share_reached(records), *(sections or [f"{NONE_YET}\n"])])
+
+
+def section(records: list[Record]) -> str:
+    """A row each; but where many have no published number, these in a grid of models and metrics.
+
+    The published numbers stay in rows of their own, with their verdicts.
+    """
+    plain = [one for one in records if not one.published]
+    if len(record_table.runs_alike(plain)) <= MOST_ROWS:
+        return markdown(records, record_table.COLUMNS[1:])
+    published = [one for one in records if one.published]
+    tables = [markdown(published, record_table.COLUMNS[1:])] if published else []
+    return "\n\n".join([*tables, *grids(plain)])
+
+
+def grids(records: list[Record]) -> list[str]:
+    """Tables with a row for each metric and a column for each model, or the other way around.
+
+    Whichever are fewer are the columns, `MOST_COLUMNS` at a time. A heading holds what is the same
+    in all of its cells: arguments and time of a model; unit, estimator and data of a metric.
+    """
+    groups = record_table.runs_alike(records)
+    pairs = Counter((_trained(group), group[0].metric) for group in groups)
+    twice = {metric for (_, metric), times in pairs.items() if times > 1}
+    measured = lambda one: (one[0].metric, one[0].estimator if one[0].metric in twice else "")
+    values = {(_trained(group), measured(group)): _cell(group, "value") for group in groups}
+    models = _headings(groups, _trained, lambda one: one.model, ("arguments", "device", "time"))
+    metrics = _headings(groups, measured, lambda one: one.metric, ("metric", "data"))
+    flat = len(models) > len(metrics)
+    (down, across) = (models, metrics) if flat else (metrics, models)
+    tables, columns = [], list(across)
+    for start in range(0, len(columns), MOST_COLUMNS):
+        part = columns[start : start + MOST_COLUMNS]
+        lines = [("", *(across[column] for column in part)), ("---",) * (len(part) + 1)]
+        for row, heading in down.items():
+            keys = [(row, column) if flat else (column, row) for column in part]
+            cells = [values.get(key, "") for key in keys]
+            lines += [(heading, *map(_escape, cells))] if any(cells) else []
+        tables.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
+    return tables
+
+
+def _headings(groups, key, name, columns) -> dict:
+    """A heading for each key: its name, and the cells that its groups have in common."""
+    found: dict = {}
+    for group in groups:
+        found.setdefault(key(group), []).append(group)
+    headings = {}
+    for of, these in found.items():
+        title = name(these[0][0])
+        same = [{_cell(group, column) for group in these} for column in columns]
+        shared = [cell.removeprefix(title).strip() for (cell, *others) in same if not others]
+        small = [_escape(cell) for cell in shared if cell not in ("", "-")]
+        headings[of] = "<br>".join([f"**{_escape(title)}**", *small])
+    return headings
+
+
+def _trained(group: list[Record]) -> tuple[str, str]:
+    """The model and its arguments, which for a baseline are those of any run."""
+    return group[0].model, "" if is_reference(group[0]) else _cell(group, "arguments")
+
+
+def _cell(group: list[Record], column: str) -> str:
+    return record_table.row_of_runs(group)[record_table.COLUMNS.index(column)]
 
 
 def share_reached(records: list[Record]) -> list[str]:

@@ -43,20 +43,27 @@ def row(record: Record) -> tuple[str, ...]:
 
 
 def rows(records: Iterable[Record]) -> list[tuple[str, ...]]:
-    """One row for each record, or for each group of runs that measured the same thing.
+    """One row for each record, or for each group of `runs_alike`.
+
+    The value of a group is the mean over the runs, its error their standard deviation /
+    sqrt(number of runs), and the arguments are those in common.
+    """
+    return [row_of_runs(group) for group in runs_alike(records)]
+
+
+def runs_alike(records: Iterable[Record]) -> list[list[Record]]:
+    """The records in groups of runs that measured the same thing.
 
     The records of a group agree in experiment, model, data, split, metric, estimator, device and
     arguments, and differ in the seed, or in an argument that is a seed ("order_seed"). Baselines
-    and references, which are not trained, may differ in any argument. The value is the mean over
-    the runs, its error their standard deviation / sqrt(number of runs), and the arguments are those
-    in common.
+    and references, which are not trained, may differ in any argument.
     """
     groups: dict[tuple, list[Record]] = {}
     for record in records:
         key = (record.experiment, record.model, describe_data(record), record.metric)
         others = (record.estimator, record.device, _settings(record))
         groups.setdefault((*key, *others), []).append(record)
-    return [row(group[0]) if len(group) == 1 else _row_of_runs(group) for group in groups.values()]
+    return list(groups.values())
 
 
 def _settings(record: Record) -> str:
@@ -69,7 +76,10 @@ def _settings(record: Record) -> str:
     return as_flags({name: arguments[name] for name in sorted(arguments) if "seed" not in name})
 
 
-def _row_of_runs(group: list[Record]) -> tuple[str, ...]:
+def row_of_runs(group: list[Record]) -> tuple[str, ...]:
+    """The cells of one of `runs_alike`: a mean, and what its runs have in common."""
+    if len(group) == 1:
+        return row(group[0])
     values = [record.value for record in group]
     num, mean = len(values), sum(values) / len(values)
     error = math.sqrt(sum((v - mean) ** 2 for v in values) / (num - 1) / num)

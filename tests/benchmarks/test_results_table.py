@@ -1,5 +1,6 @@
 """The tables in README.md and benchmarks/RESULTS.md are generated, never typed."""
 
+import dataclasses
 import importlib.util
 import json
 import shlex
@@ -149,3 +150,28 @@ def test_every_row_is_a_command_that_asks_for_its_run():
         changed |= {name: value for name, value in asked.items() if value is not None}
         assert changed == record.arguments
     assert len(seen) > 10
+
+
+def test_many_numbers_stand_in_a_grid_that_leaves_none_out(project):
+    plain = dataclasses.replace(RECORD, published=None, arguments={"layers": 2})
+    rows = [
+        dataclasses.replace(plain, model=model, metric=f"error_m{m}", value=value + m / 100)
+        for model, value in (("MADE", 10.0), ("NADE", 20.0))
+        for m in range(10, 70, 10)
+    ]
+    values = {"A": 80.0, "B": 90.0}
+    other = [dataclasses.replace(rows[0], estimator=name, value=values[name]) for name in values]
+    add(project, "made", RECORD, *rows, *other)
+    results_table.main([], root=project)
+    lines = (project / "benchmarks" / "RESULTS.md").read_text().splitlines()
+    published, grid = [line for line in lines if "---" in line and "|" in line]
+    assert published.count("---") == 10 and grid.count("---") == 3
+    heading = lines[lines.index(grid) - 1]
+    assert heading == (
+        "|  | **MADE**<br>--layers 2<br>cpu x 1<br>15 min 0 s "
+        "| **NADE**<br>--layers 2<br>cpu x 1<br>15 min 0 s |"
+    )
+    for row in (*rows, *other):
+        assert sum(row.formatted_value() in line for line in lines) == 1
+    assert len([line for line in lines if line.startswith("| **error")]) == 8
+    assert any(line.startswith("| **error\\_m20**") and line.count("±") == 2 for line in lines)
