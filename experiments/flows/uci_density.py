@@ -61,6 +61,8 @@ def uci_density(
     hidden: tuple[int, ...] = (100, 100),
     batch_norm: bool = True,
     log_scale_bound: float = 2.0,
+    latent: int = 2,
+    num_components: int = 10,
     steps: int = 20_000,
     shared: Shared = Shared(learning_rate=1e-3, batch_size=256),
 ) -> lab.Experiment:
@@ -76,6 +78,8 @@ def uci_density(
         tails, the variance of a batch is far from that of the data, and no normalisation is better.
       log_scale_bound: largest log-scale of a layer of RealNVP or MAF. With 5 one of three runs on
         protein-tertiary-structure gave 1e11 nats for a single outlying row of the test split.
+      latent: dimensions of PPCA and factor analysis.
+      num_components: of the mixtures, whole or in each conditional.
       steps: training steps.
     """
     if shared.tiny:
@@ -89,10 +93,11 @@ def uci_density(
     train = rows.splits["train"]["x"]
     transform = data.Compose((Jitter.fit(train), data.Standardise.fit(train)))
     nll = objectives.negative_log_likelihood
+    name = densities.label(model, layers, latent, num_components)
     features = rows.event_shape[0]
     return common.experiment(
         shared,
-        model=f"{densities.label(model, layers)}{'' if batch_norm else ', no batch norm'}",
+        model=f"{name}{'' if batch_norm else ', no batch norm'}",
         module=densities.density_model(
             model,
             features,
@@ -100,6 +105,8 @@ def uci_density(
             hidden=hidden,
             batch_norm=batch_norm,
             log_scale_bound=log_scale_bound,
+            latent=latent,
+            num_components=num_components,
         ),
         loss=nll,
         adam={"clip": 5.0},

@@ -1,6 +1,7 @@
 """Parts that experiments share: data sets with their transforms, and groups of estimators."""
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from itertools import accumulate
 from typing import Literal
@@ -71,9 +72,10 @@ def experiment(
     evaluations: int | None = None,
     **options,
 ):
-    """One module trained by one loss, logged 500 times.
+    """One module trained by one loss, or by several of its parts, logged 500 times.
 
     Args:
+      loss: an objective; or one for each player, with the names of the parameters that it moves.
       steps: of training; those of `shared.epochs` if None.
       optimiser: `shared.adam` with the arguments `adam` if None.
       evaluations: their number; one per epoch if None.
@@ -83,10 +85,15 @@ def experiment(
         assert isinstance(shared, Epochs)
         steps = shared.steps(dataset)
     optimiser = optimiser or shared.adam(steps, **(adam or {}))
+    losses = loss if isinstance(loss, Mapping) else {"model": (loss, None)}
+    players = {
+        name: training.Player(objective, optimiser, params)
+        for name, (objective, params) in losses.items()
+    }
     if evaluations is not None:
         options["evaluate_every"] = max(1, steps // evaluations)
     return lab.Experiment(
-        players={"model": training.Player(loss, optimiser)},
+        players=players,
         dataset=dataset,
         steps=steps,
         batch_size=shared.batch_size,

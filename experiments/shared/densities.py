@@ -8,7 +8,20 @@ import numpy as np
 from dgmjax import bijectors, evaluation, lab, models
 from dgmjax.distributions import families
 
-Name = Literal["gaussian", "made", "made_mog", "realnvp", "maf", "maf_mog", "nsf", "nsf_ar"]
+Name = Literal[
+    "gaussian",
+    "ppca",
+    "factor_analysis",
+    "mixture",
+    "rnade",
+    "made",
+    "made_mog",
+    "realnvp",
+    "maf",
+    "maf_mog",
+    "nsf",
+    "nsf_ar",
+]
 
 
 def density_model(
@@ -20,17 +33,24 @@ def density_model(
     num_components: int = 10,
     batch_norm: bool = True,
     log_scale_bound: float = 5.0,
+    latent: int = 2,
 ):
     """The density model `name` over vectors of `features` numbers.
 
     "gaussian" is a full-covariance normal as a flow of one triangular layer and a shift; "nsf" and
     "nsf_ar" are neural spline flows by couplings and autoregressive. `batch_norm` is for RealNVP
     and MAF, as in the papers; `log_scale_bound` limits how far one of their layers stretches.
+    `latent` is for PPCA and factor analysis, `num_components` for mixtures, of whole normals
+    ("mixture") or in each conditional ("rnade", "made_mog", "maf_mog").
     """
     affine = bijectors.Affine(log_scale_bound)
     mixture = families.MixtureOfNormals(num_components)
     makers = {
         "gaussian": lambda: gaussian(features),
+        "ppca": lambda: models.PPCA(features, latent),
+        "factor_analysis": lambda: models.FactorAnalysis(features, latent),
+        "mixture": lambda: models.GaussianMixture(features, num_components),
+        "rnade": lambda: models.RNADE((features,), hidden[0], num_components),
         "made": lambda: models.MADE((features,), hidden, families.Normal()),
         "made_mog": lambda: models.MADE((features,), hidden, mixture),
         "realnvp": lambda: models.RealNVP(
@@ -64,10 +84,14 @@ def standardised(module, features: int):
     return models.Flow((features,), (models.ActNormLayer(features),), base=module)
 
 
-def label(name: Name, layers: int) -> str:
+def label(name: Name, layers: int, latent: int = 2, num_components: int = 10) -> str:
     """The model's name in the records."""
     names = {
         "gaussian": "Gaussian",
+        "ppca": f"PPCA ({latent})",
+        "factor_analysis": f"factor analysis ({latent})",
+        "mixture": f"mixture of {num_components} normals",
+        "rnade": f"RNADE ({num_components})",
         "made": "MADE",
         "made_mog": "MADE MoG",
         "realnvp": f"RealNVP ({layers})",
