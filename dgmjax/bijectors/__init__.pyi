@@ -78,6 +78,9 @@ from .repeat import (
     Repeat as Repeat,
     stack_bijectors as stack_bijectors,
 )
+from .reshape import (
+    Reshape as Reshape,
+)
 from .solver import (
     check_converged as check_converged,
     solve_increasing as solve_increasing,

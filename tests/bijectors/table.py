@@ -201,6 +201,7 @@ ROWS = {
         ),
         (2, 2, 3),
     ),
+    "reshape": Row(lambda key, scale: bj.Reshape((6,), (1, 2, 3)), (6,), data_shape=(1, 2, 3)),
     "squeeze": Row(lambda key, scale: bj.Squeeze(2), (1, 2, 8), data_shape=(2, 4, 2)),
     "multiscale": Row(multiscale, (32,), data_shape=IMAGE),
     "sigmoid": Row(lambda key, scale: bj.Block(bj.Sigmoid(), 1), (4,), "unit"),

@@ -77,6 +77,11 @@ CASES = {
         lambda: bj.Squeeze(2).inverse(jnp.zeros((5, 4, 1))),
         r"`x` must have a height and width that 2 divides; got shape \(5, 4, 1\)",
     ),
+    "reshape to other sizes": (lambda: bj.Reshape((6,), (2, 2)), r"`event_shape`.*`base_shape`, 6"),
+    "event to reshape": (
+        lambda: bj.Reshape((6,), (2, 3)).forward(jnp.zeros((2, 5))),
+        r"event shape \(6,\) of Reshape",
+    ),
     "channels to unsqueeze": (lambda: bj.Squeeze(2).forward(jnp.zeros((2, 2, 3))), r"4 divides"),
     "not square": (lambda: bj.Linear(jnp.zeros((2, 3))), r"`matrix` must be square"),
     "singular": (lambda: bj.Linear(jnp.ones((2, 2))), r"`matrix` must be invertible"),

@@ -7,7 +7,7 @@ import pytest
 from scrambling import perturbed
 
 from dgmjax import models, nn
-from dgmjax.bijectors import Affine, PlanarFamily, RationalQuadraticSpline, alternating
+from dgmjax.bijectors import Affine, PlanarFamily, RationalQuadraticSpline, Reshape, alternating
 from dgmjax.errors import DgmjaxError
 from dgmjax.models.flows.layers import observe
 
@@ -358,3 +358,17 @@ def test_observe_of_a_plain_layer_is_its_inverse():
     layer = models.Reverse(3)
     z, log_det = observe(layer, jnp.arange(3.0))
     assert z.tolist() == [2.0, 1.0, 0.0] and log_det == 0.0
+
+
+def test_a_flow_over_vectors_becomes_one_over_images():
+    over_vectors = models.NICE(12, layers=2, hidden=(8,))
+    reshape = models.Fixed(Reshape, ((12,), (2, 3, 2)))
+    over_images = over_vectors.clone(layers=(*over_vectors.layers, reshape))
+    x = jax.random.normal(jax.random.key(0), (5, 2, 3, 2))
+    variables = perturbed(over_images.init(jax.random.key(1), x, method="log_prob"))
+    flat = over_vectors.apply(variables, x.reshape(5, 12), method="log_prob")
+    for kwargs in ({}, {"mutable": ["batch_stats"]}):
+        found = over_images.apply(variables, x, method="log_prob", **kwargs)
+        np.testing.assert_allclose(found[0] if kwargs else found, flat, rtol=1e-6)
+    draw = lambda flow: flow.apply(variables, jax.random.key(2), (4,), method="sample")
+    np.testing.assert_array_equal(draw(over_images), draw(over_vectors).reshape(4, 2, 3, 2))
