@@ -15,7 +15,7 @@ from dgmjax.bijectors.carry import scan
 from dgmjax.errors import require, require_sizes
 from dgmjax.inference.ode import TABLEAUS, num_calls, runge_kutta_step
 from dgmjax.noising.conversions import Parts
-from dgmjax.noising.gaussian import GaussianProcess
+from dgmjax.noising.gaussian import GaussianProcess, Spacing, check_spacing
 from dgmjax.types import Array, Key
 
 CORRECTION = 0.16
@@ -126,7 +126,7 @@ class Sampler:
     Attributes:
       name: in `SAMPLERS`.
       num_steps: at least 1.
-      spacing: steps equal in "time", or those of the EDM in the scale of the noise: s^(1/7) equal.
+      spacing: of the steps, see `GaussianProcess.steps`.
 
     >>> Sampler("heun", 25).num_calls
     50
@@ -134,15 +134,14 @@ class Sampler:
 
     name: SamplerName = "heun"
     num_steps: int = 50
-    spacing: Literal["time", "edm"] = "time"
+    spacing: Spacing = "time"
 
     def __post_init__(self) -> None:
         require(
             self.name in SAMPLERS, "name", f"must be one of {sorted(SAMPLERS)}", repr(self.name)
         )
         require_sizes(num_steps=self.num_steps)
-        known = self.spacing in ("time", "edm")
-        require(known, "spacing", "must be 'time' or 'edm'", repr(self.spacing))
+        check_spacing(self.spacing)
 
     @property
     def num_calls(self) -> int:
@@ -152,13 +151,7 @@ class Sampler:
     def times(self, process: GaussianProcess, ends: tuple[Any, Any]) -> Array:
         """From the end of the span, noise, to its start, the data: `[num_steps + 1]`."""
         first, last = ends
-        uniform = jnp.linspace(0.0, 1.0, self.num_steps + 1)
-        if self.spacing == "time":
-            return last + (first - last) * uniform
-        # Scales s = noise / signal = exp(-log_snr / 2), equal in s^(1/7).
-        low, high = (jnp.exp(-process.log_snr(t) / 14.0) for t in process.bounded_span)
-        inner = process.time_of(-14.0 * jnp.log(high + (low - high) * uniform))
-        return inner.at[0].set(last).at[-1].set(first)
+        return process.steps(last, first, self.num_steps, self.spacing)
 
 
 def run_sampler(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.carry import scan, varying
 from dgmjax.errors import require, require_sizes
+from dgmjax.noising.gaussian import Spacing, check_spacing
 from dgmjax.types import Array, Key, PyTree
 
 Field = Callable[[PyTree, Array], PyTree]
@@ -226,15 +227,21 @@ class Solver:
       num_steps: at least 1.
       probes: random vectors for the trace; None for the exact trace in few dimensions.
       rematerialise: see `integrate`.
+      spacing: of the steps, see `noising.GaussianProcess.steps`. A schedule on which most of the
+        signal-to-noise ratio is lost within the first hundredths of time, as on "linear" and
+        "cosine", is followed by steps that are equal in "log_snr": with those equal in time the
+        density may be off by nats per dimension.
     """
 
     method: Method = "rk4"
     num_steps: int = 32
     probes: int | None = None
     rematerialise: bool = False
+    spacing: Spacing = "time"
 
     def __post_init__(self) -> None:
         tableau_of(self.method)
+        check_spacing(self.spacing)
         require_sizes(num_steps=self.num_steps, probes=1 if self.probes is None else self.probes)
 
     @property

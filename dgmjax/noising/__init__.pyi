@@ -25,6 +25,8 @@ from .gaussian import (
     PROCESSES as PROCESSES,
     Coefficients as Coefficients,
     GaussianProcess as GaussianProcess,
+    Spacing as Spacing,
+    check_spacing as check_spacing,
     check_times as check_times,
     of_log_snr as of_log_snr,
     process_of as process_of,

@@ -2,19 +2,29 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.errors import DgmjaxError, require
+from dgmjax.errors import DgmjaxError, require, require_sizes
 from dgmjax.noising.schedules import Linear, Schedule, log_signal
 from dgmjax.types import Array
 
 _CHECKED = 65
 """Times at which a process is checked to lose signal."""
+
+
+Spacing = Literal["time", "log_snr", "edm"]
+"""What is equal about the steps of `GaussianProcess.steps`."""
+
+
+def check_spacing(spacing: str) -> None:
+    """Raises `DgmjaxError` unless it is a `Spacing`."""
+    known = get_args(Spacing)
+    require(spacing in known, "spacing", f"must be one of {known}", repr(spacing))
 
 
 class Coefficients(NamedTuple):
@@ -118,6 +128,36 @@ class GaussianProcess:
 
         low, high = jax.lax.fori_loop(0, 30, body, (low, high))
         return (low + high) / 2
+
+    def steps(self, start: Any, end: Any, num_steps: int, spacing: Spacing = "time") -> Array:
+        """Ends of `num_steps` steps from one time to another, in either direction.
+
+        Args:
+          start, end: times.
+          num_steps: at least 1.
+          spacing: what is equal about the steps: "time"; "log_snr", their share of the log
+            signal-to-noise ratio; or "edm", of s^(1/7) with s = noise / signal. The last two lie
+            within `bounded_span`, but for the ends themselves.
+
+        Returns:
+          `[num_steps + 1]`.
+
+        >>> variance_preserving().steps(0.0, 1.0, 4, "log_snr").round(3).tolist()
+        [0.0, 0.021, 0.093, 0.373, 1.0]
+        """
+        require_sizes(num_steps=num_steps)
+        check_spacing(spacing)
+        uniform = jnp.linspace(0.0, 1.0, num_steps + 1)
+        if spacing == "time":
+            return start + (end - start) * uniform
+        ends = (self.log_snr(jnp.clip(time, *self.bounded_span)) for time in (start, end))
+        if spacing == "log_snr":
+            first, last = ends
+            times = self.time_of(first + (last - first) * uniform)
+        else:
+            first, last = (jnp.exp(-log_snr / 14.0) for log_snr in ends)
+            times = self.time_of(-14.0 * jnp.log(first + (last - first) * uniform))
+        return times.at[0].set(start).at[-1].set(end)
 
     def marginal(self, x0: Array, t: Array) -> distrax.Distribution:
         """q(x_t | x_0) of `x0[*batch, *event]` at `t[*batch]`."""

@@ -197,7 +197,7 @@ def distances(
     samplers: tuple[Sampler, ...], num: int, dataset: Images
 ) -> tuple[lab.Estimator, ...]:
     """The Frechet distance of samples by each sampler; its number of network calls is named."""
-    spaced = {"time": "", "edm": ", steps of the EDM"}
+    spaced = {"time": "", "log_snr": ", steps equal in log_snr", "edm": ", steps of the EDM"}
     return tuple(
         _distance(
             f"{sampler.name}, {sampler.num_calls} network calls{spaced[sampler.spacing]}",

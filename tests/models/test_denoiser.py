@@ -1,7 +1,9 @@
 """Denoising models with an exact network: density, bound, samples and latents are known."""
 
 import itertools
+from dataclasses import replace
 from functools import partial
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -165,6 +167,34 @@ def test_steps_of_the_edm_and_fewer_of_them():
     scale = process.coefficients(times)[1]
     expected = (20 ** (1 / 7) + np.linspace(0, 1, 6) * (0.01 ** (1 / 7) - 20 ** (1 / 7))) ** 7
     np.testing.assert_allclose(scale, expected, rtol=1e-2)
+
+
+def test_steps_equal_in_log_snr_follow_sharp_densities_on_the_linear_schedule():
+    """Data near a few points, as whole numbers are: all is decided in the first hundredths."""
+    process = noising.variance_preserving()
+    process = replace(process, span=(1e-5, 0.999), bounded_span=(1e-5, 0.999))
+    narrow = OptimalDenoiser(MEANS, 0.003, process, "noise")
+    data = jnp.array(MEANS) + 0.003 * jax.random.normal(KEY, (50, 3, 2))
+    expected = -0.5 * np.sum(((data - jnp.array(MEANS)) / 0.003) ** 2, -1)
+    expected -= np.log(2 * np.pi * 0.003**2) + np.log(3.0)
+    errors = {}
+    for spacing in ("time", "log_snr"):
+        solver = Solver("heun", 100, spacing=spacing)
+        module = models.Denoiser((2,), narrow, process, "noise", solver=solver)
+        errors[spacing] = abs(np.mean(run(module, "log_prob", data) - expected))
+    assert errors["log_snr"] < 0.02 and errors["time"] > 1.0
+
+
+@pytest.mark.parametrize("start, end", [(0.0, 1.0), (1.0, 0.0)])
+@pytest.mark.parametrize("spacing", get_args(noising.Spacing))
+def test_steps_divide_what_they_say(spacing, start, end):
+    process = noising.variance_exploding(0.01, 20.0)
+    times = process.steps(start, end, 8, spacing)
+    assert (times[0], times[-1]) == (start, end)
+    log_snr = np.asarray(process.log_snr(times), np.float64)
+    divided = {"time": times, "log_snr": log_snr, "edm": np.exp(-log_snr / 14.0)}[spacing]
+    steps = np.diff(np.asarray(divided))
+    np.testing.assert_allclose(steps, steps.mean(), rtol=0.02)
 
 
 def test_noise_and_data_are_carried_into_each_other():
@@ -373,6 +403,7 @@ BASE = models.StandardNormal((3,))
         (lambda: Solver("rk4", 0), "num_steps"),
         (lambda: Solver("rk4", 4, probes=0), "probes"),
         (lambda: Solver("dopri5"), "method"),
+        (lambda: Solver(spacing="equal"), "spacing"),
         (lambda: run(model(), "bound", DATA, KEY, num_steps=0), "num_steps"),
         (lambda: run(model(), "bound", DATA, KEY, times="snr"), "times"),
         (lambda: run(model(), "sample", KEY, temperature=-1.0), "temperature"),

@@ -14,7 +14,7 @@ from dgmjax.distributions.base import Distribution, check_temperature
 from dgmjax.distributions.transformed import log_prob_in_batch
 from dgmjax.errors import as_sizes, require
 from dgmjax.inference.denoising import Denoising, Sampler, run_sampler
-from dgmjax.inference.ode import Divergence, Flowed, Solver, flow_and_log_det, steps_between
+from dgmjax.inference.ode import Divergence, Flowed, Solver, flow_and_log_det
 from dgmjax.models.base import DensityModel
 from dgmjax.noising.bound import Terms, variational_bound
 from dgmjax.noising.conversions import Kind, Parts, check_kind, convert, from_parts, to_parts
@@ -253,7 +253,8 @@ class Denoiser(DensityModel):
         probes = None if exact else solver.probes or DEFAULT_PROBES
         first, last = self.ends
         if times is None:
-            times = steps_between(first if start is None else start, last, solver.num_steps)
+            start = first if start is None else start
+            times = self.path.steps(start, last, solver.num_steps, solver.spacing)
         return flow_and_log_det(
             lambda x, t: self.predict(x, t, context, "velocity"),
             x,
