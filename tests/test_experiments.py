@@ -152,6 +152,7 @@ def test_every_choice_of_an_argument_builds(name):
         ("hierarchical_mnist", {"bound": "iwae", "warm_up": 5}, "warm_up"),
         ("hierarchical_mnist", {"bound": "iwae", "free_bits": 1.0}, "free_bits"),
         ("hierarchical_mnist", {"evaluation_samples": 0}, "evaluation_samples"),
+        ("infogan_mnist", {"information_start": 0.5}, "information_start"),
         ("vae_mnist", {"objective": "elbo", "weight": 2.0}, "weight"),
         ("pixelcnn_binarized_mnist", {"network": "row_lstm", "dropout": 0.1}, "dropout"),
         ("pixelcnn_binarized_mnist", {"resolutions": 2}, "resolutions"),

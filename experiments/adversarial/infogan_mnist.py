@@ -17,8 +17,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from dgmjax import evaluation, lab, models, objectives, runs
+from dgmjax.errors import require
 from dgmjax.plotting import image_grid
 
 from ..shared.games import Play, image_experiment, images_of
@@ -35,6 +37,7 @@ def infogan_mnist(
     code_scale: float = 1.0,
     information: float = 1.0,
     continuous_information: float = 0.1,
+    information_start: float = 0.0,
     channels: int = 32,
     hidden: int = 0,
     normalisation: Literal["none", "batch"] = "none",
@@ -51,6 +54,9 @@ def infogan_mnist(
       code_scale: factor of the codes at the generator's input.
       information: weight of -log q(category | x).
       continuous_information: weight of -log q(continuous | x).
+      information_start: share of the steps before which neither counts; both rise over as many
+        steps again. From the start a generator makes categories easy to recognise before it makes
+        digits.
       channels: see `nn.DCGANGenerator`.
       hidden: units of a dense layer before the generator's first map and after the critic's last
         (1024 in the paper), none if 0.
@@ -79,7 +85,12 @@ def infogan_mnist(
         code_scale=code_scale,
     )
     weights = {"category": information, "continuous": continuous_information}
-    terms = {"information": (1.0, partial(objectives.information, weights=weights))}
+    told = partial(objectives.information, weights=weights)
+    rule = "must be at least 0 and below 0.5, so that they count at the end"
+    require(0.0 <= information_start < 0.5, "information_start", rule, information_start)
+    wait = int(information_start * steps)
+    rising = optax.linear_schedule(0.0, 1.0, wait, wait) if wait else 1.0
+    terms = {"information": (rising, told)}
     players = play.players(
         steps,
         generator=("generator", "recognition"),

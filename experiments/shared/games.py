@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import optax
 
@@ -43,7 +43,7 @@ PENALTIES = {
     "dragan": (objectives.dragan,),
     "clip": (),
 }
-Terms = Mapping[str, tuple[float, Objective]]
+Terms = Mapping[str, tuple[Any, Objective]]
 FEATURES = 16
 """Outputs of a critic whose features a game compares."""
 

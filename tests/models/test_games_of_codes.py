@@ -192,3 +192,11 @@ def test_a_flow_plays_and_keeps_its_likelihood():
 def test_sums_without_a_positive_weight_are_named(terms):
     with pytest.raises(DgmjaxError, match=r"^`terms`"):
         objectives.weighted_sum(None, {"x": clusters(KEY)}, KEY, terms=terms)
+
+
+def test_weights_of_a_sum_follow_the_step():
+    constant = lambda model, batch, key: (jnp.ones(3), {})
+    terms = {"a": (1.0, constant), "b": (optax.linear_schedule(0.0, 2.0, 10, 10), constant)}
+    total = lambda **step: objectives.weighted_sum(None, step, KEY, terms=terms)[0][0]
+    found = [float(total(step=jnp.int32(step))) for step in (0, 10, 15, 20, 99)]
+    assert found == [1.0, 1.0, 2.0, 3.0, 3.0] and float(total()) == 3.0
