@@ -19,14 +19,42 @@ if TYPE_CHECKING:
 _GAP = 3  # pixels between images
 _LEAST_HEIGHT = 32  # pixels; smaller images are magnified, so that gaps look alike
 _PANEL = 4.5  # inches: the longer side of a mosaic
+_LETTER = 0.1  # inches: of a name beside a row
 
 
-def image_grid(images: Any, columns: int | None = None, title: str = "") -> "Figure":
-    """Images in rows of `columns`, left to right (None: about as many columns as rows)."""
+def image_grid(
+    images: Any,
+    columns: int | None = None,
+    title: str = "",
+    *,
+    row_names: Sequence[str] = (),
+    column_names: Sequence[str] = (),
+) -> "Figure":
+    """Images in rows of `columns`, left to right (None: about as many columns as rows).
+
+    Names stand left of the rows and above the columns, one for each or none.
+    """
     pictures = _pictures("images", images)
     columns = columns or math.ceil(math.sqrt(len(pictures)))
     require(columns >= 1, "columns", "must be at least 1", columns)
-    return _one_mosaic(_mosaic(pictures, columns), title)
+    mosaic, num = _mosaic(pictures, columns), -(-len(pictures) // columns)
+    for argument, names, count in (
+        ("row_names", row_names, num),
+        ("column_names", column_names, columns),
+    ):
+        require(len(names) in (0, count), argument, f"must be {count} or none", len(names))
+    named = bool(row_names or column_names)
+    figure = _one_mosaic(mosaic, title, ticks=named, margin=max(map(len, row_names), default=0))
+    if named:
+        axes, (height, width) = figure.axes[0], mosaic.shape[:2]
+        middles = lambda names, size: (np.arange(len(names)) + 0.5) * size / max(len(names), 1)
+        axes.set_yticks(middles(row_names, height), row_names)
+        axes.set_xticks(middles(column_names, width), column_names)
+        # A letter is about 0.62 of its size wide, and names are not to touch.
+        longest = 0.62 / 72.0 * (1 + max(map(len, column_names), default=0))
+        size = _PANEL * width / max(height, width) / columns / longest
+        axes.tick_params("x", labeltop=True, labelbottom=False, labelsize=min(9.0, size))
+    return figure
 
 
 def reconstructions(x: Any, x_hat: Any, title: str = "Reconstructions") -> "Figure":
@@ -145,14 +173,14 @@ def _mosaic(pictures: np.ndarray, columns: int) -> np.ndarray:
     return canvas
 
 
-def _one_mosaic(mosaic: np.ndarray, title: str, ticks: bool = False) -> "Figure":
-    """A figure that shows `mosaic` with square pixels."""
+def _one_mosaic(mosaic: np.ndarray, title: str, ticks: bool = False, margin: int = 0) -> "Figure":
+    """A figure that shows `mosaic` with square pixels, beside labels of `margin` letters."""
     height, width = mosaic.shape[:2]
     scale = _PANEL / max(height, width)
     extra = 0.5 if ticks else 0.1
-    figure = new_figure(
-        max(width * scale + extra, 2.0), max(height * scale, 0.6) + extra + 0.4 * bool(title), title
-    )
+    wide = max(width * scale + extra + _LETTER * margin, 2.0)
+    high = max(height * scale, 0.6) + extra + 0.4 * bool(title)
+    figure = new_figure(wide, high, title)
     axes = figure.add_subplot()
     if mosaic.shape[-1] == 1:
         axes.imshow(mosaic[..., 0], cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")

@@ -107,5 +107,6 @@ def translations(trained, num: int = 32):
     arrays = {name: array[:num] for name, array in trained.arrays("test").items()}
     made = digits.translated(trained, arrays["context"])
     rows = np.stack([arrays["context"], made, arrays["x"]], 1)
-    title = f"Outlines, translations, digits: {trained.experiment.model}"
-    return image_grid((rows.reshape(-1, *rows.shape[2:]) + 1.0) / 2.0, columns=12, title=title)
+    flat = (rows.reshape(-1, *rows.shape[2:]) + 1.0) / 2.0
+    names = ("outline", "made", "digit") * 4
+    return image_grid(flat, columns=12, title=trained.experiment.model, column_names=names)

@@ -451,9 +451,9 @@ def pictures(setting: Setting, radius: int, trained, count: int = 8):
     shown = [clean, *(array for one in kinds for array in (one.k, one.purified))]
     count = min(count, len(kinds[1].k))
     images = np.stack([np.asarray(array[:count], np.float32) for array in shown], 1)
-    title = "Image, after BIM, purified, after BPDA with EOT, purified"
+    names = ("image", "BIM", "purified", "BPDA, EOT", "purified")
     flat = images.reshape(-1, *images.shape[2:]) / (setting.levels - 1)
-    return image_grid(flat, columns=len(shown), title=title)
+    return image_grid(flat, columns=len(shown), column_names=names)
 
 
 def roc(setting: Setting, radius: int, trained):

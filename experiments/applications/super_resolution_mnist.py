@@ -150,5 +150,6 @@ def restored_images(images: int, samples: int, trained, num: int = 12):
     num = min(num, len(x))
     blocks = np.asarray(trained.experiment.module.reduce.spread(jnp.asarray(y)))
     rows = [x, blocks, *drawn[: min(3, samples)], drawn.mean(0)]
-    title = f"Test images, low resolution, {len(rows) - 3} samples, mean of {samples} samples"
-    return image_grid(np.concatenate([row[:num] for row in rows]), columns=num, title=title)
+    names = ["truth", "low resolution", *["sample"] * (len(rows) - 3), f"mean of {samples}"]
+    pictures = np.concatenate([row[:num] for row in rows])
+    return image_grid(pictures, columns=num, row_names=names)

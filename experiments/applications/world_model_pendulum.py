@@ -259,7 +259,8 @@ def dream(task: Task, trained, rows: int = 4, columns: int = 16):
     x, action = test["x"][:rows, :count], test["action"][:rows, :count]
     made = trained.call(_dreamt_pictures, x, action, jax.random.key(5))
     shown = np.stack([x, np.asarray(made)], 1).reshape(-1, *x.shape[2:]) / (LEVELS - 1)
-    return image_grid(shown, columns=count, title="Reality, and a dream of the same torques below")
+    names = ["reality", "dream"] * len(x)
+    return image_grid(shown, columns=count, title="Dreams of the same torques", row_names=names)
 
 
 def _dreamt_pictures(model, x, action, key, seen: int = 4):

@@ -321,7 +321,8 @@ def analogies(pictures, trained, rows: int = 8):
     made = trained.call("analogies", jnp.asarray(x), jax.random.key(1))
     shown = np.concatenate([pictures(x)[:, None], pictures(made)], 1)
     title = f"A test image, and every class in its style: {trained.experiment.model}"
-    return image_grid(shown.reshape(-1, *shown.shape[2:]), columns=CLASSES + 1, title=title)
+    flat, names = shown.reshape(-1, *shown.shape[2:]), ("test", *map(str, range(CLASSES)))
+    return image_grid(flat, columns=CLASSES + 1, title=title, column_names=names)
 
 
 def classes(pictures, trained, rows: int = 8):

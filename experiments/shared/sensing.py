@@ -377,8 +377,7 @@ def restored_figure(problem, methods, sizes, trained, num: int = 10):
         for key, method in methods.items():
             rows.append(restored(problem, method, size, trained)[:num])
             names.append(f"{key} m={size}")
-    title = "Rows: " + "; ".join(names)
-    return image_grid(np.clip(np.concatenate(rows), 0.0, 1.0), columns=num, title=title)
+    return image_grid(np.clip(np.concatenate(rows), 0.0, 1.0), columns=num, row_names=names)
 
 
 def operators_figure(problem: Problem, method: Method, trained, num: int = 10):
@@ -393,11 +392,11 @@ def operators_figure(problem: Problem, method: Method, trained, num: int = 10):
         f"means of {factor}x{factor}": applications.block_average(shape, factor, 0.01),
         "noise of 0.3": applications.denoising(shape, 0.3),
     }
-    rows = [x]
-    for operator in operators.values():
+    rows, names = [x], ["truth"]
+    for name, operator in operators.items():
         # Block means are spread over their blocks: A^T y times the pixels of a block.
         spread = np.prod(shape) / operator.size if operator.kind == "separable" else 1.0
         rows.append(spread * np.asarray(operator.adjoint(observed(operator, x))))
         rows.append(method.restore(trained, operator, x, None))
-    title = f"Test images; seen and restored: {', '.join(operators)}"
-    return image_grid(np.clip(np.concatenate(rows), 0.0, 1.0), columns=len(x), title=title)
+        names += [name, "restored"]
+    return image_grid(np.clip(np.concatenate(rows), 0.0, 1.0), columns=len(x), row_names=names)

@@ -14,6 +14,9 @@ BLACK, GREY = np.zeros((4, 4)), np.full((4, 4), 0.5)
 
 FIGURES = {
     "image_grid": lambda: plotting.image_grid(RANDOM.uniform(size=(5, 8, 8)), columns=3),
+    "image_grid_named": lambda: plotting.image_grid(
+        RANDOM.uniform(size=(5, 8, 8)), 3, row_names=("truth", "m = 10"), column_names="abc"
+    ),
     "image_grid_colour": lambda: plotting.image_grid(RANDOM.uniform(size=(5, 8, 8, 3))),
     "reconstructions": lambda: plotting.reconstructions(*RANDOM.uniform(size=(2, 20, 8, 8))),
     "latent_manifold": lambda: plotting.latent_manifold(RANDOM.uniform(size=(3, 4, 8, 8))),
@@ -145,6 +148,8 @@ def test_refuses_bad_arguments(tmp_path):
         plotting.density(np.zeros((2, 2)), (1, 0, 0, 1))
     with pytest.raises(DgmjaxError, match="`columns`"):
         plotting.image_grid(np.zeros((1, 2, 2)), columns=-1)
+    with pytest.raises(DgmjaxError, match="`row_names` must be 2 or none; got 1"):
+        plotting.image_grid(np.zeros((4, 8, 8)), 2, row_names=("one",))
     with pytest.raises(RunError, match="can be written"):
         plotting.save(plotting.image_grid(np.zeros((1, 2, 2))), tmp_path / "absent" / "x.png")
 
@@ -158,3 +163,17 @@ def test_a_table_of_densities_has_every_picture_in_its_place():
     assert [figure.axes[i].get_ylabel() for i in (0, 3)] == ["data", "model"]
     with pytest.raises(DgmjaxError, match="columns"):
         plotting.density_table(pictures, ["data", "model"], ["a"])
+
+
+def test_names_of_a_grid_stand_beside_its_rows_and_above_its_columns():
+    rows, columns = ["truth", "Lasso, wavelets m=25", "CSGM m=25"], ["test", "0"]
+    figure = plotting.image_grid(np.zeros((6, 8, 8)), 2, row_names=rows, column_names=columns)
+    axes, (height, width) = figure.axes[0], shown(figure).shape
+    assert [label.get_text() for label in axes.get_yticklabels()] == rows
+    assert [label.get_text() for label in axes.get_xticklabels()] == columns
+    np.testing.assert_allclose(axes.get_yticks(), height * np.array([1, 3, 5]) / 6)
+    np.testing.assert_allclose(axes.get_xticks(), width * np.array([1, 3]) / 4)
+    figure.canvas.draw()
+    for label in (*axes.get_yticklabels(), *axes.get_xticklabels()):
+        box = label.get_window_extent()
+        assert box.x0 >= 0 and box.y1 <= figure.bbox.y1, label.get_text()
