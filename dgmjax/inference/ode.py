@@ -227,21 +227,23 @@ class Solver:
       num_steps: at least 1.
       probes: random vectors for the trace; None for the exact trace in few dimensions.
       rematerialise: see `integrate`.
-      spacing: of the steps, see `noising.GaussianProcess.steps`. A schedule on which most of the
-        signal-to-noise ratio is lost within the first hundredths of time, as on "linear" and
-        "cosine", is followed by steps that are equal in "log_snr": with those equal in time the
-        density may be off by nats per dimension.
+      spacing: of the steps, see `noising.GaussianProcess.steps`. "auto" is "time" where the network
+        predicts a velocity, and "log_snr" elsewhere. On schedules such as "linear" and "cosine" a
+        part of the signal-to-noise ratio that decides about densities of sharp data is lost within
+        the first hundredths of time, and with steps equal in time these were off by nats per
+        dimension.
     """
 
     method: Method = "rk4"
     num_steps: int = 32
     probes: int | None = None
     rematerialise: bool = False
-    spacing: Spacing = "time"
+    spacing: Literal["auto"] | Spacing = "auto"
 
     def __post_init__(self) -> None:
         tableau_of(self.method)
-        check_spacing(self.spacing)
+        if self.spacing != "auto":
+            check_spacing(self.spacing)
         require_sizes(num_steps=self.num_steps, probes=1 if self.probes is None else self.probes)
 
     @property

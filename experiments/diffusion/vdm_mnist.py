@@ -56,7 +56,7 @@ def vdm_mnist(
     # Of a fixed schedule the signal-to-noise ratio falls mostly near the data.
     times: denoising.Times = "time" if learnt else "log_snr"
     how = "continuous time" if learnt else "continuous time, log_snr drawn uniformly"
-    solver = Solver("heun", 2 if shared.tiny else 50, probes=2, spacing=times)
+    solver = Solver("heun", 2 if shared.tiny else 50, probes=2)
     density = models.Denoiser(
         raw.event_shape,
         denoising.network(network, width, patch, shared.tiny),

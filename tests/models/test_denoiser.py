@@ -178,11 +178,11 @@ def test_steps_equal_in_log_snr_follow_sharp_densities_on_the_linear_schedule():
     expected = -0.5 * np.sum(((data - jnp.array(MEANS)) / 0.003) ** 2, -1)
     expected -= np.log(2 * np.pi * 0.003**2) + np.log(3.0)
     errors = {}
-    for spacing in ("time", "log_snr"):
+    for spacing in ("time", "auto"):
         solver = Solver("heun", 100, spacing=spacing)
         module = models.Denoiser((2,), narrow, process, "noise", solver=solver)
         errors[spacing] = abs(np.mean(run(module, "log_prob", data) - expected))
-    assert errors["log_snr"] < 0.02 and errors["time"] > 1.0
+    assert errors["auto"] < 0.02 and errors["time"] > 1.0
 
 
 @pytest.mark.parametrize("start, end", [(0.0, 1.0), (1.0, 0.0)])

@@ -254,7 +254,10 @@ class Denoiser(DensityModel):
         first, last = self.ends
         if times is None:
             start = first if start is None else start
-            times = self.path.steps(start, last, solver.num_steps, solver.spacing)
+            spacing = solver.spacing
+            if spacing == "auto":
+                spacing = "time" if self.predicts == "velocity" else "log_snr"
+            times = self.path.steps(start, last, solver.num_steps, spacing)
         return flow_and_log_det(
             lambda x, t: self.predict(x, t, context, "velocity"),
             x,
