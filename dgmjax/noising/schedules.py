@@ -53,9 +53,17 @@ class Cosine:
         require(self.offset >= 0, "offset", "must be at least 0", self.offset)
 
     def __call__(self, t: Array) -> Array:
-        # Rounding may carry the angle past pi/2, where the logarithm does not exist.
         angle = lambda t: jnp.pi / 2 * (t + self.offset) / (1 + self.offset)
-        return jnp.log(jnp.maximum(jnp.cos(angle(t)), _SMALLEST)) - jnp.log(jnp.cos(angle(0.0)))
+        return _log_cosine(angle(t)) - _log_cosine(angle(0.0))
+
+
+def _log_cosine(angle: Array | float) -> Array:
+    """log cos of angles in [0, pi/2]; for small ones their square would be lost in cos = 1."""
+    near = angle < jnp.pi / 4
+    small, large = jnp.where(near, angle, 0.0), jnp.where(near, jnp.pi / 4, angle)
+    # Rounding may carry the angle past pi/2, where the logarithm does not exist.
+    of_large = jnp.log(jnp.maximum(jnp.cos(large), _SMALLEST))
+    return jnp.where(near, jnp.log1p(-(jnp.sin(small) ** 2)) / 2, of_large)
 
 
 @dataclass(frozen=True)

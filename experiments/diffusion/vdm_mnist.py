@@ -14,6 +14,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dgmjax import evaluation, lab, models, nn, noising, objectives, training
@@ -22,8 +24,16 @@ from dgmjax.inference import Sampler, Solver
 from ..shared import common, denoising
 from ..shared.options import Epochs
 
-SPAN = (1e-5, 1.0 - 1e-3)
-"""Times of the fixed schedules: at the start levels are told apart, log_snr is about 13."""
+START, END = 13.3, 1.0 - 1e-3
+"""log_snr at the start of fixed schedules, where levels are told apart, and time of their end."""
+
+SCHEDULES: dict[str, noising.Schedule] = {
+    "linear_log_snr": noising.LinearLogSNR(),
+    "linear": noising.Linear(first=0.0),
+    "cosine": noising.Cosine(offset=0.0),
+}
+"""As in appendix H of the source. Those of DDPM and of Nichol & Dhariwal have noise^2 that starts
+linear in t, not square: the bound's variance is then many times as large, and training fails."""
 
 INTERIOR = tuple(f"density/process/{name}" for name in ("slope", "heights", "widths", "shift"))
 DRAWS = 20
@@ -108,8 +118,11 @@ def process(schedule: str) -> Any:
     """The process of a schedule by name."""
     if schedule == "learnt":
         return nn.LogSNR()
-    fixed = noising.variance_preserving(noising.SCHEDULES[schedule]())
-    return replace(fixed, span=SPAN, bounded_span=SPAN)
+    fixed = noising.variance_preserving(SCHEDULES[schedule])
+    whole = replace(fixed, span=(0.0, END), bounded_span=(1e-6, END))
+    with jax.ensure_compile_time_eval():
+        span = float(whole.time_of(jnp.asarray(START))), END
+    return replace(fixed, span=span, bounded_span=span)
 
 
 def bound_of_first(trained, arrays, *, num: int, times) -> evaluation.Measurement:

@@ -196,3 +196,18 @@ def test_float64_is_kept():
         for process in ROWS.values():
             x = process.interpolate(jnp.ones((2, 3)), jnp.ones((2, 3)), jnp.array([0.2, 0.4]))
             assert x.dtype == jnp.float64
+
+
+def test_the_cosine_schedule_is_exact_near_the_data():
+    """cos rounds to 1 there in float32, which would leave no noise at all."""
+    t = np.array([1e-6, 1e-4, 1e-3, 0.3, 0.6, 0.9])
+    signal, noise = noising.variance_preserving(noising.Cosine(offset=0.0)).coefficients(
+        jnp.asarray(t, jnp.float32)
+    )
+    np.testing.assert_allclose(noise, np.sin(np.pi / 2 * t), rtol=1e-5)
+    np.testing.assert_allclose(signal, np.cos(np.pi / 2 * t), rtol=1e-5)
+    rate = jax.vmap(jax.grad(noising.Cosine(offset=0.0)))(jnp.array([1e-4, 0.5, 0.9, 1.0]))
+    assert np.isfinite(rate).all()
+    np.testing.assert_allclose(
+        rate[:3], -np.pi / 2 * np.tan(np.pi / 2 * np.array([1e-4, 0.5, 0.9])), rtol=1e-4
+    )
