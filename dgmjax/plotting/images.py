@@ -43,22 +43,38 @@ def image_grid(
         ("column_names", column_names, columns),
     ):
         require(len(names) in (0, count), argument, f"must be {count} or none", len(names))
-    named = bool(row_names or column_names)
-    figure = _one_mosaic(mosaic, title, ticks=named, margin=max(map(len, row_names), default=0))
-    if named:
-        axes, (height, width) = figure.axes[0], mosaic.shape[:2]
-        middles = lambda names, size: (np.arange(len(names)) + 0.5) * size / max(len(names), 1)
-        axes.set_yticks(middles(row_names, height), row_names)
-        axes.set_xticks(middles(column_names, width), column_names)
+    return _named(mosaic, title, row_names, column_names)
+
+
+def _named(
+    mosaic: np.ndarray, title: str, rows: Sequence[str] = (), columns: Sequence[str] = ()
+) -> "Figure":
+    """A figure of the mosaic, with names beside its rows and above its columns, if any."""
+    if not (rows or columns):
+        return _one_mosaic(mosaic, title)
+    figure = _one_mosaic(mosaic, title, ticks=True, margin=max(map(len, rows), default=0))
+    axes, (height, width) = figure.axes[0], mosaic.shape[:2]
+    middles = lambda names, size: (np.arange(len(names)) + 0.5) * size / max(len(names), 1)
+    axes.set_yticks(middles(rows, height), rows)
+    axes.set_xticks(middles(columns, width), columns)
+    if columns:
         # A letter is about 0.62 of its size wide, and names are not to touch.
-        longest = 0.62 / 72.0 * (1 + max(map(len, column_names), default=0))
-        size = _PANEL * width / max(height, width) / columns / longest
+        longest = 0.62 / 72.0 * (1 + max(map(len, columns)))
+        size = _PANEL * width / max(height, width) / len(columns) / longest
         axes.tick_params("x", labeltop=True, labelbottom=False, labelsize=min(9.0, size))
     return figure
 
 
-def reconstructions(x: Any, x_hat: Any, title: str = "Reconstructions") -> "Figure":
-    """Each image of `x` above its reconstruction in `x_hat`, in pairs of rows of at most 16."""
+def reconstructions(
+    x: Any,
+    x_hat: Any,
+    title: str = "Reconstructions",
+    names: tuple[str, str] = ("data", "reconstruction"),
+) -> "Figure":
+    """Each image of `x` above its reconstruction in `x_hat`, in pairs of rows of at most 16.
+
+    `names` are those of the two rows of a pair.
+    """
     above, below = _pictures("x", x), _pictures("x_hat", x_hat)
     require(
         above.shape == below.shape,
@@ -75,9 +91,7 @@ def reconstructions(x: Any, x_hat: Any, title: str = "Reconstructions") -> "Figu
             chunk = pictures[start : start + columns]
             row[: len(chunk)] = chunk
             rows.append(row)
-    figure = _one_mosaic(_mosaic(np.concatenate(rows), columns), title)
-    figure.supxlabel("odd rows: data; even rows: reconstruction", fontsize=9)
-    return figure
+    return _named(_mosaic(np.concatenate(rows), columns), title, names * (len(rows) // 2))
 
 
 def latent_manifold(

@@ -200,8 +200,8 @@ def figure(method: str):
         arrays = trained.arrays("test")
         x = arrays["context" if method == "translate" else "x"][:num]
         made = np.asarray(trained.call(method, x))
-        drawn = reconstructions((x + 1.0) / 2.0, (made + 1.0) / 2.0)
-        drawn.supxlabel("odd rows: test digits; even rows: their translations", fontsize=9)
-        return drawn
+        return reconstructions(
+            (x + 1.0) / 2.0, (made + 1.0) / 2.0, "Translations", ("digit", "translation")
+        )
 
     return draw
