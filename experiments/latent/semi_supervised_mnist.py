@@ -150,7 +150,7 @@ def semi_supervised_mnist(
     )
     return common.experiment(
         shared,
-        model=f"{model.upper().replace('_', '+')}, {labels} labels, draw {label_seed}",
+        model=f"{model.upper().replace('_', '+')}, {labels} labels",
         module=module,
         loss=loss,
         dataset=dataset,
