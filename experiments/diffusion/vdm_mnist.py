@@ -72,6 +72,7 @@ def vdm_mnist(
         denoising.network(network, width, patch, shared.tiny),
         process(schedule_of_noise),
         "noise",
+        network_time="log_snr",
         sampler=Sampler("ddim", 2 if shared.tiny else 100),
         solver=solver,
     )

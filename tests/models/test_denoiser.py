@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import get_args
 
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -404,6 +405,7 @@ BASE = models.StandardNormal((3,))
         (lambda: Solver("rk4", 4, probes=0), "probes"),
         (lambda: Solver("dopri5"), "method"),
         (lambda: Solver(spacing="equal"), "spacing"),
+        (lambda: run(model(network_time="snr"), "log_prob", DATA), "network_time"),
         (lambda: run(model(), "bound", DATA, KEY, num_steps=0), "num_steps"),
         (lambda: run(model(), "bound", DATA, KEY, times="snr"), "times"),
         (lambda: run(model(), "sample", KEY, temperature=-1.0), "temperature"),
@@ -422,6 +424,25 @@ BASE = models.StandardNormal((3,))
 def test_bad_input_is_named(wrong, argument):
     with pytest.raises(DgmjaxError, match=f"`{argument}` must "):
         wrong()
+
+
+def test_a_network_is_told_the_time_or_the_signal_that_is_lost():
+    class Told(flax.linen.Module):
+        def __call__(self, x, t, context=None):
+            return jnp.broadcast_to(t, x.shape)
+
+    process, t = noising.variance_preserving(), jnp.array([0.0, 1e-4, 0.01, 0.5, 0.999, 1.0])
+    told = lambda way: np.asarray(
+        models.Denoiser((), Told(), process, "noise", network_time=way).apply(
+            {}, jnp.zeros(6), t, method="predict"
+        )
+    )
+    np.testing.assert_array_equal(told("time"), t)
+    inside = np.clip(np.asarray(t, np.float64), *process.bounded_span)
+    squared = np.exp(-0.1 * inside - 9.95 * inside**2)
+    log_snr = np.log(squared) - np.log1p(-squared)
+    expected = (log_snr[0] - log_snr) / (log_snr[0] - log_snr[-1])
+    np.testing.assert_allclose(told("log_snr"), expected, atol=1e-4)
 
 
 def test_many_dimensions_have_probes_by_default():
