@@ -142,8 +142,9 @@ class GaussianProcess:
         Returns:
           `[num_steps + 1]`.
 
-        >>> variance_preserving().steps(0.0, 1.0, 4, "log_snr").round(3).tolist()
-        [0.0, 0.021, 0.093, 0.373, 1.0]
+        >>> times = variance_preserving().steps(0.0, 1.0, 4, "log_snr")
+        >>> [round(float(time), 2) for time in times]
+        [0.0, 0.01, 0.19, 0.68, 1.0]
         """
         require_sizes(num_steps=num_steps)
         check_spacing(spacing)
