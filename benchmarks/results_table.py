@@ -53,7 +53,7 @@ def markdown(records: list[Record], columns: Sequence[str]) -> str:
     places = [record_table.COLUMNS.index(column) for column in columns]
     lines = [tuple(columns), ("---",) * len(columns)]
     rows = record_table.rows(records)
-    lines += [tuple(_escape(row[place]) for place in places) for row in rows]
+    lines += [tuple(_shown(record_table.COLUMNS[at], row[at]) for at in places) for row in rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
@@ -62,7 +62,9 @@ def comparison(folder: Path) -> str:
     path = folder.parent / "readme_rows.toml"
     rows = tomllib.loads(path.read_text(encoding="utf-8"))["row"] if path.is_file() else []
     lines = [COMPARED, ("---",) * len(COMPARED)]
-    lines += [tuple(map(_escape, _compared(folder, **row))) for row in rows]
+    for row in rows:
+        command, *cells = _compared(folder, **row)
+        lines += [(_code(command), *map(_escape, cells))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) if rows else NONE_YET
 
 
@@ -146,9 +148,10 @@ def _headings(groups, key, name, columns) -> dict:
     headings = {}
     for of, these in found.items():
         title = name(these[0][0])
-        same = [{_cell(group, column) for group in these} for column in columns]
-        shared = [cell.removeprefix(title).strip() for (cell, *others) in same if not others]
-        small = [_escape(cell) for cell in shared if cell not in ("", "-")]
+        cells = {column: {_cell(group, column) for group in these} for column in columns}
+        same = [(column, *found) for column, found in cells.items() if len(found) == 1]
+        shared = [(column, cell.removeprefix(title).strip()) for column, cell in same]
+        small = [_shown(*one) for one in shared if one[1] not in ("", "-")]
         headings[of] = "<br>".join([f"**{_escape(title)}**", *small])
     return headings
 
@@ -195,6 +198,15 @@ def replace_block(text: str, table: str) -> str:
     if not (begin and end) or BEGIN in after or END in before + after:
         raise RunError(f"README.md must hold the lines {BEGIN} and {END} once, in this order.")
     return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def _shown(column: str, cell: str) -> str:
+    """A cell as Markdown: arguments as code, whose dashes stay what they are on every page."""
+    return _code(cell) if column == "arguments" and cell.startswith("--") else _escape(cell)
+
+
+def _code(text: str) -> str:
+    return f"`{text.replace('|', chr(92) + '|')}`"
 
 
 def _escape(cell: str) -> str:

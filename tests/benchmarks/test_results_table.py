@@ -68,7 +68,7 @@ def test_writes_the_table_once_and_then_finds_it_in_step(project, capsys):
     assert results_table.main(["--check"], project) == 0
     text = readme.read_text()
     assert text.startswith("# Title\n<!--") and text.endswith("-->\nafter\n") and "old" not in text
-    row = next(line for line in text.splitlines() if line.startswith("| made"))
+    row = next(line for line in text.splitlines() if line.startswith("| `made"))
     # 1000 steps of the experiment's 100 examples
     assert "| 88.10 ± 0.24 | 88.4 | yes | 20 / not stated | 15 min 0 s |" in row
     page = (project / "benchmarks" / "RESULTS.md").read_text()
@@ -82,7 +82,7 @@ def test_the_readme_has_the_rows_that_are_named_and_the_page_has_all(project):
     add(project, "vae", Record.from_json(baseline | {"experiment": "vae"}))
     assert results_table.main([], project) == 0
     readme = (project / "README.md").read_text()
-    assert readme.count("| made") == 1 and "baseline" not in readme and "vae" not in readme
+    assert readme.count("| `made") == 1 and "baseline" not in readme and "vae" not in readme
     page = (project / "benchmarks" / "RESULTS.md").read_text()
     sections = page.split("\n## ")[1:]
     assert [text.split("\n")[0] for text in sections] == ["made_binarized_mnist", "vae"]
@@ -168,8 +168,8 @@ def test_many_numbers_stand_in_a_grid_that_leaves_none_out(project):
     assert published.count("---") == 10 and grid.count("---") == 3
     heading = lines[lines.index(grid) - 1]
     assert heading == (
-        "|  | **MADE**<br>--layers 2<br>cpu x 1<br>15 min 0 s "
-        "| **NADE**<br>--layers 2<br>cpu x 1<br>15 min 0 s |"
+        "|  | **MADE**<br>`--layers 2`<br>cpu x 1<br>15 min 0 s "
+        "| **NADE**<br>`--layers 2`<br>cpu x 1<br>15 min 0 s |"
     )
     for row in (*rows, *other):
         assert sum(row.formatted_value() in line for line in lines) == 1
