@@ -122,7 +122,9 @@ def grids(records: list[Record]) -> list[str]:
     groups = record_table.runs_alike(records)
     pairs = Counter((_trained(group), group[0].metric) for group in groups)
     twice = {metric for (_, metric), times in pairs.items() if times > 1}
-    measured = lambda one: (one[0].metric, one[0].estimator if one[0].metric in twice else "")
+    # A metric that a model has twice is told apart by all that may differ: no number is lost.
+    apart = lambda one: (one[0].estimator, _cell(one, "data"), one[0].device)
+    measured = lambda one: (one[0].metric, apart(one) if one[0].metric in twice else ())
     values = {(_trained(group), measured(group)): _cell(group, "value") for group in groups}
     models = _headings(groups, _trained, lambda one: one.model, ("arguments", "device", "time"))
     metrics = _headings(groups, measured, lambda one: one.metric, ("metric", "data"))

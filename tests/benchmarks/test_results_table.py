@@ -161,6 +161,7 @@ def test_many_numbers_stand_in_a_grid_that_leaves_none_out(project):
     ]
     values = {"A": 80.0, "B": 90.0}
     other = [dataclasses.replace(rows[0], estimator=name, value=values[name]) for name in values]
+    other += [dataclasses.replace(rows[0], num_examples=7, value=85.0)]
     add(project, "made", RECORD, *rows, *other)
     results_table.main([], root=project)
     lines = (project / "benchmarks" / "RESULTS.md").read_text().splitlines()
@@ -173,5 +174,5 @@ def test_many_numbers_stand_in_a_grid_that_leaves_none_out(project):
     )
     for row in (*rows, *other):
         assert sum(row.formatted_value() in line for line in lines) == 1
-    assert len([line for line in lines if line.startswith("| **error")]) == 8
+    assert len([line for line in lines if line.startswith("| **error")]) == 9
     assert any(line.startswith("| **error\\_m20**") and line.count("±") == 2 for line in lines)
