@@ -87,6 +87,7 @@ class NormalisedMLP(nn.Module):
       weights: of all layers.
       normalisation: after hidden layers.
       event_ndims: trailing axes of `x` that make one input.
+      bounded: the output ends in a hyperbolic tangent (a generator of images in (-1, 1)).
     """
 
     hidden: tuple[int, ...]
@@ -95,6 +96,12 @@ class NormalisedMLP(nn.Module):
     weights: Weights = "plain"
     normalisation: Normalisation = "none"
     event_ndims: int = 1
+    bounded: bool = False
+
+    @property
+    def values(self) -> str:
+        """The data rule that its output keeps, see `data.checks`."""
+        return "signed" if self.bounded else "real"
 
     @nn.compact
     def __call__(self, x: Array, context: Array | None = None) -> Array:
@@ -107,7 +114,7 @@ class NormalisedMLP(nn.Module):
         if self.output is None:
             return h
         h = weighted(Dense(math.prod(self.output)), self.weights)(h)
-        return h.reshape(*batch, *self.output)
+        return (jnp.tanh(h) if self.bounded else h).reshape(*batch, *self.output)
 
 
 def with_classes(z: Array, context: Array | None) -> Array:

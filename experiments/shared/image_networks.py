@@ -1,11 +1,12 @@
 """Networks of games of images, and the play of most of them: rows that experiments share."""
 
+from functools import partial
 from typing import Literal, NamedTuple
 
 import flax.linen as linen
 
 from dgmjax import nn
-from dgmjax.nn.normalised import Normalisation, Weights
+from dgmjax.nn.normalised import Normalisation, Weights, leaky_relu
 
 from .games import Play
 
@@ -55,6 +56,21 @@ def networks(
             weights=weights,
             **options,
         ),
+    )
+
+
+def dense_networks(
+    shape: tuple[int, ...],
+    units: int,
+    *,
+    normalisation: Normalisation = "none",
+    critic_normalisation: Normalisation = "none",
+) -> Networks:
+    """Two hidden layers of `units` each, which do not know which pixels are neighbours."""
+    network = partial(nn.NormalisedMLP, (units, units))
+    return Networks(
+        network(shape, normalisation=normalisation, bounded=True),
+        network(None, leaky_relu, normalisation=critic_normalisation, event_ndims=len(shape)),
     )
 
 
