@@ -22,7 +22,9 @@ from dgmjax.nn.normalised import (
 from dgmjax.types import Array
 
 SMALLEST = 4
-NARROW: Any = nn.initializers.normal(0.02)
+STARTS: dict[bool, Any] = {True: nn.initializers.normal(0.02), False: nn.initializers.he_normal()}
+"""Of kernels, by whether maps are normalised. The published deviation of 0.02 counts on that: else
+it would shrink signals and slopes several times at each layer, and training would start late."""
 
 
 class DCGANGenerator(nn.Module):
@@ -30,6 +32,10 @@ class DCGANGenerator(nn.Module):
 
     The first map has 7x7 pixels for images of 28x28 and 4x4 for 32x32. A doubling is a transposed
     convolution of 4x4 taps with stride 2, written as one of 2x2 taps whose channels become pixels.
+
+    Kernels start at a deviation of 0.02 where maps are normalised, and where they are not at that
+    of He, Zhang, Ren & Sun, "Delving Deep into Rectifiers", 2015, Eq. 10,
+    https://arxiv.org/abs/1502.01852.
 
     Attributes:
       output: (H, W, C).
@@ -54,19 +60,20 @@ class DCGANGenerator(nn.Module):
     def __call__(self, z: Array, context: Array | None = None) -> Array:
         require_sizes(output=tuple(self.output), channels=self.channels)
         require(self.hidden >= 0, "hidden", "must not be negative", self.hidden)
+        start = STARTS[self.normalisation != "none"]
         height, width, steps = start_of(self.output)
         widest = self.channels * 2 ** (steps - 1)
         h = with_classes(z, context)
         if self.hidden:
-            h = weighted(Dense(self.hidden, kernel_init=NARROW), self.weights)(h)
+            h = weighted(Dense(self.hidden, kernel_init=start), self.weights)(h)
             h = nn.relu(Normalise(self.normalisation)(h))
-        h = weighted(Dense(height * width * widest, kernel_init=NARROW), self.weights)(h)
+        h = weighted(Dense(height * width * widest, kernel_init=start), self.weights)(h)
         h = h.reshape(-1, height, width, widest)
         for step in range(steps):
             h = nn.relu(Normalise(self.normalisation)(h))
             last = step == steps - 1
             features = self.output[2] if last else self.channels * 2 ** (steps - 2 - step)
-            layer = TapConv(4 * features, (2, 2), padding=((1, 1), (1, 1)), kernel_init=NARROW)
+            layer = TapConv(4 * features, (2, 2), padding=((1, 1), (1, 1)), kernel_init=start)
             h = Squeeze(2).forward(weighted(layer, self.weights)(h))[..., 1:-1, 1:-1, :]
         return jnp.tanh(h).reshape(*z.shape[:-1], *self.output)
 
@@ -96,18 +103,19 @@ class DCGANFeatures(nn.Module):
         require_sizes(channels=self.channels)
         require(self.hidden >= 0, "hidden", "must not be negative", self.hidden)
         require(x.ndim >= 3, "x", "must be images [..., H, W, C]", f"shape {x.shape}")
+        start = STARTS[self.normalisation != "none"]
         *_, steps = start_of(x.shape[-3:])
         h = x.reshape(-1, *x.shape[-3:])
         for step in range(steps):
             h = jnp.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)))
             features = self.channels * 2**step
-            layer = TapConv(features, (2, 2), padding="VALID", kernel_init=NARROW)
+            layer = TapConv(features, (2, 2), padding="VALID", kernel_init=start)
             h = weighted(layer, self.weights)(Squeeze(2).inverse(h))
             h = leaky_relu(Normalise(self.normalisation)(h) if step else h)
         h = minibatch_deviation(h) if self.deviation else h
         h = h.reshape(*x.shape[:-3], math.prod(h.shape[1:]))
         if self.hidden:
-            h = weighted(Dense(self.hidden, kernel_init=NARROW), self.weights)(h)
+            h = weighted(Dense(self.hidden, kernel_init=start), self.weights)(h)
             h = leaky_relu(Normalise(self.normalisation)(h))
         return h
 

@@ -18,7 +18,7 @@ from dgmjax import evaluation, lab, models, runs
 from dgmjax.evaluation.samples.neighbours import nearest
 
 from ..shared.games import Play, image_experiment, images_of
-from ..shared.image_networks import IMAGE_PLAY, dense_networks, networks
+from ..shared.image_networks import NORMALISED_PLAY, dense_networks, networks, require_no_averages
 
 
 def bigan_mnist(
@@ -28,10 +28,10 @@ def bigan_mnist(
     network: Literal["dense", "dcgan"] = "dense",
     channels: int = 32,
     hidden: int = 1024,
-    normalisation: Literal["none", "batch"] = "none",
+    normalisation: Literal["none", "batch"] = "batch",
     references: int = 50_000,
     steps: int = 20_000,
-    play: Play = IMAGE_PLAY,
+    play: Play = replace(NORMALISED_PLAY, batch_size=128),
 ) -> lab.Experiment:
     """A game of pairs.
 
@@ -41,25 +41,23 @@ def bigan_mnist(
       network: of all three players.
       channels: of "dcgan", see `nn.DCGANGenerator`.
       hidden: units of dense layers.
-      normalisation: of the generator's and the encoder's layers; without averaged parameters for
-        "batch".
+      normalisation: of the layers of images, in all three.
       references: training images that neighbours are looked for in.
       steps: training steps (generator and encoder updates).
     """
     if play.tiny:
         latent, channels, hidden, steps = 4, 4, 8, 10
-    if normalisation == "batch":
-        play = replace(play, ema_decay=None)
+    require_no_averages(play, normalisation)
     dataset, levels = images_of(play)
     build, size = (dense_networks, hidden) if network == "dense" else (networks, channels)
-    generator, encoder = build(
+    generator, features = build(
         dataset.event_shape, size, normalisation=normalisation, critic_normalisation=normalisation
     )
     module = models.BiGAN(
         latent=latent,
         generator=generator,
-        encoder=encoder,
-        critic=models.PairCritic(build(dataset.event_shape, size).features, hidden),
+        encoder=features,
+        critic=models.PairCritic(features.clone(), hidden),
         stochastic=stochastic,
     )
     players = play.players(steps, generator=("generator", "encoder", "to_code"), both=True)

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import flax.linen as linen
 
 from dgmjax import nn
+from dgmjax.errors import require
 from dgmjax.nn.normalised import Normalisation, Weights, leaky_relu
 
 from .games import Play
@@ -16,7 +17,15 @@ FAMILIES = {
     "resnet": (nn.ResidualGenerator, nn.ResidualFeatures),
 }
 IMAGE_PLAY = Play(game="non_saturating", penalty_weight=0.1, ema_decay=0.999, batch_size=64, b1=0.5)
-"""The play of models that do more than to look like data (codes, encoders)."""
+"""The play of models that do more than to look like data (translations)."""
+NORMALISED_PLAY = Play(
+    game="non_saturating", penalty="none", batch_size=64, b1=0.5, b2=0.999, schedule="constant"
+)
+"""That of networks which are all normalised over the batch, as DCGAN, InfoGAN and BiGAN publish it.
+
+Critics then do not look at each image by itself, as gradient penalties ask; running statistics are
+not those of averaged parameters.
+"""
 
 
 class Networks(NamedTuple):
@@ -72,6 +81,14 @@ def dense_networks(
         network(shape, normalisation=normalisation, bounded=True),
         network(None, leaky_relu, normalisation=critic_normalisation, event_ndims=len(shape)),
     )
+
+
+def require_no_averages(play: Play, normalisation: Normalisation) -> None:
+    """An error where averaged parameters would meet the running statistics of others."""
+    rule = "must be left out where layers are normalised over the batch: running statistics are not"
+    remedy = "Leave it out, or set normalisation to none."
+    fits = play.ema_decay is None or normalisation != "batch"
+    require(fits, "ema_decay", f"{rule} those of averaged parameters", play.ema_decay, remedy)
 
 
 def translator(channels: tuple[int, ...], *, residual: bool = False) -> linen.Module:

@@ -95,28 +95,6 @@ def test_codes_are_recognised_by_their_density():
         objectives.information(models.GAN(2, nn.MLP((), (2,)), nn.MLP((), (1,))), {"x": x}, KEY)
     with pytest.raises(DgmjaxError, match=r"^`categories`"):
         net.clone(categories=0, continuous=0).init(KEY, KEY, method="codes")
-    with pytest.raises(DgmjaxError, match=r"^`code_scale` must be positive"):
-        net.clone(code_scale=0.0).init(KEY, KEY, method="codes")
-
-
-def test_scaled_codes_are_scaled_at_the_generator_alone():
-    """The generator reads s one_hot(c) and s c; what is drawn and recognised is not scaled."""
-    net = info_gan()
-    variables = perturbed(net.init(KEY, {"x": clusters(KEY)}, KEY, method=objectives.information))
-    model = net.bind(variables)
-    wide = net.clone(code_scale=3.0).bind(variables)
-    codes = model.codes(KEY, (5,))
-    for name, code in wide.codes(KEY, (5,)).items():
-        np.testing.assert_array_equal(code, codes[name])
-    one_hot = jax.nn.one_hot(codes["category"], 3)
-    z = jnp.concatenate([codes["noise"], 3.0 * one_hot, 3.0 * codes["continuous"]], -1)
-    np.testing.assert_allclose(wide.generate(codes), model.generator(z), rtol=1e-5)
-    x = model.generate(codes)
-    np.testing.assert_allclose(
-        wide.log_recognition(x, codes)["continuous"],
-        model.log_recognition(x, codes)["continuous"],
-        rtol=1e-5,
-    )
 
 
 def bigan(**options):

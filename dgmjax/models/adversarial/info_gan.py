@@ -30,7 +30,6 @@ class InfoGAN(nn.Module):
       categories: values of the category, of equal probability; 0 for none.
       continuous: number of continuous codes.
       hidden: units of the recognition's hidden layer.
-      code_scale: factor of the codes at the generator's input.
 
     Source: Chen, Duan, Houthooft, Schulman, Sutskever & Abbeel, "InfoGAN: Interpretable
     Representation Learning by Information Maximizing Generative Adversarial Nets", 2016,
@@ -43,12 +42,10 @@ class InfoGAN(nn.Module):
     categories: int = 10
     continuous: int = 2
     hidden: int = 128
-    code_scale: float = 1.0
     preserve_adopted_names: ClassVar[bool] = True
 
     def setup(self):
         require_sizes(noise=self.noise, hidden=self.hidden)
-        require(self.code_scale > 0, "code_scale", "must be positive", self.code_scale)
         for name in ("categories", "continuous"):
             require(getattr(self, name) >= 0, name, "must be at least 0", getattr(self, name))
         outputs = self.categories + 2 * self.continuous
@@ -75,8 +72,7 @@ class InfoGAN(nn.Module):
     def generate(self, codes: Codes) -> Array:
         """x of codes."""
         one_hot = jax.nn.one_hot(codes["category"], self.categories)
-        scaled = self.code_scale * jnp.concatenate([one_hot, codes["continuous"]], -1)
-        z = jnp.concatenate([codes["noise"], scaled], -1)
+        z = jnp.concatenate([codes["noise"], one_hot, codes["continuous"]], -1)
         return as_float(self.generator(z))
 
     def sample(
