@@ -83,6 +83,15 @@ def dense_networks(
     )
 
 
+def pair_critic(
+    shape: tuple[int, ...], units: int, normalisation: Normalisation = "none"
+) -> linen.Module:
+    """A value `[..., 1]` of an image and its code, which dense layers read side by side."""
+    return nn.NormalisedMLP(
+        (units, units), (1,), leaky_relu, normalisation=normalisation, event_ndims=len(shape)
+    )
+
+
 def require_no_averages(play: Play, normalisation: Normalisation) -> None:
     """An error where averaged parameters would meet the running statistics of others."""
     rule = "must be left out where layers are normalised over the batch: running statistics are not"
