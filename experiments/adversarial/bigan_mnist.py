@@ -14,8 +14,6 @@ https://arxiv.org/abs/1605.09782.
 from dataclasses import replace
 from typing import Literal
 
-import flax.linen as linen
-
 from dgmjax import evaluation, lab, models, runs
 from dgmjax.evaluation.samples.neighbours import nearest
 
@@ -37,6 +35,7 @@ def bigan_mnist(
     channels: int = 32,
     hidden: int = 1024,
     normalisation: Literal["none", "batch"] = "batch",
+    critic_normalisation: Literal["none", "batch", "layer"] = "none",
     references: int = 50_000,
     steps: int = 9_766,
     play: Play = replace(NORMALISED_PLAY, batch_size=128),
@@ -49,7 +48,8 @@ def bigan_mnist(
       network: of all three players.
       channels: of "dcgan", see `nn.DCGANGenerator`.
       hidden: units of dense layers.
-      normalisation: of the layers of images, in all three.
+      normalisation: of the generator's and the encoder's layers.
+      critic_normalisation: of the critic's layers of images.
       references: training images that neighbours are looked for in.
       steps: training steps (generator and encoder updates); 25 epochs.
     """
@@ -61,9 +61,11 @@ def bigan_mnist(
     generator, features = build(
         dataset.event_shape, size, normalisation=normalisation, critic_normalisation=normalisation
     )
-    critic: linen.Module = models.PairCritic(features.clone(), hidden)
     if network == "dense":  # of pixels and code side by side, as published
-        critic = pair_critic(dataset.event_shape, hidden, normalisation)
+        critic = pair_critic(dataset.event_shape, hidden, critic_normalisation)
+    else:
+        judged = networks(dataset.event_shape, channels, critic_normalisation=critic_normalisation)
+        critic = models.PairCritic(judged.features, hidden)
     module = models.BiGAN(
         latent=latent,
         generator=generator,
