@@ -6,6 +6,7 @@ marked `accelerator` are meant to.
 
 import gc
 import os
+from collections import defaultdict
 from importlib import metadata
 
 from dgmjax.devices.environment import add_flags, compiler_flags
@@ -41,3 +42,25 @@ def free_compiled_functions():
     yield
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Marks all but every `of`-th row (2 by default) of a test marked `staggered` as slow.
+
+    Tests of one file begin at different rows: together they look at every row, and each looks at
+    some, so that whoever breaks a row, or what a test is for, is told at once. The slow tests look
+    at everything.
+    """
+    turns, places = defaultdict(list), defaultdict(int)
+    for item in items:
+        mark = item.get_closest_marker("staggered")
+        if mark is None or not hasattr(item, "callspec"):
+            continue
+        functions = turns[item.path]
+        if item.originalname not in functions:
+            functions.append(item.originalname)
+        turn = places[item.path, item.originalname] + functions.index(item.originalname)
+        places[item.path, item.originalname] += 1
+        if turn % mark.kwargs.get("of", 2):
+            item.add_marker(pytest.mark.slow)

@@ -29,6 +29,7 @@ def build(bijector):
     return bijector.forward_and_log_det, bijector.inverse_and_log_det
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", ROWS)
 def test_numerics_contract(name):
     row = ROWS[name]
@@ -45,6 +46,7 @@ def test_numerics_contract(name):
             assert violations(found, scale, row.data) == {}
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", ROWS)
 def test_is_usable_wherever_an_array_is(name):
     row = ROWS[name]
@@ -110,6 +112,7 @@ def test_the_suite_sees_every_use_that_fails():
             assert name in unusable(subject(name)), name
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", ROWS)
 def test_is_a_pytree_and_compiles_once(name):
     row = ROWS[name]

@@ -81,6 +81,7 @@ def test_samples_follow_the_probabilities(row):
         assert test.pvalue > 1e-4
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("scale", [1.0, 5.0, 1e4])
 def test_values_and_gradients_are_finite(row, scale):
     family, support = row

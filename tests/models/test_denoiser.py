@@ -116,6 +116,7 @@ def test_times_of_a_batch_are_spread_evenly():
     assert even_times(KEY, (0,)).shape == (0,)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", sorted(set(inference.SAMPLERS) - {"consistency"}))
 @pytest.mark.parametrize("process", ["straight", "variance_preserving"])
 def test_every_sampler_draws_from_the_data(name, process):

@@ -143,6 +143,7 @@ SPLINE = RationalQuadraticSpline(4)
 TAILS = [("circular", "linear"), ("linear", "circular"), "circular"]
 
 
+@pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("tails", TAILS)
 def test_spline_flow_of_circles_and_lines(tails):
     """On circle x line: one by quadrature, continuous at the seam, periodic, exactly inverted."""
@@ -208,6 +209,7 @@ READERS = {
 }
 
 
+@pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("name", READERS)
 def test_contexts_of_another_number_than_points_are_named(name):
     """4 points and 5 contexts; one context, or one point, would do."""
@@ -226,6 +228,7 @@ def test_contexts_of_another_number_than_points_are_named(name):
         assert jax.eval_shape(log_prob, points[:number], context).shape == expected
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", CONDITIONAL)
 def test_conditional_density_integrates_to_one_and_samples_have_their_own_noise(name):
     flow, contexts = CONDITIONAL[name], jnp.array([[0.3, -0.5, 0.8], [0.5, 0.0, -0.8]])

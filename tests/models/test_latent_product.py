@@ -171,11 +171,13 @@ def check(prior, posterior, likelihood, objective):
     assert not without
 
 
+@pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("names", list(combinations(everything=False)), ids="-".join)
 def test_a_step_of_every_prior_with_every_posterior(names):
     check(*names)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("turn", range(len(PRIORS)))
 def test_bounds_of_every_prior_and_posterior_are_in_order(turn):
     """IWAE at K = 1 is the ELBO exactly (but of a mixture), and L_1 <= L_2 <= L_10 on average."""

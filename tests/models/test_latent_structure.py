@@ -74,6 +74,7 @@ def bound(name):
     return MODELS[name][0].bind(variables_of(name))
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_reach_every_parameter(name):
     module, batch, objective = MODELS[name]
@@ -684,6 +685,7 @@ STARTS = {
 }
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", STARTS)
 def test_a_decoder_starts_at_the_marginals_of_the_data(name):
     """All of the output but its bias, by the difference to a start without: only the bias moves."""

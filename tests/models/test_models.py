@@ -46,6 +46,7 @@ def name(request):
     return request.param
 
 
+@pytest.mark.staggered
 def test_density_integrates_to_one_and_samples_follow_it(name):
     """Quadrature over the plane, and the share of 20,000 samples in each quadrant (5 sigma)."""
     model, variables, context = scrambled_model(name, scale=0.15)
@@ -64,6 +65,7 @@ def test_density_integrates_to_one_and_samples_follow_it(name):
             assert abs(share - mass) < 5 * np.sqrt(0.25 / 20_000) + 5e-3
 
 
+@pytest.mark.staggered
 def test_shapes_and_one_trace(name):
     model, variables, context = scrambled_model(name)
     traces = []
@@ -81,6 +83,7 @@ def test_shapes_and_one_trace(name):
     assert sample.shape == (3, 2)
 
 
+@pytest.mark.staggered
 def test_a_distribution_leaves_jit_without_a_new_trace(name):
     model, variables, context = scrambled_model(name)
     make = jax.jit(lambda v: model.apply(v, context))
@@ -99,6 +102,7 @@ def test_a_distribution_leaves_jit_without_a_new_trace(name):
     np.testing.assert_allclose(first, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("flow", ["maf", "realnvp", "iaf", "maf_context"])
 def test_flow_density_is_the_change_of_variables(flow):
     """log p(x) = log N(z) - log|det J| with J by automatic differentiation in float64."""

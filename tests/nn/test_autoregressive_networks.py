@@ -133,6 +133,7 @@ def log_prob_of_all_images(model):
     return model.log_prob(images.reshape(-1, *model.event_shape))
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("columns, cpu", [(1, True), (4, True), (4, False)])
 @pytest.mark.parametrize("hidden", [(), (5,), (12, 9), (3, 20, 20)])
 @pytest.mark.parametrize("features", [1, 9])
@@ -154,6 +155,7 @@ def test_blocks_of_steps_of_any_length_equal_call(features, hidden, columns, cpu
     np.testing.assert_allclose(stepped, full, atol=1e-5 * (1 + float(jnp.abs(full).max())))
 
 
+@pytest.mark.staggered
 def test_jacobian_is_exactly_triangular(name):
     network, event_shape, context = bound(name, scale=0.5)  # saturated units have no gradient
     x = jax.random.normal(jax.random.key(1), event_shape)
@@ -169,6 +171,7 @@ def test_probabilities_of_all_binary_images_sum_to_one(name):
     np.testing.assert_allclose(total, 1.0, atol=1e-5)
 
 
+@pytest.mark.staggered
 def test_samples_follow_the_probabilities(name):
     """Chi-squared over 2^9 images at level 1e-4."""
     model = distribution(name)
@@ -182,6 +185,7 @@ def test_samples_follow_the_probabilities(name):
     assert scipy.stats.chisquare(observed, wanted * observed.sum() / wanted.sum()).pvalue > 1e-4
 
 
+@pytest.mark.staggered
 def test_step_equals_call(name):
     """Float64, at what the steps draw: three samplers of the normals with these means agree."""
     with jax.enable_x64(True):
@@ -195,6 +199,7 @@ def test_step_equals_call(name):
         np.testing.assert_allclose(other, samples[0], rtol=0, atol=1e-12 * np.abs(other).max())
 
 
+@pytest.mark.staggered
 def test_empty_batches(name):
     for method in METHODS:
         model = distribution(name, method=method)
@@ -210,6 +215,7 @@ def half_precision_gradient(model):
         return jax.grad(lambda model: model.log_prob(x).sum())(model).network.variables
 
 
+@pytest.mark.staggered
 def test_half_precision(name):
     """Gradients as in training, and a sampler of parameters that are stored so."""
     model = distribution(name)
@@ -296,6 +302,7 @@ def scrambled_model(request):
     return model, jax.tree.map(draw, shapes)
 
 
+@pytest.mark.staggered
 def test_sites_of_any_family_are_read_in_order(scrambled_model):
     """Steps equal the call, and parameters read all sites before theirs and no other."""
     model, variables = scrambled_model
@@ -324,6 +331,7 @@ def test_sites_of_any_family_are_read_in_order(scrambled_model):
             assert site == num_sites - 1 or moved[site, site + 1 :].max() > 1e-4
 
 
+@pytest.mark.staggered
 def test_samplers_of_any_family_agree(scrambled_model):
     model, variables = scrambled_model
     draws = [

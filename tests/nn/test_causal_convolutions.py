@@ -189,6 +189,7 @@ def test_gated_pixelcnn_has_no_blind_spot_and_pixelcnn_has_one():
     assert (before & blind).sum() == 6
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize(
     "side, options",
     [

@@ -316,6 +316,7 @@ def test_a_recurrent_model_reads_and_draws_any_length():
     assert (both < prefix).all(), "the first characters are as likely as in the shorter text"
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize(
     "family, event_shape",
     [
@@ -400,6 +401,7 @@ RECIPES = {
 }
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("build", RECIPES.values(), ids=RECIPES)
 def test_equal_models_compile_once(build):
     """A model that was built again is the same static argument, and so is its distribution."""

@@ -164,6 +164,7 @@ class Implicit:
         return 0.5 * jnp.ones((*shape, 2)) * jnp.arange(shape[0])[:, None]
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", GAMES)
 def test_every_game_gives_finite_losses_and_slopes_to_both_players(name):
     module = models.GAN(2, nn.MLP((8,), (2,)), nn.MLP((8,), (1,)))

@@ -32,6 +32,7 @@ CASES = [(2, name) for name, row in benchmark.ESTIMATORS.items() if row.unbiased
 measured = cache(partial(benchmark.measure, num_keys=NUM))
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("levels, name", CASES)
 def test_unbiased_and_of_less_variance_than_reinforce(levels, name):
     """The mean of 6000 gradients against the exact one, each parameter by a z-test."""
@@ -304,6 +305,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("name", REFUSED)
 @pytest.mark.parametrize("levels", [2, 3])
 def test_bounds_that_need_reparameterised_samples_refuse_discrete_ones(name, levels):

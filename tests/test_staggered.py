@@ -1,0 +1,39 @@
+"""Which rows of a staggered table the quick tests take."""
+
+from types import SimpleNamespace
+
+import conftest
+
+
+class Item:
+    def __init__(self, function, mark, path="tests/test_table.py"):
+        self.originalname, self.path, self.mark, self.slow = function, path, mark, False
+        if mark is not None:
+            self.callspec = None
+
+    def get_closest_marker(self, name):
+        assert name == "staggered"
+        return self.mark
+
+    def add_marker(self, mark):
+        assert mark.name == "slow"
+        self.slow = True
+
+
+def quick(of, **sizes):
+    """Rows of each function that are not slow."""
+    mark = SimpleNamespace(kwargs={} if of == 2 else {"of": of})
+    items = [Item(name, mark) for name, size in sizes.items() for _ in range(size)]
+    whole = Item("whole", None)
+    conftest.pytest_collection_modifyitems([*items, whole])
+    assert not whole.slow
+    found, items = {}, iter(items)
+    for name, size in sizes.items():
+        found[name] = [row for row, item in zip(range(size), items) if not item.slow]
+    return found
+
+
+def test_neighbours_take_different_rows_and_together_all_of_them():
+    assert quick(2, one=5, two=5) == {"one": [0, 2, 4], "two": [1, 3]}
+    rows = quick(3, one=7, two=7, three=7)
+    assert sorted(row for taken in rows.values() for row in taken) == list(range(7))
