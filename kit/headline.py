@@ -46,14 +46,19 @@ RUNS = (
         60,
     ),
     Run("glow", "image_flow --flow glow --dataset mnist --schedule constant", 90),
-    Run("gan", "gan_mnist --schedule constant", 60),
+    Run("gan", "gan_mnist --steps 20000", 60),
     Run("pixelcnn", f"pixelcnn_binarized_mnist --epochs 20 {STEADY}", 60),
     Run(
         "made_orders",
         "made_binarized_mnist --hidden 8000 8000 --num-orders 32 --epochs 40 --schedule constant",
         90,
     ),
-    Run("wgan_gp", "gan_mnist --game wasserstein --schedule constant", 60),
+    Run(
+        "wgan_gp",
+        "gan_mnist --steps 20000 --game wasserstein --penalty lines --penalty-weight 10 "
+        "--critic-normalisation layer",
+        60,
+    ),
 )
 MEASURING = 60.0
 """Seconds for `dgmjax evaluate` after a run that was cut off."""

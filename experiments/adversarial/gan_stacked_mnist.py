@@ -35,6 +35,8 @@ def gan_stacked_mnist(
     *,
     network: Network = "dcgan",
     weights: Literal["plain", "spectral"] = "plain",
+    normalisation: Literal["none", "batch"] = "none",
+    critic_normalisation: Literal["none", "batch", "layer"] = "none",
     latent: int = 100,
     channels: int = 32,
     critic_channels: int = 32,
@@ -47,6 +49,8 @@ def gan_stacked_mnist(
     Args:
       network: of both players.
       weights: of the critic's layers.
+      normalisation: of the generator's layers; without averaged parameters for "batch".
+      critic_normalisation: of the critic's layers.
       latent: dimensions of the generator's noise.
       channels: of the generator, see `nn.DCGANGenerator`.
       critic_channels: of the critic.
@@ -55,10 +59,18 @@ def gan_stacked_mnist(
     """
     if play.tiny:
         latent, channels, critic_channels, steps, num_images = 8, 4, 4, 10, 500
+    if normalisation == "batch":
+        play = replace(play, ema_decay=None)
     digits, levels = images_of(play)
     dataset = stacked(digits, {"train": num_images, "test": 300 if play.tiny else NUM_SAMPLES})
     generator, features = networks(
-        dataset.event_shape, channels, critic_channels, network=network, weights=weights
+        dataset.event_shape,
+        channels,
+        critic_channels,
+        network=network,
+        normalisation=normalisation,
+        critic_normalisation=critic_normalisation,
+        weights=weights,
     )
     module = models.GAN(
         latent=latent,
