@@ -209,3 +209,23 @@ def test_signals_keep_their_size_when_training_starts(normalisation):
             kernels = jax.tree.leaves(layer.init(KEY, signal)["params"])
             widths = [float(jnp.std(kernel)) for kernel in kernels if kernel.ndim > 1]
             assert all(width == pytest.approx(0.02, rel=0.15) for width in widths)
+
+
+def test_a_bounded_output_is_the_tangent_of_the_other():
+    z = jax.random.normal(KEY, (5, 3))
+    plain = nn.NormalisedMLP((4,), (2, 2, 1))
+    bounded = plain.clone(bounded=True)
+    variables = plain.init(KEY, z)
+    variables = jax.tree.map(lambda leaf: leaf + 0.3, variables)
+    expected = np.tanh(plain.apply(variables, z))
+    np.testing.assert_allclose(bounded.apply(variables, z), expected, rtol=1e-6)
+    assert (plain.values, bounded.values) == ("real", "signed")
+
+
+def test_the_second_argument_of_a_dense_network_stands_beside_the_first():
+    x, z = jax.random.normal(KEY, (5, 2, 2, 1)), jax.random.normal(KEY, (5, 3))
+    critic = nn.NormalisedMLP((), (1,), event_ndims=3)
+    variables = critic.init(KEY, x, z)
+    kernel, bias = (variables["params"]["Dense_0"][name] for name in ("kernel", "bias"))
+    expected = np.concatenate([np.reshape(x, (5, 4)), z], -1) @ np.asarray(kernel) + bias
+    np.testing.assert_allclose(critic.apply(variables, x, z), expected, rtol=1e-5, atol=1e-6)
