@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from dgmjax.errors import require
 from dgmjax.files import read_file
 from dgmjax.runs.folder import RunFolder
 from dgmjax.runs.record import Record
-from dgmjax.runs.record_table import as_flags, format_duration
+from dgmjax.runs.record_table import as_flags, format_duration, mean_and_error
 from dgmjax.runs.series import series
 from dgmjax.runs.verdict import is_reference
 
@@ -60,17 +59,6 @@ class Row:
         """The mean time of training."""
         times = [measured[0][1].seconds for measured in self.records.values()]
         return sum(times) / len(times) if times else 0.0
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and standard deviation / sqrt(number), with one degree of freedom less.
-
-    >>> mean_and_error([1.0, 2.0, 3.0])
-    (2.0, 0.5773502691896257)
-    """
-    num = len(values)
-    mean = sum(values) / num
-    return mean, math.sqrt(sum((value - mean) ** 2 for value in values) / max(num - 1, 1) / num)
 
 
 @dataclass(frozen=True)

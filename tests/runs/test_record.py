@@ -132,3 +132,10 @@ def test_summary_names_the_published_number():
         "vae_mnist: nll_bound_k5000 on mnist test, VAE: 86.76 ± 0.23 nats (n = 10000),"
         " published 86.76"
     )
+
+
+def test_equal_values_have_no_error_on_any_python():
+    """Sums of floats are rounded before Python 3.12 and corrected from then on."""
+    assert record_table.mean_and_error([3.2188758248682006] * 10) == (3.2188758248682006, 0.0)
+    assert record_table.mean_and_error([0.1] * 3) == (0.1, 0.0)
+    assert record_table.mean_and_error([2.0]) == (2.0, 0.0)
