@@ -82,8 +82,8 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
 
     Sums are exact: equal values have an error of zero on every version of Python.
 
-    >>> mean_and_error([1.0, 2.0, 3.0])
-    (2.0, 0.5773502691896257)
+    >>> mean_and_error([1.0, 2.0, 3.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0])
+    (2.0, 0.16666666666666666)
     """
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return statistics.fmean(values), deviation / math.sqrt(len(values))
