@@ -163,6 +163,7 @@ def test_every_choice_of_an_argument_builds(name):
         ("pixelcnn_binarized_mnist", {"network": "row_lstm", "dropout": 0.1}, "dropout"),
         ("pixelcnn_binarized_mnist", {"resolutions": 2}, "resolutions"),
         ("gan_grid", {"game": "mmd", "penalty": "r1"}, "penalty"),
+        ("gan_mnist", {"network": "resnet", "hidden": 8}, "hidden"),
         ("gan_grid", {"penalty": "clip", "penalty_weight": 0.0}, "bound"),
     ],
 )

@@ -41,6 +41,7 @@ def gan_mnist(
     conditional: bool = False,
     latent: int = 64,
     channels: int = 32,
+    hidden: int = 0,
     steps: int = 4000,
     play: Play = replace(NORMALISED_PLAY, generator_rate=1e-3),
 ) -> lab.Experiment:
@@ -59,10 +60,13 @@ def gan_mnist(
       conditional: of images given their class, with a projection critic.
       latent: dimensions of the generator's noise.
       channels: see `nn.DCGANGenerator` and `nn.ResidualGenerator`.
+      hidden: units of dense layers between noise and maps, see `nn.DCGANGenerator`.
       steps: training steps (generator updates).
     """
+    rule = "must be 0: the residual networks have no dense layers between noise and maps"
+    require(hidden == 0 or network == "dcgan", "hidden", rule, hidden, "Use --network dcgan.")
     if play.tiny:
-        steps, channels = 10, 4
+        steps, channels, hidden = 10, 4, min(hidden, 8)
     require_no_averages(play, normalisation)
     known = dataset in ("mnist", "fashion_mnist")
     if not known:
@@ -81,6 +85,7 @@ def gan_mnist(
         normalisation=normalisation,
         critic_normalisation=critic_normalisation,
         weights=weights,
+        **({"hidden": hidden} if hidden else {}),
     )
     module = models.GAN(
         latent=latent,
