@@ -8,7 +8,7 @@ There is no likelihood. The records say how evenly samples fall into the classes
 real images, and how far samples and test images are apart in the kernel of `mmd_rational_quadratic`
 on pixels; both are coarse, and the samples are to be looked at. `dgmjax evaluate RUN --samples`
 adds distances of features. Five games with equal generators, 4000 steps each, differ little: their
-Frechet distance (`fid_lenet`) is 73 to 86, and 204 to 265 without batch normalisation.
+Frechet distance (`fid_lenet`) is 73 to 86.
 Source: Lucic, Kurach, Michalski, Gelly & Bousquet, "Are GANs Created Equal?", 2018 (the comparison
 of games), https://arxiv.org/abs/1711.10337.
 """
