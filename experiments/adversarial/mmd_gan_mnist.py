@@ -51,6 +51,8 @@ def mmd_gan_mnist(
         network=network,
         latent=latent,
         channels=channels,
+        normalisation="none",
+        critic_normalisation="none",
         steps=steps,
         play=play.or_penalty("lines"),
     )

@@ -36,7 +36,7 @@ from ..flows.image_flow import image_flow
 from ..latent.vae_mnist import vae_mnist
 from ..shared import sensing
 from ..shared.first_stage import first_stage
-from ..shared.games import Play
+from ..shared.image_networks import NORMALISED_PLAY
 from ..shared.options import BoundedImages, Epochs, Images
 
 Prior = Literal["vae", "gan", "flow", "uae"]
@@ -163,9 +163,9 @@ def of_prior(prior: str, run: str | None, shared: Epochs, dataset: Source, laten
             batch_size=shared.batch_size,
             shared=Images(**options),
         )
-    play = Play(
-        penalty_weight=1.0,
-        ema_decay=0.999,
+    play = replace(
+        NORMALISED_PLAY,
+        generator_rate=1e-3,
         batch_size=shared.batch_size,
         tiny=shared.tiny,
         data_dir=shared.data_dir,
