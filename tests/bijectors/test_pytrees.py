@@ -34,6 +34,7 @@ def nested():
 LEAVES = (True, None, 0, "label", 1.5, object(), jax.ShapeDtypeStruct((2,), jnp.float32))
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", ROWS)
 def test_leaves_of_any_type_survive(name):
     """distrax drops booleans, integers, strings and shardings from the tree."""

@@ -56,6 +56,7 @@ def test_probabilities_sum_to_one(row):
     np.testing.assert_allclose(total, 1.0, atol=2e-4)
 
 
+@pytest.mark.staggered
 def test_samples_follow_the_probabilities(row):
     """Kolmogorov-Smirnov or chi-squared test of 4000 samples at level 1e-4, fixed seed."""
     family, support = row

@@ -12,6 +12,7 @@ def drawn_params(family, dtype=jnp.float32):
     return jnp.asarray(noise, jnp.float32).astype(dtype)
 
 
+@pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("dtype", INTEGERS)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_log_prob_of_integers_is_that_of_floats(name, dtype):

@@ -165,6 +165,7 @@ def test_jacobian_is_exactly_triangular(name):
     assert (np.abs(np.tril(jacobian, -1)).sum(1)[1:] > 0).all(), "no site reads what is before it"
 
 
+@pytest.mark.staggered
 def test_probabilities_of_all_binary_images_sum_to_one(name):
     log_prob = log_prob_of_all_images(distribution(name, scale=1.0))
     total = np.exp(np.asarray(log_prob, np.float64)).sum()

@@ -43,6 +43,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name, kind, options", ROWS)
 def test_the_exact_network_is_the_minimum_of_every_row(name, kind, options):
     module = optimal(noising.process_of(name), kind)
