@@ -85,8 +85,10 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     >>> mean_and_error([1.0, 2.0, 3.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0])
     (2.0, 0.16666666666666666)
     """
+    if not all(map(math.isfinite, values)):
+        return sum(values), math.nan
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return statistics.fmean(values), deviation / math.sqrt(len(values))
+    return statistics.mean(values), deviation / math.sqrt(len(values))
 
 
 def row_of_runs(group: list[Record]) -> tuple[str, ...]:
