@@ -159,6 +159,7 @@ def test_every_choice_of_an_argument_builds(name):
         ("hierarchical_mnist", {"bound": "iwae", "free_bits": 1.0}, "free_bits"),
         ("hierarchical_mnist", {"evaluation_samples": 0}, "evaluation_samples"),
         ("infogan_mnist", {"ema_decay": 0.999}, "ema_decay"),
+        ("infogan_mnist", {"normalisation": "none", "ema_decay": 0.999}, "ema_decay"),
         ("vae_mnist", {"objective": "elbo", "weight": 2.0}, "weight"),
         ("pixelcnn_binarized_mnist", {"network": "row_lstm", "dropout": 0.1}, "dropout"),
         ("pixelcnn_binarized_mnist", {"resolutions": 2}, "resolutions"),

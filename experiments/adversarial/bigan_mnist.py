@@ -56,7 +56,7 @@ def bigan_mnist(
     """
     if play.tiny:
         latent, channels, hidden, steps = 4, 4, 8, 10
-    require_no_averages(play, normalisation)
+    require_no_averages(play, normalisation, critic_normalisation)
     dataset, levels = images_of(play)
     build, size = (dense_networks, hidden) if network == "dense" else (networks, channels)
     generator, features = build(

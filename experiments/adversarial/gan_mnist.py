@@ -2,15 +2,15 @@
 
     dgmjax train gan_mnist --data-dir DATA
     dgmjax train gan_mnist --hidden 512 --data-dir DATA
-    dgmjax train gan_mnist --game relativistic --penalty r1_r2 --critic-normalisation none
-    dgmjax train gan_mnist --dataset fashion_mnist --network resnet --game hinge --data-dir DATA
+    dgmjax train gan_mnist --game hinge --weights spectral --critic-normalisation none
+    dgmjax train gan_mnist --dataset fashion_mnist --data-dir DATA
 
 There is no likelihood. The records say how evenly samples fall into the classes of a classifier of
 real images, and how far samples and test images are apart in the kernel of `mmd_rational_quadratic`
 on pixels; both are coarse, and the samples are to be looked at. `dgmjax evaluate RUN --samples`
 adds distances of features. Five games with equal generators, 4000 steps each, differ little: their
 Frechet distance (`fid_lenet`) is 73 to 86. A dense layer in each network makes it 20 (the second
-command): noise then moves all pixels together.
+command).
 Source: Lucic, Kurach, Michalski, Gelly & Bousquet, "Are GANs Created Equal?", 2018 (the comparison
 of games), https://arxiv.org/abs/1711.10337.
 """
@@ -71,7 +71,7 @@ def gan_mnist(
     require(hidden == 0 or network == "dcgan", "hidden", rule, hidden, "Use --network dcgan.")
     if play.tiny:
         steps, channels, hidden = 10, 4, min(hidden, 8)
-    require_no_averages(play, normalisation)
+    require_no_averages(play, normalisation, critic_normalisation)
     known = dataset in ("mnist", "fashion_mnist")
     if not known:
         pictures = OwnImages(size=size, grey=grey, data_dir=play.data_dir)

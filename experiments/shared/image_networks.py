@@ -92,11 +92,11 @@ def pair_critic(
     )
 
 
-def require_no_averages(play: Play, normalisation: Normalisation) -> None:
+def require_no_averages(play: Play, *normalisations: Normalisation) -> None:
     """An error where averaged parameters would meet the running statistics of others."""
     rule = "must be left out where layers are normalised over the batch: running statistics are not"
-    remedy = "Leave it out, or set normalisation to none."
-    fits = play.ema_decay is None or normalisation != "batch"
+    remedy = "Leave it out, or set both normalisations to none."
+    fits = play.ema_decay is None or "batch" not in normalisations
     require(fits, "ema_decay", f"{rule} those of averaged parameters", play.ema_decay, remedy)
 
 
