@@ -1,8 +1,7 @@
 """Which rows of a staggered table the quick tests take."""
 
+from pathlib import Path
 from types import SimpleNamespace
-
-import conftest
 
 
 class Item:
@@ -20,12 +19,12 @@ class Item:
         self.slow = True
 
 
-def quick(of, **sizes):
+def quick(hook, of, **sizes):
     """Rows of each function that are not slow."""
     mark = SimpleNamespace(kwargs={} if of == 2 else {"of": of})
     items = [Item(name, mark) for name, size in sizes.items() for _ in range(size)]
     whole = Item("whole", None)
-    conftest.pytest_collection_modifyitems([*items, whole])
+    hook([*items, whole])
     assert not whole.slow
     found, items = {}, iter(items)
     for name, size in sizes.items():
@@ -33,7 +32,10 @@ def quick(of, **sizes):
     return found
 
 
-def test_neighbours_take_different_rows_and_together_all_of_them():
-    assert quick(2, one=5, two=5) == {"one": [0, 2, 4], "two": [1, 3]}
-    rows = quick(3, one=7, two=7, three=7)
+def test_neighbours_take_different_rows_and_together_all_of_them(pytestconfig):
+    # By its path: there are several modules named conftest.
+    path = Path(__file__).with_name("conftest.py")
+    hook = pytestconfig.pluginmanager.get_plugin(str(path)).pytest_collection_modifyitems
+    assert quick(hook, 2, one=5, two=5) == {"one": [0, 2, 4], "two": [1, 3]}
+    rows = quick(hook, 3, one=7, two=7, three=7)
     assert sorted(row for taken in rows.values() for row in taken) == list(range(7))
