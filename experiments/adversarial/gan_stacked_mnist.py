@@ -41,6 +41,7 @@ def gan_stacked_mnist(
     latent: int = 100,
     channels: int = 32,
     critic_channels: int = 32,
+    hidden: int = 0,
     num_images: int = 128_000,
     steps: int = 20_000,
     play: Play = Play(penalty_weight=1.0, ema_decay=0.999, batch_size=64),
@@ -55,11 +56,13 @@ def gan_stacked_mnist(
       latent: dimensions of the generator's noise.
       channels: of the generator, see `nn.DCGANGenerator`.
       critic_channels: of the critic.
+      hidden: units of dense layers between noise and maps, see `nn.DCGANGenerator`.
       num_images: stacked training images.
       steps: training steps (generator updates).
     """
     if play.tiny:
         latent, channels, critic_channels, steps, num_images = 8, 4, 4, 10, 500
+        hidden = min(hidden, 8)
     if "batch" in (normalisation, critic_normalisation):
         play = replace(play, ema_decay=None)
     digits, levels = images_of(play)
@@ -72,6 +75,7 @@ def gan_stacked_mnist(
         normalisation=normalisation,
         critic_normalisation=critic_normalisation,
         weights=weights,
+        **({"hidden": hidden} if hidden else {}),
     )
     module = models.GAN(
         latent=latent,
