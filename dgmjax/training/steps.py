@@ -63,6 +63,15 @@ class _PaddedBatches:
         return {name: np.asarray(array[rows]) for name, array in self._batches.arrays.items()}
 
 
+@partial(jax.jit, static_argnums=0)
+def _step(learner: Learner, state: State, batch: PyTree) -> tuple[State, Metrics]:
+    """`learner.step`, traced once for each shape: its metrics are asked for before it is run.
+
+    XLA inlines the call. With gradients of gradients in it, a trace takes longer than compilation.
+    """
+    return learner.step(state, batch)
+
+
 def _train_step(learner: Learner, transform, divided: Divided, state, sums, batch, data_key):
     """One step; `sums` accumulates the metrics.
 
@@ -75,7 +84,8 @@ def _train_step(learner: Learner, transform, divided: Divided, state, sums, batc
     rows = (slice(None),) * axis + (slice(divided.batch_size),)
     if next(iter(batch.values())).shape[axis] != divided.batch_size:
         batch = {name: array[rows] for name, array in batch.items()}
-    batch = jax.lax.with_sharding_constraint(batch, batch_sharding(layout.mesh, axis))
+    over_devices = batch_sharding(layout.mesh, axis)
+    batch = jax.lax.with_sharding_constraint(batch, over_devices)
     if learner.batches_per_step == 1:
         batch = prepared(batch, transform, data_key, state.step)
     else:
@@ -84,7 +94,8 @@ def _train_step(learner: Learner, transform, divided: Divided, state, sums, batc
         # numbers.
         step = state.step * learner.batches_per_step
         batch = jax.vmap(lambda b, i: prepared(b, transform, data_key, step + i))(batch, index)
-    state, metrics = learner.step(state, batch)
+    batch = jax.lax.with_sharding_constraint(batch, over_devices)
+    state, metrics = _step(learner, state, batch)
     return layout.constrain(state), jax.tree.map(jnp.add, sums, metrics)
 
 
@@ -150,7 +161,12 @@ def zero_metrics(
     learner: Learner, state: State, batch: PyTree, layout: StateLayout
 ) -> Callable[[], Metrics]:
     """A function that returns zeros on the device, one for each metric of a step."""
-    _, metrics = jax.eval_shape(learner.step, state, batch)
+    # As the compiled steps have them, or the step would be traced again.
+    place = lambda a, sharding: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding)
+    state = jax.tree.map(place, state, layout.shardings(state))
+    over_devices = batch_sharding(layout.mesh, int(learner.batches_per_step > 1))
+    batch = jax.tree.map(lambda a: place(a, over_devices), batch)
+    _, metrics = _step.eval_shape(learner, state, batch)
     zeros = {name: np.zeros(m.shape, np.float32) for name, m in metrics.items()}
     return lambda: processes.global_copy(zeros, replicated(layout.mesh))
 

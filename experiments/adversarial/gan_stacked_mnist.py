@@ -25,7 +25,7 @@ from dgmjax.evaluation.samples import load_feature_net, mode_count, mode_kl
 
 from ..shared import labels
 from ..shared.games import Play, image_experiment, images_of
-from ..shared.image_networks import Network, networks
+from ..shared.image_networks import NORMALISED_PLAY, Network, networks, require_no_averages
 
 DIGITS, NUM_SAMPLES = 10, 26_000
 SOURCE = "Lin et al. 2018, Table 2, DCGAN"
@@ -36,35 +36,32 @@ def gan_stacked_mnist(
     *,
     network: Network = "dcgan",
     weights: Literal["plain", "spectral"] = "plain",
-    normalisation: Literal["none", "batch"] = "none",
-    critic_normalisation: Literal["none", "batch", "layer"] = "none",
+    normalisation: Literal["none", "batch"] = "batch",
+    critic_normalisation: Literal["none", "batch", "layer"] = "batch",
     latent: int = 100,
     channels: int = 32,
     critic_channels: int = 32,
-    hidden: int = 0,
     num_images: int = 128_000,
-    steps: int = 20_000,
-    play: Play = Play(penalty_weight=1.0, ema_decay=0.999, batch_size=64),
+    steps: int = 10_000,
+    play: Play = replace(NORMALISED_PLAY, generator_rate=1e-3),
 ) -> lab.Experiment:
     """A game of images of three channels in [-1, 1].
 
     Args:
       network: of both players.
       weights: of the critic's layers.
-      normalisation: of the generator's layers; with "batch" no parameters are averaged.
-      critic_normalisation: of the critic's layers; the same.
+      normalisation: of the generator's layers.
+      critic_normalisation: of the critic's layers; a gradient penalty is meant for critics that
+        look at each image by itself, without "batch".
       latent: dimensions of the generator's noise.
       channels: of the generator, see `nn.DCGANGenerator`.
       critic_channels: of the critic.
-      hidden: units of dense layers between noise and maps, see `nn.DCGANGenerator`.
       num_images: stacked training images.
       steps: training steps (generator updates).
     """
     if play.tiny:
         latent, channels, critic_channels, steps, num_images = 8, 4, 4, 10, 500
-        hidden = min(hidden, 8)
-    if "batch" in (normalisation, critic_normalisation):
-        play = replace(play, ema_decay=None)
+    require_no_averages(play, normalisation, critic_normalisation)
     digits, levels = images_of(play)
     dataset = stacked(digits, {"train": num_images, "test": 300 if play.tiny else NUM_SAMPLES})
     generator, features = networks(
@@ -75,7 +72,6 @@ def gan_stacked_mnist(
         normalisation=normalisation,
         critic_normalisation=critic_normalisation,
         weights=weights,
-        **({"hidden": hidden} if hidden else {}),
     )
     module = models.GAN(
         latent=latent,

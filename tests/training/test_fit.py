@@ -58,6 +58,21 @@ def test_loss_falls_and_history_has_a_line_a_log_step(learner):
     assert int(result.state.step) == 240 and result.best_step == 240
 
 
+@pytest.mark.parametrize("stream, devices", [(False, 1), (True, 2)])
+def test_an_objective_is_traced_for_the_parameters_and_for_the_step_only(learner, stream, devices):
+    traces = []
+
+    def counted(model, batch, key):
+        traces.append(batch["x"].shape)
+        return objectives.elbo(model, batch, key)
+
+    counting = gradient_learner(learner.module, {"model": Player(counted, optax.adam(1e-2))})
+    # This transform adds a constant to the batch: of what it is on which devices, nothing says.
+    options = {**OPTIONS, "transform": data.Scale(17), "mesh": make_mesh(devices)}
+    fit(counting, TRAIN, stream=stream, **options)
+    assert len(traces) == 2
+
+
 def test_resident_and_streamed_training_are_the_same(learner):
     resident = fit(learner, TRAIN, stream=False, **OPTIONS)
     streamed = fit(learner, TRAIN, stream=True, **OPTIONS)
