@@ -67,8 +67,11 @@ def test_an_objective_is_traced_for_the_parameters_and_for_the_step_only(learner
         return objectives.elbo(model, batch, key)
 
     counting = gradient_learner(learner.module, {"model": Player(counted, optax.adam(1e-2))})
-    # This transform adds a constant to the batch: of what it is on which devices, nothing says.
-    options = {**OPTIONS, "transform": data.Scale(17), "mesh": make_mesh(devices)}
+    # A constant comes without a mesh, which is a part of the type that a trace is for.
+    def transform(batch, key):
+        return {**OPTIONS["transform"](batch, key), "offset": jnp.zeros(len(batch["x"]))}
+
+    options = {**OPTIONS, "transform": transform, "mesh": make_mesh(devices)}
     fit(counting, TRAIN, stream=stream, **options)
     assert len(traces) == 2
 
