@@ -170,6 +170,7 @@ def test_rewards_of_codes_and_of_potentials_are_added():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("update", UPDATES)
 def test_policies_learn_to_balance(update):
     """Random actions balance for 22 steps; a policy that got nowhere would fail."""

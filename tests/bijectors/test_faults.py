@@ -21,6 +21,7 @@ def test_spline_gradient_at_a_knot_is_one_at_the_identity():
         np.testing.assert_allclose(jax.vmap(jax.grad(run))(points), 1.0, atol=1e-6)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("seed", range(5))
 def test_spline_gradient_at_bounds_and_outside_is_one(seed):
     spline = bj.RationalQuadraticSpline(8)(5 * jax.random.normal(jax.random.key(seed), (23,)))

@@ -137,6 +137,7 @@ def test_circular_spline_is_a_map_of_the_circle():
     np.testing.assert_allclose(slopes[0], slopes[1], rtol=1e-2)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("z", [1e10, -1e10, 1e20, 3e38])
 def test_circular_splines_far_beyond_any_angle_of_a_float32(z):
     """Some point of the spline, with its slope: neither NaN nor the identity."""
@@ -177,6 +178,7 @@ def test_lu_factorises_a_given_matrix():
     np.testing.assert_allclose(log_det, 5 * np.log(1.3), rtol=1e-5)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", ["lu", "triangular", "upper", "householder", "linear"])
 def test_linear_maps_of_many_vectors_are_those_of_each(name):
     make = {

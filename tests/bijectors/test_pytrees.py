@@ -214,6 +214,7 @@ FLOWS = {
 }
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", FLOWS)
 def test_models_and_fitted_flows_pickle(name):
     """Compiled activations at the level of a module, `relu` first of all, did not."""

@@ -33,6 +33,7 @@ def test_density_integrates_to_one_and_has_that_entropy(name):
     assert entropy == pytest.approx(TABLE[name].entropy, abs=1e-5)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", TABLE)
 def test_samples_have_that_density(name):
     """Chi-square over cells of the plane at 1e-4, and the mean of -log p at 5 standard errors."""
@@ -94,6 +95,7 @@ def test_more_nodes_change_nothing(name):
         np.testing.assert_allclose(law.log_density(x), finer.log_density(x), atol=1e-5)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", [n for n in TABLE if n != "checkerboard"])
 def test_gradients_are_finite(name):
     points = jnp.array([[0.0, 0.0], [1.0, 0.5], [-30.0, 40.0], [1e-20, 0.0]])

@@ -64,6 +64,7 @@ def close(found, expected, precision):
     np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
 
 
+@pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("name", MODELS)
 def test_density_and_slopes_are_those_of_float64_on_a_cpu(name):
     """At both precisions of products; the truth is computed in float64 on the host."""
@@ -84,6 +85,7 @@ def test_density_and_slopes_are_those_of_float64_on_a_cpu(name):
         jax.tree.map(partial(close, precision=precision), found, truth)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", STEPPED)
 def test_steps_equal_one_pass(name):
     model, variables, x = example(name)

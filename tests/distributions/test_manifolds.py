@@ -69,6 +69,7 @@ def test_von_mises_fisher_is_scipy_s_and_its_divergence_that_of_quadrature(dims)
         q.kl_divergence(SphericalUniform(dims + 1))
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("dims", [2, 3, 10])
 def test_draws_follow_the_density_around_the_mean_direction(dims):
     """Kolmogorov-Smirnov of the angle at level 1e-4, and no preferred direction across."""

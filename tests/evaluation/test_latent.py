@@ -116,6 +116,7 @@ def test_noise_of_the_average_makes_no_unit_active():
     assert means.var(0) == pytest.approx(1 / evaluation.MEAN_SAMPLES, rel=0.3)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize(
     "flow",
     [

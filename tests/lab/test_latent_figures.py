@@ -25,6 +25,7 @@ def trained():
     return untrained("vae_digits")
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize(
     "name", ["traversals", "interpolations", "posterior_scatter", "kl_per_dimension"]
 )

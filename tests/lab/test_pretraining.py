@@ -159,6 +159,7 @@ def test_bad_arguments_are_named(act, word):
         act()
 
 
+@pytest.mark.slow
 def test_a_full_mixture_learns_as_a_prior():
     """Gradients of the ELBO reach its weights, means and factors."""
     prior = models.NormalMixture(2, 3, covariance="full")

@@ -23,6 +23,7 @@ def scored(model, *given, x=X, **options):
     return model.apply(variables, x, *given, method="log_prob", **options)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("recipe", [models.MADE, models.NADE, models.FVSBN])
 @pytest.mark.parametrize("kind", [np.asarray, jnp.asarray, list])
 def test_orderings_may_be_arrays(recipe, kind):

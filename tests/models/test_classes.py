@@ -17,7 +17,7 @@ def prepared(name):
     return row, model, variables(row, model)
 
 
-@pytest.mark.staggered
+@pytest.mark.staggered(of=4)
 @pytest.mark.parametrize("name", NAMES)
 def test_jit_over_concrete_variables_vmap_and_grad(name):
     """Batch normalisation looked at its variance, which was concrete, with a traced function."""
@@ -33,6 +33,7 @@ def test_jit_over_concrete_variables_vmap_and_grad(name):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.jit(grad)(v)))
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", NAMES)
 def test_empty_batches(name):
     """`reshape(..., -1)` has no answer for an array of no entries."""
@@ -44,7 +45,7 @@ def test_empty_batches(name):
     assert jax.eval_shape(draw, KEY).shape == (0, *row.shape)
 
 
-@pytest.mark.staggered
+@pytest.mark.staggered(of=4)
 @pytest.mark.parametrize("name", NAMES)
 def test_x64_initialises_and_keeps_float64(name):
     """Parameters in float64 and points in float64 give log-densities in float64."""
@@ -89,6 +90,7 @@ def test_shard_map_with_its_default_check(name):
     assert log_prob.shape == (8,) and samples.shape == (8, *row.shape)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", [n for n in NAMES if DENSITY_MODELS[n].levels])
 def test_integer_dtypes(name):
     """Raw images are uint8: the comparison with 256 levels wrapped, and gave -inf."""

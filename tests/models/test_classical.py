@@ -103,6 +103,7 @@ def test_em_runs_through_fit():
     np.testing.assert_allclose(learner.bind(result.state)().covariance(), covariance, atol=2e-3)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
 def test_mixture_reaches_scikit_learns_maximum_and_never_falls(covariance):
     x = cluster_data()

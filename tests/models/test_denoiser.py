@@ -55,6 +55,7 @@ def run(module, method, *arguments, **options):
     return jax.jit(function)(*arguments)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize(
     "name, kind",
     [*((name, "velocity") for name in PROCESSES), *(("trigonometric", k) for k in noising.KINDS)],
@@ -66,6 +67,7 @@ def test_log_prob_along_the_ode_is_that_of_the_data(name, kind):
     assert abs(np.mean(found - EXACT)) < 2e-3
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize(
     "process, kind, reach",
     [
@@ -138,6 +140,7 @@ class Half(nn.TimeMLP):
         return 0.5 * x
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", sorted(set(inference.SAMPLERS) - {"consistency"}))
 def test_samplers_recover_from_errors_within_the_range_of_the_data(name):
     process = noising.variance_preserving(noising.SCHEDULES["cosine"]())
@@ -207,6 +210,7 @@ def test_noise_and_data_are_carried_into_each_other():
     assert flowed.standard_error is None
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", inference.SAMPLERS)
 def test_the_network_is_called_as_often_as_records_say(name):
     called = []

@@ -109,6 +109,7 @@ IMAGE_FLOWS = {
 }
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", IMAGE_FLOWS)
 def test_image_flow_density_is_the_change_of_variables(name):
     """log p(x) = log N(z) + log|det dz/dx|, the Jacobian by automatic differentiation, float64."""

@@ -103,6 +103,7 @@ POSTERIORS = {
 }
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", POSTERIORS)
 def test_flow_posteriors_of_a_vae(name):
     """log q with the samples is log q of the samples, and x moves the flow's own parameters."""
@@ -256,6 +257,7 @@ TEMPERED = {
 }
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", TEMPERED)
 def test_temperature_of_one_gives_the_same_bits_and_others_other_samples(name):
     flow = TEMPERED[name]

@@ -86,6 +86,7 @@ def fitted(module, steps=300):
     return jax.jit(lambda keys: jax.lax.scan(step, carry, keys)[0][0])(jax.random.split(KEY, steps))
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("tempering", ["fixed", "free"])
 def test_the_bound_is_below_the_evidence_and_rises_with_steps(tempering):
     keys = jax.random.split(jax.random.key(1), 2000)
@@ -106,6 +107,7 @@ def test_without_tempering_small_steps_conserve_the_energy_and_with_it_the_weigh
     assert still.std(0).min() > 1.0
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("tempering", ["none", "fixed", "free"])
 def test_weights_are_unbiased_estimates_of_the_evidence(tempering):
     """Holds for any steps and factors only if the density of the end of the steps is right."""
@@ -120,6 +122,7 @@ def posterior_of(module, variables, method):
     return module.apply(variables, method=lambda m: method(m.given({"x": X}).posterior(X)))
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("tempering", ["none", "fixed", "free"])
 def test_steps_preserve_volume_and_lead_back(tempering):
     with jax.enable_x64(True):
@@ -163,6 +166,7 @@ def test_log_prob_is_that_of_the_draw():
     assert abs(correlation) < 4 / np.sqrt(big.size)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("tempering", ["none", "fixed", "free"])
 @pytest.mark.parametrize("objective", [objectives.elbo, partial(objectives.iwae, num_samples=3)])
 def test_every_parameter_has_a_finite_gradient(tempering, objective):

@@ -46,7 +46,7 @@ def name(request):
     return request.param
 
 
-@pytest.mark.staggered
+@pytest.mark.staggered(of=4)
 def test_density_integrates_to_one_and_samples_follow_it(name):
     """Quadrature over the plane, and the share of 20,000 samples in each quadrant (5 sigma)."""
     model, variables, context = scrambled_model(name, scale=0.15)
@@ -140,6 +140,7 @@ VAES = {
 }
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("vae", VAES.values(), ids=VAES)
 def test_vae_contract(vae):
     x = jnp.ones((5, 3, 2, 1))

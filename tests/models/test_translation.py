@@ -45,6 +45,7 @@ def test_a_critic_of_patches_plays_the_mean_of_their_games(game):
         np.testing.assert_allclose(loss, wanted.mean(-1), rtol=1e-5)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("halvings, side", [(1, 8), (2, 18)])
 def test_a_patch_has_the_size_that_is_said(halvings, side):
     critic, x = nn.PatchCritic(2, halvings), jax.random.normal(KEY, (1, 32, 32, 1))

@@ -129,6 +129,7 @@ def test_the_posterior_reads_x_and_the_prior_is_a_chain(variables):
     assert likelihood.batch_shape == (3, 6) and likelihood.event_shape == (4, 4, 1)
 
 
+@pytest.mark.slow
 def test_temperatures_of_all_latents_or_of_some(variables):
     prior = lambda t: VAE.apply(variables, t, method="prior")
     draw = lambda t: prior(t).sample(seed=KEY, sample_shape=(5,))

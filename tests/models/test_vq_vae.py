@@ -103,6 +103,7 @@ def digits():
     return learner, splits, options
 
 
+@pytest.mark.slow
 def test_it_learns_and_a_resumed_run_is_the_same(digits, tmp_path):
     """Codebooks are collections: they come back bit for bit."""
     learner, splits, options = digits
@@ -137,6 +138,7 @@ PRIORS = {
 }
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", PRIORS)
 def test_a_code_prior_sums_to_one_and_samples_follow_it(name):
     prior = PRIORS[name]

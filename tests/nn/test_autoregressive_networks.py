@@ -232,6 +232,7 @@ def test_half_precision_gradients_are_finite(name):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize(
     "family", [families.Categorical(4), families.Normal(), families.MixtureOfNormals(2)]
 )
@@ -254,6 +255,7 @@ MADES = {
 }
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("model", MADES.values(), ids=MADES)
 def test_made_is_a_distribution_over_images(model):
     images = jnp.asarray(list(itertools.product([0.0, 1.0], repeat=9))).reshape(-1, 3, 3, 1)

@@ -259,6 +259,7 @@ VECTORS = {
 }
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("recipe, sizes", VECTORS.values(), ids=VECTORS)
 def test_pixels_of_several_channels(recipe, sizes):
     """Mixtures of logistics over whole pixels: a density that sums to one, and its samplers."""
@@ -278,6 +279,7 @@ def test_pixels_of_several_channels(recipe, sizes):
     np.testing.assert_array_equal(*samples)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("recipe, sizes", VECTORS.values(), ids=VECTORS)
 def test_dropout_is_noise_in_training_only_and_looks_at_no_later_pixel(recipe, sizes):
     shape = (3, 3, 1)

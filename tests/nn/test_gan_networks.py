@@ -19,6 +19,7 @@ FEATURES = {"dcgan": nn.DCGANFeatures, "residual": nn.ResidualFeatures}
 SHAPES = [(28, 28, 1), (32, 32, 3)]
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", GENERATORS)
 def test_generators_and_critics_fit_images(name, shape):
@@ -36,6 +37,7 @@ def test_generators_and_critics_fit_images(name, shape):
     assert critic.apply(variables, x[0, 0], classes[0]).shape == (1,)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("weights", ["plain", "spectral", "equalised"])
 @pytest.mark.parametrize("normalisation", ["none", "batch", "layer", "pixel"])
 def test_every_weight_and_normalisation_trains_every_kernel(weights, normalisation):

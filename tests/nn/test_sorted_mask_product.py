@@ -12,6 +12,7 @@ from dgmjax.nn.autoregressive.sorted_mask_product import prefix_product, stairca
 pytestmark = pytest.mark.accelerator
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("least", [2, 100])  # halved, and whole
 @pytest.mark.parametrize("rows, columns", [(1, 1), (1, 9), (9, 1), (7, 12), (16, 16)])
 def test_it_is_the_masked_product(rows, columns, least, monkeypatch):

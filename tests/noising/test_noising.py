@@ -85,6 +85,7 @@ def test_time_runs_from_data_to_noise(process):
     )
 
 
+@pytest.mark.staggered
 @PROCESS
 def test_every_kind_gives_every_other_and_comes_back(process):
     x0, noise = jax.random.normal(KEY, (2, 4, 3))

@@ -56,6 +56,7 @@ def pointwise(game, p, q):
     return lambda v: p * on_data(v) + q * on_samples(v)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("densities", MIXTURES)
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_the_bound_of_the_optimal_critic_is_the_divergence(name, densities):
@@ -109,6 +110,7 @@ OPTIMAL = {
 }
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", OPTIMAL)
 def test_the_optimal_critic_is_the_known_one(name):
     p, q = MIXTURES["near"]
@@ -199,6 +201,7 @@ PENALTIES = {
 }
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", PENALTIES)
 @pytest.mark.parametrize("event", [(3,), (4, 4, 2)])
 def test_penalties_are_those_of_finite_differences_in_float64(name, event):

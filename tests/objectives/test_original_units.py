@@ -73,6 +73,7 @@ def value(model, objective, batch):
     return jax.jit(lambda batch: model.apply(variables, batch, KEY, method=objective)[0])(batch)
 
 
+@pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("name", ROWS)
 def test_the_log_determinant_is_counted_once(name):
     make, objective, more = ROWS[name]

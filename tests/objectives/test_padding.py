@@ -78,6 +78,7 @@ def step(learner, state, batch):
     return moved, new.collections, metrics
 
 
+@pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("name", CASES)
 def test_padding_enters_neither_gradients_nor_collections_nor_metrics(name):
     module, objective, batch = CASES[name]
@@ -92,6 +93,7 @@ def test_padding_enters_neither_gradients_nor_collections_nor_metrics(name):
     assert not moved or max(jax.tree.leaves(moved)) > 0, "a collection that never moves"
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", ["vq_ema", "baseline", "batch_norm"])
 def test_a_batch_of_padding_alone_changes_no_collection(name):
     module, objective, batch = CASES[name]
@@ -177,6 +179,7 @@ def with_padding(name, shape, filler):
     return {"x": x, "length": LENGTHS, "label": LABELS}
 
 
+@pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_what_stands_in_padding_is_read_by_no_network(name):
     """Zeros, NaN and 1e30 behind the end of sequences: one start, one loss, one gradient."""

@@ -72,6 +72,7 @@ def expected_bound(model, row, c, auxiliary=0, skip=False):
 KINDS = [{}, {"auxiliary": 1}, {"auxiliary": 1, "skip": True}]
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("options", KINDS)
 def test_bounds_of_a_class_are_those_of_quadrature_and_below_the_density(options):
     model = bound_model(**options)

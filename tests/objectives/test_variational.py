@@ -501,6 +501,7 @@ def test_a_mixture_has_no_gradient_along_paths(gradient):
         objectives.iwae(Bimodal(jnp.zeros(2)), BATCH, KEY, num_samples=2, gradient=gradient)
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("divergence", sorted(F_DIVERGENCES))
 def test_padding_far_from_the_data_leaves_divergences_finite(divergence):
     """A padded row's own z is impossible under every posterior that counts."""

@@ -67,6 +67,7 @@ def test_an_objective_is_traced_for_the_parameters_and_for_the_step_only(learner
         return objectives.elbo(model, batch, key)
 
     counting = gradient_learner(learner.module, {"model": Player(counted, optax.adam(1e-2))})
+
     # A constant comes without a mesh, which is a part of the type that a trace is for.
     def transform(batch, key):
         return {**OPTIONS["transform"](batch, key), "offset": jnp.zeros(len(batch["x"]))}
@@ -128,6 +129,7 @@ def test_several_devices_train_like_one(learner):
         assert len(jax.tree.leaves(many.state.params)[0].sharding.device_set) == devices
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("stream", [False, True])
 def test_any_batch_size_runs_on_any_mesh(stream):
     """Batches of 10 rows, ten draws of z each, on 8 and on 3 devices: the noise is the same."""

@@ -82,6 +82,7 @@ def losses(result):
     return [[v for k, v in line.items() if k.endswith("loss")] for line in result.history]
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", FAMILIES)
 def test_state_and_metrics_are_equal_on_any_number_of_devices(name):
     one, many = train(name, 1, steps=20), train(name, 8, steps=20)
@@ -115,6 +116,7 @@ def test_the_gradient_is_that_of_the_whole_batch():
     )
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("batch_size", [3, 10, 17])
 def test_shards_need_not_divide_the_batch(batch_size):
     """Equal bits on any number of devices, and the averages of the whole batch."""
@@ -195,6 +197,7 @@ def test_memory_of_a_rematerialised_flow_grows_little_with_depth():
     assert kept < 0.1 * usual
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", FAMILIES)
 def test_networks_compute_in_bfloat16_and_the_rest_in_float32(name):
     learner, x, transform = FAMILIES[name]

@@ -147,6 +147,7 @@ LEARNERS = {
 }
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("learner", LEARNERS.values(), ids=LEARNERS)
 def test_every_family_learns_without_retracing(learner):
     x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (8, 4)), jnp.float32)
