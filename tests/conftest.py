@@ -6,7 +6,7 @@ marked `accelerator` are meant to.
 
 import gc
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from importlib import metadata
 
 from dgmjax.devices.environment import add_flags, compiler_flags
@@ -48,19 +48,22 @@ def free_compiled_functions():
 def pytest_collection_modifyitems(items):
     """Marks all but every `of`-th row (2 by default) of a test marked `staggered` as slow.
 
-    Tests of one file begin at different rows: together they look at every row, and each looks at
-    some, so that whoever breaks a row, or what a test is for, is told at once. The slow tests look
-    at everything.
+    Tests of one file begin at different rows: `of` of them together look at every row, and each
+    looks at one at least, so that whoever breaks what a test is for is told at once. Only the slow
+    tests look at every row with every test.
     """
+    tables = [
+        (item, mark)
+        for item in items
+        if (mark := item.get_closest_marker("staggered")) and hasattr(item, "callspec")
+    ]
+    rows = Counter((item.path, item.originalname) for item, _ in tables)
     turns, places = defaultdict(list), defaultdict(int)
-    for item in items:
-        mark = item.get_closest_marker("staggered")
-        if mark is None or not hasattr(item, "callspec"):
-            continue
+    for item, mark in tables:
         functions = turns[item.path]
         if item.originalname not in functions:
             functions.append(item.originalname)
         turn = places[item.path, item.originalname] + functions.index(item.originalname)
         places[item.path, item.originalname] += 1
-        if turn % mark.kwargs.get("of", 2):
+        if turn % min(mark.kwargs.get("of", 2), rows[item.path, item.originalname]):
             item.add_marker(pytest.mark.slow)

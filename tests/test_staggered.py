@@ -3,6 +3,8 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 
 class Item:
     def __init__(self, function, mark, path="tests/test_table.py"):
@@ -32,10 +34,18 @@ def quick(hook, of, **sizes):
     return found
 
 
-def test_neighbours_take_different_rows_and_together_all_of_them(pytestconfig):
+@pytest.fixture
+def hook(pytestconfig):
     # By its path: there are several modules named conftest.
     path = Path(__file__).with_name("conftest.py")
-    hook = pytestconfig.pluginmanager.get_plugin(str(path)).pytest_collection_modifyitems
+    return pytestconfig.pluginmanager.get_plugin(str(path)).pytest_collection_modifyitems
+
+
+def test_neighbours_take_different_rows_and_together_all_of_them(hook):
     assert quick(hook, 2, one=5, two=5) == {"one": [0, 2, 4], "two": [1, 3]}
     rows = quick(hook, 3, one=7, two=7, three=7)
     assert sorted(row for taken in rows.values() for row in taken) == list(range(7))
+
+
+def test_every_function_keeps_a_row(hook):
+    assert all(quick(hook, 5, one=2, two=2, three=3, four=1).values())

@@ -67,7 +67,7 @@ class _PaddedBatches:
 def _step(learner: Learner, state: State, batch: PyTree) -> tuple[State, Metrics]:
     """`learner.step`, traced once for each shape: its metrics are asked for before it is run.
 
-    XLA inlines the call. With gradients of gradients in it, a trace takes longer than compilation.
+    Tracing is Python, and slow where losses have gradients in them. XLA inlines the call.
     """
     return learner.step(state, batch)
 
