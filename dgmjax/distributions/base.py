@@ -54,6 +54,26 @@ def as_shape(sample_shape) -> tuple[int, ...]:
     return shape
 
 
+def draw_batch(distribution, key: Key, sample_shape: tuple[int, ...], batch_shape) -> Array:
+    """Draws of shape `sample_shape + batch_shape + event_shape`, all of them independent.
+
+    Args:
+      distribution: over arrays, of a batch shape that broadcasts to `batch_shape`.
+    """
+    own = tuple(distribution.batch_shape)
+    num, lead = len(own), tuple(batch_shape[: len(batch_shape) - len(own)])
+    # One more axis of samples for each axis of the batch: of length 1 where the distribution has
+    # the axis itself.
+    copies = tuple(
+        wanted if have == 1 else 1 for wanted, have in zip(batch_shape[len(lead) :], own)
+    )
+    each = distribution.sample(seed=key, sample_shape=(*sample_shape, *lead, *copies))
+    start = len(sample_shape) + len(lead)
+    order = [start + axis + offset for axis in range(num) for offset in (0, num)]
+    axes = [*range(start), *order, *range(start + 2 * num, each.ndim)]
+    return each.transpose(axes).reshape(*sample_shape, *batch_shape, *distribution.event_shape)
+
+
 def is_one(temperature: Any) -> bool:
     """Whether a sampler is to draw from the distribution itself; not if it is traced."""
     return isinstance(temperature, float | int) and temperature == 1.0

@@ -52,12 +52,18 @@ class Bernoulli(Distribution):
         return jax.nn.sigmoid(self.logits)
 
     def log_prob(self, value: Array) -> Array:
-        logits = self.logits.astype(jnp.promote_types(self.logits.dtype, jnp.float32))
+        logits = self._wide_logits
         return value * logits - softplus(logits)
+
+    @property
+    def _wide_logits(self) -> Array:
+        return self.logits.astype(jnp.promote_types(self.logits.dtype, jnp.float32))
 
     def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
         shape = (*sample_shape, *self.batch_shape)
-        return jax.random.bernoulli(key, self.probs, shape).astype(jnp.float32)
+        # In bfloat16 uniform numbers have steps of 1/128: rare ones would come out too often.
+        probs = jax.nn.sigmoid(self._wide_logits)
+        return jax.random.bernoulli(key, probs, shape).astype(jnp.float32)
 
     def mean(self) -> Array:
         return self.probs

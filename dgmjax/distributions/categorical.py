@@ -49,7 +49,8 @@ class Categorical(Distribution):
     def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
         """Levels as int32."""
         shape = (*sample_shape, *self.batch_shape)
-        return jax.random.categorical(key, self.logits, shape=shape)
+        logits = self.logits.astype(jnp.promote_types(self.logits.dtype, jnp.float32))
+        return jax.random.categorical(key, logits, shape=shape)
 
     def mean(self) -> Array:
         return (jnp.exp(self.log_probs) * jnp.arange(self.logits.shape[-1])).sum(-1)
@@ -62,8 +63,10 @@ class Categorical(Distribution):
         if not isinstance(other_dist, Categorical):
             return super().kl_divergence(other_dist, **options)
         own = self.log_probs
-        terms = jnp.exp(own) * (own - other_dist.log_probs)
-        return jnp.where(own == -jnp.inf, 0.0, terms).sum(-1)  # times a probability of 0
+        possible = own > -jnp.inf
+        # Before the product with a probability of 0, which would leave no gradient.
+        gap = jnp.where(possible, own - other_dist.log_probs, 0.0)
+        return (jnp.exp(own) * gap).sum(-1)
 
     def entropy(self) -> Array:
         log_probs = self.log_probs

@@ -77,8 +77,10 @@ class FullNormal(Distribution):
           NotImplementedError: for any other distribution.
         """
         other = as_full_normal(other_dist)
-        # Columns of L as a batch of vectors.
-        columns = jnp.moveaxis(self.cholesky, -1, 0)
+        # Columns of L as a batch of vectors, in front of the batches of both.
+        batch = jnp.broadcast_shapes(self.cholesky.shape[:-2], other.batch_shape)
+        cholesky = jnp.broadcast_to(self.cholesky, (*batch, *self.cholesky.shape[-2:]))
+        columns = jnp.moveaxis(cholesky, -1, 0)
         spread = (other._whitened(columns) ** 2).sum((0, -1))
         shift = (other._whitened(other.loc - self.loc) ** 2).sum(-1)
         constant = other._log_det - self._log_det - 0.5 * self.loc.shape[-1]

@@ -6,7 +6,7 @@ import distrax
 import jax
 import jax.numpy as jnp
 
-from dgmjax.distributions.base import Distribution
+from dgmjax.distributions.base import Distribution, draw_batch
 from dgmjax.errors import require
 from dgmjax.types import Array, Key
 
@@ -68,9 +68,8 @@ class Mixture(Distribution):
         which_key, key = jax.random.split(key)
         shape = (*sample_shape, *self.batch_shape)
         which = jax.random.categorical(which_key, self.logits, shape=shape)
-        each = self.components.sample(seed=key, sample_shape=sample_shape)
-        batch = jnp.broadcast_shapes(each.shape[: len(shape) + 1], (*shape, self.num_components))
-        each = jnp.broadcast_to(each, (*batch, *self.event_shape))
+        batch = (*self.batch_shape, self.num_components)
+        each = draw_batch(self.components, key, sample_shape, batch)
         index = which.reshape(*shape, *[1] * (1 + len(self.event_shape)))
         return jnp.take_along_axis(each, index, axis=len(shape)).squeeze(len(shape))
 
@@ -98,6 +97,7 @@ def log_prob_of_each(components: distrax.Distribution, value: Array) -> Array:
         # A size that is not known yet (`jax.export`) may be any.
         if isinstance(normal, distrax.Normal) and isinstance(kept, int) and kept <= LARGEST:
             loc, scale = (jnp.broadcast_to(a, shape) for a in (normal.loc, normal.scale))
+            value = value.astype(jnp.promote_types(value.dtype, loc.dtype))
             each = _normals(value.reshape(math.prod(value.shape[:-1]), value.shape[-1]), loc, scale)
             return each.reshape(*value.shape[:-1], shape[0])
     return components.log_prob(jnp.expand_dims(value, -1 - ndims))

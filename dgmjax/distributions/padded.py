@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from dgmjax.distributions.base import Distribution
+from dgmjax.distributions.base import Distribution, draw_batch
 from dgmjax.errors import require
 from dgmjax.types import Array, Key
 
@@ -52,7 +52,7 @@ class Padded(Distribution):
         return self.step_log_prob(value).sum(-1)
 
     def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
-        return self._kept(self.sites.sample(seed=key, sample_shape=sample_shape))
+        return self._kept(draw_batch(self.sites, key, sample_shape, self.batch_shape))
 
     def mean(self) -> Array:
         return self._kept(self.sites.mean())

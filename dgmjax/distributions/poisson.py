@@ -52,7 +52,8 @@ class Poisson(Distribution):
         many = x >= MANY
         # Each branch gets counts for which it is finite, gradients included.
         few = jnp.where(many, 0.0, x)
-        plain = few * log_rate - rate - gammaln(few + 1.0)
+        # Without 0 times the logarithm of a rate of 0.
+        plain = few * jnp.where(few > 0.0, log_rate, 0.0) - rate - gammaln(few + 1.0)
         return jnp.where(many, _saddle(jnp.where(many, x, MANY), rate, log_rate), plain)
 
     def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:

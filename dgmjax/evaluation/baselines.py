@@ -39,8 +39,10 @@ def full_normal(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         factor = np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:
         factor = np.zeros_like(covariance)
+    # Of a column that the earlier ones determine, rounding leaves about sqrt(D eps) of its scale.
+    least = 10.0 * np.sqrt(len(covariance) * np.finfo(np.float64).eps)
     require(
-        bool(np.diag(factor).min() > 0),
+        bool((np.diag(factor) > least * np.sqrt(np.diag(covariance))).all()),
         "train",
         "must have a covariance that is not singular",
         f"{len(train)} examples of {train.shape[1]} columns",

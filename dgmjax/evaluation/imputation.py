@@ -131,8 +131,9 @@ def _averaged(running: _Running, x: Array, log_w: Array) -> _Running:
     """The sums with another chunk of E[x | z] `[K, B, *event]` and log-weights `[K, B]`."""
     maximum = jnp.maximum(running.maximum, log_w.max(0))
     # All sums are relative to exp(maximum): a new one scales the old sums, and squares by its
-    # square. At first exp(-inf - maximum) = 0.
-    old, new = jnp.exp(running.maximum - maximum), jnp.exp(log_w - maximum)
+    # square. At first exp(-inf - maximum) = 0, also where every weight so far is 0.
+    reference = jnp.where(maximum == -jnp.inf, 0.0, maximum)
+    old, new = jnp.exp(running.maximum - reference), jnp.exp(log_w - reference)
     return running._replace(
         maximum=maximum,
         total=running.total * old + new.sum(0),

@@ -34,8 +34,11 @@ def parzen_log_prob(samples: Array, x: Array, bandwidth: Array | float) -> Array
     >>> round(float(parzen_log_prob(jnp.zeros((1, 2)), jnp.zeros((1, 2)), 1.0)[0]), 4)
     -1.8379
     """
-    samples, x = samples.reshape(len(samples), -1), x.reshape(len(x), -1)
-    # |x - s|^2 without the N x S x D differences.
+    dtype = jnp.promote_types(jnp.result_type(samples, x), jnp.float32)
+    samples, x = (jnp.asarray(a, dtype).reshape(len(a), -1) for a in (samples, x))
+    # |x - s|^2 without the N x S x D differences, about the mean: far from 0 it loses digits.
+    middle = samples.mean(0)
+    samples, x = samples - middle, x - middle
     squares = (x**2).sum(-1)[:, None] + (samples**2).sum(-1) - 2.0 * x @ samples.T
     log_kernel = -0.5 * jnp.maximum(squares, 0.0) / bandwidth**2
     normaliser = x.shape[1] * jnp.log(bandwidth * jnp.sqrt(2.0 * jnp.pi)) + jnp.log(len(samples))

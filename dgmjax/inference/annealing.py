@@ -146,7 +146,11 @@ def anneal(
       temperatures: `[T + 1]`.
       given: leaves `[T, ...]`, for the transitions at b_1, ..., b_T.
     """
+    temperatures, given = jnp.asarray(temperatures), jax.tree.map(jnp.asarray, given)
     count = len(temperatures) - 1
+    for leaf in jax.tree.leaves(given):
+        rule = f"must have one entry for each of the {count} temperatures after the first"
+        require(leaf.shape[:1] == (count,), "given", rule, leaf.shape)
     order = jnp.arange(count)[::-1] if backwards else jnp.arange(count)
 
     def body(carry, inputs):
@@ -247,6 +251,7 @@ def tuned_step_sizes(
     """
     check_temperatures(temperatures)
     require(0.0 < target < 1.0, "target", "must be in (0, 1)", target)
+    require(step_size > 0.0, "step_size", "must be positive", step_size)
     start = evaluated([base, ratio], position)
     betas = jnp.asarray(temperatures, start.values[1].dtype)[1:]
 
@@ -312,6 +317,7 @@ def adaptive_temperatures(
         )
         return point, beta, log_size + 0.2 * (info.acceptance.mean() - TARGET)
 
+    require(step_size > 0.0, "step_size", "must be positive", step_size)
     point, beta, log_size = evaluated([base, ratio], position), 0.0, math.log(step_size)
     betas, sizes = [0.0], []
     while betas[-1] < 1.0:

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import digamma, gammaln, multigammaln
 
-from dgmjax.errors import require, require_sizes
+from dgmjax.bijectors.base import as_float
+from dgmjax.errors import DataError, require, require_sizes
 from dgmjax.inference.svi import Conjugate, global_bound, weights_of
 from dgmjax.types import Array, ArrayLike, Batch, Key, PyTree
 
@@ -135,7 +136,7 @@ def normal_mixture(
     https://www.microsoft.com/en-us/research/publication/pattern-recognition-machine-learning/.
     """
     require_sizes(num_components=num_components)
-    centre, spread = jnp.asarray(loc), jnp.asarray(covariance)
+    centre, spread = as_float(loc), as_float(covariance)
     size = centre.shape[-1]
     square = spread.shape == (size, size)
     require(square, "covariance", f"must have shape {(size, size)}", spread.shape)
@@ -156,6 +157,8 @@ def normal_mixture(
     def start(key: Key, batch: Batch) -> PyTree:
         """Equal shares, at examples of the batch, with the prior's covariance."""
         x = batch["x"]
+        rule = f"must have at least {num_components} rows, at which the components start"
+        require(len(x) >= num_components, "x", rule, len(x), error=DataError)
         rows = jax.random.choice(key, len(x), (num_components,), replace=False)
         first = x[rows] - centre
         total = {"weight": ones, "count": ones, "dof": ones, "first": first}

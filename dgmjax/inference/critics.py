@@ -43,7 +43,7 @@ def calibrate(
 
     Raises:
       DataError: fewer than two values of a kind, NaN; "logistic" of values that a threshold
-        separates, whose slope would be infinite.
+        separates, whose slope would be infinite, or of a critic that prefers samples.
 
     Sources: Niculescu-Mizil & Caruana, "Predicting Good Probabilities With Supervised Learning",
     2005, sections 2 and 3, https://doi.org/10.1145/1102351.1102430; Turner, Hung, Frank, Saatci &
@@ -62,10 +62,13 @@ def calibrate(
     prior = float(np.log(len(data) / len(samples)))
     if method == "isotonic":
         return _isotonic(v, is_data, prior)
-    apart = data.min() > samples.max() or data.max() < samples.min()
+    apart = data.min() >= samples.max() or data.max() <= samples.min()
     remedy = "Take more values, or calibrate with 'isotonic'."
-    require(not apart, "on_data", "must overlap `on_samples`", "a gap", remedy, DataError)
+    require(not apart, "on_data", "must overlap `on_samples`", "no overlap", remedy, DataError)
     slope, intercept = _logistic(v, is_data)
+    rule = "must rise above `on_samples`, as the values of a critic do"
+    remedy = "Train the critic, or calibrate with 'isotonic'."
+    require(slope >= 0.0, "on_data", rule, f"a slope of {slope:g}", remedy, DataError)
     return jax.tree_util.Partial(_linear, jnp.float32(slope), jnp.float32(intercept - prior))
 
 

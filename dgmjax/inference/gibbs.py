@@ -44,7 +44,11 @@ def block_gibbs(conditionals: dict[str, Callable[[Blocks], Any]]) -> Kernel:
         position = dict(state.position)
         for index, (name, conditional) in enumerate(conditionals.items()):
             drawn = conditional(position).sample(seed=jax.random.fold_in(key, index))
-            position[name] = drawn.astype(position[name].dtype)
+            dtype = jnp.asarray(position[name]).dtype
+            rule = f"must hold {drawn.dtype} numbers in block {name!r}, as its conditional draws"
+            lossy = jnp.issubdtype(drawn.dtype, jnp.inexact) > jnp.issubdtype(dtype, jnp.inexact)
+            require(not lossy, "position", rule, dtype)
+            position[name] = drawn.astype(dtype)
         always = jnp.ones(())
         return Drawn(position), Info(always, always > 0, always < 0)
 

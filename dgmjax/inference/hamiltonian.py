@@ -119,7 +119,8 @@ def hamiltonian_step(
     """A fresh momentum, a trajectory, and a Metropolis test, for each chain.
 
     A proposal of which anything is not finite is refused, so that a chain never leaves its support.
-    With `adjusted=False` every finite proposal is taken.
+    With `adjusted=False` every finite proposal is taken, `divergent` or not: without a test, the
+    energy that a stable step gains grows with the dimensions.
     """
     momentum_key, accept_key = jax.random.split(key)
     chains = point.values[0].ndim
@@ -143,14 +144,17 @@ def hamiltonian_step(
     proposal, new_momentum = leapfrog(
         terms, coefficients, point, momentum, step_size, num_steps, inverse_mass
     )
-    gained = energy(proposal, new_momentum) - energy(point, momentum)
-    divergent = ~(gained < DIVERGENT)  # NaN counts
+    proposed = energy(proposal, new_momentum)
+    # The gradient at the proposal is a part of its momentum.
+    finite = jnp.isfinite(proposed)
+    gained = proposed - energy(point, momentum)
+    divergent = ~(finite & (gained < DIVERGENT))
     acceptance = jnp.where(divergent, 0.0, jnp.exp(jnp.minimum(-gained, 0.0)))
     draw = jax.random.uniform(accept_key, acceptance.shape, acceptance.dtype)
     # Uniform draws are below 1 and may be 0, so that an acceptance of 1 always accepts and one of 0
     # never does. The energy is even in p and every step draws p anew, so the sign that
     # reversibility asks for never shows.
-    accepted = draw < acceptance if adjusted else ~divergent
+    accepted = draw < acceptance if adjusted else finite
     choose = lambda new, old: jnp.where(_wide(accepted, chains, new), new, old)
     return jax.tree.map(choose, proposal, point), Info(acceptance, accepted, divergent)
 

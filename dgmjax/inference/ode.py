@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.bijectors.carry import scan, varying
 from dgmjax.errors import require, require_sizes
 from dgmjax.noising.gaussian import Spacing, check_spacing
@@ -110,7 +111,7 @@ def integrate(
     True
     """
     tableau = tableau_of(method)
-    times = jnp.asarray(times)
+    times, x = as_float(times), jax.tree.map(as_float, x)
     require(times.ndim == 1 and len(times) >= 2, "times", "must be two or more", times.shape)
 
     def body(x: PyTree, ends: tuple[Array, Array]) -> tuple[PyTree, None]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax.errors import require_sizes
+from dgmjax.errors import require
 from dgmjax.inference.annealing import (
     Path,
     anneal,
@@ -69,7 +69,7 @@ def log_partition(
     section 3, https://homepages.inf.ed.ac.uk/imurray2/pub/08dbn_ais/.
     """
     check_temperatures(temperatures)
-    require_sizes(num_chains=num_chains)
+    require(num_chains >= 2, "num_chains", "must be at least 2", num_chains)
     start_key, key = jax.random.split(key)
     state = anchored.path.init(anchored.start(start_key, num_chains))
     betas = jnp.asarray(temperatures, jnp.result_type(float))

@@ -97,7 +97,11 @@ def sequential_monte_carlo(
         values, increments = move(move_key, values, given)
         unnormalised = log_weights + increments
         log_increment = jax.nn.logsumexp(unnormalised)
-        log_weights = unnormalised - log_increment
+        # Where no particle is left the estimate is 0, and stays so whatever the weights are.
+        dead = log_increment == -jnp.inf
+        log_weights = jnp.where(
+            dead, -math.log(count), unnormalised - jnp.where(dead, 0.0, log_increment)
+        )
         state = Particles(values, log_weights, state.log_evidence + log_increment)
         size = 1.0 / jnp.exp(2.0 * log_weights).sum()
         return state, SMCInfo(ancestors, uneven, size, log_increment)

@@ -1,10 +1,13 @@
 """Every family over every dtype of whole numbers, and over parameters of low precision."""
 
+import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from tables import FAMILIES, INTEGERS
+
+from dgmjax.distributions import Bernoulli, Categorical, Mixture, Poisson
 
 
 def drawn_params(family, dtype=jnp.float32):
@@ -56,3 +59,28 @@ def test_parameters_of_bfloat16_give_float32_log_probabilities(name):
     assert found.dtype == jnp.float32
     expected = family(params.astype(jnp.float32)).log_prob(value)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_rare_draws_of_bfloat16_are_as_rare_as_they_should_be():
+    """Uniform numbers in bfloat16 have steps of 1/128."""
+    draws = Bernoulli(jnp.full(200_000, -7.0, jnp.bfloat16)).sample(seed=0)
+    assert float(draws.mean()) == pytest.approx(float(jax.nn.sigmoid(-7.0)), rel=0.3)
+    draws = Categorical(jnp.zeros((100_000, 16), jnp.bfloat16)).sample(seed=0)
+    np.testing.assert_allclose(
+        np.bincount(draws) * 16 / 100_000, 1.0, atol=5 * (15 / 100_000) ** 0.5
+    )
+
+
+def test_impossible_levels_leave_a_gradient():
+    p, q = Categorical(jnp.array([0.0, 1.0, -jnp.inf])), Categorical(jnp.array([1.0, 0.0, 0.5]))
+    slope = jax.grad(lambda logits: Categorical(logits).kl_divergence(q))(p.logits)
+    few = jax.grad(lambda a: (jax.nn.softmax(a) * (jax.nn.log_softmax(a) - q.log_probs[:2])).sum())
+    np.testing.assert_allclose(slope, [*few(p.logits[:2]), 0.0], atol=1e-6)
+    assert float(Poisson(-jnp.inf).log_prob(0)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_gradients_by_the_parts_of_a_mixture_of_counts():
+    normals = lambda loc: distrax.Independent(distrax.Normal(loc, jnp.ones((3, 2))), 1)
+    total = lambda loc, z: Mixture(jnp.zeros(3), normals(loc)).log_prob(z).sum()
+    loc, z = jnp.arange(6.0).reshape(3, 2), jnp.array([[1, 2], [4, 0]], jnp.uint8)
+    np.testing.assert_allclose(jax.grad(total)(loc, z), jax.grad(total)(loc, jnp.float32(z)))

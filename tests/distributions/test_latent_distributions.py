@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgmjax.distributions import AR1, Ancestral, FullNormal, Mixture, PointMass
+from dgmjax.distributions import AR1, Ancestral, FullNormal, Mixture, PointMass, base
 from dgmjax.errors import DgmjaxError
 
 RNG = np.random.default_rng(0)
@@ -46,6 +46,30 @@ def test_full_normal_kl_against_the_formula_and_samples():
     as_full = FullNormal(jnp.array([0.5, -1.0, 0.0]), 0.7 * jnp.eye(3))
     np.testing.assert_allclose(q.kl_divergence(diagonal), q.kl_divergence(as_full), rtol=1e-5)
     np.testing.assert_allclose(as_full.kl_divergence(diagonal), 0.0, atol=1e-6)
+
+
+def test_full_normal_kl_to_a_batch_is_that_to_each():
+    q, p = full_normal(1), full_normal(2, (4,))
+    each = [q.kl_divergence(FullNormal(*row)) for row in zip(p.loc, p.cholesky)]
+    np.testing.assert_allclose(q.kl_divergence(p), each, rtol=1e-5)
+    shared = FullNormal(jnp.zeros((4, 3)), q.cholesky)  # one covariance, a batch of means
+    each = [
+        FullNormal(jnp.zeros(3), q.cholesky).kl_divergence(FullNormal(*row))
+        for row in zip(p.loc, p.cholesky)
+    ]
+    np.testing.assert_allclose(shared.kl_divergence(p), each, rtol=1e-5)
+
+
+def test_rows_that_share_their_components_are_drawn_independently():
+    mixture = Mixture(jnp.zeros((3, 3)), normal(jnp.zeros((3, 1))))
+    draws = np.asarray(mixture.sample(seed=0, sample_shape=(2, 1000)))[..., 0]
+    assert draws.shape == (2, 1000, 3)
+    np.testing.assert_allclose(np.corrcoef(draws.reshape(-1, 3).T), np.eye(3), atol=5 / 2000**0.5)
+    parts = base.draw_batch(
+        normal(jnp.array([[[[0.0]], [[9.0]]]])), jax.random.key(1), (7,), (3, 2, 4)
+    )
+    assert parts.shape == (7, 3, 2, 4, 1) and len(np.unique(parts)) == parts.size
+    np.testing.assert_allclose(parts.mean((0, 1, 3, 4)), [0.0, 9.0], atol=5 / 84**0.5)
 
 
 def test_mixture_of_normals_integrates_to_one_and_knows_its_clusters():

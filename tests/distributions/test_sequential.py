@@ -129,6 +129,9 @@ def test_padding_is_neither_read_nor_scored():
     np.testing.assert_allclose(padded.log_prob(garbage), each.sum(-1), atol=1e-5)
     assert (padded.sample(seed=0, sample_shape=(6,))[:, :, 0, 2:] == 0).all()
     np.testing.assert_allclose(padded.mean()[:, 1], rate[:, 1], rtol=1e-5)
+    one = Factorised(families.Bernoulli(), jnp.zeros((4, 3, 1)), (4, 3))
+    drawn = Padded(one, jnp.ones((9, 4))).sample(seed=0, sample_shape=(2,))
+    assert drawn.shape == (2, 9, 4, 3) and len(np.unique(drawn.reshape(18, 12), axis=0)) > 9
 
 
 def test_product_of_normals_is_the_normalised_product_of_densities():

@@ -21,6 +21,15 @@ def test_densities_are_those_of_scikit_learn(bandwidth):
     )
 
 
+def test_points_far_from_zero_and_whole_numbers():
+    near = parzen_log_prob(np.float32(SAMPLES), np.float32(POINTS), 0.5)
+    far = parzen_log_prob(np.float32(SAMPLES + 256.0), np.float32(POINTS + 256.0), 0.5)
+    np.testing.assert_allclose(far, near, atol=2e-2)
+    whole = RNG.integers(0, 256, (2, 20, 6))
+    found = parzen_log_prob(*np.uint8(whole), 40.0)
+    np.testing.assert_allclose(found, parzen_log_prob(*np.float32(whole), 40.0), rtol=1e-6)
+
+
 def test_the_bandwidth_is_the_best_for_validation_points():
     """Of many samples of N(0, 1), a narrow kernel is best, of few a wide one."""
     draws = RNG.normal(size=(4000, 1))

@@ -160,6 +160,51 @@ def test_neighbour_classifier_knows_copies_and_strangers():
     assert abs(fair.value - 0.5) < 5 * fair.standard_error
 
 
+def test_neighbour_classifier_splits_ties_and_knows_how_much_it_varies():
+    generator = np.random.default_rng(0)
+    binary = generator.integers(0, 2, (2, 500, 3))
+    assert samples.nearest_neighbour_accuracy(*binary).value == pytest.approx(0.5, abs=1e-12)
+    found = [
+        samples.nearest_neighbour_accuracy(*generator.normal(size=(2, 80, 1))) for _ in range(400)
+    ]
+    deviation = np.std([one.value for one in found])
+    assert deviation == pytest.approx(np.mean([one.standard_error for one in found]), rel=0.12)
+    assert deviation > 1.2 * np.sqrt(0.25 / 160)  # that of independent trials
+
+
+def test_one_distant_point_leaves_the_balls_of_the_others():
+    real, generated = normal(300, 2), normal(300, 2, seed=1) + 5.0
+    near = samples.density_coverage(real, generated)
+    real[0] = 1e7
+    assert samples.precision_recall(real, generated).recall.value < 0.02
+    far = samples.density_coverage(real, generated)
+    assert far.density.value < near.density.value + 0.25
+    assert far.coverage.value < near.coverage.value + 0.01
+
+
+def test_nearest_of_points_far_from_zero():
+    indices, distances = samples.nearest(
+        1.7e9 + np.array([[10.2], [30.4]]), 1.7e9 + np.arange(50.0)[:, None]
+    )
+    assert indices.tolist() == [[10], [30]]
+    np.testing.assert_allclose(distances, [[0.2], [0.4]], atol=1e-6)
+
+
+def test_few_held_out_points_do_not_bias_the_memorised_share():
+    found = [
+        samples.memorised_share(
+            *(normal(n, 2, seed=3 * i + j) for j, n in enumerate((200, 200, 20))), share=0.05
+        )
+        for i in range(300)
+    ]
+    values = np.array([one.value for one in found])
+    assert values.mean() == pytest.approx(0.05, abs=4 * values.std() / 300**0.5)
+    assert values.std() == pytest.approx(np.mean([one.standard_error for one in found]), rel=0.2)
+    binary = np.random.default_rng(0).integers(0, 2, (3, 300, 4))
+    with pytest.raises(DataError, match=r"`held_out` must have fewer than 0\.01 of"):
+        samples.memorised_share(*binary)
+
+
 def test_memorised_share():
     train, held_out, fresh = (normal(2000, 4, seed=i) for i in range(3))
     assert samples.memorised_share(train[:100], train, held_out).value == 1.0

@@ -9,12 +9,15 @@ from scipy.stats import multivariate_normal
 from dgmjax.errors import DgmjaxError
 from dgmjax.inference import (
     adaptive_temperatures,
+    anneal as run_along,
     annealed_importance_sampling,
     effective_chains,
     geometric_temperatures,
+    hamiltonian_path,
     linear_temperatures,
     log_evidence_bounds,
     log_mean_weight,
+    log_partition,
     sigmoid_temperatures,
     tuned_step_sizes,
 )
@@ -159,6 +162,24 @@ def anneal(betas=(0.0, 1.0), sizes=0.1, **options):
     return annealed_importance_sampling(KEYS[0], base, ratio, start, *arguments, **options)
 
 
+def along_path(given):
+    path = hamiltonian_path(base, ratio)
+    state = path.init(prior(KEYS[0], 2))
+    return run_along(KEYS[0], path, state, np.linspace(0.0, 1.0, 4), given)
+
+
+def test_temperatures_and_what_is_given_may_be_arrays_of_numpy():
+    _, found = along_path(np.full(3, 0.1))
+    _, wanted = along_path(jnp.full(3, 0.1))
+    np.testing.assert_array_equal(found.log_weight, wanted.log_weight)
+
+
+def trial(**options):
+    return tuned_step_sizes(
+        KEYS[0], base, ratio, prior(KEYS[0], 2), np.array([0.0, 1.0]), **options
+    )
+
+
 @pytest.mark.parametrize(
     "act, word",
     [
@@ -168,6 +189,9 @@ def anneal(betas=(0.0, 1.0), sizes=0.1, **options):
         (lambda: anneal(num_steps=0), "num_steps"),
         (lambda: anneal((0.0, 0.5, 1.0), jnp.ones(3)), "step_sizes"),
         (lambda: anneal(start=jnp.zeros((2, 4, 3), jnp.int32)), "position"),
+        (lambda: trial(step_size=0.0), "step_size"),
+        (lambda: along_path(given=jnp.ones(2)), "given"),
+        (lambda: log_partition(None, KEYS[0], np.array([0.0, 1.0]), num_chains=1), "num_chains"),
         (lambda: linear_temperatures(0), "count"),
         (lambda: sigmoid_temperatures(5, -1.0), "steepness"),
     ],

@@ -142,8 +142,14 @@ def test_calibration_finds_the_ratio_and_equals_another_program(method, error):
 
 
 def test_values_that_cannot_be_calibrated_are_named():
-    with pytest.raises(DataError, match="`on_data` must overlap `on_samples`; got a gap"):
+    with pytest.raises(DataError, match="`on_data` must overlap `on_samples`; got no overlap"):
         inference.calibrate([2.0, 3.0], [0.0, 1.0])
+    with pytest.raises(DataError, match="`on_data` must overlap `on_samples`"):
+        inference.calibrate([1.0, 2.0, 3.0], [-1.0, 0.0, 1.0])  # a slope without bound
+    with pytest.raises(
+        DataError, match=r"`on_data` must rise above `on_samples`.*; got a slope of -"
+    ):
+        inference.calibrate([0.0, 1.0, 2.0], [1.5, 2.5, 3.0])
     apart = inference.calibrate([2.0, 3.0], [0.0, 1.0], "isotonic")
     np.testing.assert_allclose(apart(jnp.array([0.0, 3.0])), np.log([1 / 7, 7]), rtol=1e-5)
     with pytest.raises(DataError, match="`on_samples` must be finite"):

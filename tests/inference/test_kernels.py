@@ -20,8 +20,10 @@ from dgmjax.inference import (
 )
 from dgmjax.inference.adaptation import dual_averaging, dual_averaging_update
 
+KEY = jax.random.key(0)
 SCALES = jnp.array([0.5, 1.0, 3.0])
 MEAN = jnp.array([1.0, -2.0, 0.5])
+REAL = block_gibbs({"a": lambda _: distrax.Normal(0.0, 1.0)})
 
 
 def normal(z):
@@ -82,6 +84,20 @@ def test_unadjusted_langevin_has_its_known_bias():
     start = kernel.init(jnp.zeros((2000, 1)))
     _, positions, _ = jax.jit(lambda key: run(kernel, key, start, 200))(jax.random.key(3))
     assert positions[50:].var() == pytest.approx(4.0 / 3.0, rel=0.02)
+    # In many dimensions a stable step gains more energy than a test would ever accept.
+    _, positions, info = jax.jit(
+        lambda key: run(kernel, key, kernel.init(jnp.zeros((1, 20_000))), 30)
+    )(KEY)
+    assert info.accepted.all() and info.divergent.any()
+    assert positions[-1].var() == pytest.approx(4.0 / 3.0, rel=0.05)
+
+
+def test_an_infinite_density_is_never_entered():
+    pole = lambda z: jnp.where(jnp.abs(z[..., 0]) < 0.2, jnp.inf, -jnp.abs(z[..., 0]))
+    for kernel in (hmc(pole, 0.5, 2), ula(pole, 0.5)):
+        start = kernel.init(jnp.ones((50, 1)))
+        _, positions, info = jax.jit(lambda key, k=kernel, s=start: run(k, key, s, 50))(KEY)
+        assert (jnp.abs(positions) >= 0.2).all() and info.divergent.any()
 
 
 def test_a_step_is_that_of_blackjax():
@@ -157,6 +173,7 @@ def test_kernels_in_float64_and_under_vmap():
         (lambda: warm_up(lambda s, m: hmc(normal, s), jax.random.key(0), MEAN, 3), "num_steps"),
         (lambda: block_gibbs({}), "conditionals"),
         (lambda: block_gibbs({"a": None}).init({"b": MEAN}), "position"),
+        (lambda: REAL.step(KEY, REAL.init({"a": jnp.array(0)})), "position"),
         (lambda: kernels.check_real({"a": jnp.zeros(2, bool)}), "position"),
     ],
 )

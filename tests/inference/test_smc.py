@@ -68,6 +68,16 @@ def test_many_particles_are_the_kalman_filter(move):
     assert float(info.log_increment.sum()) == pytest.approx(float(particles.log_evidence), abs=1e-3)
 
 
+def test_evidence_of_what_cannot_be_is_zero():
+    """Also where later steps could be, and where nothing is resampled."""
+    move = lambda key, z, x: (z, jnp.where(x > 0, jnp.log(0.5), -jnp.inf) + 0 * z)
+    for threshold in (0.0, 1.0):
+        kernel = sequential_monte_carlo(move, threshold)
+        steps = jnp.array([[1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
+        found = [run_smc(kernel, jax.random.key(0), jnp.zeros(8), x)[0].log_evidence for x in steps]
+        np.testing.assert_allclose(found, [3 * np.log(0.5), -np.inf, -np.inf], rtol=1e-6)
+
+
 def test_threshold_decides_when_to_resample():
     given = jnp.asarray(X)
     never = run_smc(sequential_monte_carlo(bootstrap, 0.0), jax.random.key(0), jnp.zeros(64), given)

@@ -228,6 +228,7 @@ def test_rare_words_have_finite_numbers():
         (lambda: latent_dirichlet_allocation(0, 5), "num_topics"),
         (lambda: normal_mixture(0, LOC, COVARIANCE), "num_components"),
         (lambda: normal_mixture(2, LOC, COVARIANCE[:1]), "covariance"),
+        (lambda: normal_mixture(2, LOC, COVARIANCE).start(KEY, {"x": jnp.ones((1, 2))}), "x"),
         (lambda: normal_mixture(2, LOC, COVARIANCE, dof=1.0), "dof"),
         (lambda: normal_mixture(2, LOC, COVARIANCE, strength=0.0), "strength"),
         (lambda: normal_mixture(2, LOC, COVARIANCE, concentration=0.0), "concentration"),

@@ -13,8 +13,9 @@ from scrambling import perturbed
 
 from dgmjax import models, objectives
 from dgmjax.distributions import families
-from dgmjax.errors import DgmjaxError
+from dgmjax.errors import DataError, DgmjaxError
 from dgmjax.evaluation import active_units, bits_per_dim, independent_bernoulli
+from dgmjax.evaluation.baselines import full_normal
 
 W = np.array([[1.0, 0.5], [-0.7, 1.2], [0.3, -0.4]])
 NOISE = 0.6
@@ -245,3 +246,13 @@ def test_evaluation_numbers():
     train, test = np.array([[0.0, 1], [0, 1], [1, 1]]), np.array([[0.0, 1], [1, 0]])
     expected = [-np.log(3 / 5) - np.log(4 / 5), -np.log(2 / 5) - np.log(1 / 5)]
     np.testing.assert_allclose(independent_bernoulli(train, test), expected)
+
+
+def test_a_normal_of_dependent_columns_is_refused():
+    """Rounding left about 1e-8 of the last pivot, and every second draw was accepted."""
+    for seed in range(10):
+        x = np.random.default_rng(seed).normal(size=(100, 2))
+        with pytest.raises(DataError, match="`train` must have a covariance that is not singular"):
+            full_normal(np.c_[x, x.sum(1)], np.zeros((1, 3)))
+        scaled = np.c_[x, x.sum(1) + 1e-3 * x[:, 0] ** 2] * np.array([1.0, 1e6, 1e-6])
+        assert np.isfinite(full_normal(scaled, scaled[:5])).all()

@@ -1,5 +1,6 @@
 """Nearest neighbours: precision and recall, density and coverage, a two-sample test, memorising."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from dgmjax.types import ArrayLike
 
 CELLS = 10_000_000
 """Distances that are in memory at once."""
+ROUNDING = 1e-13
+"""Of a squared distance, relative to the squares that it is expanded into."""
 
 
 def nearest(queries: ArrayLike, references: ArrayLike, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -28,8 +31,10 @@ def nearest(queries: ArrayLike, references: ArrayLike, k: int = 1) -> tuple[np.n
     x = checked("queries", queries, 1)
     rule = f"must have the {y.shape[1]} columns of `references`"
     require(x.shape[1] == y.shape[1], "queries", rule, x.shape[1], error=DataError)
+    middle = y.mean(0)
     found = [
-        np.argpartition(squared, k - 1, axis=1)[:, :k] for _, squared in _squared_distances(x, y)
+        np.argpartition(squared, k - 1, axis=1)[:, :k]
+        for _, squared in _squared_distances(x - middle, y - middle)
     ]
     indices = np.concatenate(found)
     # Once more by differences: expanded squares leave 1e-8 where a copy is at distance 0.
@@ -96,7 +101,10 @@ def nearest_neighbour_accuracy(real: ArrayLike, generated: ArrayLike) -> Measure
     """Leave-one-out accuracy of the 1-nearest-neighbour classifier of real against generated.
 
     1/2 where both have one distribution; towards 1 where they differ, and below 1/2 where generated
-    points are copies of the real ones.
+    points are copies of the real ones. A point whose nearest neighbours of both kinds are as near
+    counts as half right. Two points that are each other's nearest neighbour are right or wrong
+    together: with a share m of such points, the standard error is sqrt(1 + m) times that of
+    independent trials.
 
     Args:
       real, generated: `[N, D]` each.
@@ -110,8 +118,20 @@ def nearest_neighbour_accuracy(real: ArrayLike, generated: ArrayLike) -> Measure
     x, y = _centred_pair(real, generated, 1)
     rule = f"must have the {len(x)} rows of `real`"
     require(len(x) == len(y), "generated", rule, len(y), "Take as many of both.", DataError)
-    correct = [_squared_radii(own, 1) < _least(own, other) for own, other in ((x, y), (y, x))]
-    return average(np.concatenate(correct))
+    points, num = np.concatenate([x, y]), len(x)
+    correct, found = [], []
+    for start, squared in _squared_distances(points, points):
+        rows = np.arange(len(squared))
+        squared[rows, start + rows] = np.inf  # a point is no neighbour of itself
+        sides = squared[:, :num].min(1), squared[:, num:].min(1)
+        is_real = start + rows < num
+        own, other = np.where(is_real, sides, sides[::-1])
+        tied = np.abs(own - other) <= ROUNDING * ((points[start + rows] ** 2).sum(-1) + own)
+        correct.append(np.where(tied, 0.5, own < other))
+        found.append(squared.argmin(1))
+    neighbours = np.concatenate(found)
+    mutual = (neighbours[neighbours] == np.arange(2 * num)).mean()
+    return _with_variance(average(np.concatenate(correct)), factor=1.0 + float(mutual))
 
 
 def memorised_share(
@@ -127,15 +147,33 @@ def memorised_share(
       generated, train, held_out: `[M, D]`, `[N, D]`, `[L, D]`, pixels or features.
       share: in (0, 1); at least one held-out point must be nearer.
 
+    The standard error is of both draws, generated and held-out points, where the model is that of
+    the data.
+
     Raises:
-      DataError: fewer than 1 / share held-out points, NaN.
+      DataError: fewer than 1 / share held-out points, NaN; so many held-out points with a copy
+        among the training points that nothing is nearer.
     """
     require(0.0 < share < 1.0, "share", "must lie in (0, 1)", share)
     needed = int(np.ceil(1.0 / share))
     own = checked("held_out", held_out, needed, f"one for the nearest {share:g} of them")
     _, usual = nearest(own, train)
     _, found = nearest(generated, train)
-    return average(found[:, 0] < np.quantile(usual[:, 0], share))
+    # Weibull's quantile is the one below which another held-out point lies with probability
+    # `share`, however few there are.
+    reach = np.quantile(usual[:, 0], share, method="weibull")
+    rule = f"must have fewer than {share:g} of its rows among those of `train`"
+    remedy = "Compare features that differ between points, or raise `share`."
+    require(reach > 0.0, "held_out", rule, f"{np.mean(usual == 0.0):g}", remedy, DataError)
+    return _with_variance(average(found[:, 0] < reach), added=share * (1.0 - share) / len(own))
+
+
+def _with_variance(found: Measurement, factor: float = 1.0, added: float = 0.0) -> Measurement:
+    """The same number, of a variance that is not that of independent examples."""
+    error = found.standard_error
+    if error is None:
+        return found
+    return found._replace(standard_error=math.sqrt(factor * error**2 + added))
 
 
 def _centred_pair(real: ArrayLike, generated: ArrayLike, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,11 +202,6 @@ def _squared_radii(x: np.ndarray, k: int) -> np.ndarray:
     return np.concatenate(found)
 
 
-def _least(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Squared distance of each point of x to the nearest of y, `[N]`."""
-    return np.concatenate([squared.min(1) for _, squared in _squared_distances(x, y)])
-
-
 class _Balls(NamedTuple):
     counts: np.ndarray
     hit: np.ndarray
@@ -177,11 +210,11 @@ class _Balls(NamedTuple):
 def _balls_around(points: np.ndarray, centres: np.ndarray, squared_radii: np.ndarray) -> _Balls:
     """How many balls hold each point, and whether each ball holds any."""
     # A point on the rim is inside: rounding of the two ways to its distance must not decide.
-    scale = (centres**2).sum(-1).max() + (points**2).sum(-1).max()
-    reach = squared_radii + 1e-13 * scale
+    reach = squared_radii + ROUNDING * (centres**2).sum(-1)
+    slack = ROUNDING * (points**2).sum(-1)
     counts, hit = [], np.zeros(len(centres), bool)
-    for _, squared in _squared_distances(points, centres):
-        inside = squared <= reach
+    for start, squared in _squared_distances(points, centres):
+        inside = squared <= reach + slack[start : start + len(squared), None]
         counts.append(inside.sum(1))
         hit |= inside.any(0)
     return _Balls(np.concatenate(counts), hit)
