@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from dgmjax.cli.configuration import configuration_text, read_configuration
 from dgmjax.devices.cluster import Processes
 from dgmjax.errors import DgmjaxError, require
 from dgmjax.lab.catalogue import SHARED, nearest, options
 from dgmjax.lab.session import TrainRequest
+from dgmjax.runs.configuration import check_seed
 from dgmjax.runs.loggers import loggers_named
 from dgmjax.training.execution import Execution
 
@@ -118,6 +119,27 @@ def _shared_options() -> tuple[Field, ...]:
     )
 
 
+def options_of_several(function: Callable[..., Any]) -> set[str]:
+    """The options of an experiment, as written, that take several values at once."""
+    found = set()
+    for name, _, owner in options(function):
+        hint = get_type_hints(owner)[name]
+        if tuple in (get_origin(hint), *map(get_origin, get_args(hint))):
+            found.add(f"--{name.replace('_', '-')}")
+    return found
+
+
+def refuse_without(main: str, command: Callable[..., Any], **given: Any) -> None:
+    """Raises `DgmjaxError` where an option differs from its default and `main` is not there.
+
+    It would have no effect, and whoever gave it would think that it had.
+    """
+    parameters = inspect.signature(command).parameters
+    for name, value in given.items():
+        idle = value == parameters[name].default
+        require(idle, f"--{name.replace('_', '-')}", f"must be left out without {main}", value)
+
+
 def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str]) -> TrainRequest:
     """Parses what follows `dgmjax train EXPERIMENT`.
 
@@ -140,10 +162,12 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
     fields += [field for field in _shared_options() if field.name not in own]
     fields = _with_configuration(fields, arguments)
     values = _parse_fields(fields, f"train {name}", description, arguments)
-    for option, least in (("seed", 0), ("seeds", 1), ("steps", 1), ("restart", 0)):
+    for option, least in (("seeds", 1), ("steps", 1), ("restart", 0)):
         given = values[option]
         if given is not None and given < least:
             raise DgmjaxError(f"`--{option}` must be at least {least}; got {given}.")
+    for seed in (values["seed"], values["seed"] + values["seeds"] - 1):
+        check_seed(seed, "--seed")
     if values.pop("print_config"):
         kept = {name: value for name, value in values.items() if name not in UNPRINTED}
         print(configuration_text(kept))

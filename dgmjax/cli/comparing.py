@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from dgmjax.cli.arguments import parse, parse_train
+from dgmjax.cli.arguments import parse, parse_train, refuse_without
 from dgmjax.errors import require
 from dgmjax.files import write_atomically
 from dgmjax.lab import catalogue
@@ -84,6 +84,8 @@ def compare_command(arguments: list[str]) -> None:
         if families:
             found: Any = measured_families(list(map(str, runs)), minutes, num_samples, data_dir)
         else:
+            given = {"minutes": minutes, "num_samples": num_samples, "data_dir": data_dir}
+            refuse_without("--families", compare, **given)
             found = comparison.compare(runs)
         print_table(*found.table())
         for path, make in ((html, found.html), (csv, found.csv)):

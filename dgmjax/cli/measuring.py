@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from dgmjax.cli.arguments import parse
+from dgmjax.cli.arguments import parse, refuse_without
 from dgmjax.cli.training import prepare
 from dgmjax.errors import require
 
@@ -48,6 +48,13 @@ def evaluate_command(arguments: list[str]) -> None:
         prior_steps: Annotated[int, "training steps of a prior that descends gradients"] = 5000,
     ) -> None:
         """Measures a trained run again and writes its results.json."""
+        if not ais:
+            of_chains = {"images": images, "chains": chains, "temperatures": temperatures}
+            refuse_without("--ais", evaluate, **of_chains, schedule=schedule, start=start)
+        if not samples and inception_weights is None:
+            refuse_without("--samples", evaluate, num_samples=num_samples)
+        if prior_after is None:
+            refuse_without("--prior-after", evaluate, prior_steps=prior_steps)
         prepare()
         from dgmjax.lab import runner
         from dgmjax.runs.diagnostics import remarks

@@ -6,7 +6,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,6 +16,8 @@ from dgmjax.errors import DgmjaxError, require
 from dgmjax.lab.session import TrainRequest
 
 DEVICES = "CUDA_VISIBLE_DEVICES"
+TRIES = 100
+"""Draws for each combination that is asked for, of which some are drawn again."""
 
 
 class Plan(NamedTuple):
@@ -41,8 +43,7 @@ class Plan(NamedTuple):
 def parse_sweep(arguments: Sequence[str]) -> Plan:
     """The plan of `--option value value ...` of the command line.
 
-    Options of the sweep itself are `--seeds`, `--random`, `--workers` and `--dry-run`. A value with
-    commas is one value of several parts: `--hidden 200,200 100`.
+    Options of the sweep itself are `--seeds`, `--random`, `--workers` and `--dry-run`.
 
     >>> plan = parse_sweep(["--learning-rate", "1e-3", "3e-4", "--tiny", "--seeds", "2"])
     >>> plan.values, plan.fixed, plan.seeds
@@ -54,7 +55,7 @@ def parse_sweep(arguments: Sequence[str]) -> Plan:
     for word in arguments:
         if word.startswith("--"):
             name, equals, value = word.partition("=")
-            options[name] = [value] if equals else []
+            options.setdefault(name, []).extend([value] if equals else [])
         else:
             require(name != "", "sweep", "must begin with an option", word)
             options[name].append(word)
@@ -72,13 +73,16 @@ def parse_sweep(arguments: Sequence[str]) -> Plan:
     return Plan(fixed, values, own["--seeds"], own["--random"], own["--workers"], dry_run)
 
 
-def combinations(plan: Plan) -> list[list[str]]:
+def combinations(plan: Plan, several: Container[str] = ()) -> list[list[str]]:
     """The options of each run, seeds last.
 
-    With `random`, that many draws with a fixed seed: of each option one of its values, or, of one
-    written `low:high`, a number between, uniform in its logarithm.
+    With `random`, that many different draws with a fixed seed: of each option one of its values,
+    or, of one written `low:high`, a number between, uniform in its logarithm.
+
+    Args:
+      several: options that take several values at once, which commas part: `--hidden 200,200 100`.
     """
-    found = [_words(chosen) for chosen in _chosen(plan)]
+    found = [_words(chosen, several) for chosen in _chosen(plan)]
     return [
         [*options, *plan.fixed, "--seed", str(seed)]
         for options in found
@@ -93,11 +97,14 @@ def _chosen(plan: Plan) -> list[dict[str, str]]:
         require(not ranges, "sweep", "must name values", ranges, remedy)
         grid = itertools.product(*plan.values.values())
         return [dict(zip(plan.values, values, strict=True)) for values in grid]
-    generator = random.Random(0)
-    return [
-        {name: _drawn(generator, values) for name, values in plan.values.items()}
-        for _ in range(plan.random)
-    ]
+    generator, found = random.Random(0), dict[tuple[str, ...], dict[str, str]]()
+    for _ in range(TRIES * plan.random):
+        drawn = {name: _drawn(generator, values) for name, values in plan.values.items()}
+        found.setdefault(tuple(drawn.values()), drawn)
+        if len(found) == plan.random:
+            return list(found.values())
+    rule = f"must be at most the {len(found)} different combinations of the values"
+    raise DgmjaxError(f"`--random` {rule}; got {plan.random}. Leave it out to train them all.")
 
 
 def _drawn(generator: random.Random, values: Sequence[str]) -> str:
@@ -112,8 +119,9 @@ def _drawn(generator: random.Random, values: Sequence[str]) -> str:
     return f"{math.exp(generator.uniform(*ends)):.4g}"
 
 
-def _words(chosen: Mapping[str, str]) -> list[str]:
-    return [word for name, value in chosen.items() for word in (name, *value.split(","))]
+def _words(chosen: Mapping[str, str], several: Container[str]) -> list[str]:
+    parts = lambda name, value: value.split(",") if name in several else [value]
+    return [word for name, value in chosen.items() for word in (name, *parts(name, value))]
 
 
 def is_done(request: TrainRequest) -> Path | None:

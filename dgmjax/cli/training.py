@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from dgmjax.cli import restarts
-from dgmjax.cli.arguments import parse, parse_train
+from dgmjax.cli.arguments import options_of_several, parse, parse_train
 from dgmjax.cli.comparing import print_comparison
 from dgmjax.cli.stopping import STOPPING
 from dgmjax.errors import DgmjaxError, require
@@ -65,7 +65,7 @@ def sweep_command(arguments: list[str]) -> None:
     # All of them before any is trained: the last may have a value that its option does not take.
     runs = [
         (options, parse_train(function, name, options).absolute())
-        for options in sweeps.combinations(plan)
+        for options in sweeps.combinations(plan, options_of_several(function))
     ]
     if plan.dry_run:
         for options, _ in runs:

@@ -207,12 +207,14 @@ def build(function: ExperimentFunction, arguments: Mapping[str, Any], **shared: 
     """
     declared = {option.name: option for option in options(function)}
     unknown = sorted(set(arguments) - set(declared))
+    changed = "If a run has them, the experiment changed since it was made: train it again."
+    remedy = nearest(unknown[0], list(declared)).strip() if unknown else ""
     require(
         not unknown,
         "arguments",
         f"must be among those of the experiment {function.__name__}: {sorted(declared)}",
         unknown,
-        "The experiment changed since the run was made; train it again.",
+        remedy or changed,
     )
     _check_types(arguments, declared)
     require_sizes(**{name: n for name in SIZES if (n := arguments.get(name)) is not None})

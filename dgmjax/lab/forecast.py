@@ -77,7 +77,7 @@ def forecast(request: "TrainRequest") -> Forecast:
         working_bytes=_working_bytes(learner, experiment, state, batch),
         compile_seconds=result.compile_seconds,
         step_seconds=result.seconds / (STEPS - 1),
-        steps=request.steps or experiment.steps,
+        steps=experiment.steps if request.steps is None else request.steps,
     )
 
 

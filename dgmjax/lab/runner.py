@@ -97,7 +97,8 @@ class _Seeding:
         self.experiment, self.run, self.seed, self.quiet = experiment, run, seed, quiet
         self.one_of_many = one_of_many
         self.execution = replace(execution or Execution(), quiet=quiet)
-        self.steps = steps or experiment.steps
+        self.steps = experiment.steps if steps is None else steps
+        require(self.steps >= 1, "steps", "must be at least 1", self.steps)
         self.learner = experiment.learner()
         self.shell = partial(Trained, experiment, self.learner, seed=seed, folder=run)
 

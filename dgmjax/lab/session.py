@@ -14,6 +14,7 @@ from dgmjax.training.execution import Execution
 from dgmjax.training.progress import busy
 
 if TYPE_CHECKING:
+    from dgmjax.lab.experiment import Experiment
     from dgmjax.lab.trained import Trained
     from dgmjax.runs.folder import RunFolder
 
@@ -93,10 +94,13 @@ class TrainRequest:
         name = run_name(self.arguments, defaults, self.seed, self.tiny)
         return self.run_dir or Path("runs") / self.experiment / name
 
-    def folder(self) -> "RunFolder":
-        """The run's folder, new or found again."""
+    def folder(self, experiment: "Experiment | None" = None) -> "RunFolder":
+        """The run's folder, new or found again; one that may train the experiment on, if given."""
         from dgmjax.runs.folder import RunFolder
 
+        if experiment is not None and (self.place() / "config.json").is_file():
+            steps = experiment.steps if self.steps is None else self.steps
+            RunFolder(self.place()).check_steps(steps)
         return RunFolder.create(
             "runs",
             self.experiment,
@@ -127,7 +131,7 @@ def carry_out(
     with busy("reading the data and building the model", quiet=quiet):
         experiment = request.build()
     with processes.main_first("run folder"):
-        run = request.folder()
+        run = request.folder(experiment)
     with run, run.lock() if processes.is_main() else contextlib.nullcontext():
         if processes.is_main():
             run.log_to(request.log)
@@ -158,7 +162,7 @@ def carry_out_seeds(request: TrainRequest) -> "list[tuple[Trained, RunFolder]]":
     devices = request.execution.make_mesh().size
     require(devices == 1, "mesh", "must be one device for seeds together", devices)
     experiment = requests[0].build()
-    runs = {one.seed: one.folder() for one in requests}
+    runs = {one.seed: one.folder(experiment) for one in requests}
     with contextlib.ExitStack() as opened:
         for run in runs.values():
             opened.enter_context(run)

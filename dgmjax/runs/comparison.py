@@ -52,7 +52,9 @@ class Row:
             return found[0].formatted_value()
         mean, error = mean_and_error([record.value for record in found])
         shown = dataclasses.replace(found[0], value=mean, standard_error=error)
-        return f"{shown.formatted_value()} ({len(found)} seeds)"
+        # Copies of one run, or runs of one seed on two machines, are no independent seeds.
+        kind = "seeds" if len({record.seed for record in found}) == len(found) else "runs"
+        return f"{shown.formatted_value()} ({len(found)} {kind})"
 
     @property
     def seconds(self) -> float:
@@ -184,7 +186,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
       RunError: one of them is no run folder, or has damaged records.
     """
     require(len(folders) > 0, "runs", "must be at least one run folder", "none")
-    runs = [RunFolder(folder) for folder in dict.fromkeys(folders)]
+    runs = [RunFolder(folder) for folder in {path.resolve(): path for path in folders}.values()]
     groups: dict[tuple[str, str], list[RunFolder]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
         settings = run.changed if run.changed is not None else run.arguments

@@ -34,6 +34,15 @@ _OPTIONS = {
 """Types of what `options` may hold; each may also be null."""
 
 
+def check_seed(seed: Any, name: str = "seed") -> None:
+    """Raises `RunError` unless a seed is one of the 2^32 that keys are made of.
+
+    JAX takes a larger one modulo 2^32: it would stand for another seed, whose numbers it has.
+    """
+    sound = isinstance(seed, int) and 0 <= seed < 2**32
+    require(sound, name, "must be an integer of at least 0, below 2^32", seed, error=RunError)
+
+
 def new_configuration(asked: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The content of `config.json` of a new run.
 

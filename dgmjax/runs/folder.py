@@ -29,8 +29,10 @@ from dgmjax.files import (
     write_output,
 )
 from dgmjax.runs import strict_json
+from dgmjax.runs.checkpoint_steps import steps_at
 from dgmjax.runs.configuration import (
     check_same,
+    check_seed,
     check_unused,
     new_configuration,
     plain,
@@ -117,8 +119,7 @@ class RunFolder:
         """
         named = experiment.removesuffix(".py").isidentifier()
         require(named, "experiment", "must be a name", repr(experiment), error=RunError)
-        counted = isinstance(seed, int) and seed >= 0
-        require(counted, "seed", "must be an integer of at least 0", seed, error=RunError)
+        check_seed(seed)
         asked = {"experiment": experiment, "arguments": plain(arguments), "seed": seed}
         asked["tiny"] = tiny
         name = run_name(arguments, defaults or {}, seed, tiny)
@@ -164,6 +165,16 @@ class RunFolder:
         kept = {name: before[name] for name in before if before[name] or name != "in_code"}
         earlier = [*self.options.get("earlier", []), kept]
         self._update_options({**now, "earlier": earlier})
+
+    def check_steps(self, steps: int) -> None:
+        """Raises `RunError` if the run has more steps behind it already.
+
+        Its record would name a number of steps that no parameters of it have seen.
+        """
+        reached = max(steps_at(self.checkpoints("latest")).committed(), default=0)
+        rule = f"must be at least {reached}, the steps that the run {self.path} has behind it"
+        remedy = "Give another `--run-dir` for a shorter run; nothing has been changed."
+        require(steps >= reached, "steps", rule, steps, remedy, RunError)
 
     def note_data(self, fingerprint: Mapping[str, str]) -> None:
         """Keeps the fingerprint of the data, by split, if there is none yet.

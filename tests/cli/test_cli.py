@@ -25,6 +25,10 @@ TOY = '''
     from dgmjax import lab
 
 
+    class Built(dict):
+        steps = 1
+
+
     def toy(
         *,
         latent: int = 20,
@@ -47,7 +51,7 @@ TOY = '''
           name: anything.
           tiny: in miniature.
         """
-        return {"latent": latent, "hidden": hidden, "tiny": tiny}
+        return Built(latent=latent, hidden=hidden, tiny=tiny)
     '''
 
 
@@ -166,7 +170,13 @@ def test_help_shows_types_defaults_and_explanations(toy, capsys):
         (["train", "toy.py", "--learning_rat=3"], "Did you mean `--learning-rate`?"),
         (["train", "toy.py", "--data_dri", "x"], "Did you mean `--data-dir`?"),
         (["train", "toy.py", "extra"], "no argument `extra`"),
-        (["train", "toy.py", "--seed", "-1"], "`--seed` must be at least 0; got -1"),
+        (["train", "toy.py", "--seed", "-1"], "`--seed` must be an integer of at least 0"),
+        (["train", "toy.py", "--seed", "4294967296"], "below 2^32; got 4294967296"),
+        (["train", "toy.py", "--seed", "4294967295", "--seeds", "2"], "below 2^32; got 4294967296"),
+        (["evaluate", "run", "--chains", "3"], "`--chains` must be left out without --ais; got 3"),
+        (["evaluate", "run", "--num-samples", "9"], "left out without --samples; got 9"),
+        (["evaluate", "run", "--prior-steps", "9"], "left out without --prior-after; got 9"),
+        (["compare", "run", "--minutes", "5"], "`--minutes` must be left out without --families"),
         (["train", "toy.py", "--steps", "0"], "`--steps` must be at least 1; got 0"),
         (["sample", "x", "--nmu", "3"], "Did you mean `--num`?"),
         (["report", "absent"], "must be a run folder"),

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from measured import record
 from test_cli import run, toy  # noqa: F401
 
 from dgmjax.cli import sweeps, training as cli_training
+from dgmjax.cli.arguments import options_of_several
 from dgmjax.errors import DgmjaxError
+from dgmjax.lab import catalogue
 from dgmjax.plotting import image_grid, save
 from dgmjax.runs.comparison import compare
 from dgmjax.runs.folder import RunFolder
@@ -76,7 +79,7 @@ def test_a_file_of_arguments_that_cannot_be_used(tmp_path, toy, capsys, name, co
 
 def test_the_grid_and_random_draws():
     plan = sweeps.parse_sweep(["--latent", "2", "4", "--hidden", "8,8", "--tiny", "--seeds", "2"])
-    assert sweeps.combinations(plan) == [
+    assert sweeps.combinations(plan, {"--hidden"}) == [
         ["--latent", latent, "--hidden", "8", "8", "--tiny", "--seed", seed]
         for latent in ("2", "4")
         for seed in ("0", "1")
@@ -87,6 +90,16 @@ def test_the_grid_and_random_draws():
     # Uniform on [-5, -1]: mean -3, standard deviation 4 / sqrt(12), over 400 draws.
     assert abs(np.mean(rates) + 3) < 4 * 4 / math.sqrt(12 * 400)
     assert min(rates) >= -5 and max(rates) <= -1
+    # Draws differ from each other, and there may be no more of them than there are.
+    few = ["--latent", "2", "--latent", "4", "8", "--random"]
+    found = sweeps.combinations(sweeps.parse_sweep([*few, "3"]))
+    assert sorted(options[1] for options in found) == ["2", "4", "8"]
+    with pytest.raises(DgmjaxError, match="`--random` must be at most the 3 different"):
+        sweeps.combinations(sweeps.parse_sweep([*few, "4"]))
+    # Commas part values of options that take several only.
+    log = sweeps.combinations(sweeps.parse_sweep(["--log", "csv,tensorboard"]), {"--hidden"})
+    assert log[0][:2] == ["--log", "csv,tensorboard"]
+    assert options_of_several(catalogue.load_experiment("vae_digits")) == {"--hidden"}
     for bad, words in (
         (["4"], "must begin with an option"),
         (["--seeds", "x"], "whole number"),
@@ -172,7 +185,7 @@ def test_models_of_one_run_are_rows_and_no_seeds(tmp_path):
     assert found.html().count("<img") == 1
 
 
-def test_runs_side_by_side(tmp_path, toy, capsys):  # noqa: F811
+def test_runs_side_by_side(tmp_path, toy, capsys, monkeypatch):  # noqa: F811
     folders = []
     for latent, seed, value in ((2, 0, 1.0), (2, 1, 3.0), (4, 0, 7.0)):
         folder = RunFolder.create(
@@ -192,6 +205,12 @@ def test_runs_side_by_side(tmp_path, toy, capsys):  # noqa: F811
         ["defaults", "2.0 ± 1.0 (2 seeds)"],
         ["--latent 4", "7"],
     ]
+    # A folder given twice is one run; a copy of a run is no other seed.
+    shutil.copytree(folders[0], tmp_path / "copy")
+    monkeypatch.chdir(tmp_path)
+    twice = compare([folders[0], folders[0].relative_to(tmp_path)])
+    assert twice.table()[1][0][1] == "1"
+    assert compare([folders[0], tmp_path / "copy"]).table()[1][0][1] == "1 (2 runs)"
     lines = list(csv.DictReader(io.StringIO(found.csv())))
     assert [(line["run"], line["seed"], float(line["value"])) for line in lines] == [
         ("defaults", "0", 1.0),

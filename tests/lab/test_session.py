@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from dgmjax.cli import commands
 from dgmjax.errors import DgmjaxError, RunError
 from dgmjax.lab import catalogue, runner
 from dgmjax.runs import RunFolder
+from dgmjax.runs.verdict import is_reference
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +30,10 @@ def test_a_new_file_trains_as_it_stands_and_is_loaded_again(tmp_path, capsys):
     assert commands.main(["train", "mine.py", "--tiny", "--steps", "4", "--run-dir", "here"]) == 0
     out = capsys.readouterr().out
     assert "mine.py: nll_bound_k1 on digits test" in out and "report  here/report.html" in out
+    # The number that any model must beat is not one of the user's model.
+    records = {record.metric: record for record in RunFolder("here").read_records()}
+    assert records["nll_nats"].model == "independent Bernoulli pixels (baseline)"
+    assert is_reference(records["nll_nats"]) and not is_reference(records["nll_bound_k1"])
     figures = {path.stem for path in (tmp_path / "here" / "figures").glob("*.png")}
     assert figures == {"means", "reconstructions"}
     model = lab.load_run("here", experiment="mine.py").model
@@ -65,8 +71,10 @@ def test_a_function_is_trained_resumed_and_loaded_from_python(capsys):
         np.testing.assert_array_equal(one.model.log_prob(x), trained.model.log_prob(x))
     with pytest.raises(RunError, match="layers was 1, now 2"):
         lab.train(plane, run="mine", seed=3, layers=2, quiet=True)
-    with pytest.raises(DgmjaxError, match="must be among those of the experiment plane"):
+    with pytest.raises(DgmjaxError, match=r"of the experiment plane.* mean `layers`"):
         lab.train(plane, run="other", layer=2, quiet=True)
+    with pytest.raises(DgmjaxError, match="`steps` must be at least 1; got 0"):
+        lab.train(without_steps, run="other", steps=0, quiet=True)
     with pytest.raises(DgmjaxError, match=r"must be the function of `plane\.py`"):
         lab.load_run("mine", experiment=test_a_function_is_trained_resumed_and_loaded_from_python)
     with pytest.raises(DgmjaxError, match="`--data-dir` must be an existing folder"):
@@ -83,6 +91,21 @@ def offered(*, layers: int = 1, tiny: bool = False) -> lab.Experiment:
     """An experiment."""
     raise SystemExit(f"offered {layers}")
 '''
+
+
+def without_steps() -> lab.Experiment:
+    return plane()
+
+
+def test_a_run_is_not_made_shorter_than_it_is():
+    """Its record would say that fewer steps had led to its parameters."""
+    lab.train(without_steps, run="mine", steps=5, quiet=True)
+    before = {path: path.read_bytes() for path in Path("mine").glob("*.json")}
+    for steps in (4, None):  # the experiment's own are three
+        with pytest.raises(RunError, match=r"`steps` must be at least 5.* got [34]\. Give another"):
+            lab.train(without_steps, run="mine", steps=steps, quiet=True)
+    assert before == {path: path.read_bytes() for path in Path("mine").glob("*.json")}
+    assert lab.train(without_steps, run="mine", steps=6, quiet=True).step == 6
 
 
 def test_an_installed_package_offers_experiments(tmp_path, monkeypatch, capsys):
