@@ -141,16 +141,20 @@ def read_wav(path: str | Path, rate: int) -> np.ndarray:
     """The samples of a 16-bit mono `.wav` file, int16 `[T]`.
 
     Raises:
-      DataError: not a `.wav` file, stereo sound, another sample width, or another rate than `rate`
-        samples per second.
+      DataError: not a `.wav` file, a truncated one, stereo sound, another sample width, or another
+        rate than `rate` samples per second.
     """
     path = Path(path)
     try:
         with wave.open(str(path), "rb") as sound:
             found = (sound.getnchannels(), sound.getsampwidth(), sound.getframerate())
+            announced = sound.getnframes() * sound.getnchannels() * sound.getsampwidth()
             frames = sound.readframes(sound.getnframes())
     except (OSError, EOFError, wave.Error) as error:
         raise DataError(f"`path` must be a readable .wav file; got {path}: {error}.") from error
+    rule, given = f"must hold the {announced} bytes of sound that it announces", len(frames)
+    remedy = "Copy or write the file again."
+    require(given == announced, "path", rule, f"{given} bytes in {path}", remedy, DataError)
     channels, width, found_rate = found
     remedy = "Average its channels first."
     require(channels == 1, "path", "must be mono", f"{channels} channels", remedy, DataError)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jax.sharding import NamedSharding
 
 CLUSTERS = ("auto", "slurm", "k8s", "tpu", "ompi", "mpi4py")
-_METHODS = {"auto": None, "tpu": None, "mpi4py": "mpi4py"}
+_METHODS = {"auto": None, "tpu": None, "k8s": None}  # JAX names two kinds of tpu, and no k8s
 _peers: Peers | None = None
 _alone = 0
 
@@ -94,15 +94,28 @@ def initialise(
             heartbeat_timeout_seconds=heartbeat_seconds,
             shutdown_timeout_seconds=heartbeat_seconds,
         )
-    except (RuntimeError, ValueError) as problem:
-        reason = (str(problem) or type(problem).__name__).splitlines()[0]
-        raise DgmjaxError(
-            f"`coordinator` must be reachable by all processes; got {coordinator or cluster}: "
-            f"{reason}. Start all of them within {start_seconds} s, before JAX is used."
-        ) from problem
-    if jax.process_count() > 1:
-        _peers = Peers(_host(coordinator), jax.process_index(), jax.process_count(), agree)
-    return jax.process_count() > 1
+    except (KeyError, ImportError, RuntimeError, ValueError) as problem:
+        remedy = f"Start all of them within {start_seconds} s, before JAX is used."
+        got = f"{cluster or coordinator}: {_reason(problem)}"
+        if cluster is None:
+            argument, rule = "coordinator", "must be reachable by all processes"
+        elif isinstance(problem, RuntimeError):
+            argument, rule = "cluster", "must connect all processes"
+        else:
+            argument, rule = "cluster", "must be one that this process runs under"
+            remedy = "Give --coordinator, --num-processes and --process-id in its place."
+        raise DgmjaxError(f"`{argument}` {rule}; got {got}. {remedy}") from problem
+    index, count = part()
+    if count > 1:
+        _peers = Peers(_host(coordinator), index, count, agree)
+    return count > 1
+
+
+def _reason(problem: Exception) -> str:
+    """The first line of what went wrong, without its full stop."""
+    if isinstance(problem, KeyError):
+        return f"{problem.args[0]} is not set"
+    return (str(problem) or type(problem).__name__).splitlines()[0].rstrip(".")
 
 
 @contextlib.contextmanager
@@ -164,10 +177,28 @@ def alone() -> Iterator[None]:
 
 
 def part() -> tuple[int, int]:
-    """`(process_index, process_count)`, for `Batches.batch(step, part())`."""
+    """`(process_index, process_count)`, for `Batches.batch(step, part())`.
+
+    Raises:
+      DgmjaxError: `JAX_PLATFORMS` names a platform that does not start.
+    """
     import jax
 
-    return (0, 1) if _alone else (jax.process_index(), jax.process_count())
+    if _alone:
+        return 0, 1
+    platforms = os.environ.get("JAX_PLATFORMS")
+    try:
+        return jax.process_index(), jax.process_count()
+    except (AssertionError, RuntimeError) as problem:  # devices start with the first question
+        if not platforms:
+            raise
+        # JAX says nothing of a platform whose devices are invisible, else adds a remedy of its own.
+        said = str(problem).partition(" (set JAX_PLATFORMS")[0].rstrip(".")
+        raise DgmjaxError(
+            "`JAX_PLATFORMS` must name platforms that start here; "
+            f"got {platforms}: {said or 'it has no visible device'}. "
+            "Set it to cpu, or unset it to let JAX choose."
+        ) from problem
 
 
 def is_main() -> bool:

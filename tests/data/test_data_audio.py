@@ -84,6 +84,15 @@ def test_other_sound_is_refused(tmp_path, form, said):
         read_wav(tmp_path / "a.wav", 8000)
 
 
+@pytest.mark.parametrize("lost", [1, 2, 16])
+def test_truncated_sound_is_refused(tmp_path, lost):
+    _with(tmp_path / "a.wav")
+    (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:-lost])
+    said = f"^`path` must hold the 16 bytes .* that it announces; got {16 - lost} bytes in .*a.wav"
+    with pytest.raises(DataError, match=said):
+        read_wav(tmp_path / "a.wav", 8000)
+
+
 def test_bad_input_is_named(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF not a sound")
     for act, word in [

@@ -55,6 +55,86 @@ def test_npz_with_splits_of_its_own(tmp_path):
         load(str(path), splits={"train": 1.0})
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("train", "validation", "test"),
+        ("train", "val", "test"),
+        ("x_train", "x_val", "x_test"),
+        ("valid_images", "test_images", "train_images"),
+    ],
+)
+def test_npz_spellings_of_splits(tmp_path, keys):
+    rows = {"tr": slice(0, 30), "va": slice(30, 36), "te": slice(36, None)}
+    part = lambda key: rows[key.removeprefix("x_")[:2]]
+    label = np.arange(40)
+    labels = {"label_train": label[:30], "y_val": label[30:36], "test_y": label[36:]}
+    np.savez(tmp_path / "a.npz", **{key: IMAGES[part(key)] for key in keys}, **labels)
+    found = load(str(tmp_path / "a.npz"))
+    assert found.info["split_sizes"] == {"train": 30, "validation": 6, "test": 4}
+    for arrays in found.splits.values():
+        np.testing.assert_array_equal(arrays["x"], IMAGES[arrays["label"]])
+
+
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        (["x_test"], r"a split for training, such as x_train; got .*a.npz with \['x_test'\]"),
+        (["test"], "a split for training"),
+        (["val", "y_test"], r"outside its splits; got .* with \['y_test'\]"),
+        (["x_train", "x_dev", "y"], r"outside its splits; got .* with \['x_dev', 'y'\]. Name"),
+        (["x_train", "y_val"], r"outside its splits; got .* with \['y_val'\]"),
+        (["x_train", "x_val", "valid"], r"one array each of .'x_train', 'x_validation'"),
+        (["y_train"], r"`x`; got .* with \['y_train'\]"),
+    ],
+)
+def test_npz_arrays_that_would_be_lost_are_refused(tmp_path, keys, message):
+    np.savez(tmp_path / "a.npz", **dict.fromkeys(keys, np.arange(40)))
+    with pytest.raises(DataError, match=f"^`name` must hold .*{message}"):
+        load(str(tmp_path / "a.npz"))
+
+
+def test_a_single_array_of_training_rows_is_not_divided(tmp_path):
+    np.savez(tmp_path / "a.npz", train=IMAGES)
+    assert load(str(tmp_path / "a.npz")).info["split_sizes"] == {"train": 40}
+    np.savez(tmp_path / "b.npz", contest=IMAGES)  # "test" is no word of it
+    assert load(str(tmp_path / "b.npz")).info["split_sizes"]["train"] == 32
+
+
+@pytest.mark.parametrize("key", ["label", "y", "labels"])
+def test_labels_are_whole_numbers_wherever_they_come_from(tmp_path, key):
+    label = np.arange(40) % 3
+    for name, made in (
+        ("inside.npz", lambda y: npz_bytes(x=IMAGES, **{key: y})),
+        ("split.npz", lambda y: npz_bytes(x_train=IMAGES, **{f"{key}_train": y})),
+    ):
+        path = tmp_path / name
+        path.write_bytes(made(label.astype(np.float64)))
+        assert load(str(path)).splits["train"]["label"].dtype == np.int32
+        for wrong, given in (
+            (np.full(40, "a"), f"got <U1 in {path}"),
+            (label + 0.5, f"got {path}"),
+        ):
+            path.write_bytes(made(wrong))
+            with pytest.raises(DataError, match=f"^`label` must be whole numbers.*{given}"):
+                load(str(path))
+
+
+def test_labels_beside_the_file_are_one_array(tmp_path):
+    np.save(tmp_path / "x.npy", IMAGES)
+    np.savez(tmp_path / "y.npz", y=np.arange(40))
+    data = load(str(tmp_path / "x.npy"), label=tmp_path / "y.npz", splits={"train": 1.0})
+    np.testing.assert_array_equal(data.splits["train"]["label"], np.arange(40))
+    np.savez(tmp_path / "y.npz", a=np.arange(40), b=np.arange(40))
+    with pytest.raises(
+        DataError, match=r"^`label` must be a file of one array; got .*\['a', 'b'\]"
+    ):
+        load(str(tmp_path / "x.npy"), label=tmp_path / "y.npz")
+    np.savez(tmp_path / "x.npz", x_train=IMAGES)
+    with pytest.raises(DataError, match=r"^`label` must be left out: the file has its own"):
+        load(str(tmp_path / "x.npz"), label=tmp_path / "y.npz")
+
+
 def test_npz_and_npy_without_splits(tmp_path):
     np.savez(tmp_path / "one.npz", IMAGES)
     np.save(tmp_path / "one.npy", IMAGES)
@@ -82,6 +162,39 @@ def test_csv(tmp_path):
     np.testing.assert_array_equal(data.splits["train"]["label"], table[:, 1])
     path.write_text("1 2\n3 4\n")
     np.testing.assert_array_equal(read_csv(path), [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2\n3,4\n",
+        "\ufeff1,2\n3,4\n",
+        "\ufeffheight,weight\n1,2\n3,4\n",
+        '"1","2"\n"3", "4"\n',
+        '"height, cm",weight\n1,2\n\n3,4',
+        "1;2\r\n3;4\r\n",
+        "\n a b\n 1  2 \n 3\t4",
+    ],
+)
+def test_csv_keeps_every_row(tmp_path, text):
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    np.testing.assert_array_equal(read_csv(tmp_path / "t.csv"), [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("5,\n1,2\n", "line 1, column 2 holds '', not a number"),
+        ("5,NA\n1,2\n", "line 1, column 2 holds 'NA', not a number"),
+        ("a,b\n\n1,2\n3,four\n", "line 4, column 2 holds 'four', not a number"),
+        ("1,2\n3\n", "line 2 has 1 cells, not 2"),
+        ("1," + "2" * 200_000, "field larger than field limit"),
+    ],
+)
+def test_csv_cells_that_are_no_numbers_are_named(tmp_path, text, message):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError, match=f"^`name` must be a readable .csv file; .*: {message}"):
+        read_csv(tmp_path / "t.csv")
 
 
 def npz_bytes(**arrays):

@@ -133,3 +133,21 @@ def test_a_program_that_runs_once_is_compiled_as_the_user_says(monkeypatch):
     assert found == jax.jit(function)(jnp.arange(3.0))
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
     assert environment.run_once_options() is None
+
+
+@pytest.mark.parametrize(
+    "platforms, why",
+    [
+        ("warp", "Backend 'warp' is not in the list of known backends"),
+        ("cuda", ""),
+    ],
+)
+def test_a_platform_that_does_not_start_is_named(platforms, why):
+    variables = {**os.environ, "JAX_PLATFORMS": platforms, "CUDA_VISIBLE_DEVICES": "-1"}
+    program = "from dgmjax.devices import processes; processes.is_main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=variables, capture_output=True, text=True, timeout=120
+    )
+    said = done.stderr.splitlines()[-1]
+    assert f"`JAX_PLATFORMS` must name platforms that start here; got {platforms}: " in said
+    assert why in said and said.endswith("Set it to cpu, or unset it to let JAX choose.")

@@ -4,12 +4,13 @@ Nothing is unpickled, and sizes in headers are compared with the size of the fil
 allocated, so a truncated file or an archive made to exhaust memory ends in `DataError`.
 """
 
+import csv
 import gzip
 import math
-import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +23,7 @@ from dgmjax.errors import DataError, require
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _DAMAGE = (
     *(OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile),
-    *(MemoryError, OverflowError, NotImplementedError, RuntimeError),
+    *(MemoryError, OverflowError, NotImplementedError, RuntimeError, csv.Error),
 )
 
 
@@ -95,8 +96,8 @@ def read_idx(path: Path, *, max_bytes: int | None = None) -> np.ndarray:
             data = stream.read(size + 1)
             if len(shape) != magic[3] or len(data) != size:
                 raise damaged(path, f"it announces {shape} and ends after {len(data)} bytes")
-            array = np.frombuffer(data, dtype).reshape(shape)
-            return array.astype(dtype.newbyteorder("="), copy=False)
+            found = np.frombuffer(data, dtype).reshape(shape)
+            return found.astype(dtype.newbyteorder("="), copy=False)
     except DataError:
         raise
     except _DAMAGE as error:
@@ -104,32 +105,56 @@ def read_idx(path: Path, *, max_bytes: int | None = None) -> np.ndarray:
 
 
 def read_csv(path: Path, *, max_bytes: int | None = None) -> np.ndarray:
-    """The numbers of a table, float64 `[rows, columns]`; a non-numeric first line is a header."""
+    """The numbers of a table, float64 `[rows, columns]`; a first line without any is a header."""
+    numbers, columns = array("d"), 0
     try:
         require_size(path, path.stat().st_size, max_bytes)
-        with path.open(encoding="utf-8") as stream:
-            position, line = 0, stream.readline()
-            while line and not line.strip():
-                position, line = stream.tell(), stream.readline()
-            separator = next((c for c in ",;\t" if c in line), None)
-            if line and _numbers(line.split(separator)):
-                stream.seek(position)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of an empty table, refused below
-                table = np.loadtxt(stream, delimiter=separator, ndmin=2, comments=None)
-        require(table.size > 0, "name", "must be a table with rows", path, "", DataError)
-        return table
+        with path.open(encoding="utf-8-sig") as stream:
+            for line, cells in _rows(stream):
+                columns = columns or len(cells)
+                if len(cells) != columns:
+                    raise damaged(path, f"line {line} has {len(cells)} cells, not {columns}")
+                try:
+                    numbers.extend(map(float, cells))
+                except ValueError as error:
+                    column = next(i for i, cell in enumerate(cells) if not is_number(cell))
+                    why = f"line {line}, column {column + 1} holds {cells[column]!r}, not a number"
+                    raise damaged(path, why) from error
     except DataError:
         raise
     except _DAMAGE as error:
         raise damaged(path, error) from error
+    require(columns > 0, "name", "must be a table with rows", path, "", DataError)
+    return np.array(numbers).reshape(-1, columns)
 
 
-def _numbers(cells: Sequence[str]) -> bool:
+def _rows(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of every line that has any, without a header."""
+    separator: str | None = None
+    first = True
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        if first:
+            separator = next((c for c in ",;\t" if c in line), None)
+        cells = line.split() if separator is None else _split(line, separator)
+        if not first or any(map(is_number, cells)):
+            yield number, cells
+        first = False
+
+
+def _split(line: str, separator: str) -> list[str]:
+    """The cells of a line; quotes around them are taken off."""
+    return next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+
+
+def is_number(cell: str) -> bool:
+    """Whether the text of a table's cell is a number."""
     try:
-        return bool([float(cell) for cell in cells])
+        float(cell)
     except ValueError:
         return False
+    return True
 
 
 READERS: Mapping[str, Callable[..., Any]] = {

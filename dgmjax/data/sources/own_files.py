@@ -1,6 +1,6 @@
 """Data sets from the user's own files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ from dgmjax.data.reading.files import read_npy, read_npz, reader
 from dgmjax.errors import DataError, require
 
 _SPLITS = ("train", "validation", "test")
-_ALIASES = {"y": "label", "labels": "label", "data": "x", "images": "x", "image": "x"}
+_SPLIT_ALIASES = {"val": "validation", "valid": "validation"}
+_ALIASES = {"": "x", "y": "label", "labels": "label", "data": "x", "images": "x", "image": "x"}
 
 
 def load_path(
@@ -26,8 +27,9 @@ def load_path(
 ) -> Dataset:
     """An `.npz`, `.npy`, `.csv` or IDX file, at the path as given or in the data folder.
 
-    An archive may bring its own splits as `x_train`, `label_train`, `x_test` and so on; otherwise
-    the rows are divided at random. Images of an IDX file get a channel axis.
+    An archive may bring its own splits as `x_train`, `label_train`, `x_val`, `x_test` and so on, or
+    as bare `train`, `validation` and `test`; otherwise the rows are divided at random. Images of an
+    IDX file get a channel axis.
 
     Args:
       name: the path.
@@ -39,34 +41,37 @@ def load_path(
       max_bytes: the largest size to unpack to; 4 GiB and 200 times the file unless given.
 
     Raises:
-      DataError: an absent, truncated or oversized file, NaN, or lengths that differ.
+      DataError: an absent, truncated or oversized file, NaN, lengths that differ, labels that are
+        not whole numbers, or splits without `train` or beside arrays of none.
     """
-    path = _find(name, folder)
-    arrays = _read(path, mmap, max_bytes)
-    if path.suffix == ".csv" and isinstance(label, int):
-        columns = arrays["x"].shape[1]
-        inside = -columns <= label < columns
-        rule = f"must be one of the {columns} columns"
-        require(inside, "label", rule, label, "", DataError)
-        arrays["label"] = _whole(arrays["x"][:, label], path)
-        arrays["x"] = np.delete(arrays["x"], label, axis=1)
-    elif label is not None:
-        beside = _find(str(label), folder)
-        arrays["label"] = _whole(_read(beside, False, max_bytes)["x"].reshape(-1), beside)
-    own = {split: _of_split(arrays, split) for split in _SPLITS}
-    parts = {split: found for split, found in own.items() if "x" in found}
+    path = labelled = _find(name, folder)
+    stored = _read(path, mmap, max_bytes)
+    arrays = _renamed(stored, path)
+    parts = _own_splits(arrays, stored, path)
     made = "as in the file"
     if parts:
-        rule = "must be left out: the file has its own"
-        require(splits is None, "splits", rule, splits, "", DataError)
+        for option, given in (("splits", splits), ("label", label)):
+            rule = "must be left out: the file has its own splits"
+            require(given is None, option, rule, given, "", DataError)
     else:
-        require(
-            "x" in arrays, "name", "must hold `x`", f"{path} with {list(arrays)}", "", DataError
-        )
+        held = f"{path} with {list(stored)}"
+        require("x" in arrays, "name", "must hold `x`", held, "", DataError)
+        if path.suffix == ".csv" and isinstance(label, int):
+            columns = arrays["x"].shape[1]
+            inside = -columns <= label < columns
+            rule = f"must be one of the {columns} columns"
+            require(inside, "label", rule, label, "", DataError)
+            arrays["label"] = arrays["x"][:, label]
+            arrays["x"] = np.delete(arrays["x"], label, axis=1)
+        elif label is not None:
+            labelled = _find(str(label), folder)
+            arrays["label"] = _only(_read(labelled, False, max_bytes), labelled).reshape(-1)
         num_rows(arrays)
         parts, made = split_rows(arrays, splits, split_seed), f"random, seed {split_seed}"
     for part in parts.values():
         validate(part, values="real")
+        if "label" in part:
+            part["label"] = _whole(part["label"], labelled)
     info = describe(parts, source=f"file {path.name}", version="of the user", splits=made)
     return Dataset(path.name, parts, info)
 
@@ -84,15 +89,12 @@ def _find(name: str, folder: Path) -> Path:
 
 
 def _read(path: Path, mmap: bool, max_bytes: int | None) -> dict[str, np.ndarray]:
-    """The arrays of a file under their names here: `x`, `label`, `x_train`, ..."""
+    """The arrays of an archive under their names there, or that of another file as `x`."""
     read = reader(path)
     if read is None:
         raise DataError(f"`name` must end in .npz, .npy, .csv, .idx, ubyte or .gz; got {path}.")
     if read is read_npz:
-        arrays = read_npz(path, max_bytes=max_bytes)
-        if len(arrays) == 1:
-            return {"x": next(iter(arrays.values()))}
-        return {_renamed(key): value for key, value in arrays.items()}
+        return read_npz(path, max_bytes=max_bytes)
     if read is read_npy:
         return {"x": read_npy(path, mmap=mmap, max_bytes=max_bytes)}
     x = read(path, max_bytes=max_bytes)
@@ -102,17 +104,54 @@ def _read(path: Path, mmap: bool, max_bytes: int | None) -> dict[str, np.ndarray
     return {"x": x[..., None] if x.ndim == 3 else x}
 
 
-def _renamed(key: str) -> str:
-    """`y_train`, `train_y` and `y` to `label_train` and `label`; `data` and `images` to `x`."""
-    words = key.split("_")
+def _renamed(stored: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """The arrays, in their order, under their names here; a single one of no split is `x`."""
+    names = [_name(key) for key in stored]
+    if len(names) == 1 and names[0].rpartition("_")[2] not in _SPLITS:
+        names = ["x"]
+    once = len(set(names)) == len(names)
+    rule = f"must hold one array each of {sorted(set(names))}"
+    remedy = "Leave out one of two that mean the same."
+    require(once, "name", rule, f"{path} with {list(stored)}", remedy, DataError)
+    return dict(zip(names, stored.values(), strict=True))
+
+
+def _name(key: str) -> str:
+    """`label_train` of `y_train` and `train_y`, `x_validation` of `val`, `x` of `data`."""
+    words = [_SPLIT_ALIASES.get(word, word) for word in key.split("_")]
     split = [word for word in words if word in _SPLITS]
     rest = "_".join(word for word in words if word not in _SPLITS)
     return "_".join([_ALIASES.get(rest, rest), *split])
 
 
+def _own_splits(
+    arrays: Mapping[str, np.ndarray], keys: Iterable[str], path: Path
+) -> dict[str, dict[str, np.ndarray]]:
+    """The splits that a file brings, none or `train` among them; `keys` are its own names."""
+    found = {split: _of_split(arrays, split) for split in _SPLITS}
+    parts = {split: part for split, part in found.items() if "x" in part}
+    if parts:
+        used = {f"{name}_{split}" for split, part in parts.items() for name in part}
+        outside = [key for key, name in zip(keys, arrays, strict=True) if name not in used]
+        rule = "must hold no array outside its splits"
+        remedy = "Name each after a split that has data, such as x_train, or leave it out."
+        require(not outside, "name", rule, f"{path} with {outside}", remedy, DataError)
+        rule = "must hold a split for training, such as x_train"
+        remedy = "Rows that are still to be divided are named x."
+        require("train" in parts, "name", rule, f"{path} with {list(keys)}", remedy, DataError)
+    return parts
+
+
 def _of_split(arrays: Mapping[str, np.ndarray], split: str) -> dict[str, np.ndarray]:
     ending = f"_{split}"
     return {k.removesuffix(ending): v for k, v in arrays.items() if k.endswith(ending)}
+
+
+def _only(stored: Mapping[str, np.ndarray], path: Path) -> np.ndarray:
+    """The array of a file of labels."""
+    rule, given = "must be a file of one array", f"{path} with {list(stored)}"
+    require(len(stored) == 1, "label", rule, given, "", DataError)
+    return next(iter(stored.values()))
 
 
 def _whole(label: np.ndarray, path: Path) -> np.ndarray:

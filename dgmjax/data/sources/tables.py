@@ -10,7 +10,7 @@ import numpy as np
 
 from dgmjax.data.dataset import Dataset, describe, split_rows
 from dgmjax.data.reading.archives import tar_member
-from dgmjax.data.reading.files import damaged
+from dgmjax.data.reading.files import damaged, is_number
 from dgmjax.data.reading.folders import find
 from dgmjax.errors import DataError, require
 
@@ -71,7 +71,7 @@ def load_uci(
     require(len(complete) > 0, "name", "must have a row without unknowns", name, "", DataError)
     table = np.array(complete)
     columns = range(table.shape[1] - row.labelled)
-    numeric = [i for i in columns if _is_number(table[0, i])]
+    numeric = [i for i in columns if is_number(table[0, i])]
     require(len(numeric) > 0, "name", "must have a column of numbers", name, "", DataError)
     try:
         with np.errstate(over="ignore"):  # an infinity is refused below
@@ -111,11 +111,3 @@ def _cells(text: str, path: Path) -> list[list[str]]:
     if not cells or any(len(row) != len(cells[0]) for row in cells):
         raise damaged(path, "rows of unequal length")
     return cells
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
