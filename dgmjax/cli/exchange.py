@@ -30,7 +30,7 @@ def export_command(arguments: list[str]) -> None:
         experiment: Annotated[str | None, "the .py file, if the run is of one"] = None,
     ) -> None:
         """Writes a trained model to share: safetensors, JSON, a card, compiled functions."""
-        prepare()
+        prepare(start_devices=True)
         from dgmjax import lab
 
         loaded = lab.load_run(run, data_dir=data_dir, experiment=experiment)

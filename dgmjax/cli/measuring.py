@@ -55,7 +55,7 @@ def evaluate_command(arguments: list[str]) -> None:
             refuse_without("--samples", evaluate, num_samples=num_samples)
         if prior_after is None:
             refuse_without("--prior-after", evaluate, prior_steps=prior_steps)
-        prepare()
+        prepare(start_devices=True)
         from dgmjax.lab import runner
         from dgmjax.runs.diagnostics import remarks
         from dgmjax.runs.folder import RunFolder
@@ -124,7 +124,7 @@ def sample_command(arguments: list[str]) -> None:
         from dgmjax.lab import writing
 
         writing.check_ending(out)  # before JAX, the data and the parameters are loaded
-        prepare()
+        prepare(start_devices=True)
         from dgmjax.lab import exported, runner
 
         if exported.is_export(run):
@@ -161,7 +161,7 @@ def report_command(arguments: list[str]) -> None:
 
         folder = RunFolder(run)
         if draw:
-            prepare()
+            prepare(start_devices=True)
             from dgmjax.lab import runner
 
             loaded = runner.load_run(run, data_dir=data_dir, experiment=experiment)

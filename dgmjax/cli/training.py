@@ -110,7 +110,7 @@ def dispatch_train(request: TrainRequest) -> None:
 
 def dispatch_forecast(request: TrainRequest) -> None:
     """Says what training would take, from a few steps of it."""
-    prepare()
+    prepare(start_devices=True)
     from dgmjax.lab.forecast import forecast
 
     for line in forecast(request).lines():
@@ -166,8 +166,13 @@ def _whole_command(request: TrainRequest) -> dict[str, Any]:
     }
 
 
-def prepare() -> Any:
-    """Preparations before JAX is imported."""
+def prepare(*, start_devices: bool = False) -> Any:
+    """Preparations before JAX is imported; then devices may start, unless processes meet first."""
     from dgmjax.devices.environment import configure
 
-    return configure()
+    found = configure()
+    if start_devices:
+        from dgmjax.devices import processes
+
+        processes.part()
+    return found

@@ -136,15 +136,18 @@ def test_a_program_that_runs_once_is_compiled_as_the_user_says(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "platforms, why",
+    "platforms, why, program",
     [
-        ("warp", "Backend 'warp' is not in the list of known backends"),
-        ("cuda", ""),
+        (
+            "warp",
+            "Backend 'warp' is not in the list of known backends",
+            "from dgmjax.cli import commands; commands.main(['sample', 'gallery:any'])",
+        ),
+        ("cuda", "", "from dgmjax.devices import processes; processes.is_main()"),
     ],
 )
-def test_a_platform_that_does_not_start_is_named(platforms, why):
+def test_a_platform_that_does_not_start_is_named(platforms, why, program):
     variables = {**os.environ, "JAX_PLATFORMS": platforms, "CUDA_VISIBLE_DEVICES": "-1"}
-    program = "from dgmjax.devices import processes; processes.is_main()"
     done = subprocess.run(
         [sys.executable, "-c", program], env=variables, capture_output=True, text=True, timeout=120
     )
