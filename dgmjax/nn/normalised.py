@@ -70,6 +70,9 @@ class Normalise(nn.Module):
             sites = tuple(range(h.ndim - 1))
             now = h.mean(sites), h.var(sites)
             if not self.is_initializing():
+                rule = "must have at least two vectors for statistics of a batch"
+                remedy = "Train on larger batches, or with another `normalisation`."
+                require(math.prod(h.shape[:-1]) >= 2, "h", rule, f"shape {h.shape}", remedy)
                 # Not part of any derivative: `flax.linen.BatchNorm` would keep tracers of the
                 # slope that a gradient penalty takes inside of the loss.
                 for running, value in zip((mean, variance), now):

@@ -130,7 +130,8 @@ class VectorQuantiser(nn.Module):
             "must be integers",
             jnp.asarray(indices).dtype,
         )
-        codes = jnp.take(self.codebook, indices, axis=0, mode="fill")
+        found = self.codebook.at[jnp.asarray(indices)]
+        codes = found.get(mode="fill", wrap_negative_indices=False)
         if self.depth == 1:
             return codes
         given = jnp.shape(indices)[-1:]

@@ -78,7 +78,8 @@ def entropic_plan(cost: Array, regularisation: float = 0.05, iterations: int = 1
 
 def squared_distances(x0: Array, x1: Array) -> Array:
     """|x0_i - x1_j|^2, `[B, C]`, of events of any shape."""
-    flat = lambda x: x.reshape(len(x), x[0].size)
+    real = lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    flat = lambda x: real(x).reshape(len(x), x[0].size)
     first, second = flat(x0), flat(x1)
     square = (first**2).sum(1)[:, None] + (second**2).sum(1) - 2.0 * first @ second.T
     return jnp.maximum(square, 0.0)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.errors import require, require_sizes
-from dgmjax.noising.gaussian import aligned, as_times, check_times
+from dgmjax.noising.gaussian import aligned, as_times, check_times, quarter_cosine
 from dgmjax.noising.times import spread_times
 from dgmjax.types import Array, Key
 
@@ -19,7 +19,7 @@ Replacement = Literal["absorbing", "uniform"]
 
 KEPT: dict[str, Callable[[Array], Array]] = {
     "linear": lambda t: 1.0 - t,
-    "cosine": lambda t: jnp.cos(jnp.pi / 2 * t),
+    "cosine": quarter_cosine,
 }
 """The share of values that are still those of the data at time t, by name: from 1 to 0."""
 
@@ -171,8 +171,8 @@ class DiscreteProcess:
             return jnp.where(own @ self.pi > 0.0, 1.0, 0.0)[..., None] * at / _no_zero(here)
 
         true, model = ratios(self.as_probabilities(x0)), ratios(p0)
-        possible = true > 0.0
-        log_ratio = jnp.log(_no_zero(true)) - jnp.log(_no_zero(model))
+        possible = (true > 0.0) & (own == 0.0)
+        log_ratio = jnp.log(_no_zero(true)) - jnp.log(jnp.where(possible, model, 1.0))
         terms = jnp.where(possible, true * log_ratio, 0.0) - true + model
         rate = aligned(slope / share, x_t) * (own @ self.pi)
         return rate * ((1.0 - own) * terms).sum(-1)

@@ -184,7 +184,11 @@ class GaussianProcess:
     def squared_diffusion(self, t: Array) -> Array:
         """g(t)^2 = -noise(t)^2 d/dt log signal(t)^2 / noise(t)^2."""
         at = self.at(t)
-        return 2.0 * at.noise * (at.noise_rate - at.signal_rate / at.signal * at.noise)
+        squared = 2.0 * at.noise * (at.noise_rate - at.signal_rate / at.signal * at.noise)
+        # noise = sqrt(1 - signal^2) starts with an infinite slope: there
+        # noise noise' = -signal signal'.
+        steep = ~jnp.isfinite(at.noise_rate)
+        return jnp.where(steep, -2.0 * at.signal * at.signal_rate, squared)
 
 
 def as_times(t: Any) -> Array:
@@ -244,7 +248,14 @@ def _line(t: Array) -> tuple[Array, Array]:
 
 
 def _quarter_circle(t: Array) -> tuple[Array, Array]:
-    return jnp.cos(jnp.pi / 2 * t), jnp.sin(jnp.pi / 2 * t)
+    return quarter_cosine(t), jnp.sin(jnp.pi / 2 * t)
+
+
+def quarter_cosine(t: Array) -> Array:
+    """cos(pi t / 2) of times in [0, 1]: from 1 to 0, both exact, as is the slope at t = 0."""
+    # The rounded pi / 2 is past the zero of the cosine, so that the late half is a sine.
+    early, late = jnp.cos(jnp.pi / 2 * t), jnp.sin(jnp.pi / 2 * (1.0 - t))
+    return jnp.where(t < 0.5, early, late)
 
 
 def variance_preserving(schedule: Schedule | None = None) -> GaussianProcess:

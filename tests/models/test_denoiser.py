@@ -266,6 +266,11 @@ def test_the_flow_is_that_of_scipy_and_so_is_its_log_determinant():
     np.testing.assert_allclose(flowed.log_det, np.linalg.slogdet(jacobians)[1], atol=1e-5)
 
 
+def test_a_state_of_whole_numbers_moves():
+    ends = inference.integrate(lambda x, t: -x, jnp.array([1, 2]), np.linspace(0, 1, 11), "rk4")
+    np.testing.assert_allclose(ends, np.array([1.0, 2.0]) * np.exp(-1.0), atol=1e-5)
+
+
 def test_methods_converge_at_their_order():
     def error(method, steps):
         x = inference.integrate(

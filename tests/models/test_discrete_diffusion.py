@@ -421,3 +421,20 @@ def test_a_network_of_another_alphabet_is_named():
     module = models.DiscreteDiffusion((SITES,), process, Lookup(process.num_states))
     with pytest.raises(DgmjaxError, match="`network`"):
         module.init(KEY, jnp.zeros((1, SITES), jnp.int32), jnp.zeros(1))
+
+
+def test_nothing_of_the_cosine_is_kept_at_time_one():
+    module, variables = model_of("absorbing", "cosine")
+    q = module.process.marginal(jnp.asarray(DATA), jnp.ones(len(DATA)))
+    assert float(q.distribution.probs.min()) == 0.0
+    np.testing.assert_array_equal(q.sample(seed=KEY), np.full_like(DATA, LEVELS))
+    bound = module.apply(variables, jnp.asarray(DATA), KEY, method="bound", steps=2)
+    assert np.isfinite(bound).all()
+
+
+def test_the_rate_of_a_prediction_that_excludes_the_data_is_infinite():
+    process = noising.DiscreteProcess(LEVELS)
+    p0 = process.padded(jnp.array([[[0.0, 1.0]], [[1.0, 0.0]], [[0.0, 1.0]]]))
+    x0, x_t = jnp.zeros((3, 1), int), jnp.array([[LEVELS], [LEVELS], [0]])
+    rate = process.divergence_rate(x0, x_t, p0, jnp.full(3, 0.5))
+    np.testing.assert_array_equal(rate[:, 0], [np.inf, 0.0, 0.0])

@@ -96,6 +96,9 @@ def test_batch_normalisation_in_training_and_after_it():
     np.testing.assert_allclose(y.std(0), 1.0, atol=1e-4)
     np.testing.assert_allclose(layer.apply(variables, h), y, atol=1e-3)
     np.testing.assert_allclose(layer.apply(variables, h[0]), y[0], atol=1e-3)
+    # One vector is its own mean, and would leave nothing but the bias.
+    with pytest.raises(DgmjaxError, match="`h` must have at least two vectors"):
+        layer.apply(variables, h[:1], mutable=["batch_stats"])
 
 
 def test_an_equalised_layer_starts_as_without_and_stores_kernels_of_one_size():

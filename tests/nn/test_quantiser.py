@@ -247,8 +247,8 @@ def test_perplexity_of_known_histograms():
 
 def test_an_index_outside_the_codebook_is_not_silent():
     module, variables = quantiser()
-    codes = module.apply(variables, jnp.array([0, CODES]), method="lookup")
-    assert jnp.isfinite(codes[0]).all() and jnp.isnan(codes[1]).all()
+    codes = module.apply(variables, jnp.array([0, CODES, -1]), method="lookup")
+    assert jnp.isfinite(codes[0]).all() and jnp.isnan(codes[1:]).all()
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])

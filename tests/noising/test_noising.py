@@ -212,3 +212,30 @@ def test_the_cosine_schedule_is_exact_near_the_data():
     np.testing.assert_allclose(
         rate[:3], -np.pi / 2 * np.tan(np.pi / 2 * np.array([1e-4, 0.5, 0.9])), rtol=1e-4
     )
+
+
+def test_the_quarter_circle_is_exact_at_its_ends():
+    """The cosine of the rounded pi / 2 is below 0, where the signal has no logarithm."""
+    process, ends = noising.trigonometric(), jnp.array([0.0, 1.0])
+    at = process.at(ends)
+    np.testing.assert_array_equal([at.signal, at.noise], [[1.0, 0.0], [0.0, 1.0]])
+    np.testing.assert_allclose(at.signal_rate, [0.0, -np.pi / 2], rtol=1e-6)
+    np.testing.assert_array_equal(process.log_snr(ends), [np.inf, -np.inf])
+    np.testing.assert_array_equal(process.diffusion(ends), [0.0, np.inf])
+    t = 1.0 - 2.0 ** -np.arange(24.0)
+    signal, _ = process.coefficients(jnp.asarray(t, jnp.float32))
+    np.testing.assert_allclose(signal, np.cos(np.pi / 2 * t), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, limit",
+    [("variance_preserving", 0.1**0.5), ("sub_variance_preserving", 0.0), ("straight", 0.0)],
+)
+def test_the_diffusion_has_its_limit_at_the_data(name, limit):
+    np.testing.assert_allclose(noising.process_of(name).diffusion(0.0), limit, rtol=1e-6)
+
+
+def test_distances_of_bytes_do_not_wrap():
+    x0, x1 = jax.random.randint(KEY, (2, 6, 3), 0, 256).astype(jnp.uint8)
+    expected = squared_distances(x0.astype(jnp.float32), x1.astype(jnp.float32))
+    np.testing.assert_array_equal(squared_distances(x0, x1), expected)

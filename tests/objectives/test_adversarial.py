@@ -255,6 +255,13 @@ def test_a_flat_critic_has_a_finite_penalty_and_slope():
     assert float(jax.grad(lambda w: penalty(w).sum())(0.0)) == 0.0
 
 
+@pytest.mark.parametrize("make", [objectives.r1, objectives.on_lines, objectives.dragan])
+def test_penalties_of_bytes_are_those_of_their_values(make):
+    x = jnp.array([[1, 200], [3, 2]], jnp.uint8)
+    penalty = lambda data: make(1.0)(lambda x: (x**2).sum(-1), data, jnp.ones((2, 2)), KEY)
+    np.testing.assert_array_equal(penalty(x), penalty(x.astype(jnp.float32)))
+
+
 def test_penalties_add_up_in_the_loss_of_any_game():
     model = Implicit(lambda x: (x**2).sum(-1))
     batch = {"x": jnp.array([[1.0, 0.0], [0.5, 2.0]])}

@@ -83,6 +83,14 @@ def test_a_base_of_its_own_is_what_noise_is_drawn_from():
     variables = module.init(KEY, batch, KEY, method=objectives.flow_matching)
     loss, _ = module.apply(variables, batch, KEY, method=objectives.flow_matching)
     np.testing.assert_allclose(loss.mean(), 2500.0, rtol=0.05)
+    # Without a velocity f(x_t, t) = x_t, which moves by 1/8 of the way from the data to the base.
+    few = partial(objectives.consistency, num_steps=8)
+    _, metrics = module.apply(variables, batch, KEY, method=few)
+    np.testing.assert_allclose(metrics["difference"].mean(), 5000**0.5 / 8, rtol=0.05)
+    # The teacher leaves its base where it is, and the student has the slope -x / (2 - t).
+    student = models.Denoiser((2,), Straightened(2.0))
+    objective = partial(objectives.reflow, teacher=module.bind(variables))
+    assert 600.0 < float(at_shift(student, objective, jnp.zeros(()), batch, KEY).mean()) < 2700.0
 
 
 def test_the_bound_is_the_sum_of_its_terms_in_the_units_of_the_raw_data():
@@ -320,6 +328,21 @@ class Straightened(fnn.Module):
         return (1 - self.deviation) * x / ((1 - t) * self.deviation + t) + shift
 
 
+class StraightenedExploding(fnn.Module):
+    """The same of pairs (n, r n) where n is all of x_1: x_t = r n + noise(t) (n - r n) / scale."""
+
+    process: noising.GaussianProcess
+    ratio: float
+    scale: float
+
+    @fnn.compact
+    def __call__(self, x, t, context=None):
+        shift = self.param("shift", fnn.initializers.zeros, ())
+        at = self.process.at(jnp.broadcast_to(t, x.shape[:-1])).like(x)
+        left = (1 - self.ratio) / self.scale
+        return at.noise_rate * left * x / (self.ratio + at.noise * left) + shift
+
+
 def test_reflow_learns_the_lines_of_the_teachers_pairs():
     process, teacher = noising.straight(), None
     teacher = models.Denoiser(
@@ -336,6 +359,46 @@ def test_reflow_learns_the_lines_of_the_teachers_pairs():
     params = {"params": {"network": {"shift": jnp.zeros(())}}}
     one = partial(student.apply, params, KEY, (4000,), method="sample")
     assert abs(float(one(sampler=inference.Sampler("euler", 1)).std()) - 0.5) < 0.02
+
+
+def test_reflow_pairs_data_with_what_the_teacher_samples_from():
+    """Of a process that keeps the signal: noise of scale 5 and the data in it."""
+    process = noising.variance_exploding(0.1, 5.0)
+    network = OptimalDenoiser(((0.0, 0.0),), 0.5, process)
+    sampler = inference.Sampler("rk4", 20)
+    teacher = models.Denoiser((2,), network, process, sampler=sampler).bind(
+        {"params": {"network": {"shift": jnp.zeros(())}}}
+    )
+    ratio = float(np.hypot(0.5, 0.1) / np.hypot(0.5, 5.0))  # the process starts with some noise
+    student = models.Denoiser((2,), StraightenedExploding(process, ratio, 5.0), process)
+    objective = partial(objectives.reflow, teacher=teacher)
+    loss = at_shift(student, objective, jnp.zeros(()), {"x": DATA[:100]}, KEY)
+    assert float(loss.max()) < 1e-3  # of squared velocities near 100
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int32, jnp.bfloat16])
+def test_data_are_promoted(dtype):
+    x = jnp.array([[0.0, 3.0], [1.0, 2.0], [2.0, 0.0]])
+    process = noising.straight()
+    network = OptimalDenoiser(((0.0, 0.0),), 0.5, process)
+    flow = partial(objectives.continuous_flow, num_steps=2)
+    for module, objective in (
+        (models.Denoiser((2,), network, process), flow),
+        (models.Denoiser((2,), Scaled(0.5, False)), objectives.consistency),
+        (models.MeanFlow((2,), Scaled(0.5, True)), objectives.mean_flow),
+    ):
+        loss = lambda x, m=module, o=objective: at_shift(m, o, jnp.zeros(()), {"x": x}, KEY)
+        np.testing.assert_array_equal(loss(x.astype(dtype)), loss(x))
+    model = energy_model()
+    variables = model.init(KEY, x, method="energy")
+    score = lambda x: model.apply(variables, x, method="score")
+    np.testing.assert_array_equal(score(x.astype(dtype)), score(x))
+
+
+def test_a_batch_without_the_classes_of_the_model_is_named():
+    module = models.Denoiser((2,), nn.TimeMLP((4,)), num_classes=3)
+    with pytest.raises(DataError, match="`batch` must hold `label`, or `context`"):
+        module.init(KEY, {"x": DATA[:4]}, KEY, method=objectives.flow_matching)
 
 
 def test_a_diffusion_prior_of_codes_has_the_elbo_of_its_density():

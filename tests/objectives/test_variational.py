@@ -576,3 +576,54 @@ def test_mmd_to_a_mixture_is_unbiased_and_so_is_its_gradient_by_the_weights():
     error = np.abs(gradients.mean(0) - wanted_gradient)
     assert np.all(error < 4.5 * gradients.std(0) / np.sqrt(len(keys)))
     assert np.all(gradients.std(0) > 0)
+
+
+def test_distances_of_bytes_do_not_wrap():
+    x, y = jax.random.randint(KEY, (2, 8, 3), 0, 256).astype(jnp.uint8)
+    real = mmd(x.astype(jnp.float32), y.astype(jnp.float32), bandwidth=1e4)
+    assert float(mmd(x, y, bandwidth=1e4)) == float(real)
+
+
+class Bounded(Scalar):
+    """x | z ~ U(z - 1, z + 1): many weights are 0, and far from q all are."""
+
+    def likelihood(self, z):
+        return distrax.Independent(distrax.Uniform(z - 1.0, z + 1.0), 1)
+
+
+SOME = {"x": jnp.array([[0.3], [1.2], [3.0]])}
+FAR = {"x": jnp.array([[50.0]])}
+
+
+def test_weights_of_zero_count_as_zero():
+    model, truth = Bounded(), np.asarray(SOME["x"][:, 0], np.float64)
+    truth = -np.log((scipy.stats.norm.cdf(truth + 1) - scipy.stats.norm.cdf(truth - 1)) / 2)
+    for chunk in (2, 200):
+        options = {"num_samples": 20_000, "chunk": chunk}
+        nll, _ = objectives.importance_bound(model, SOME, KEY, **options)
+        np.testing.assert_allclose(nll, truth, atol=0.1)
+    few = {"num_samples": 4, "chunk": 2}
+    assert objectives.importance_bound(model, FAR, KEY, **few)[0].tolist() == [math.inf]
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        partial(objectives.renyi, alpha=0.0),
+        partial(objectives.renyi, alpha=0.5),
+        *(partial(objectives.vimco, baseline=b) for b in ("geometric", "arithmetic", "none")),
+    ],
+)
+def test_weights_of_zero_leave_bounds_and_gradients_finite(objective):
+    key, found = jax.random.key(18), partial(objective, num_samples=3)
+    log_w = objectives.log_weights(Bounded(), SOME, key, num_samples=3)
+    assert jnp.isneginf(log_w).sum(0).tolist() == [1, 1, 2]
+    loss = found(Bounded(), SOME, key)[0]
+    if objective.keywords.get("alpha") == 0.5:
+        expected = 2.0 * (math.log(3) - jax.nn.logsumexp(0.5 * log_w, 0))
+    else:
+        expected = objectives.iwae(Bounded(), SOME, key, num_samples=3)[0]
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    slopes = jax.grad(lambda a, s: found(Bounded(a, s), SOME, key)[0].sum(), (0, 1))(0.3, -0.1)
+    assert np.isfinite(slopes).all()
+    assert found(Bounded(), FAR, key)[0].tolist() == [math.inf]

@@ -114,3 +114,12 @@ def test_ladders_and_missing_priors_are_refused():
         start(NET.clone(inference="ladder"))
     with pytest.raises(DgmjaxError, match=r"^`prior_model` must be given"):
         start(NET.clone(prior_model=None, latent_family=Bernoulli()))
+
+
+@pytest.mark.parametrize("conditional_prior", [False, True])
+def test_a_conditional_model_dreams_of_the_contexts_of_the_batch(conditional_prior):
+    net = models.DenseCVAE((4,), 2, (3,), num_classes=3, conditional_prior=conditional_prior)
+    batch = {"x": jnp.zeros((3, 4)), "label": jnp.arange(3)}
+    variables = net.init(KEY, batch, KEY, method=objectives.elbo)
+    loss, _ = net.apply(variables, batch, KEY, method=objectives.sleep_phase)
+    assert loss.shape == (3,) and np.isfinite(loss).all() and len(set(loss.tolist())) == 3

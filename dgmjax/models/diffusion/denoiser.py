@@ -260,7 +260,7 @@ class Denoiser(DensityModel):
         Args:
           times: ends of the steps, in place of equal ones.
         """
-        solver = self.solver if solver is None else solver
+        x, solver = as_float(x), self.solver if solver is None else solver
         exact = solver.probes is None and self.num_dims <= EXACT_DIMENSIONS
         probes = None if exact else solver.probes or DEFAULT_PROBES
         first, last = self.ends

@@ -88,7 +88,7 @@ class EnergyModel(nn.Module):
 
     def score(self, x: Array) -> Array:
         """-dE/dx, the gradient of log p, of the shape of x."""
-        value, pull_back = jax.vjp(self.energy, x)
+        value, pull_back = jax.vjp(self.energy, as_float(x))
         return -pull_back(jnp.ones_like(value))[0]
 
     def log_unnormalised(self, x: Array) -> Array:

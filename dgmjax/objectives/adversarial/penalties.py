@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.errors import require
 from dgmjax.types import Array, Key, PyTree
 
@@ -41,6 +42,7 @@ class Penalty:
         If its examples see each other (batch normalisation, minibatch standard deviation), the
         slope is that of the sum of all values.
         """
+        data, samples = jax.tree.map(as_float, (data, samples))
         x = self.points(data, samples, key)
         slope = jax.grad(lambda x: value(x).sum())(x)
         squares = [

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.contracts import check_batch, original_units
-from dgmjax.errors import require, require_sizes
+from dgmjax.errors import DataError, require, require_sizes
 from dgmjax.noising.conversions import Kind, Parts, from_parts
 from dgmjax.noising.couplings import Coupling, coupling_of
 from dgmjax.noising.gaussian import GaussianProcess
@@ -106,14 +107,11 @@ def denoising(
     check_batch(batch)
     for name, value, rows in (("weight", weight, WEIGHTS), ("times", times, TIMES)):
         require(value in rows, name, f"must be one of {sorted(rows)}", repr(value))
-    x0 = batch["x"].astype(jnp.promote_types(batch["x"].dtype, jnp.float32))
+    x0 = as_float(batch["x"])
     time_key, noise_key, pair_key = jax.random.split(key, 3)
     t = TIMES[times](model.path, even_times(time_key, x0.shape[:1]), model.ends).astype(x0.dtype)
-    noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
-    if model.base is not None:
-        noise = model.base_at_end().sample(seed=noise_key, sample_shape=x0.shape[:1])
     pairing = coupling_of(coupling) if isinstance(coupling, str) else coupling
-    noise = pairing(pair_key, x0, noise)
+    noise = pairing(pair_key, x0, noise_of_base(model, noise_key, x0))
     kind = model.predicts if of is None else of
     at = model.path.at(t).like(x0)
     target = from_parts(kind, Parts(x0, noise), at)
@@ -123,11 +121,26 @@ def denoising(
     return WEIGHTS[weight](model, t) * error, {"squared_error": error}
 
 
+def noise_of_base(model: Any, key: Key, x0: Array) -> Array:
+    """eps for each example: draws of the model's base, N(0, I) where it has none of its own."""
+    if model.base is None:
+        return jax.random.normal(key, x0.shape, x0.dtype)
+    return model.base_at_end().sample(seed=key, sample_shape=x0.shape[:1])
+
+
 def classes(model: Any, batch: Batch) -> Array | None:
-    """The context of a batch: its `context`, or its `label` where the model has classes."""
+    """The context of a batch: its `context`, or its `label` where the model has classes.
+
+    Raises:
+      DataError: the batch has neither, and the model has classes.
+    """
     if not model.num_classes:
         return None
-    return batch["context"] if "context" in batch else batch["label"]
+    if "context" in batch:
+        return batch["context"]
+    rule, remedy = "must hold `label`, or `context`", "Or use a model without `num_classes`."
+    require("label" in batch, "batch", rule, sorted(batch), remedy, DataError)
+    return batch["label"]
 
 
 ddpm = partial(denoising, of="noise")

@@ -5,12 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.contracts import check_batch
 from dgmjax.errors import require, require_sizes
 from dgmjax.inference.denoising import Sampler
 from dgmjax.noising.gaussian import aligned
 from dgmjax.noising.times import even_times
-from dgmjax.objectives.diffusion.denoising import classes, flow_matching
+from dgmjax.objectives.diffusion.denoising import classes, flow_matching, noise_of_base
 from dgmjax.types import Array, Batch, Key, Metrics
 
 
@@ -39,12 +40,12 @@ def consistency(
     """
     check_batch(batch)
     require_sizes(num_steps=num_steps)
-    x0, context = batch["x"], classes(model, batch)
+    x0, context = as_float(batch["x"]), classes(model, batch)
     index_key, noise_key = jax.random.split(key)
     first, last = model.ends
     index = jnp.floor(even_times(index_key, x0.shape[:1]) * num_steps)
     s, t = (first + (last - first) * (index + one) / num_steps for one in (0.0, 1.0))
-    noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
+    noise = noise_of_base(model, noise_key, x0)
     x_t = model.path.interpolate(x0, noise, t)
     if teacher is None:
         x_s = model.path.interpolate(x0, noise, s)
@@ -93,7 +94,7 @@ def mean_flow(
     """
     check_batch(batch)
     require(0.0 <= equal <= 1.0, "equal", "must be a share in [0, 1]", equal)
-    x0, context = batch["x"], classes(model, batch)
+    x0, context = as_float(batch["x"]), classes(model, batch)
     first_key, second_key, equal_key, noise_key = jax.random.split(key, 4)
     first, second = (even_times(k, x0.shape[:1]) for k in (first_key, second_key))
     # Both are spread in the order of the rows: their differences would be one number in a batch.
@@ -116,15 +117,15 @@ def mean_flow(
 def reflow(
     model, batch: Batch, key: Key, *, teacher: Any, sampler: Sampler | None = None
 ) -> tuple[Array, Metrics]:
-    """Flow matching of pairs that the teacher's ODE makes: noise, and where it leads from there.
+    """Flow matching of pairs that the teacher's ODE makes: its base, and where it leads from there.
 
     The paths of such pairs do not cross, so that those of the student are nearly straight, and few
     steps follow them.
 
     Args:
-      model: a denoiser on the process of the teacher.
+      model: a denoiser on the process and of the base of the teacher.
       batch: gives the number of pairs, and the classes where the model has them.
-      teacher: with `to_data(key, x, context)`.
+      teacher: a denoiser: `to_data(key, x, context)`, `base_at_end()`, `path` and `ends`.
       sampler: of the teacher; its own if None.
 
     Returns:
@@ -135,9 +136,13 @@ def reflow(
     """
     check_batch(batch)
     noise_key, teacher_key, key = jax.random.split(key, 3)
-    noise = jax.random.normal(noise_key, batch["x"].shape)
-    data = teacher.to_data(teacher_key, noise, classes(model, batch), sampler=sampler)
-    pairs = {**batch, "x": jax.lax.stop_gradient(data)}
+    x_1 = teacher.base_at_end().sample(seed=noise_key, sample_shape=batch["x"].shape[:1])
+    data = teacher.to_data(teacher_key, x_1, classes(model, batch), sampler=sampler)
+    data = jax.lax.stop_gradient(data)
+    # The eps whose path leads from the data to x_1, where a process keeps some signal, too.
+    signal, scale = teacher.path.coefficients(jnp.asarray(teacher.ends[1]))
+    noise = (x_1 - signal * data) / scale
+    pairs = {**batch, "x": data}
     return flow_matching(model, pairs, key, coupling=lambda *_: noise)
 
 

@@ -101,11 +101,14 @@ def vimco(
     bound = jax.nn.logsumexp(log_w, axis=0) - jnp.log(num_samples)
     signal = jnp.broadcast_to(bound, log_w.shape)
     if baseline != "none":
-        signal = bound - _bounds_without_one(log_w, baseline)
+        without = _bounds_without_one(log_w, baseline)
+        # -inf where w_k is the only weight above 0: there 0, which reads no z_k either, serves.
+        signal = bound - jnp.where(jnp.isneginf(without), 0.0, without)
     weights = jax.nn.softmax(log_w, axis=0)
+    log_ratio = jnp.where(weights > 0.0, log_joint - log_q, 0.0)  # not 0 times -inf
     # `log_w` is held (see `_terms`): d L_K = sum_k (w_k / sum w) d log w_k is written out, beside
     # the score term that a sum over discrete z has in place of a path.
-    surrogate = (stop(signal) * log_q + stop(weights) * (log_joint - log_q)).sum(0)
+    surrogate = (stop(signal) * log_q + stop(weights) * log_ratio).sum(0)
     metrics = {
         "bound": bound,
         "elbo": log_w.mean(0),
@@ -123,7 +126,10 @@ def _bounds_without_one(log_w: Array, mean: str) -> Array:
     own = jnp.eye(num, dtype=bool)[..., None]
     others = jnp.where(own, -jnp.inf, log_w)  # [k, i, B]
     if mean == "geometric":
-        instead = (log_w.sum(0) - log_w) / (num - 1)
+        zero = jnp.isneginf(log_w)
+        some = jnp.where(zero, 0.0, log_w)
+        instead = (some.sum(0) - some) / (num - 1)
+        instead = jnp.where(zero.sum(0) > zero, -jnp.inf, instead)  # another weight is 0
     else:
         instead = jax.nn.logsumexp(others, axis=1) - jnp.log(num - 1)
     replaced = jnp.where(own, instead[:, None], others)
@@ -143,4 +149,5 @@ def _terms(model, batch: Batch, key: Key, num_samples: int) -> tuple[Array, Arra
 
 def with_gradient(value: Array, surrogate: Array) -> Array:
     """The value of the first with the gradient of the second."""
-    return stop(value) + (surrogate - stop(surrogate))
+    zero = surrogate - stop(surrogate)  # NaN where the bound and its surrogate are infinite
+    return stop(value) + jnp.where(jnp.isinf(value), 0.0, zero)

@@ -218,7 +218,8 @@ def _power_mean(found: Weights, power: float) -> Array:
     # Subtracting any constant is exact, as it returns after the root. The mean makes the powers
     # small where n is, and then log(mean(w^n)) / n, a small number by a small one, is that of log1p
     # and expm1, which lose no digits. Beyond 1/2 the log-sum-exp has enough of them.
-    middle = jax.lax.stop_gradient(log_w.mean(0))
+    mean = jax.lax.stop_gradient(log_w.mean(0))
+    middle = jnp.where(jnp.isfinite(mean), mean, 0.0)  # a weight of 0 leaves no finite mean
     powers = power * (log_w - middle)
     near = jnp.abs(powers).max(0) < 0.5
     small = jnp.log1p(found.samples.mean(jnp.expm1(jnp.where(near, powers, 0.0))))
@@ -279,9 +280,11 @@ def sleep_phase(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
     Source: Hinton, Dayan, Frey & Neal, "The Wake-Sleep Algorithm for Unsupervised Neural Networks",
     1995, https://doi.org/10.1126/science.7761831.
     """
-    check_batch(batch)
-    keys = jax.random.split(key)
-    z = model.prior().sample(seed=keys[0], sample_shape=(len(batch["x"]),))
+    model, keys = given(model, batch), jax.random.split(key)
+    prior = model.prior()
+    # A prior that reads a context has a dream for each; one that does not is drawn as often.
+    missing = () if prior.batch_shape else (len(batch["x"]),)
+    z = prior.sample(seed=keys[0], sample_shape=missing)
     x = model.likelihood(z).sample(seed=keys[1])
     z, x = jax.lax.stop_gradient((z, x))
     return -model.posterior(x).log_prob(z), {}
@@ -320,10 +323,12 @@ def importance_bound(
         maximum, total = state
         log_w = log_weights(model, batch, jax.random.fold_in(key, index), num_samples=chunk)
         # Invariant: the sum of all weights so far is total * exp(maximum). A new maximum rescales
-        # the old total; exp(-inf - new) = 0 drops the empty one of the start.
+        # the old total; exp(-inf - new) = 0 drops the empty one of the start. While all weights
+        # are 0 any finite number serves in place of the maximum.
         new = jnp.maximum(maximum, log_w.max(0))
+        top = jnp.where(jnp.isfinite(new), new, 0.0)
         share = chunk / len(log_w)  # a mixture posterior has a row for each component
-        return (new, total * jnp.exp(maximum - new) + share * jnp.exp(log_w - new).sum(0)), None
+        return (new, total * jnp.exp(maximum - top) + share * jnp.exp(log_w - top).sum(0)), None
 
     size = len(batch["x"])
     start = (jnp.full(size, -jnp.inf), jnp.zeros(size))
