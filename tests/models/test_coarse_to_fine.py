@@ -2,12 +2,13 @@
 
 import itertools
 from dataclasses import dataclass
+from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models, nn
 from dgmjax.distributions import families
@@ -26,6 +27,7 @@ class Counts:
         return x.reshape(*x.shape[:-3], 2, 2, 2).sum((-3, -1))[..., None, :, None]
 
 
+@cache
 def model():
     small = {"features": 3, "blocks": 1, "first_kernel": 3, "head_features": 4}
     module = models.CoarseToFine(
@@ -34,34 +36,31 @@ def model():
         nn.LowResolutionContext(2, 3, factor=2, scale=4.0),
         Counts(),
     )
-    variables = perturbed(module.init(KEY, IMAGES[:2], method="log_prob"), scale=0.5)
-    return module.bind(variables)
-
-
-MODEL = model()
+    variables = compiled_start(module, KEY, IMAGES[:2], method="log_prob")
+    return module.bind(perturbed(variables, scale=0.5))
 
 
 def test_the_fine_density_sums_to_one_and_the_terms_are_those_of_the_whole():
     y = Counts()(IMAGES)
     assert y.shape == (256, 1, 2, 1)
     for given in (y[0], y[77]):
-        fine = MODEL.log_prob(IMAGES, jnp.broadcast_to(given, y.shape))
+        fine = model().log_prob(IMAGES, jnp.broadcast_to(given, y.shape))
         assert float(jnp.exp(fine).sum()) == pytest.approx(1.0, abs=1e-5)
-    coarse, fine = MODEL.log_probs(IMAGES)
-    np.testing.assert_allclose(coarse, MODEL.coarse.log_prob(y), rtol=1e-5)
-    np.testing.assert_allclose(MODEL.log_prob(IMAGES), coarse + fine, rtol=1e-6)
+    coarse, fine = model().log_probs(IMAGES)
+    np.testing.assert_allclose(coarse, model().coarse.log_prob(y), rtol=1e-5)
+    np.testing.assert_allclose(model().log_prob(IMAGES), coarse + fine, rtol=1e-6)
     # p(x | y) also gives mass to images of other counts, so the whole sums to less than 1.
     assert 0.0 < float(jnp.exp(coarse + fine).sum()) < 1.0
 
 
 def test_samples_follow_the_fine_density():
     y = Counts()(IMAGES[77])
-    drawn = np.asarray(MODEL.sample(KEY, (4000,), y)).reshape(4000, 8)
-    every = np.exp(MODEL.log_prob(IMAGES, jnp.broadcast_to(y, (256, *y.shape))))
+    drawn = np.asarray(model().sample(KEY, (4000,), y)).reshape(4000, 8)
+    every = np.exp(model().log_prob(IMAGES, jnp.broadcast_to(y, (256, *y.shape))))
     means = (every[:, None] * IMAGES.reshape(256, 8)).sum(0)
     np.testing.assert_allclose(drawn.mean(0), means, atol=0.04)  # 5 standard errors
-    assert MODEL.sample(KEY, (3,)).shape == (3, *SHAPE)
-    assert MODEL.log_prob(IMAGES[:0]).shape == (0,)
+    assert model().sample(KEY, (3,)).shape == (3, *SHAPE)
+    assert model().log_prob(IMAGES[:0]).shape == (0,)
 
 
 def test_each_site_has_the_features_of_its_block():

@@ -1,6 +1,6 @@
 """Wake-sleep of sigmoid belief networks: gradients by enumeration, and training."""
 
-from functools import partial
+from functools import cache, partial
 from itertools import product
 
 import jax
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models, objectives, training
 from dgmjax.distributions.families import Bernoulli
@@ -19,7 +19,12 @@ NET = models.SigmoidBeliefNetwork((2, 2, 1), (3, 2))
 BITS = lambda count: jnp.asarray(list(product((0.0, 1.0), repeat=count)))
 IMAGES = BITS(4).reshape(16, 2, 2, 1)
 LATENTS = {"z1": jnp.repeat(BITS(3), 4, 0), "z2": jnp.tile(BITS(2), (8, 1))}
-VARIABLES = perturbed(NET.init(KEY, {"x": IMAGES}, KEY, method=objectives.elbo), scale=1.0)
+
+
+@cache
+def start():
+    made = compiled_start(NET, KEY, {"x": IMAGES}, KEY, method=objectives.elbo)
+    return perturbed(made, scale=1.0)
 
 
 def joint(model):
@@ -33,8 +38,8 @@ def log_prob(variables):
 
 
 def test_probabilities_sum_to_one():
-    assert float(jnp.exp(log_prob(VARIABLES)).sum()) == pytest.approx(1.0, abs=1e-5)
-    model = NET.bind(VARIABLES)
+    assert float(jnp.exp(log_prob(start())).sum()) == pytest.approx(1.0, abs=1e-5)
+    model = NET.bind(start())
     _, z = joint(model)
     sums = jnp.exp(model.posterior(IMAGES).log_prob(z)).sum(0)
     np.testing.assert_allclose(sums, 1.0, atol=1e-5)
@@ -51,14 +56,14 @@ def test_dreams_have_the_gradient_of_the_inclusive_divergence():
         return NET.apply(variables, {"x": IMAGES}, key, method=objectives.sleep_phase)[0].mean()
 
     count = 2000
-    slopes = jax.jit(jax.vmap(jax.grad(loss), (None, 0)))(VARIABLES, jax.random.split(KEY, count))
+    slopes = jax.jit(jax.vmap(jax.grad(loss), (None, 0)))(start(), jax.random.split(KEY, count))
     found = np.concatenate([np.reshape(s, (count, -1)) for s in jax.tree.leaves(slopes)], 1)
-    expected = jax.tree.leaves(jax.grad(exact)(VARIABLES))
+    expected = jax.tree.leaves(jax.grad(exact)(start()))
     expected = np.concatenate([np.ravel(leaf) for leaf in expected])
     z = (found.mean(0) - expected) / (found.std(0) / count**0.5 + 1e-8)
     assert np.abs(z).max() < scipy.stats.norm.isf(1e-4 / 2 / len(expected))
     # Only the encoders move.
-    moved = jax.grad(exact)(VARIABLES)["params"]
+    moved = jax.grad(exact)(start())["params"]
     for group, leaves in moved.items():
         size = sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(leaves))
         assert (size > 0) == group.startswith("encoders")
@@ -105,7 +110,7 @@ def test_training_approaches_the_data_and_weights_help():
 def test_only_networks_of_the_generative_model_may_follow_a_bound():
     loss = lambda v: NET.apply(v, {"x": IMAGES}, KEY, method=objectives.elbo)[0].mean()
     with pytest.raises(DgmjaxError, match="discrete latents"):
-        jax.grad(loss)(VARIABLES)
+        jax.grad(loss)(start())
 
 
 def test_ladders_and_missing_priors_are_refused():
