@@ -93,6 +93,9 @@ class MaskedAutoregressive(Bijector):
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         z, context, event_shape = self._flatten(x)
+        if z.dtype != jnp.result_type(float):
+            # A point of lower precision than the parameters: the loops keep one type throughout.
+            z = z.astype(jax.eval_shape(lambda z: self._tau(z, context).forward(z), z).dtype)
         run = {"incremental": self._incremental, "naive": self._naive, "jacobi": self._jacobi}
         y, log_det = run[self.forward_method](z, context)
         return y.reshape(y.shape[:-1] + event_shape), log_det

@@ -165,7 +165,8 @@ class MaskPartition:
         return flat[..., _indices(self.mask.value), :]
 
     def merge(self, x: Array, changed: Array) -> Array:
-        flat = self._flat(x).at[..., _indices(self.mask.value)].set(changed)
+        flat = self._flat(x).astype(jnp.result_type(x, changed))
+        flat = flat.at[..., _indices(self.mask.value)].set(changed)
         return flat.reshape(x.shape)
 
     def _flat(self, x: Array) -> Array:

@@ -81,10 +81,12 @@ class Repeat(Bijector):
             return (value, total + log_det), None
 
         body = jax.checkpoint(body) if self.rematerialise else rematerialised(body)
-        # One layer may broadcast its input against a batch of its own: settle shapes first.
+        # One layer may broadcast its input against a batch of its own, or promote it: settle
+        # shapes and types first.
         start = (x, jnp.zeros(x.shape[: x.ndim - self.event_ndims_in], x.dtype))
         shapes = jax.eval_shape(lambda s: body(s, self.layer(0))[0], start)
-        state = jax.tree.map(lambda a, s: jnp.broadcast_to(a, s.shape), start, shapes)
+        settled = lambda a, s: jnp.broadcast_to(a, s.shape).astype(s.dtype)
+        state = jax.tree.map(settled, start, shapes)
         unroll = self.num_layers <= UNROLLED_UP_TO if self.unroll == "auto" else self.unroll
         if unroll:
             order = range(self.num_layers)

@@ -64,11 +64,18 @@ class Exported:
         x, shape = np.asarray(x), tuple(data["event_shape"])
         rule = f"must have shape [n, {', '.join(map(str, shape))}]"
         require(x.ndim >= 1 and x.shape[1:] == shape, "x", rule, x.shape)
+        require(len(x) >= 1, "x", "must hold at least one example", x.shape)
         dtype = np.dtype(data["dtype"])
-        if not np.can_cast(x.dtype, dtype, "same_kind"):
+        whole = dtype.kind in "biu"
+        if whole or not np.can_cast(x.dtype, dtype, "same_kind"):
             with np.errstate(invalid="ignore"):
                 same = np.array_equal(x.astype(dtype), x)
             require(same, "x", f"must hold numbers of the raw data, {dtype}", f"dtype {x.dtype}")
+        if dtype == np.uint8 and data.get("value_range"):  # counts of wider types have no end
+            low, high = data["value_range"]
+            inside = low <= x.min() and x.max() <= high
+            rule = f"must hold levels of the raw data, {low:g} to {high:g}"
+            require(inside, "x", rule, f"{x.min()} to {x.max()}")
         return x.astype(dtype)
 
     def _call(self, name: str, *arguments: Any) -> np.ndarray:

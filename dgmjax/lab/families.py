@@ -124,7 +124,10 @@ class _Subject:
         self.trained, self.num = trained, num_samples
 
     def likelihood(self) -> Record | None:
-        """Exact before a bound, a bound of more samples before one of fewer, all in nats."""
+        """Exact before a bound, a bound of more samples before one of fewer, all in nats.
+
+        Of two that are alike, such as a bound and the same beside annealing, that of more examples.
+        """
         folder = self.trained.folder
         records = [] if folder is None else folder.read_records()
         # A run may also measure another model, such as the same VAE with a simpler prior.
@@ -230,14 +233,14 @@ class _Subject:
         return to_png(figure)
 
 
-def _rank(record: Record) -> tuple[int, int] | None:
-    """Exact values first, then bounds by their number of samples; None for other metrics."""
+def _rank(record: Record) -> tuple[int, int, int] | None:
+    """Exact values first, then by samples of a bound and examples; None for other metrics."""
     if is_reference(record) or record.split != "test":
         return None
     if record.metric in ("nll_nats", "bits_per_dim"):
-        return (2, 0) if record.estimator.startswith("exact") else (1, 0)
+        return (2 if record.estimator.startswith("exact") else 1, 0, record.num_examples)
     bound = re.fullmatch(r"(?:nll|bits_per_dim)_bound_k(\d+)", record.metric)
-    return (0, int(bound[1])) if bound else None
+    return (0, int(bound[1]), record.num_examples) if bound else None
 
 
 def _in_nats(record: Record, size: int) -> Record:

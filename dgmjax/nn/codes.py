@@ -13,6 +13,8 @@ def nearest(z: Array, codebook: Array) -> Array:
     """argmin_k |z - e_k|^2, `[N]` int32, of `z[N, F]` and `codebook[K, F]`, by one product."""
     # |z|^2 is the same for all codes and left out. At full precision, as accelerators would
     # otherwise round near ties to another code.
+    middle = codebook.mean(0)  # far from 0 the difference of two large numbers would lose digits
+    z, codebook = z - middle, codebook - middle
     products = jnp.matmul(z, codebook.T, precision=jax.lax.Precision.HIGHEST)
     return jnp.argmin(jnp.square(codebook).sum(-1) - 2.0 * products, axis=-1)
 

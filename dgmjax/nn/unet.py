@@ -171,11 +171,13 @@ class GroupNorm(nn.Module):
             of_groups = of_channels.reshape(-1, self.groups, each).mean(-1)
             return jnp.repeat(of_groups, each, -1)
 
-        middle = mean(h)
-        variance = jnp.maximum(mean(h**2) - middle**2, 0.0)
+        # Scale and shift cancel: in bfloat16 each would leave an error of the size of the mean.
+        wide = h.astype(jnp.promote_types(h.dtype, jnp.float32))
+        middle = mean(wide)
+        variance = jnp.maximum(mean(wide**2) - middle**2, 0.0)
         factor = scale * jax.lax.rsqrt(variance + 1e-6)
         shift = bias - middle * factor
-        return factor[:, None, None].astype(h.dtype) * h + shift[:, None, None].astype(h.dtype)
+        return (factor[:, None, None] * wide + shift[:, None, None]).astype(h.dtype)
 
 
 def normalised(h: Array) -> Array:

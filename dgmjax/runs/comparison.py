@@ -59,8 +59,8 @@ class Row:
     @property
     def seconds(self) -> float:
         """The mean time of training."""
-        times = [measured[0][1].seconds for measured in self.records.values()]
-        return sum(times) / len(times) if times else 0.0
+        by_run = {run: record.seconds for found in self.records.values() for run, record in found}
+        return sum(by_run.values()) / len(by_run) if by_run else 0.0
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,10 @@ def _settings(record: Record) -> str:
     return as_flags({name: arguments[name] for name in sorted(arguments) if "seed" not in name})
 
 
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean, and standard deviation / sqrt(number), with one degree of freedom less.
+
+    No error where a value is infinite.
 
     Sums are exact: equal values have an error of zero on every version of Python.
 
@@ -86,7 +88,7 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     (2.0, 0.16666666666666666)
     """
     if not all(map(math.isfinite, values)):
-        return sum(values), math.nan
+        return sum(values), None
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return statistics.mean(values), deviation / math.sqrt(len(values))
 

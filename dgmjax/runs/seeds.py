@@ -1,6 +1,5 @@
 """Records of several seeds as one: the mean or interquartile mean over seeds, with its error."""
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from dgmjax.errors import RunError, require
 from dgmjax.files import write_atomically
 from dgmjax.runs import strict_json
 from dgmjax.runs.record import Record
+from dgmjax.runs.record_table import mean_and_error
 
 RESAMPLES = 2000
 """Bootstrap resamples of the error of an interquartile mean."""
@@ -53,12 +53,12 @@ def over_seeds(runs: Sequence[Sequence[Record]], *, interquartile: bool = False)
         if all(name in records for records in by_name):
             values = np.array([records[name].value for records in by_name], np.float64)
             seconds = sum(records[name].seconds for records in by_name)
+            error: float | None
             if interquartile:
                 mean, error = _interquartile(values)
                 first = replace(first, estimator=f"{first.estimator}; {middle_of(len(values))}")
             else:
-                mean = float(values.mean())
-                error = float(values.std(ddof=1)) / math.sqrt(len(values))
+                mean, error = mean_and_error(values.tolist())
             found.append(replace(first, value=mean, standard_error=error, seconds=seconds))
     return found
 

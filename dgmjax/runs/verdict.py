@@ -5,12 +5,12 @@ import re
 from dgmjax.runs.record import Record
 
 _LOWER = (
-    r"nll_.*|bits_per_.*|nats_per_.*|test_error|.*_mse|.*_rmse"
+    r"nll_.*|bits_per_.*|nats_per_.*|.*_error|.*_mse|.*_rmse"
     r"|fid.*|mmd2?_.*|kernel_.*|.*reverse_kl"
 )
 _HIGHER = (
     r"modes_covered|samples_near_modes|.*precision|.*recall"
-    r"|recognised|.*accuracy.*|elbo|mean_return"
+    r"|recognised|.*accuracy.*|auroc_.*|elbo|mean_return"
 )
 ERRORS = 2.0
 """Standard errors by which a value may miss the published one and still count."""
@@ -27,7 +27,8 @@ def reached(record: Record) -> bool | None:
     worse = _worse(record)
     if worse is None:
         return None
-    return worse <= ERRORS * (record.standard_error or 0.0) + 1e-9 * abs(record.value)
+    rounding = 1e-9 * abs(record.published.value) if record.published else 0.0
+    return worse <= ERRORS * (record.standard_error or 0.0) + rounding
 
 
 def verdict(record: Record) -> str:

@@ -54,14 +54,15 @@ def averages(result: Any, batch: Batch, player: str) -> tuple[Array, Metrics]:
         rule = f"must return a metric `mask` of the loss's shape {loss.shape}"
         require(jnp.shape(own) == loss.shape, argument, rule, f"shape {jnp.shape(own)}")
     if loss.size == rows:
-        own = mask if own is None or mask is None else own * mask
+        own = mask if own is None else own if mask is None else own * mask
     else:
         rule = f"must return a metric `mask[{loss.size}]` with its {loss.size} losses"
         remedy = f"The batch has {rows} rows, some of which are padding; 0 leaves a loss out."
         require(mask is None or own is not None, argument, rule, given, remedy)
     masks = {rows: mask, loss.size: own}
     means = {name: masked_mean(v, _mask_of(v, masks)) for name, v in metrics.items()}
-    weight = {} if own is None else {WEIGHT: own.sum()}
+    # A float of any mask: parts of a batch are weighted by it, and averaged as floats are.
+    weight = {} if own is None else {WEIGHT: own.sum(dtype=jnp.result_type(own, loss.dtype))}
     return masked_mean(loss, own), {**means, **weight}
 
 

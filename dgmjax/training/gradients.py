@@ -101,7 +101,7 @@ class Microbatches:
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         sums, _ = jax.lax.scan(body, zeros, (jnp.arange(self.count), parts))
         weight = _weight(sums)
-        total: Array | int = self.count if weight is None else weight
+        total = self.count if weight is None else _or_one(weight)
         return jax.tree.map(lambda a: a / total if _is_float(a) else a, sums)
 
 
@@ -206,6 +206,11 @@ def _weight(value: Any) -> Array | None:
     return metrics.get(WEIGHT) if isinstance(metrics, Mapping) else None
 
 
+def _or_one(total: Array) -> Array:
+    """The weight that sums are divided by: those of padding alone are 0, as their mean is."""
+    return jnp.where(total > 0, total, 1.0)
+
+
 def _scaled(value: Any) -> Any:
     """Means times the weight of their batch, except for the weight itself; 0 where it is 0."""
     weight = _weight(value)
@@ -294,7 +299,7 @@ class VirtualShards:
         batch = spread(batch, self.num_shards)
         stacked = map_shards(one, self.mesh, self.num_shards, (params, fixed), batch, key)
         weight = _weight(stacked)
-        total = self.num_shards if weight is None else tree_sum(weight)
+        total = self.num_shards if weight is None else _or_one(tree_sum(weight))
         mean = lambda a: tree_sum(a) / total if _is_float(a) else a[0]
         return jax.tree.map(mean, _scaled(stacked))
 

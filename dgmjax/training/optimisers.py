@@ -1,5 +1,6 @@
 """Optimisers of the experiments, as constructors over optax."""
 
+import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -133,9 +134,9 @@ def _flat_cosine_schedule(learning_rate: float, steps: int):
 
 def _burda_schedule(learning_rate: float, steps: int):
     parts = [3**i for i in range(8)]
-    ends, total = [], 0
-    for part in parts[:-1]:
-        total += part
-        ends.append(round(steps * total / sum(parts)))
-    boundaries = {end: 10 ** (-1 / 7) for end in ends}
+    boundaries: dict[int, float] = {}
+    for total in itertools.accumulate(parts[:-1]):
+        # In short runs several stages end at one step.
+        end = round(steps * total / sum(parts))
+        boundaries[end] = boundaries.get(end, 1.0) * 10 ** (-1 / 7)
     return optax.piecewise_constant_schedule(learning_rate, boundaries)

@@ -168,6 +168,10 @@ def test_rewards_of_codes_and_of_potentials_are_added():
     energy = ENVIRONMENTS["mountain_car"].potential
     expected = -1.0 + 0.9 * energy(seen.next_observation) - energy(seen.observation)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    # At an end the potential is 0: how an episode ends is not paid for.
+    over = seen._replace(terminated=jnp.ones_like(seen.terminated))
+    found = shaped_reward(0.9)(car, over, {})
+    np.testing.assert_allclose(found, -1.0 - energy(seen.observation), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.staggered

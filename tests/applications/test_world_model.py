@@ -65,6 +65,9 @@ def test_evolution_climbs_a_slope_whose_members_break_down():
 
     found = evolve(fitness, jnp.zeros(2), KEY, generations=150, pairs=16)
     np.testing.assert_allclose(found.params, [0.5, -1.0], atol=0.1)
+    # Where no member is better than another, none is followed.
+    still = evolve(lambda members, _: jnp.zeros(len(members)), jnp.ones(2), KEY, generations=20)
+    np.testing.assert_allclose(still.params, 1.0, atol=1e-6)
     with pytest.raises(DgmjaxError, match="`spread` must be positive"):
         evolve(fitness, jnp.zeros(2), KEY, spread=0.0)
     with pytest.raises(DgmjaxError, match=r"`params` must be \[D\]"):

@@ -336,6 +336,18 @@ def test_mask_and_indices_say_the_same():
     np.testing.assert_array_equal(by_mask[:, ~mask], z[:, ~mask])
 
 
+def test_parameters_of_float64_promote_points_of_float32():
+    with jax.enable_x64(True):
+        z, layer = jnp.ones((2, 4), jnp.float32), jax.random.normal(KEY, (6, 4), jnp.float64)
+        for unroll in (True, False):
+            found = bj.Repeat(bj.ElementwiseAffine(layer, layer), 6, unroll=unroll).forward(z)
+            assert found.dtype == jnp.float64
+        mask = np.array([False, True, False, True])
+        wide = jnp.ones((2, 2), jnp.float64) / 3
+        merged = as_partition(mask, (4,)).merge(z, wide)
+        assert merged.dtype == jnp.float64 and float(merged[0, 1]) == 1 / 3
+
+
 def test_repeat_equals_its_layers_one_by_one():
     z = jax.random.normal(jax.random.key(5), (4, 4))
     for unroll in (True, False):

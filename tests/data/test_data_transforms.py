@@ -153,6 +153,9 @@ def test_standardised_normal():
     np.testing.assert_allclose(fitted.mean, x.mean(0))
     np.testing.assert_allclose(fitted.std, x.std(0))
     np.testing.assert_allclose(fitted.inverse(fitted({"x": x}, KEY)["x"]), x, atol=1e-4)
+    for constant in (0.0, 0.1, 1 / 3):  # the mean of a thousand times 0.1 is not 0.1
+        with pytest.raises(DataError, match=r"`train_x` must vary in every column; got \[1\]"):
+            Standardise.fit(np.stack([x[:1000, 0], np.full(1000, constant)], -1))
 
 
 def test_standardised_images_count_every_pixel():

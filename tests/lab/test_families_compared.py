@@ -100,7 +100,9 @@ def test_an_exact_likelihood_comes_before_bounds():
     assert ranks == sorted(ranks) and len(set(ranks)) == 4
     assert families._rank(record("distortion_nats", 1.0, "exact")) is None
     bits = dataclasses.replace(record("x", 2.0, "bound"), metric="bits_per_dim", unit="bits/dim")
-    assert families._rank(bits) == (1, 0)
+    assert families._rank(bits) == (1, 0, bits.num_examples)
+    few = dataclasses.replace(record("nll_bound_k5000", 1.0, "K, few images"), num_examples=1)
+    assert families._rank(few) < ranks[1]
     in_nats = families._in_nats(bits, 10)
     assert in_nats.value == pytest.approx(20 * np.log(2)) and in_nats.unit == "nats"
 

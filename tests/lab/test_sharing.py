@@ -155,6 +155,12 @@ def test_numbers_of_another_kind_are_taken_where_they_are_the_same(exported):
     for wrong in (x + 0.5, x - 3, np.full(x.shape, np.nan)):
         with pytest.raises(DgmjaxError, match="`x` must hold numbers of the raw data"):
             loaded.elbo(wrong.astype(np.float32))
+    with pytest.raises(DgmjaxError, match="`x` must hold numbers of the raw data"):
+        loaded.elbo(np.full(x.shape, 256, np.uint16))  # not 0
+    with pytest.raises(DgmjaxError, match="`x` must hold levels of the raw data, 0 to 16"):
+        loaded.elbo(np.full(x.shape, 255, np.uint8))
+    with pytest.raises(DgmjaxError, match="`x` must hold at least one example"):
+        loaded.elbo(x[:0])
 
 
 def test_programs_do_not_tell_where_the_source_lies(exported):

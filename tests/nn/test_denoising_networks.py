@@ -112,6 +112,12 @@ def test_groups_are_normalised_as_by_flax():
     wanted = theirs.apply(variables, h)
     np.testing.assert_allclose(ours.apply(variables, h), wanted, rtol=1e-4, atol=1e-5)
     assert jax.tree.structure(ours.init(KEY, h)) == jax.tree.structure(variables)
+    # In bfloat16 a scale and a shift of a large mean would leave an error of every channel.
+    low = (h + 30.0).astype(jnp.bfloat16)
+    wanted = theirs.apply(variables, low.astype(jnp.float32))
+    found = ours.apply(variables, low)
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(found.astype(jnp.float32), wanted, rtol=0.01, atol=0.01)
 
 
 def test_means_of_odd_images_repeat_the_last_row_and_column():

@@ -32,8 +32,10 @@ def trained_on(module, variables, z, key=None):
 def test_nearest_is_the_brute_force():
     generator = np.random.default_rng(1)
     z, codebook = generator.normal(size=(200, 7)), generator.normal(size=(30, 7))
-    expected = np.square(z[:, None] - codebook).sum(-1).argmin(-1)
-    np.testing.assert_array_equal(nearest(jnp.float32(z), jnp.float32(codebook)), expected)
+    for offset in (0.0, 1000.0):
+        far, codes = np.float32(z + offset), np.float32(codebook + offset)
+        expected = np.square(np.float64(far)[:, None] - codes).sum(-1).argmin(-1)
+        np.testing.assert_array_equal(nearest(far, codes), expected)
 
 
 def test_quantised_values():

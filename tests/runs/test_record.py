@@ -5,8 +5,9 @@ import math
 import pytest
 
 from dgmjax.errors import RunError
-from dgmjax.runs import record_table, strict_json
+from dgmjax.runs import record_table, strict_json, verdict
 from dgmjax.runs.record import Published, Record
+from dgmjax.runs.seeds import over_seeds
 
 FIELDS = {
     "experiment": "vae_mnist",
@@ -140,4 +141,23 @@ def test_equal_values_have_no_error_on_any_python():
     assert record_table.mean_and_error([0.1] * 3) == (0.1, 0.0)
     assert record_table.mean_and_error([2.0]) == (2.0, 0.0)
     mean, error = record_table.mean_and_error([1.0, math.inf])
-    assert mean == math.inf and math.isnan(error)
+    assert mean == math.inf and error is None
+
+
+def test_an_infinite_value_reaches_nothing_and_has_a_row():
+    for metric, worst in (("nll_nats", math.inf), ("mean_return", -math.inf)):
+        broken = record(metric=metric, value=worst, standard_error=None)
+        assert not verdict.reached(broken) and verdict.verdict(broken) == "no"
+        better = record(metric=metric, value=-worst, standard_error=None)
+        assert verdict.verdict(better) == "yes"
+    runs = [record(seed=0, value=math.inf, standard_error=None), record(seed=1)]
+    assert "inf (2 runs)" in record_table.rows(runs)[0]
+    assert over_seeds([runs[:1], runs[1:]])[0].value == math.inf
+
+
+@pytest.mark.parametrize(
+    "metric, value, word",
+    [("auroc_likelihood", 90.0, "yes"), ("auroc_likelihood", 50.0, "no"), ("x_error", 90.0, "no")],
+)
+def test_the_better_side_of_a_metric(metric, value, word):
+    assert verdict.verdict(record(metric=metric, value=value, standard_error=None)) == word

@@ -4,10 +4,12 @@ bfloat16, in less memory."""
 import hashlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from fitting import fit
+from flax import linen
 
 from dgmjax import data, models, nn, objectives
 from dgmjax.devices import make_mesh
@@ -15,6 +17,7 @@ from dgmjax.errors import DgmjaxError
 from dgmjax.models.flows import layers
 from dgmjax.runs import RunFolder
 from dgmjax.training import Player, gradient_learner
+from dgmjax.training.averages import averages
 from dgmjax.training.gradients import (
     Microbatches,
     Precision,
@@ -217,3 +220,35 @@ def test_networks_compute_in_bfloat16_and_the_rest_in_float32(name):
     _, whole = jax.jit(learner.step)(state, batch)
     for name in (name for name in whole if name.endswith("loss")):
         np.testing.assert_allclose(metrics[name], whole[name], rtol=2e-2, atol=2e-2)
+
+
+class Scalar(linen.Module):
+    """A number w, and (w x - 1)^2 of each example."""
+
+    @linen.compact
+    def __call__(self, batch):
+        return jnp.square(self.param("w", linen.initializers.ones, ()) * batch["x"][:, 0] - 1.0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bool", "int32"])
+@pytest.mark.parametrize("padding", [(7,), (3, 7), range(8)])
+def test_masks_of_any_type_weigh_the_parts_of_a_batch(dtype, padding):
+    """Whole numbers were not added up as weights: of 7 rows the loss was 7 times too large."""
+    mask = np.ones(8)
+    mask[list(padding)] = 0
+    batch = {"x": jnp.arange(8.0)[:, None], "mask": jnp.asarray(mask.astype(dtype))}
+    player = Player(lambda model, batch, key: (model(batch), {}), optax.sgd(0.01))
+    learner = gradient_learner(Scalar(), {"model": player})
+    state = learner.init(jax.random.key(0), batch)
+    real = mask > 0
+    expected = np.square(np.arange(8.0) - 1)[real].mean() if real.any() else 0.0
+    for gradients in (WholeBatch(), Microbatches(4)):
+        moved, metrics = learner.with_gradients(gradients).step(state, batch)
+        assert float(metrics["loss"]) == pytest.approx(expected) and int(moved.skipped) == 0
+
+
+def test_a_mask_of_the_objective_counts_whether_or_not_the_batch_has_one():
+    loss, own = jnp.array([1.0, 3.0, 100.0, 100.0]), jnp.array([1, 1, 0, 0])
+    for rows, mask in ((4, {}), (4, {"mask": jnp.ones(4)}), (5, {})):
+        found, metrics = averages((loss, {"mask": own}), {"x": jnp.zeros((rows, 1)), **mask}, "p")
+        assert float(found) == 2.0 and float(metrics["mask"]) == 2.0

@@ -11,7 +11,7 @@ from flax import linen
 
 from dgmjax import models, nn, objectives
 from dgmjax.errors import DgmjaxError
-from dgmjax.training import Player, adam, gradient_learner
+from dgmjax.training import Player, adam, gradient_learner, optimisers
 
 pytestmark = pytest.mark.accelerator
 
@@ -270,3 +270,8 @@ def test_published_schedule_of_burda():
         moved, _ = step(there, BATCH)
         change = float(jnp.abs(moved.params["b"] - state.params["b"])[0])
         assert change == pytest.approx(expected, rel=1e-4)
+    # Also where several stages of a short run end at one step.
+    for steps in (10, 100, 400):
+        assert float(optimisers._rate(1.0, steps, "burda")(steps - 1)) == pytest.approx(
+            0.1, rel=1e-5
+        )

@@ -23,7 +23,7 @@ def environment_reward(model, seen: Transitions, batch: Batch) -> Array:
 
 
 def shaped_reward(discount: float) -> Reward:
-    """r + discount Phi(s') - Phi(s), with the potential Phi of the environment.
+    """r + discount Phi(s') - Phi(s), with the potential Phi of the environment, 0 where it ends.
 
     It has the optimal policies of r itself.
 
@@ -33,7 +33,7 @@ def shaped_reward(discount: float) -> Reward:
 
     def reward(model, seen: Transitions, batch: Batch) -> Array:
         before, after = seen.potential
-        shaping = discount * after - before
+        shaping = discount * jnp.where(seen.terminated, 0.0, after) - before
         return environment_reward(model, seen, batch) + shaping / model.environment.unit
 
     return reward

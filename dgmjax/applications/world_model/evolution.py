@@ -67,7 +67,11 @@ def evolve(
         found = fitness(params + spread * e, fitness_key)
         # A member that broke down is the worst, whatever its number.
         ordered = jnp.where(jnp.isfinite(found), found, -jnp.inf)
-        rank = jnp.argsort(jnp.argsort(ordered)) / (2 * pairs - 1) - 0.5
+        # Members that are as good share the mean of their ranks, so that a plateau has no slope.
+        below, upto = (
+            jnp.searchsorted(jnp.sort(ordered), ordered, side=s) for s in ("left", "right")
+        )
+        rank = (below + upto - 1) / 2 / (2 * pairs - 1) - 0.5
         gradient = (rank[:, None] * e).mean(0) / spread
         update, moments = optimiser.update(-gradient, moments)
         return (optax.apply_updates(params, update), moments), found.mean()

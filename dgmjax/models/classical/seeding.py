@@ -16,6 +16,7 @@ def seeded_clusters(key: Key, x: Array, rows: Array, num_clusters: int, rounds: 
     section 2.2, https://dl.acm.org/doi/10.5555/1283383.1283494.
     """
     keys = jax.random.split(key, num_clusters)
+    x = x - x.mean(0)  # clusters do not depend on the origin, but the digits of distances do
     # Padding has the weight exp(log 0) = 0, and is never drawn.
     first = x[jax.random.categorical(keys[0], jnp.log(rows))]
     centres = jnp.broadcast_to(first, (num_clusters, x.shape[1]))
