@@ -8,12 +8,12 @@
 There is no likelihood. The records say how evenly samples fall into the classes of a classifier of
 real images, and how far samples and test images are apart in the kernel of `mmd_rational_quadratic`
 on pixels; both are coarse, and the samples are to be looked at. `dgmjax evaluate RUN --samples`
-adds distances of features. Five games with equal generators, 4000 steps and three seeds each, differ
-little: their Frechet distance (`fid_lenet`) is 70 +- 3 (hinge), 75 +- 1 (non-saturating), 77 +- 2
-(Wasserstein), 80 +- 2 (least squares) and 89 +- 6 (relativistic). A dense layer in each network
-makes it 20 (the second command), but for this game only: after 2000 steps it was 25, with the same layers 145
-(relativistic), 152 (Wasserstein), 253 (least squares) and 1456 (hinge, whose samples were one
-class).
+adds distances of features. Five games with equal generators, 4000 steps and three seeds each,
+differ little: their Frechet distance (`fid_lenet`) is 70 +- 3 (hinge), 75 +- 1 (non-saturating),
+77 +- 2 (Wasserstein), 80 +- 2 (least squares) and 89 +- 6 (relativistic). A dense layer in each
+network makes it 20 (the second command), but for this game only: after 2000 steps it was 25, with
+the same layers 145 (relativistic), 152 (Wasserstein), 253 (least squares) and 1456 (hinge, whose
+samples were one class).
 Source: Lucic, Kurach, Michalski, Gelly & Bousquet, "Are GANs Created Equal?", 2018 (the comparison
 of games), https://arxiv.org/abs/1711.10337.
 """
