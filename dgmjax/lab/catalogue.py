@@ -15,6 +15,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ class Entry:
     family: str
     data: str = ""
     seconds: float | None = None
+
+
+QUOTES = '"""'
 
 
 def catalogue() -> list[Entry]:
@@ -96,8 +100,15 @@ def _summary(file: Path, changed: int) -> str | None:
       changed: when, so that a file is read again after it was edited.
     """
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError):
+        text = file.read_text(encoding="utf-8")
+        if not re.search(rf"^def {re.escape(file.stem)}\(", text, re.MULTILINE):
+            return None
+        if text.startswith(QUOTES):
+            # The docstring alone: `dgmjax list` took a fifth longer when it parsed whole files.
+            end = text.index(QUOTES, len(QUOTES)) + len(QUOTES)
+            return inspect.cleandoc(ast.literal_eval(text[:end])).partition("\n")[0]
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
         return None
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == file.stem:
