@@ -7,7 +7,17 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from dgmjax.cli.configuration import configuration_text, read_configuration
 from dgmjax.devices.cluster import Processes
@@ -288,6 +298,9 @@ def _as_dataclass(title: str, fields: Sequence[Field]) -> Any:
 
     specification: list[tuple[str, Any, Any]] = []
     for name, kind, default, text, _ in fields:
+        if isinstance(kind, UnionType):
+            # The same type; for one written `A | B` tyro imports typeguard, a fifth of a command.
+            kind = Union[get_args(kind)]  # noqa: UP007
         explained = tyro.conf.arg(help=text, metavar=_metavar(name, kind, default))
         annotation: Any = Annotated[kind, explained]  # type: ignore[valid-type]
         absent = default is inspect.Parameter.empty
