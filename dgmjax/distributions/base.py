@@ -54,7 +54,9 @@ def as_shape(sample_shape) -> tuple[int, ...]:
     return shape
 
 
-def draw_batch(distribution, key: Key, sample_shape: tuple[int, ...], batch_shape) -> Array:
+def draw_batch(
+    distribution: Any, key: Key, sample_shape: tuple[int, ...], batch_shape: tuple[int, ...]
+) -> Array:
     """Draws of shape `sample_shape + batch_shape + event_shape`, all of them independent.
 
     Args:
