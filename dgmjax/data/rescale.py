@@ -93,8 +93,10 @@ class Standardise:
         columns = np.asarray(train_x, np.float64)
         columns = columns.reshape(-1, columns.shape[-1] if columns.ndim > 1 else 1)
         std = columns.std(0)
-        # The mean of equal numbers may be rounded, and then none of them is at distance 0.
-        constant = np.flatnonzero(columns.min(0) == columns.max(0)).tolist()
+        # The mean of equal numbers may be rounded, and then none of them is at distance 0; squares
+        # of tiny distances may be.
+        constant = (columns.min(0) == columns.max(0)) | ~(std > 0)
+        constant = np.flatnonzero(constant).tolist()
         remedy = "Drop the constant columns: they have no density."
         require(not constant, "train_x", "must vary in every column", constant, remedy, DataError)
         return cls(tuple(columns.mean(0).tolist()), tuple(std.tolist()))

@@ -62,7 +62,9 @@ def averages(result: Any, batch: Batch, player: str) -> tuple[Array, Metrics]:
     masks = {rows: mask, loss.size: own}
     means = {name: masked_mean(v, _mask_of(v, masks)) for name, v in metrics.items()}
     # A float of any mask: parts of a batch are weighted by it, and averaged as floats are.
-    weight = {} if own is None else {WEIGHT: own.sum(dtype=jnp.result_type(own, loss.dtype))}
+    weight = {}
+    if own is not None:
+        weight = {WEIGHT: own.sum(dtype=jnp.result_type(own, loss.dtype, jnp.float32))}
     return masked_mean(loss, own), {**means, **weight}
 
 

@@ -156,6 +156,8 @@ def test_standardised_normal():
     for constant in (0.0, 0.1, 1 / 3):  # the mean of a thousand times 0.1 is not 0.1
         with pytest.raises(DataError, match=r"`train_x` must vary in every column; got \[1\]"):
             Standardise.fit(np.stack([x[:1000, 0], np.full(1000, constant)], -1))
+    with pytest.raises(DataError, match="`train_x` must vary in every column"):
+        Standardise.fit(np.linspace(0.0, 1e-200, 1000)[:, None])  # whose variance is 0
 
 
 def test_standardised_images_count_every_pixel():

@@ -143,12 +143,12 @@ def memorised_share(
     reaches: a model that draws from the distribution of the data returns `share`, one that copies
     training images 1.
 
+    The standard error is of both draws, generated and held-out points, where the model is that of
+    the data.
+
     Args:
       generated, train, held_out: `[M, D]`, `[N, D]`, `[L, D]`, pixels or features.
       share: in (0, 1); at least one held-out point must be nearer.
-
-    The standard error is of both draws, generated and held-out points, where the model is that of
-    the data.
 
     Raises:
       DataError: fewer than 1 / share held-out points, NaN; so many held-out points with a copy
