@@ -13,7 +13,7 @@ differ little: their Frechet distance (`fid_lenet`) is 70 +- 3 (hinge), 75 +- 1 
 77 +- 2 (Wasserstein), 80 +- 2 (least squares) and 89 +- 6 (relativistic). A dense layer in each
 network makes it 20 (the second command), but for this game only: after 2000 steps it was 25, with
 the same layers 145 (relativistic), 152 (Wasserstein), 253 (least squares) and 1456 (hinge, whose
-samples were one class).
+samples were one image).
 Source: Lucic, Kurach, Michalski, Gelly & Bousquet, "Are GANs Created Equal?", 2018 (the comparison
 of games), https://arxiv.org/abs/1711.10337.
 """
