@@ -3,22 +3,52 @@
 from functools import partial
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 
 def scrambled(tree, seed: int = 0, scale: float = 1.0):
-    """Every leaf replaced by normal noise of standard deviation `scale`."""
-    leaves, structure = jax.tree.flatten(tree)
-    keys = jax.random.split(jax.random.key(seed), max(len(leaves), 1))
-    noise = [scale * jax.random.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves)]
-    return jax.tree.unflatten(structure, noise)
+    """Every leaf (an array, or its shape) replaced by normal noise of standard deviation `scale`.
+
+    NumPy's noise: JAX compiles a draw for each shape that it meets, in 20 ms each.
+    """
+    generator = np.random.default_rng(seed)
+    draw = lambda leaf: (scale * generator.normal(size=leaf.shape)).astype(leaf.dtype)
+    return jax.tree.map(lambda leaf: jnp.asarray(draw(leaf)), tree)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _compiled(module, name, options, *arguments):
+    return getattr(module, name)(*arguments, **dict(options))
+
+
+def _call(module, name, options, arguments):
+    try:  # the same call of an equal module is compiled once
+        return _compiled(module, name, tuple(options.items()), *arguments)
+    except ValueError as problem:
+        if "hash" not in str(problem):
+            raise
+        return jax.jit(partial(getattr(module, name), **options))(*arguments)
 
 
 def compiled_start(module, *arguments, **options):
     """`module.init`, compiled as a whole: operation by operation it takes three times as long."""
-    return jax.jit(partial(module.init, **options))(*arguments)
+    return _call(module, "init", options, arguments)
+
+
+def applied(module, *arguments, **options):
+    """`module.apply`, compiled as a whole. All arguments but `options` are arrays."""
+    return _call(module, "apply", options, arguments)
+
+
+def scrambled_start(module, *arguments, seed: int = 0, scale: float = 1.0, **options):
+    """`scrambled` variables of `module.init(*arguments, **options)`, of which none is computed."""
+    start = partial(module.init, **options)
+    return scrambled(jax.eval_shape(start, *arguments), seed, scale)
 
 
 def perturbed(variables, seed: int = 0, scale: float = 0.3):
     """Variables with noise added to their parameters; other collections stay."""
     noise = scrambled(variables["params"], seed, scale)
-    return {**variables, "params": jax.tree.map(lambda a, b: a + b, variables["params"], noise)}
+    add = lambda a, b: jnp.asarray(np.asarray(a) + np.asarray(b))
+    return {**variables, "params": jax.tree.map(add, variables["params"], noise)}

@@ -155,6 +155,6 @@ def variables(row: Density, model: Any, seed: int = 0, scale: float = 0.3) -> An
     def draw(path: Any, leaf: Any) -> Any:
         noise = scale * generator.normal(size=leaf.shape)
         variance = "variance" in jax.tree_util.keystr(path)
-        return jnp.asarray(np.exp(noise) if variance else noise, leaf.dtype)
+        return jnp.asarray((np.exp(noise) if variance else noise).astype(leaf.dtype))
 
     return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(init))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scrambling import perturbed, scrambled
+from scrambling import compiled_start, perturbed, scrambled
 
 from dgmjax.applications import (
     CIRCLES,
@@ -62,8 +62,8 @@ def cartpole():
     agent = dense_agent(ENVIRONMENTS["cartpole"], (8,), (8,))
     generator = np.random.default_rng(1)
     observation = generator.normal(size=(20, 4)).astype(np.float32)
-    variables = agent.init(
-        KEY, jnp.asarray(observation), method=lambda m, x: (m.actions(x), m.values(x))
+    variables = compiled_start(
+        agent, KEY, jnp.asarray(observation), method=lambda m, x: (m.actions(x), m.values(x))
     )
     own = {
         "observation": observation,
@@ -99,14 +99,14 @@ def test_losses_of_numbers_sum_over_an_action():
     agent = dense_agent(CIRCLES, (8,), (8,), num_codes=3)
     x, action = jax.random.normal(KEY, (6, 10)), jax.random.normal(KEY, (6, 2))
     batch = {"x": x, "action": action, "code": jnp.arange(6) % 3}
-    variables = perturbed(agent.init(KEY, batch, KEY, method=cloning))
+    variables = perturbed(compiled_start(agent, KEY, batch, KEY, method=cloning))
     policy = agent.apply(variables, x, batch["code"], method="actions")
     assert policy.batch_shape == (6, 2)
     found, _ = agent.apply(variables, batch, KEY, method=cloning)
     np.testing.assert_allclose(found, -policy.log_prob(action).sum(-1), rtol=1e-5)
     events = jax.random.normal(KEY, (6, 12))
     own = {"events": events, "codes": batch["code"]}
-    variables = perturbed(agent.init(KEY, own, KEY, method=recognition))
+    variables = perturbed(compiled_start(agent, KEY, own, KEY, method=recognition))
     loss, _ = agent.apply(variables, own, KEY, method=recognition)
     each = lambda m, c: m.log_recognition(events, jnp.full(6, c))
     log_probs = jnp.stack([agent.apply(variables, c, method=each) for c in range(3)], -1)

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models
 from dgmjax.applications import purify
@@ -19,7 +19,7 @@ def density(method="incremental", reverse=False, family=LEVELLED):
     ordering = (3, 1, 0, 2) if reverse else "natural"
     module = models.MADE((4,), (8,), family, ordering=ordering, sampling=method)
     zeros = np.zeros((1, 4), np.float32)
-    variables = perturbed(module.init(KEY, zeros, method="log_prob"), scale=1.0)
+    variables = perturbed(compiled_start(module, KEY, zeros, method="log_prob"), scale=1.0)
     return module.bind(variables)()
 
 

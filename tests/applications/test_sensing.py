@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.fft
+from scrambling import compiled_start
 from sklearn.linear_model import Lasso
 
 from dgmjax import models
@@ -233,10 +234,15 @@ def test_vae_gan_and_flow_are_generators():
     vae = models.DenseVAE(SHAPE, 2, (4,))
     variables = vae.init({"params": KEY}, x, KEY, method="reconstruct")
     gan = models.GAN(2, MLP((4,), SHAPE), MLP((4,), (1,), event_ndims=3))
-    game = gan.init(KEY, x, method="logit") | {}
-    game = {"params": {**game["params"], **gan.init(KEY, np.zeros(2), method="generate")["params"]}}
+    game = compiled_start(gan, KEY, x, method="logit") | {}
+    game = {
+        "params": {
+            **game["params"],
+            **compiled_start(gan, KEY, np.zeros(2), method="generate")["params"],
+        }
+    }
     flow = models.RealNVP(2, 2, (4,))
-    flowed = flow.init(KEY, np.zeros((2, 2), np.float32), method="log_prob")
+    flowed = compiled_start(flow, KEY, np.zeros((2, 2), np.float32), method="log_prob")
     for bound, latent, shape in (
         (vae.bind(variables), (2,), SHAPE),
         (gan.bind(game), (2,), SHAPE),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models, objectives
 from dgmjax.applications import (
@@ -43,7 +43,9 @@ def bound():
         "action": draws.uniform(-1, 1, (2, 6, 1)).astype(np.float32),
         "reward": draws.normal(size=(2, 6)).astype(np.float32),
     }
-    variables = perturbed(module.init(KEY, batch, KEY, method=world_model_loss), scale=0.3)
+    variables = perturbed(
+        compiled_start(module, KEY, batch, KEY, method=world_model_loss), scale=0.3
+    )
     return module, variables, batch
 
 

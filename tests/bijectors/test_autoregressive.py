@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import bijectors as bj
 from dgmjax.bijectors.masked_autoregressive import FORWARD_METHODS
@@ -138,7 +139,7 @@ def test_density_integrates_to_one():
     """By quadrature on a grid, for a two-dimensional layer."""
     network = Autoregressive(2, 2)
     bijector = bj.MaskedAutoregressive(
-        bj.Conditioner(network, network.init(jax.random.key(3), 0.5)), bj.Affine()
+        bj.Conditioner(network, compiled_start(network, jax.random.key(3), 0.5)), bj.Affine()
     )
     side = jnp.linspace(-30, 30, 1201)
     x = jnp.stack(jnp.meshgrid(side, side, indexing="ij"), axis=-1)

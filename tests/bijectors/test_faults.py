@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import bijectors as bj
 
@@ -103,7 +104,7 @@ def test_five_equal_couplings_are_traced_once():
 @pytest.mark.parametrize("kind", ["coupling", "autoregressive"])
 def test_a_bfloat16_network_has_float32_log_dets(kind):
     network = Dense((32,), (32, 2)) if kind == "coupling" else Autoregressive(64, 2)
-    variables = network.init(jax.random.key(0), 0.3)
+    variables = compiled_start(network, jax.random.key(0), 0.3)
     # With weights of zero the parameters are the biases, whatever is fused with what.
     variables["w"] = jnp.zeros_like(variables["w"])
     half = bj.Conditioner(network, jax.tree.map(lambda a: a.astype(jnp.bfloat16), variables))

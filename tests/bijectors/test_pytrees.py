@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import bijectors as bj, distributions, models
 from dgmjax.distributions import families
@@ -220,7 +220,7 @@ def test_models_and_fitted_flows_pickle(name):
     """Compiled activations at the level of a module, `relu` first of all, did not."""
     flow = FLOWS[name]()
     x = jax.random.normal(KEY, (5, flow.event_shape[0]))
-    variables = perturbed(flow.init(KEY, x, method="log_prob"))
+    variables = perturbed(compiled_start(flow, KEY, x, method="log_prob"))
     again = pickle.loads(pickle.dumps(flow))
     assert again == flow
     fitted = flow.apply(variables)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from scrambling import scrambled
+from scrambling import compiled_start, scrambled
 
 from dgmjax.bijectors import Conditioner
 from dgmjax.distributions import Autoregressive, families
@@ -29,7 +29,7 @@ SAMPLE = jax.jit(
 def network(features=4, num_params=1, context_features=0):
     module = MaskedMLP(features, (8,), num_params, jnp.tanh, context_features=context_features)
     context = jnp.zeros(context_features) if context_features else None
-    variables = module.init(jax.random.key(0), jnp.zeros(features), context)
+    variables = compiled_start(module, jax.random.key(0), jnp.zeros(features), context)
     return Conditioner(module, scrambled(variables))
 
 
@@ -142,7 +142,7 @@ def test_sites_that_are_vectors_are_forced_whole():
     family = families.DiscretisedLogisticMixture(2, levels=8, channels=3)
     module = RowLSTM((2, 2, 3), family, features=2, layers=1, first_kernel=3, head_features=4)
     x = jax.random.randint(jax.random.key(0), (5, 2, 2, 3), 0, 8)
-    variables = module.init(jax.random.key(1), x, method="log_prob")
+    variables = compiled_start(module, jax.random.key(1), x, method="log_prob")
     mask = np.array([[True, False], [False, True]])
     samples = []
     for method in METHODS:
@@ -199,7 +199,7 @@ def test_families_multiply_scales_by_the_temperature(family):
 
 def test_the_density_does_not_depend_on_a_temperature():
     module = NADE((4,), 4)
-    variables = module.init(jax.random.key(0), BITS, method="log_prob")
+    variables = compiled_start(module, jax.random.key(0), BITS, method="log_prob")
     x = module.apply(variables, jax.random.key(1), (6,), temperature=1e-4, method="sample")
     greedy = np.unique(np.asarray(x), axis=0)
     assert len(greedy) == 1, "at a low temperature every sample is the likeliest continuation"

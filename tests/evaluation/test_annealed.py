@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import models, objectives
 from dgmjax.errors import DgmjaxError
@@ -19,7 +20,7 @@ def ppca():
     """A bound PPCA, whose log p(x) is known, and data of it."""
     module = models.PPCA(5, 2)
     x = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
-    variables = module.init(KEY, x, method="log_prob")
+    variables = compiled_start(module, KEY, x, method="log_prob")
     return module.bind(jax.tree.map(lambda a: a + 0.3, variables)), x
 
 
@@ -96,7 +97,7 @@ def test_a_generator_has_a_density_behind_a_fixed_observation():
 def test_discrete_latents_are_refused():
     module = models.DiscreteVAE((2, 2, 1), 3, 2, (4,))
     x = np.zeros((2, 2, 2, 1), np.float32)
-    model = module.bind(module.init(KEY, {"x": x}, KEY, method=objectives.reinforce))
+    model = module.bind(compiled_start(module, KEY, {"x": x}, KEY, method=objectives.reinforce))
     with pytest.raises(DgmjaxError, match=r"^`model` must have real latents"):
         annealed_bound(model, {"x": x}, KEY, HOW)
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 from dgmjax.experiments.shared import feature_net
+from scrambling import compiled_start
 
 from dgmjax import data
 from dgmjax.data.dataset import Dataset
@@ -105,7 +106,7 @@ def test_other_images_are_refused(x, words):
 
 
 def test_what_the_tool_writes_is_what_is_loaded(tmp_path):
-    params = samples.LeNet().init(jax.random.key(0), images(1))["params"]
+    params = compiled_start(samples.LeNet(), jax.random.key(0), images(1))["params"]
     feature_net.write(params, "mnist", {"test_accuracy": 0.5}, tmp_path)
     feature_net.write(params, "fashion_mnist", {"test_accuracy": 0.25}, tmp_path)
     net = samples.load_feature_net("mnist", tmp_path)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import evaluation, models
 from dgmjax.distributions import Ancestral, FullNormal, Transformed
@@ -129,7 +130,7 @@ def test_codes_of_amortised_flows(flow):
     """Against an average over other samples of the same posterior."""
     vae = models.DenseVAE((2, 2, 1), 3, (5,), posterior_model=flow)
     x = jnp.asarray(np.random.default_rng(2).integers(0, 2, (6, 2, 2, 1)), jnp.float32)
-    variables = vae.init(KEY, x, KEY, method="reconstruct")
+    variables = compiled_start(vae, KEY, x, KEY, method="reconstruct")
     means = jax.jit(lambda: vae.apply(variables, x, method=evaluation.posterior_mean))()
     others = vae.apply(variables, x, method=lambda m, x: m.posterior(x)).sample(
         seed=jax.random.key(7), sample_shape=(4000,)

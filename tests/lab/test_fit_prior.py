@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
-from scrambling import scrambled
+from scrambling import compiled_start, scrambled
 
 from dgmjax import data, lab, models, nn, objectives
 from dgmjax.cli.commands import main
@@ -117,7 +117,7 @@ def test_the_density_of_a_second_stage_is_unbiased_and_the_same_for_equal_codes(
     vae = models.VAE(1, encoder, decoder, Normal(), event_ndims=1, marginal_start=False)
     module = models.SecondStage(vae, num_samples=4)
     z = jnp.array([[0.3, -0.2], [1.0, 0.5]])
-    variables = module.init(jax.random.key(0), z, method=lambda m, z: m.model.make_all())
+    variables = compiled_start(module, jax.random.key(0), z, method=lambda m, z: m.model.make_all())
     variables = scrambled(variables, scale=0.5)
     grid = jnp.linspace(-8.0, 8.0, 4001)[:, None]
     joint = lambda model: (

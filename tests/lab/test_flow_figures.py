@@ -5,6 +5,7 @@ import types
 import jax
 import numpy as np
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import models, plotting
 from dgmjax.data import Identity
@@ -16,7 +17,7 @@ class Shown:
     """What figures ask of a trained model."""
 
     def __init__(self, module, x):
-        self.variables = module.init(jax.random.key(0), x, method="log_prob")
+        self.variables = compiled_start(module, jax.random.key(0), x, method="log_prob")
         self.module, self.x = module, x
         dataset = types.SimpleNamespace(info={"value_range": [0.0, 1.0]}, name="test")
         self.experiment = types.SimpleNamespace(

@@ -9,6 +9,7 @@ import optax
 import pytest
 import scipy.stats
 from fitting import fit
+from scrambling import compiled_start
 from sklearn.mixture import GaussianMixture
 
 from dgmjax import data, models, objectives
@@ -165,7 +166,9 @@ def test_a_full_mixture_learns_as_a_prior():
     prior = models.NormalMixture(2, 3, covariance="full")
     model = models.DenseVAE((2,), 2, (8,), observation=families.Normal(), prior_model=prior)
     batch = {"x": jnp.asarray(blobs(20)[0])}
-    variables = model.init(jax.random.key(0), batch, jax.random.key(1), method=objectives.elbo)
+    variables = compiled_start(
+        model, jax.random.key(0), batch, jax.random.key(1), method=objectives.elbo
+    )
 
     def loss(params):
         value, _ = model.apply({"params": params}, batch, jax.random.key(2), method=objectives.elbo)

@@ -9,6 +9,7 @@ import flax.linen
 import jax
 import numpy as np
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import data, lab, models, nn, plotting
 from dgmjax.bijectors import Sigmoid
@@ -151,7 +152,7 @@ def test_every_family_is_compared(family):
     module, transform = FAMILIES[family]
     dataset = Dataset("mnist", {"train": split(300, 0), "test": split(200, 1)}, INFO)
     experiment = lab.Experiment(family, module, {}, dataset, 1, 10, transform=transform)
-    variables = module.init(jax.random.key(0), jax.random.key(1), (1,), method="sample")
+    variables = compiled_start(module, jax.random.key(0), jax.random.key(1), (1,), method="sample")
 
     class Learner(NamedTuple):
         call: Any = lambda variables, method, *given: module.apply(variables, *given, method=method)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import models, objectives
 from dgmjax.distributions import Categorical, families
@@ -67,7 +68,7 @@ def test_a_batch_of_sequences_without_its_lengths_or_labels(missing):
 
 def test_an_ensemble_over_orderings_is_trained_with_a_context():
     batch = {"x": X, "context": jnp.asarray(np.random.default_rng(2).normal(size=(3, 2)))}
-    variables = CONTEXTUAL.init(KEY, X, batch["context"], method="log_prob")
+    variables = compiled_start(CONTEXTUAL, KEY, X, batch["context"], method="log_prob")
     noise = np.random.default_rng(1)
     variables = jax.tree.map(lambda a: a + noise.normal(size=a.shape), variables)
     loss, metrics = CONTEXTUAL.apply(variables, batch, KEY, method=objectives.sampled_ordering)
@@ -77,7 +78,7 @@ def test_an_ensemble_over_orderings_is_trained_with_a_context():
 
 
 def test_a_completion_given_a_class_keeps_what_was_observed():
-    variables = BY_CLASS.init(KEY, X, method="log_prob")
+    variables = compiled_start(BY_CLASS, KEY, X, method="log_prob")
     noise = np.random.default_rng(1)
     variables = jax.tree.map(lambda a: a + noise.normal(size=a.shape), variables)
     model, mask = BY_CLASS.bind(variables), jnp.array([True, True, False, False])

@@ -67,7 +67,7 @@ def test_each_site_has_the_features_of_its_block():
     """The receptive field of a 1-wide context is the block; its sites differ from each other."""
     module = nn.LowResolutionContext(3, 4, factor=2, width=1)
     y = np.zeros((2, 3, 1), np.float32)
-    variables = perturbed(module.init(KEY, y), scale=1.0)
+    variables = perturbed(compiled_start(module, KEY, y), scale=1.0)
     slope = jax.jacobian(lambda y: module.apply(variables, y).reshape(4, 6, 3))(y + 0.5)[..., 0]
     moved = np.asarray(jnp.abs(slope).max(2) > 0)
     for row, column in itertools.product(range(4), range(6)):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import data, inference, models, objectives, training
 from dgmjax.errors import DataError, DgmjaxError
@@ -91,7 +92,7 @@ def test_samples_follow_the_mean_of_the_topics():
     expected = (topics / topics.sum(1, keepdims=True)).mean(0)
     np.testing.assert_allclose(drawn.mean(0) / 200, expected, atol=0.01)
     mixed, points = mixture()
-    variables = mixed.init(KEY, {"x": points[0]}, method="global_parameters")
+    variables = compiled_start(mixed, KEY, {"x": points[0]}, method="global_parameters")
     assert mixed.apply(variables, KEY, (5, 2), method="sample").shape == (5, 2, 2)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 from optimal_denoiser import OptimalDenoiser
-from scrambling import scrambled
+from scrambling import scrambled, scrambled_start
 
 from dgmjax import inference, models, nn, noising, objectives
 from dgmjax.distributions import Mixture
@@ -43,11 +43,7 @@ def model(process=PROCESSES["straight"], kind="velocity", **options):
 
 
 def made(module, x, scale=1.0):
-    """Variables with noise in every parameter; shapes suffice, no initialisation is compiled."""
-    shapes = jax.eval_shape(lambda: module.init(KEY, x, method="log_prob"))
-    generator = np.random.default_rng(0)
-    draw = lambda leaf: jnp.asarray(scale * generator.normal(size=leaf.shape), leaf.dtype)
-    return jax.tree.map(draw, shapes)
+    return scrambled_start(module, KEY, x, scale=scale, method="log_prob")
 
 
 def run(module, method, *arguments, **options):

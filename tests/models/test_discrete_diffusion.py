@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.stats
+from scrambling import compiled_start
 
 from dgmjax import models, nn, noising, objectives
 from dgmjax.errors import DgmjaxError
@@ -40,7 +41,7 @@ class Lookup(flax.Module):
 def model_of(replacement, kept="linear", table=None, **options):
     process = noising.DiscreteProcess(LEVELS, replacement, kept)
     module = models.DiscreteDiffusion((SITES,), process, Lookup(process.num_states), **options)
-    variables = module.init(KEY, jnp.zeros((1, SITES), jnp.int32), jnp.zeros(1))
+    variables = compiled_start(module, KEY, jnp.zeros((1, SITES), jnp.int32), jnp.zeros(1))
     if table is not None:
         variables = {"params": {"network": {"table": jnp.asarray(table, jnp.float32)}}}
     return module, variables
@@ -356,7 +357,7 @@ def test_the_objective_trains_a_network_over_images_from_its_marginals():
     module = models.DiscreteDiffusion((4, 4, 1), process, network, steps=2, site_bias=True)
     x = jnp.zeros((64, 4, 4, 1), jnp.uint8).at[:, 0].set(1)
     batch = {"x": x, "log_det": jnp.full(64, 2.0)}
-    variables = module.init(KEY, batch, KEY, method=objectives.discrete_diffusion)
+    variables = compiled_start(module, KEY, batch, KEY, method=objectives.discrete_diffusion)
     loss = jax.jit(functools.partial(module.apply, method=objectives.discrete_diffusion))
     nats, metrics = loss(variables, batch, KEY)
     assert nats.shape == (64,) and float(nats.mean()) < 0.2 * 16 * np.log(2) - 2.0

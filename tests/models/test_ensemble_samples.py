@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models
 
@@ -20,7 +20,7 @@ MODELS = {
 
 
 def scrambled(module, context):
-    variables = module.init(KEY, jnp.zeros((2, 3)), context, method="log_prob")
+    variables = compiled_start(module, KEY, jnp.zeros((2, 3)), context, method="log_prob")
     return perturbed(variables, scale=1.5)
 
 
@@ -67,6 +67,6 @@ def test_rows_of_an_order_are_those_of_its_distribution():
     for row in np.ndindex(2, 3):
         of_order = bound(None, int(orders[row])).sample(seed=key, sample_shape=(2, 3))
         np.testing.assert_array_equal(x[row], of_order[row])
-    made = module.init(KEY, KEY, (2,), method="sample")
-    wanted = module.init(KEY, jnp.zeros((2, 3)), method="log_prob")
+    made = compiled_start(module, KEY, KEY, (2,), method="sample")
+    wanted = compiled_start(module, KEY, jnp.zeros((2, 3)), method="log_prob")
     assert jax.tree.structure(made) == jax.tree.structure(wanted)

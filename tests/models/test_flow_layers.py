@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models, nn
 from dgmjax.bijectors import Affine, PlanarFamily, RationalQuadraticSpline, Reshape, alternating
@@ -43,7 +43,7 @@ def test_actnorm_starts_with_what_arrives_at_it(shape):
     layers = [models.ActNormLayer(4, ndims), models.LinearLayer(4, "full", ndims)]
     flow = models.Flow(shape[1:], (*layers, models.ActNormLayer(4, ndims)))
     x = batch(*shape)
-    variables = flow.init(KEY, x, method="log_prob")
+    variables = compiled_start(flow, KEY, x, method="log_prob")
     bijectors = flow.apply(variables, method="bijector").bijectors
     outputs = [z for bijector, z in inputs_to(bijectors, x) if is_actnorm(bijector)]
     assert len(outputs) == 2
@@ -71,7 +71,7 @@ def test_actnorm_of_channels_of_any_scale_leaves_a_finite_density():
     """A constant channel, one below every variance, and one whose square overflows."""
     flow = models.Flow((3,), (models.ActNormLayer(3), coupling(3), models.ActNormLayer(3)))
     x = jax.random.normal(KEY, (64, 3)) * jnp.array([1e-20, 0.0, 1e20])
-    variables = flow.init(KEY, x, method="log_prob")
+    variables = compiled_start(flow, KEY, x, method="log_prob")
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
     log_prob = flow.apply(variables, x, method="log_prob")
     z = np.asarray(flow.apply(variables, method="bijector").inverse(x))
@@ -81,7 +81,7 @@ def test_actnorm_of_channels_of_any_scale_leaves_a_finite_density():
 
 def test_one_example_leaves_actnorm_the_identity():
     flow = models.Flow((4,), (models.ActNormLayer(4),))
-    variables = flow.init(KEY, jnp.ones(4), method="log_prob")
+    variables = compiled_start(flow, KEY, jnp.ones(4), method="log_prob")
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(variables))
 
 
@@ -259,7 +259,7 @@ def test_conditional_density_integrates_to_one_and_samples_have_their_own_noise(
 def test_batch_norm_uses_the_batch_in_training_and_running_statistics_after_it():
     flow = models.Flow((3,), (models.BatchNormLayer(3, momentum=0.9),))
     x, y = batch(64, 3), 2.0 * batch(64, 3, seed=2) - 1.0
-    variables = perturbed(flow.init(KEY, x, method="log_prob"))
+    variables = perturbed(compiled_start(flow, KEY, x, method="log_prob"))
     running = variables["batch_stats"]["layers_0"]
     np.testing.assert_allclose(running["mean"], x.mean(0), atol=1e-5)
 
@@ -295,7 +295,9 @@ def test_duality_of_the_two_divergences():
 
     law = data.load("banana", n_train=10, n_validation=1, n_test=1)
     flow = models.RealNVP(2, 2, (8,))
-    variables = perturbed(flow.init(KEY, jnp.zeros((2, 2)), method="log_prob"), scale=0.4)
+    variables = perturbed(
+        compiled_start(flow, KEY, jnp.zeros((2, 2)), method="log_prob"), scale=0.4
+    )
     line = np.linspace(-15.0, 15.0, 601)
     area = (line[1] - line[0]) ** 2
     with jax.enable_x64(True):
@@ -369,7 +371,7 @@ def test_a_flow_over_vectors_becomes_one_over_images():
     reshape = models.Fixed(Reshape, ((12,), (2, 3, 2)))
     over_images = over_vectors.clone(layers=(*over_vectors.layers, reshape))
     x = jax.random.normal(jax.random.key(0), (5, 2, 3, 2))
-    variables = perturbed(over_images.init(jax.random.key(1), x, method="log_prob"))
+    variables = perturbed(compiled_start(over_images, jax.random.key(1), x, method="log_prob"))
     flat = over_vectors.apply(variables, x.reshape(5, 12), method="log_prob")
     for kwargs in ({}, {"mutable": ["batch_stats"]}):
         found = over_images.apply(variables, x, method="log_prob", **kwargs)

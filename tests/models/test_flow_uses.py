@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import integrate, stats
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import evaluation, models, nn, objectives
 from dgmjax.bijectors import Affine, Sigmoid
@@ -62,7 +62,7 @@ def linear_gaussian():
 def test_flow_posterior_that_is_exact_gives_log_p_by_every_sample():
     vae, variables, marginal = linear_gaussian()
     x = jax.random.normal(KEY, (4, 3))
-    structure = jax.tree.structure(vae.init(KEY, {"x": x}, KEY, method=objectives.elbo))
+    structure = jax.tree.structure(compiled_start(vae, KEY, {"x": x}, KEY, method=objectives.elbo))
     assert structure == jax.tree.structure(variables)
     method = lambda model, batch: log_weights(model, batch, KEY, num_samples=7)
     log_w = vae.apply(variables, {"x": x}, method=method)
@@ -132,7 +132,7 @@ def test_flow_prior_may_have_data_dependent_layers():
     vae = models.DenseVAE((3,), 2, (4,), prior_model=prior)
     x = jnp.ones((5, 3))
     loss, metrics = vae.apply(
-        vae.init(KEY, {"x": x}, KEY, method=objectives.elbo),
+        compiled_start(vae, KEY, {"x": x}, KEY, method=objectives.elbo),
         {"x": x},
         KEY,
         method=objectives.elbo,
@@ -158,7 +158,7 @@ def test_dequantisation_bounds_the_probability_of_integers(variational):
     with np.errstate(divide="ignore"):
         exact = np.log(np.diff(stats.norm.cdf(np.log(edges) - np.log1p(-edges))))
     assert np.exp(exact).sum() == pytest.approx(1.0)
-    variables = model.init(KEY, {"x": x}, KEY, method=objectives.iwae)
+    variables = compiled_start(model, KEY, {"x": x}, KEY, method=objectives.iwae)
     variables = perturbed(variables) if variables else {}
 
     def one(key):
@@ -193,7 +193,9 @@ def wide(support=(0.0, 1.0), variational=False, levels=8):
     network = {"noise": noise, "encoder": nn.MLP((8,), (4,))} if variational else {}
     model = models.Dequantised(density, levels, 1, support=support, **network)
     k = jnp.arange(float(levels))[:, None]
-    variables = perturbed(model.init(KEY, {"x": k}, KEY, method=objectives.iwae), scale=0.2)
+    variables = perturbed(
+        compiled_start(model, KEY, {"x": k}, KEY, method=objectives.iwae), scale=0.2
+    )
     params = {"params": jnp.array([0.3, 0.6])}  # x = sigmoid(0.3 + e^0.6 z), wide: much lies beyond
     variables["params"]["density"]["layers_0"] = params
 
@@ -279,7 +281,7 @@ def test_temperature_of_one_gives_the_same_bits_and_others_other_samples(name):
 def test_temperature_multiplies_the_scale_of_the_base():
     """x = W z + shift of a diagonal normal z: mean m, standard deviation T sigma; 0 is the mode."""
     flow = models.Flow((2,), (models.LinearLayer(2),), base=models.DiagonalNormal((2,)))
-    variables = perturbed(flow.init(KEY, jnp.ones((2, 2)), method="log_prob"))
+    variables = perturbed(compiled_start(flow, KEY, jnp.ones((2, 2)), method="log_prob"))
     base = flow.apply(variables).base
     forward = flow.apply(variables).bijector.forward
     matrix = np.asarray(forward(jnp.eye(2))).T
@@ -410,7 +412,7 @@ def test_reverse_kl_trains_a_flow_towards_an_energy():
         keys = jax.random.split(jax.random.key(1), 200)
         return jax.lax.scan(step, (variables, optimiser.init(variables)), keys)[1]
 
-    losses = np.asarray(train(flow.init(KEY, jnp.zeros((2, 2)), method="log_prob")))
+    losses = np.asarray(train(compiled_start(flow, KEY, jnp.zeros((2, 2)), method="log_prob")))
     assert losses[-20:].mean() < 0.7 * losses[:5].mean()
     assert losses[-20:].mean() > -0.05
 

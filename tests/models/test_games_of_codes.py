@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models, nn, objectives
 from dgmjax.errors import DgmjaxError
@@ -38,7 +38,7 @@ def played(learner, steps=1000):
 def groups(module, objective, batch=None):
     """The groups of parameters that a loss moves."""
     batch = batch or {"x": clusters(KEY, 8)}
-    variables = perturbed(module.init(KEY, batch, KEY, method=objective))
+    variables = perturbed(compiled_start(module, KEY, batch, KEY, method=objective))
     loss = lambda params: module.apply({"params": params}, batch, KEY, method=objective)[0].sum()
     slopes = jax.jit(jax.grad(loss))(variables["params"])
     return {name for name, part in slopes.items() if optax.tree.norm(part) > 0}
@@ -77,7 +77,9 @@ def test_the_codes_of_an_info_gan_are_read_off_its_samples():
 
 def test_codes_are_recognised_by_their_density():
     net = info_gan()
-    variables = perturbed(net.init(KEY, {"x": clusters(KEY)}, KEY, method=objectives.information))
+    variables = perturbed(
+        compiled_start(net, KEY, {"x": clusters(KEY)}, KEY, method=objectives.information)
+    )
     model = net.bind(variables)
     codes = model.codes(KEY, (5,))
     x = model.generate(codes)
@@ -152,7 +154,7 @@ def test_a_flow_plays_and_keeps_its_likelihood():
         },
     )
     batch = {"x": clusters(KEY, 8)}
-    variables = perturbed(model.init(KEY, batch, KEY, method=hybrid))
+    variables = perturbed(compiled_start(model, KEY, batch, KEY, method=hybrid))
     alone = {"params": variables["params"]["flow"]}
     np.testing.assert_allclose(
         model.apply(variables, batch["x"], method="log_prob"),

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.stats
+from scrambling import compiled_start
 
 from dgmjax import data, evaluation, models, nn, objectives
 from dgmjax.contracts import implicit
@@ -20,7 +21,7 @@ PENALTIES = (objectives.r1, objectives.r2, objectives.on_lines, objectives.draga
 def test_a_fixed_observation_evaluates_it_as_a_latent_variable_model():
     """A linear generator is PPCA, whose density is known: annealed chains stay below, near it."""
     gan = models.GAN(2, nn.MLP((), (3,)), nn.MLP((4,), (1,)))
-    variables = gan.init(KEY, KEY, (2,), method="sample")
+    variables = compiled_start(gan, KEY, KEY, (2,), method="sample")
     model = gan.bind(variables)
     layer = variables["params"]["generator"]["Dense_0"]
     w, b = np.asarray(layer["kernel"], np.float64), np.asarray(layer["bias"])
@@ -47,7 +48,7 @@ def both(model, batch, key):
 def test_a_conditional_game_plays_with_the_classes_of_the_batch():
     gan, label = conditional(), jnp.array([0, 3, 3, 1, 2])
     batch = {"x": jax.random.normal(KEY, (5, 2)), "label": label}
-    variables = gan.init(KEY, batch, KEY, method=both)
+    variables = compiled_start(gan, KEY, batch, KEY, method=both)
     model = gan.bind(variables)
     of_batch = implicit(model, batch)
     context = jax.nn.one_hot(label, 4)
@@ -97,7 +98,7 @@ def test_a_conditional_game_learns_the_class_means():
 
 def test_a_network_with_a_name_keeps_it():
     gan = models.GAN(2, nn.MLP((4,), (2,)), nn.MLP((4,), (1,), name="discriminator"))
-    variables = gan.init(KEY, {"x": jnp.ones((3, 2))}, KEY, method=both)
+    variables = compiled_start(gan, KEY, {"x": jnp.ones((3, 2))}, KEY, method=both)
     assert sorted(variables["params"]) == ["discriminator", "generator"]
 
 
@@ -106,7 +107,7 @@ def test_wrong_uses_are_named():
     x, label = jnp.ones((3, 2)), jnp.array([0, 1, 2])
     with pytest.raises(DataError, match="`batch` must hold `label`"):
         gan.init(KEY, {"x": x}, KEY, method=both)
-    model = gan.bind(gan.init(KEY, {"x": x, "label": label}, KEY, method=both))
+    model = gan.bind(compiled_start(gan, KEY, {"x": x, "label": label}, KEY, method=both))
     with pytest.raises(DgmjaxError, match="`context` must be given for this model; got none"):
         model.generate(jnp.ones((2, 3)))
     with pytest.raises(DgmjaxError, match=r"`label` must be whole numbers in 0 \.\. 3"):

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 from scipy.stats import multivariate_normal
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models, objectives
 from dgmjax.errors import DgmjaxError
@@ -47,7 +47,9 @@ def wrapped(num_steps, scale=1.0, **options):
 
 def bounds(module, keys, variables=None, objective=objectives.iwae):
     variables = (
-        module.init(KEY, {"x": X}, KEY, method=objective) if variables is None else variables
+        compiled_start(module, KEY, {"x": X}, KEY, method=objective)
+        if variables is None
+        else variables
     )
     one = lambda key: -module.apply(variables, {"x": X}, key, method=objective)[0]
     return np.asarray(jax.jit(jax.vmap(one))(keys), np.float64)
@@ -58,7 +60,7 @@ def test_without_steps_it_is_the_elbo_of_the_model():
     x = np.random.default_rng(2).integers(0, 2, (6, 2, 2, 1)).astype(np.float32)
     module = models.Hamiltonian(vae, num_steps=0)
     sampled = partial(objectives.elbo, kl="sampled")
-    variables = module.init(KEY, {"x": x}, KEY, method=sampled)
+    variables = compiled_start(module, KEY, {"x": x}, KEY, method=sampled)
     assert set(variables["params"]) == {"model"}
     variables = perturbed(variables)
     ours, metrics = module.apply(variables, {"x": x}, KEY, method=sampled)
@@ -70,7 +72,7 @@ def test_without_steps_it_is_the_elbo_of_the_model():
 
 def fitted(module, steps=300):
     """Step sizes and factors that maximise the bound."""
-    variables = module.init(KEY, {"x": X}, KEY, method=objectives.iwae)
+    variables = compiled_start(module, KEY, {"x": X}, KEY, method=objectives.iwae)
     optimiser = optax.adam(0.05)
 
     def loss(variables, key):
@@ -112,7 +114,9 @@ def test_without_tempering_small_steps_conserve_the_energy_and_with_it_the_weigh
 def test_weights_are_unbiased_estimates_of_the_evidence(tempering):
     """Holds for any steps and factors only if the density of the end of the steps is right."""
     module = wrapped(3, scale=1.3, step_size=0.25, tempering=tempering)
-    variables = perturbed(module.init(KEY, {"x": X}, KEY, method=objectives.iwae), scale=0.5)
+    variables = perturbed(
+        compiled_start(module, KEY, {"x": X}, KEY, method=objectives.iwae), scale=0.5
+    )
     weight = np.exp(bounds(module, jax.random.split(KEY, 50_000), variables) - EVIDENCE)
     error = weight.std(0) / np.sqrt(len(weight))
     assert (np.abs(weight.mean(0) - 1.0) < 4.0 * error).all() and (error < 0.05).all()
@@ -127,7 +131,9 @@ def posterior_of(module, variables, method):
 def test_steps_preserve_volume_and_lead_back(tempering):
     with jax.enable_x64(True):
         module = wrapped(4, step_size=0.3, tempering=tempering)
-        variables = perturbed(module.init(KEY, {"x": X}, KEY, method=objectives.iwae), scale=1.0)
+        variables = perturbed(
+            compiled_start(module, KEY, {"x": X}, KEY, method=objectives.iwae), scale=1.0
+        )
         variables = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), variables)
         z, r = np.random.default_rng(4).normal(size=(2, 5, 2))
 
@@ -152,7 +158,7 @@ def test_steps_preserve_volume_and_lead_back(tempering):
 
 def test_log_prob_is_that_of_the_draw():
     module = wrapped(3, tempering="free")
-    variables = perturbed(module.init(KEY, {"x": X}, KEY, method=objectives.iwae))
+    variables = perturbed(compiled_start(module, KEY, {"x": X}, KEY, method=objectives.iwae))
     drawn, log_q = posterior_of(
         module, variables, lambda q: q.sample_and_log_prob(seed=KEY, sample_shape=(3,))
     )
@@ -173,7 +179,7 @@ def test_every_parameter_has_a_finite_gradient(tempering, objective):
     vae = models.DenseVAE((2, 2, 1), 2, (8,))
     module = models.Hamiltonian(vae, num_steps=2, tempering=tempering)
     x = np.random.default_rng(5).integers(0, 2, (6, 2, 2, 1)).astype(np.float32)
-    variables = perturbed(module.init(KEY, {"x": x}, KEY, method=objective))
+    variables = perturbed(compiled_start(module, KEY, {"x": x}, KEY, method=objective))
     names = {"model", "step_sizes"} | ({"tempering"} if tempering != "none" else set())
     assert set(variables["params"]) == names
     loss = lambda v: module.apply(v, {"x": x}, KEY, method=objective)[0].mean()
@@ -185,7 +191,7 @@ def test_a_conditional_model_and_transformed_data():
     module = models.Hamiltonian(models.DenseCVAE((2, 2, 1), 2, (8,), num_classes=3), num_steps=2)
     x = np.random.default_rng(5).integers(0, 2, (6, 2, 2, 1)).astype(np.float32)
     batch = {"x": x, "label": np.arange(6) % 3}
-    variables = perturbed(module.init(KEY, batch, KEY, method=objectives.elbo))
+    variables = perturbed(compiled_start(module, KEY, batch, KEY, method=objectives.elbo))
     loss, _ = module.apply(variables, batch, KEY, method=objectives.elbo)
     moved = {**batch, "log_det": jnp.full(6, 2.0)}
     there, _ = module.apply(variables, moved, KEY, method=objectives.elbo)
@@ -198,9 +204,9 @@ def test_a_conditional_model_and_transformed_data():
 
 def test_named_methods_make_every_parameter():
     module = models.Hamiltonian(models.DenseVAE((2, 2, 1), 2, (8,)), num_steps=2)
-    named = module.init(KEY, KEY, (2,), method="sample")
+    named = compiled_start(module, KEY, KEY, (2,), method="sample")
     batch = {"x": np.zeros((6, 2, 2, 1), np.float32)}
-    by_objective = module.init(KEY, batch, KEY, method=objectives.elbo)
+    by_objective = compiled_start(module, KEY, batch, KEY, method=objectives.elbo)
     assert jax.tree.structure(named) == jax.tree.structure(by_objective)
     assert module.apply(named, KEY, (3,), method="sample").shape == (3, 2, 2, 1)
 

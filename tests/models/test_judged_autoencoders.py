@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.stats
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models, nn, objectives
 from dgmjax.distributions.families import Normal
@@ -73,7 +73,7 @@ def groups(module, objective, batch):
     make = lambda model, *a: [
         one(model, *a) for one in (objectives.critic_loss, objectives.elbo, objective)
     ]
-    variables = perturbed(module.init(KEY, batch, KEY, method=make))
+    variables = perturbed(compiled_start(module, KEY, batch, KEY, method=make))
     loss = lambda params: module.apply({"params": params}, batch, KEY, method=objective)[0].sum()
     slopes = jax.jit(jax.grad(loss))(variables["params"])
     parts = {**slopes.pop("model"), **slopes}
@@ -83,7 +83,7 @@ def groups(module, objective, batch):
 def test_the_losses_of_a_vae_gan_are_those_of_its_paper():
     module, batch = models.VAEGAN(vae(2), nn.MLP((), (3,))), points(KEY, 6)
     make = lambda model, *a: [objectives.critic_loss(model, *a), objectives.elbo(model, *a)]
-    variables = perturbed(module.init(KEY, batch, KEY, method=make))
+    variables = perturbed(compiled_start(module, KEY, batch, KEY, method=make))
     model, weights = module.bind(variables), variables["params"]["critic"]["Dense_0"]["kernel"]
     # Features are linear: the distance is that of W (x' - x).
     loss, _ = objectives.squared_error(model, batch, KEY)

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.special
+from scrambling import compiled_start
 
 from dgmjax import models, objectives
 from dgmjax.distributions import families
@@ -193,7 +194,9 @@ def test_bounds_of_every_prior_and_posterior_are_in_order(turn):
         one = lambda key: objectives.iwae(bound, batch, key)[0]
         return jax.vmap(sampled)(keys[:3]), jax.vmap(one)(keys[:3]), jax.vmap(log_w)(keys)
 
-    variables = perturbed(model.init(jax.random.key(0), batch, KEY, method=objectives.elbo))
+    variables = perturbed(
+        compiled_start(model, jax.random.key(0), batch, KEY, method=objectives.elbo)
+    )
     elbo, one, log_w = map(np.asarray, bounds(variables, jax.random.split(KEY, 200)))
     if posterior != "mixture":
         np.testing.assert_allclose(one, elbo, rtol=1e-5, atol=1e-5)

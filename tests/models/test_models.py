@@ -1,10 +1,12 @@
 """Every model through one contract: shapes, normalisation, compilation; one row a model."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models
 from dgmjax.bijectors import RationalQuadraticSpline, compose
@@ -79,8 +81,8 @@ def test_shapes_and_one_trace(name):
     assert jitted(model, variables, x).shape == (4, 5)
     jitted(model.clone(), jax.tree.map(jnp.copy, variables), x)
     assert len(traces) == 1
-    sample = model.apply(variables, jax.random.key(0), (3,), context, method="sample")
-    assert sample.shape == (3, 2)
+    draw = lambda v, k: model.apply(v, k, (3,), context, method="sample")
+    assert jax.eval_shape(draw, variables, jax.random.key(0)).shape == (3, 2)
 
 
 @pytest.mark.staggered
@@ -98,7 +100,7 @@ def test_a_distribution_leaves_jit_without_a_new_trace(name):
     first = log_prob(make(variables), x)
     log_prob(make(jax.tree.map(lambda a: a + 0.1, variables)), x)
     assert len(traces) == 1
-    expected = model.apply(variables, x, context, method="log_prob")
+    expected = jax.jit(partial(model.apply, method="log_prob"))(variables, x, context)
     np.testing.assert_allclose(first, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -107,14 +109,19 @@ def test_a_distribution_leaves_jit_without_a_new_trace(name):
 def test_flow_density_is_the_change_of_variables(flow):
     """log p(x) = log N(z) - log|det J| with J by automatic differentiation in float64."""
     model, variables, context = scrambled_model(flow)
-    with jax.enable_x64(True):
-        variables = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), variables)
+
+    @jax.jit
+    def inverse_jacobian_and_density(variables, x):
         bijector = model.apply(variables, context, method="bijector")
+        z = bijector.inverse(x)
+        ours = model.apply(variables, x, context, method="log_prob")
+        return z, jax.jacfwd(bijector.forward)(z), ours
+
+    with jax.enable_x64(True):
+        variables = jax.tree.map(lambda a: np.asarray(a, np.float64), variables)
         for x in np.random.default_rng(0).normal(size=(4, 2)):
-            z = bijector.inverse(jnp.asarray(x))
-            log_det = np.linalg.slogdet(np.asarray(jax.jacfwd(bijector.forward)(z)))[1]
-            expected = -0.5 * (z @ z) - np.log(2 * np.pi) - log_det
-            ours = model.apply(variables, jnp.asarray(x), context, method="log_prob")
+            z, jacobian, ours = map(np.asarray, inverse_jacobian_and_density(variables, x))
+            expected = -0.5 * (z @ z) - np.log(2 * np.pi) - np.linalg.slogdet(jacobian)[1]
             np.testing.assert_allclose(ours, expected, atol=1e-6)
 
 
@@ -144,18 +151,26 @@ VAES = {
 @pytest.mark.parametrize("vae", VAES.values(), ids=VAES)
 def test_vae_contract(vae):
     x = jnp.ones((5, 3, 2, 1))
-    variables = perturbed(vae.init(jax.random.key(0), x, method=_everything))
-    model = vae.bind(variables)
-    q = model.posterior(x)
-    assert q.batch_shape == (5,) and q.event_shape == (2,)
-    z = q.sample(seed=0, sample_shape=(7,))
-    assert model.likelihood(z).batch_shape == (7, 5)
-    assert model.log_joint(x, z).shape == (7, 5)
-    expected = model.prior().log_prob(z) + model.likelihood(z).log_prob(x)
-    np.testing.assert_allclose(model.log_joint(x, z), expected)
-    assert model.sample(jax.random.key(1), (4,)).shape == (4, 3, 2, 1)
-    assert model.reconstruct(x, jax.random.key(1)).shape == (5, 3, 2, 1)
-    assert model.mean(jax.random.key(1), (4,)).shape == (4, 3, 2, 1)
+    variables = perturbed(compiled_start(vae, jax.random.key(0), x, method=_everything))
+
+    @jax.jit
+    def joint_and_its_terms(variables):
+        model = vae.bind(variables)
+        q = model.posterior(x)
+        assert q.batch_shape == (5,) and q.event_shape == (2,)
+        z = q.sample(seed=0, sample_shape=(7,))
+        assert model.likelihood(z).batch_shape == (7, 5)
+        return model.log_joint(x, z), model.prior().log_prob(z) + model.likelihood(z).log_prob(x)
+
+    joint, expected = joint_and_its_terms(variables)
+    assert joint.shape == (7, 5)
+    np.testing.assert_allclose(joint, expected, rtol=1e-5)
+    drawn = lambda method: jax.eval_shape(
+        lambda v, k: vae.apply(v, k, (4,), method=method), variables, jax.random.key(1)
+    )
+    assert drawn("sample").shape == drawn("mean").shape == (4, 3, 2, 1)
+    again = lambda v, k: vae.apply(v, x, k, method="reconstruct")
+    assert jax.eval_shape(again, variables, jax.random.key(1)).shape == (5, 3, 2, 1)
 
 
 def _everything(model, x):

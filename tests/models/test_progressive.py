@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models, nn, objectives
 from dgmjax.errors import DgmjaxError
@@ -25,7 +25,7 @@ def networks():
     """Functions of (input, growth), compiled."""
     found = []
     for network, x in ((GENERATOR, Z), (FEATURES, X)):
-        variables = perturbed(network.init(KEY, x))
+        variables = perturbed(compiled_start(network, KEY, x))
         found.append(jax.jit(lambda x, g, n=network, v=variables: n.apply(v, x, g)))
     return found
 
@@ -81,7 +81,7 @@ def test_slopes_through_the_stages_are_those_of_finite_differences():
     """Of the penalty of the critic; levels that are not in use have none."""
     with jax.enable_x64(True):
         module, x = gan((4,), shape=(8, 8, 1)), jnp.asarray(SMALL, jnp.float64)
-        variables = module.init(KEY, {"x": x}, KEY, method=penalised)
+        variables = compiled_start(module, KEY, {"x": x}, KEY, method=penalised)
         params = perturbed({"params": variables["params"]})["params"]
         params = jax.tree.map(lambda a: a.astype(jnp.float64), params)
         # Samples are constants to the critic, so that the generator stays where it is.

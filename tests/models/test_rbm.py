@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 from scipy.special import logsumexp
-from scrambling import scrambled
+from scrambling import scrambled, scrambled_start
 
 from dgmjax import models, objectives, training
 from dgmjax.devices.mesh import make_mesh
@@ -63,7 +63,7 @@ def test_density_and_conditionals_are_those_of_the_table():
 def test_enumeration_in_parts_is_that_of_all_states(visible, hidden):
     """The smaller side is summed, and beyond ten units in parts."""
     module = models.RBM((visible,), hidden)
-    variables = scrambled(module.init(KEY, jnp.zeros(visible), method="energy"), seed=2, scale=0.5)
+    variables = scrambled_start(module, KEY, jnp.zeros(visible), seed=2, scale=0.5, method="energy")
     states = (np.arange(2**visible)[:, None] >> np.arange(visible)) & 1
     energies = module.apply(variables, states.astype(np.float32), method="energy")
     expected = logsumexp(-np.asarray(energies, np.float64))

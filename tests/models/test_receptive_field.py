@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models
 from dgmjax.distributions import families
@@ -17,7 +17,7 @@ SITES = [divmod(site, WIDTH) for site in range(HEIGHT * WIDTH)]
 def read(model):
     """Whether the parameters of a site (rows) depend on a pixel (columns), at any of 16 images."""
     event = (HEIGHT, WIDTH, 1)
-    variables = model.init(KEY, jnp.zeros((1, *event)), method="log_prob")
+    variables = compiled_start(model, KEY, jnp.zeros((1, *event)), method="log_prob")
     variables = perturbed(variables, scale=0.5)
 
     def params(x):

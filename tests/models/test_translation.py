@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models, nn, objectives
 from dgmjax.errors import DataError, DgmjaxError
@@ -49,7 +49,7 @@ def test_a_critic_of_patches_plays_the_mean_of_their_games(game):
 @pytest.mark.parametrize("halvings, side", [(1, 8), (2, 18)])
 def test_a_patch_has_the_size_that_is_said(halvings, side):
     critic, x = nn.PatchCritic(2, halvings), jax.random.normal(KEY, (1, 32, 32, 1))
-    variables = perturbed(critic.init(KEY, x))
+    variables = perturbed(compiled_start(critic, KEY, x))
     grid = 32 // 2**halvings
     assert critic.apply(variables, x).shape == (1, grid**2)
     middle = grid**2 // 2 + grid // 2
@@ -60,7 +60,7 @@ def test_a_patch_has_the_size_that_is_said(halvings, side):
 
 def test_a_u_net_without_times_is_one_whose_times_change_nothing():
     network, x = nn.UNet((4, 8)), jax.random.normal(KEY, (2, 6, 6, 1))
-    timed = perturbed(network.init(KEY, x, jnp.zeros(2)))["params"]
+    timed = perturbed(compiled_start(network, KEY, x, jnp.zeros(2)))["params"]
     untimed = dict(timed)
     untimed.pop("TimeEmbedding_0")
     for name, block in timed.items():
@@ -79,7 +79,7 @@ def test_a_u_net_without_times_is_one_whose_times_change_nothing():
 def test_a_residual_translator_starts_near_the_identity():
     x = jnp.tanh(jax.random.normal(KEY, (2, 6, 6, 1))).at[0, 0, 0, 0].set(1.0)
     network = nn.Translator(nn.UNet((4,)), residual=True)
-    variables = network.init(KEY, x)
+    variables = compiled_start(network, KEY, x)
     np.testing.assert_allclose(network.apply(variables, x), 0.9 * x, atol=1e-5)
     slope = jax.grad(lambda x: network.apply(variables, x).sum())(x)
     np.testing.assert_allclose(slope, 0.9, rtol=1e-4)
@@ -133,7 +133,7 @@ def test_a_cycle_gan_translates_between_two_normals():
 
 def test_the_terms_of_a_cycle_gan():
     gan, batch = cycle_gan(), {"context": jnp.ones((3, 1)), "x": jnp.linspace(0.0, 1.0, 3)[:, None]}
-    variables = perturbed(gan.init(KEY, batch, KEY, method=objectives.critic_loss))
+    variables = perturbed(compiled_start(gan, KEY, batch, KEY, method=objectives.critic_loss))
     model = gan.bind(variables)
     there, back = model.translate(batch["context"]), model.translate_back(batch["x"])
     for of, made in {
@@ -176,7 +176,7 @@ def test_the_l1_term_alone_regresses_to_the_conditional_median():
 def test_samples_translate_the_first_batch_whatever_was_trained(of):
     model = models.Pix2Pix(nn.Translator(nn.UNet((4,))), nn.PatchCritic(2, 1))
     batch = dict(zip(("context", "x"), jnp.linspace(-1.0, 1.0, 128).reshape(2, 1, 8, 8, 1)))
-    variables = model.init(KEY, batch, KEY, method=of)
+    variables = compiled_start(model, KEY, batch, KEY, method=of)
     wanted = model.apply(variables, batch["context"], method="translate")
     drawn = model.apply(variables, KEY, (3,), method="sample")
     np.testing.assert_allclose(drawn, jnp.repeat(wanted, 3, 0), rtol=1e-5, atol=1e-6)
@@ -187,7 +187,9 @@ def test_the_critic_of_pix2pix_sees_both_images():
     keys = jax.random.split(KEY, 2)
     context, x = (jnp.tanh(jax.random.normal(key, (2, 8, 8, 1))) for key in keys)
     batch = {"context": context, "x": x}
-    bound = model.bind(perturbed(model.init(KEY, batch, KEY, method=objectives.critic_loss)))
+    bound = model.bind(
+        perturbed(compiled_start(model, KEY, batch, KEY, method=objectives.critic_loss))
+    )
     slopes = jax.grad(lambda pair: bound.logit(pair).sum())((context, x))
     assert all(float(optax.tree.norm(slope)) > 0 for slope in slopes)
     assert bound.sample(KEY, (3,)).shape == (3, 8, 8, 1)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import models, nn, objectives, training
 from dgmjax.distributions.families import Normal
@@ -22,7 +23,7 @@ def linear(size=2, scale=0.1, **options):
 
 
 def initialised(module):
-    return module.init(KEY, {"x": X[:8]}, KEY, method=objectives.information_bound)
+    return compiled_start(module, KEY, {"x": X[:8]}, KEY, method=objectives.information_bound)
 
 
 def test_rows_have_the_power_of_random_measurements_and_the_noise_is_known():
@@ -91,7 +92,7 @@ def test_random_measurements_have_no_gradient(learned):
 def test_samples_are_those_of_the_chain():
     module = models.DenseUAE((3, 2, 1), 2, (4,))
     x = np.ones((5, 3, 2, 1), np.float32)
-    variables = module.init(KEY, {"x": x}, KEY, method=objectives.information_bound)
+    variables = compiled_start(module, KEY, {"x": x}, KEY, method=objectives.information_bound)
     drawn = module.apply(variables, KEY, (7,), method="sample")
     assert drawn.shape == (7, 3, 2, 1) and bool(jnp.isfinite(drawn).all())
     assert module.apply(variables, x[:0], KEY, method="reconstruct").shape == (0, 3, 2, 1)

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from fitting import fit
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import data, models, objectives
 from dgmjax.distributions import families
@@ -166,7 +166,7 @@ def test_a_code_prior_sums_to_one_and_samples_follow_it(name):
 def test_maps_join_and_split():
     prior = PRIORS["two_levels"]
     maps = (jnp.arange(8).reshape(2, 2, 2), jnp.array([[[8]], [[9]]]))
-    variables = prior.init(KEY, jnp.zeros((1, 5), jnp.int32), method="log_prob")
+    variables = compiled_start(prior, KEY, jnp.zeros((1, 5), jnp.int32), method="log_prob")
     joined = prior.apply(variables, maps, method="join")
     assert joined.tolist() == [[8, 0, 1, 2, 3], [9, 4, 5, 6, 7]]
     back = prior.apply(variables, joined, method="split")

@@ -1,13 +1,14 @@
 """The protocol of autoregressive networks: one table, every network through the same tests."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from scrambling import perturbed, scrambled
+from scrambling import compiled_start, perturbed, scrambled_start
 
 from dgmjax import models
 from dgmjax.bijectors import Conditioner
@@ -101,16 +102,12 @@ NETWORKS = {
 
 
 def bound(name: str, scale: float = 1.0):
-    """The scrambled network as a pytree, and its context.
-
-    Shapes suffice, and NumPy's noise: to compile a draw for each of them takes seconds.
-    """
+    """The scrambled network as a pytree, and its context."""
     network, event_shape, context_features = NETWORKS[name]
     context = jnp.resize(jnp.array([0.3, -1.0]), context_features) if context_features else None
-    x, generator = jnp.zeros((1, *event_shape)), np.random.default_rng(0)
-    variables = jax.eval_shape(network.init, jax.random.key(0), x, context)
-    draw = lambda leaf: jnp.asarray(scale * generator.normal(size=leaf.shape), leaf.dtype)
-    return Conditioner(network, jax.tree.map(draw, variables)), event_shape, context
+    x = jnp.zeros((1, *event_shape))
+    variables = scrambled_start(network, jax.random.key(0), x, context, scale=scale)
+    return Conditioner(network, variables), event_shape, context
 
 
 @pytest.fixture(params=NETWORKS)
@@ -147,11 +144,9 @@ def test_blocks_of_steps_of_any_length_equal_call(features, hidden, columns, cpu
     network = MaskedMLP(features, hidden, 2, direct=bool(hidden), residual=True)
     generator = np.random.default_rng(columns)
     x = generator.normal(size=(3, features)).astype(np.float32)
-    draw = lambda leaf: jnp.asarray(generator.normal(size=leaf.shape), leaf.dtype)
-    shapes = jax.eval_shape(network.init, jax.random.key(0), x)
-    bound_network = Conditioner(network, jax.tree.map(draw, shapes))
-    full = bound_network(x)
-    stepped = jax.jit(lambda n, x: run_steps(n, x, features))(bound_network, x)
+    bound_network = Conditioner(network, scrambled_start(network, jax.random.key(0), x, seed=1))
+    both = jax.jit(lambda n, x: (n(x), run_steps(n, x, features)))
+    full, stepped = both(bound_network, x)
     np.testing.assert_allclose(stepped, full, atol=1e-5 * (1 + float(jnp.abs(full).max())))
 
 
@@ -238,14 +233,15 @@ def test_half_precision_gradients_are_finite(name):
 )
 def test_any_family_serves(family):
     network = MaskedMLP(5, (16,), family.num_params)
-    params = scrambled(network.init(jax.random.key(0), jnp.zeros(5)), scale=0.5)
+    params = scrambled_start(network, jax.random.key(0), jnp.zeros(5), scale=0.5)
     samples = []
     for method in METHODS:
         model = Autoregressive(Conditioner(network, params), family, (5,), method=method)
-        samples.append(np.asarray(model.sample(seed=3, sample_shape=(64,))))
+        draw = jax.jit(lambda m: m.sample(seed=3, sample_shape=(64,)))
+        samples.append(np.asarray(draw(model)))
     np.testing.assert_allclose(samples[0], samples[1], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(samples[1], samples[2], rtol=1e-5, atol=1e-6)
-    assert np.isfinite(model.log_prob(jnp.asarray(samples[0]))).all()
+    assert np.isfinite(jax.jit(lambda m, x: m.log_prob(x))(model, samples[0])).all()
 
 
 MADES = {
@@ -259,16 +255,19 @@ MADES = {
 @pytest.mark.parametrize("model", MADES.values(), ids=MADES)
 def test_made_is_a_distribution_over_images(model):
     images = jnp.asarray(list(itertools.product([0.0, 1.0], repeat=9))).reshape(-1, 3, 3, 1)
-    variables = perturbed(model.init(jax.random.key(0), images[:2], method="log_prob"), scale=1.0)
-    log_prob = model.apply(variables, images, method="log_prob")
+    variables = perturbed(
+        compiled_start(model, jax.random.key(0), images[:2], method="log_prob"), scale=1.0
+    )
+    log_prob = jax.jit(partial(model.apply, method="log_prob"))(variables, images)
     np.testing.assert_allclose(np.exp(np.asarray(log_prob, np.float64)).sum(), 1.0, atol=1e-5)
-    for mask in range(model.num_orders):
-        one = model.apply(variables, None, mask).log_prob(images)
-        np.testing.assert_allclose(np.exp(np.asarray(one, np.float64)).sum(), 1.0, atol=1e-5)
-        if mask:
-            assert np.abs(one - model.apply(variables, None, 0).log_prob(images)).max() > 1e-3
-    samples = model.apply(variables, jax.random.key(1), (5,), method="sample")
-    assert samples.shape == (5, 3, 3, 1)
+    of_one = jax.jit(lambda v, mask: model.apply(v, None, mask).log_prob(images))
+    each = [np.asarray(of_one(variables, mask), np.float64) for mask in range(model.num_orders)]
+    for one in each:
+        np.testing.assert_allclose(np.exp(one).sum(), 1.0, atol=1e-5)
+    for other in each[1:]:
+        assert np.abs(other - each[0]).max() > 1e-3
+    draw = lambda v, k: model.apply(v, k, (5,), method="sample")
+    assert jax.eval_shape(draw, variables, jax.random.key(1)).shape == (5, 3, 3, 1)
 
 
 LOGISTICS = families.DiscretisedLogisticMixture
@@ -298,11 +297,9 @@ MODELS = {
 
 @pytest.fixture(params=MODELS)
 def scrambled_model(request):
-    model, generator = MODELS[request.param], np.random.default_rng(0)
+    model = MODELS[request.param]
     x = jnp.zeros((1, *model.event_shape))
-    shapes = jax.eval_shape(lambda k: model.init(k, x, method="log_prob"), jax.random.key(0))
-    draw = lambda leaf: jnp.asarray(0.3 * generator.normal(size=leaf.shape), leaf.dtype)
-    return model, jax.tree.map(draw, shapes)
+    return model, scrambled_start(model, jax.random.key(0), x, scale=0.3, method="log_prob")
 
 
 @pytest.mark.staggered
@@ -354,7 +351,9 @@ def test_samplers_of_any_family_agree(scrambled_model):
 def test_a_mask_is_the_masked_network_of_the_paper():
     """Mask m against M[k, j] = [degree(j) <= degree(k)] built from its ordering (equation 8-13)."""
     model = MADE((5,), (8,), num_orders=2, activation=jnp.tanh)
-    variables = perturbed(model.init(jax.random.key(0), jnp.zeros((1, 5)), method="log_prob"))
+    variables = perturbed(
+        compiled_start(model, jax.random.key(0), jnp.zeros((1, 5)), method="log_prob")
+    )
     params = variables["params"]["network"]
     x = jnp.asarray([[0.0, 1, 1, 0, 1]])
     for mask in range(2):

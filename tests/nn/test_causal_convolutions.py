@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.signal
 from flax import linen
+from scrambling import compiled_start, scrambled_start
 
 from dgmjax import models, nn
 from dgmjax.bijectors import Conditioner
@@ -28,11 +29,7 @@ from dgmjax.nn.autoregressive.gated import WaveNetStack, gate
 
 
 def random_variables(module, *args, scale=1.0, **options):
-    """Scrambled variables; NumPy's noise needs no compiler."""
-    generator = np.random.default_rng(0)
-    shapes = jax.eval_shape(partial(module.init, **options), jax.random.key(0), *args)
-    draw = lambda leaf: jnp.asarray(scale * generator.normal(size=leaf.shape), leaf.dtype)
-    return jax.tree.map(draw, shapes)
+    return scrambled_start(module, jax.random.key(0), *args, scale=scale, **options)
 
 
 def is_strict(layer) -> bool:
@@ -228,7 +225,7 @@ def test_transposed_layers_hold_the_maps_that_flax_would():
         _, read, _ = module.rows(v, None, module.no_past(2, 6, 3), [])
         return module((h, read))
 
-    variables = streams.init(jax.random.key(0), h, v, method=both)
+    variables = compiled_start(streams, jax.random.key(0), h, v, method=both)
     out = streams.apply(variables, h, v, method=both)
     params = variables["params"]
     down = np.asarray(streams.bind(variables).down(h))[:, ::2, ::2]

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import nn
 from dgmjax.errors import DgmjaxError
@@ -73,7 +73,7 @@ def test_every_parameter_gets_a_gradient(case):
 def test_labels_are_hidden_in_training_at_the_rate_of_the_dropout():
     embedding = nn.TimeEmbedding(4, 2, label_dropout=0.3)
     t, label = jnp.zeros(4000), jnp.ones(4000, int)
-    variables = embedding.init(KEY, t, label)
+    variables = compiled_start(embedding, KEY, t, label)
     hidden = embedding.apply(variables, t, rngs={"dropout": KEY})[0]
     noisy = embedding.apply(variables, t, label, rngs={"dropout": KEY})
     share = float((jnp.abs(noisy - hidden).max(-1) < 1e-7).mean())
@@ -93,7 +93,7 @@ def test_fourier_features_tell_close_and_distant_times_apart():
 @pytest.mark.parametrize("turned", [False, True])
 def test_attention_is_a_softmax_over_all_sites(turned):
     layer, h = nn.SelfAttention(2, rotary=turned), jax.random.normal(KEY, (2, 5, 8))
-    variables = perturbed(layer.init(KEY, h))
+    variables = perturbed(compiled_start(layer, KEY, h))
     read, write = (variables["params"][f"Dense_{i}"] for i in range(2))
     parts = (h @ read["kernel"] + read["bias"]).reshape(2, 5, 3, 2, 4)
     query, key, value = parts[:, :, 0], parts[:, :, 1], parts[:, :, 2]
@@ -108,10 +108,10 @@ def test_attention_is_a_softmax_over_all_sites(turned):
 def test_groups_are_normalised_as_by_flax():
     h = 3.0 + jax.random.normal(KEY, (2, 5, 4, 12))
     ours, theirs = GroupNorm(4), flax.linen.GroupNorm(4)
-    variables = perturbed(theirs.init(KEY, h))
+    variables = perturbed(compiled_start(theirs, KEY, h))
     wanted = theirs.apply(variables, h)
     np.testing.assert_allclose(ours.apply(variables, h), wanted, rtol=1e-4, atol=1e-5)
-    assert jax.tree.structure(ours.init(KEY, h)) == jax.tree.structure(variables)
+    assert jax.tree.structure(compiled_start(ours, KEY, h)) == jax.tree.structure(variables)
     # In bfloat16 a scale and a shift of a large mean would leave an error of every channel.
     low = (h + 30.0).astype(jnp.bfloat16)
     wanted = theirs.apply(variables, low.astype(jnp.float32))
@@ -132,7 +132,7 @@ def test_means_of_odd_images_repeat_the_last_row_and_column():
 def test_patches_are_put_back_where_they_were():
     """Without attention a patch of the output reads the same patch of the input alone."""
     network, x = nn.DiT(8, 1, 2, patch=2), jax.random.normal(KEY, (1, 4, 6, 1))
-    start = network.init(KEY, x, jnp.zeros(1))
+    start = compiled_start(network, KEY, x, jnp.zeros(1))
     variables = perturbed(start)
     block = variables["params"]["AdaptiveBlock_0"]["SelfAttention_0"]["Dense_1"]
     block["kernel"] = jnp.zeros_like(block["kernel"])

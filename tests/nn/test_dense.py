@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scrambling import compiled_start
 
 from dgmjax.nn import Dense
 
@@ -13,8 +14,8 @@ from dgmjax.nn import Dense
 def test_equals_flax(batch):
     x = jax.random.normal(jax.random.key(0), (*batch, 6))
     ours, theirs = Dense(4), nn.Dense(4)
-    variables = theirs.init(jax.random.key(1), x)
-    same = jax.tree.map(jnp.array_equal, variables, ours.init(jax.random.key(1), x))
+    variables = compiled_start(theirs, jax.random.key(1), x)
+    same = jax.tree.map(jnp.array_equal, variables, compiled_start(ours, jax.random.key(1), x))
     assert all(jax.tree.leaves(same))
 
     def loss(layer):
@@ -28,7 +29,7 @@ def test_equals_flax(batch):
 @pytest.mark.parametrize("transform", [jax.jacfwd, jax.jacrev])
 def test_derives_forwards_backwards_and_under_vmap(transform):
     layer, x = Dense(4), jax.random.normal(jax.random.key(0), (2, 3, 6))
-    variables = layer.init(jax.random.key(1), x)
+    variables = compiled_start(layer, jax.random.key(1), x)
     jacobian = jax.vmap(transform(lambda x: layer.apply(variables, x)))(x)
     kernel = variables["params"]["kernel"]
     expected = np.zeros((2, 3, 4, 3, 6), np.float32)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import nn
 from dgmjax.bijectors import Squeeze
@@ -24,14 +25,14 @@ SHAPES = [(28, 28, 1), (32, 32, 3)]
 @pytest.mark.parametrize("name", GENERATORS)
 def test_generators_and_critics_fit_images(name, shape):
     generator, z = GENERATORS[name](shape, channels=4), jnp.ones((2, 3, 5))
-    variables = generator.init(KEY, z)
+    variables = compiled_start(generator, KEY, z)
     x = generator.apply(variables, z)
     assert x.shape == (2, 3, *shape) and float(jnp.abs(x).max()) <= 1.0
     classes = jnp.eye(4)[:3]
-    with_classes = generator.init(KEY, z, classes)
+    with_classes = compiled_start(generator, KEY, z, classes)
     assert generator.apply(with_classes, z, classes).shape == x.shape
     critic = nn.Critic(FEATURES[name](channels=4), weights="spectral")
-    variables = critic.init(KEY, x, classes)
+    variables = compiled_start(critic, KEY, x, classes)
     values = critic.apply(variables, x, classes)
     assert values.shape == (2, 3, 1) and len(np.unique(values)) > 1
     assert critic.apply(variables, x[0, 0], classes[0]).shape == (1,)
@@ -43,7 +44,7 @@ def test_generators_and_critics_fit_images(name, shape):
 def test_every_weight_and_normalisation_trains_every_kernel(weights, normalisation):
     network = nn.NormalisedMLP((6, 6), (2,), weights=weights, normalisation=normalisation)
     x = jax.random.normal(KEY, (7, 3))
-    variables = network.init(KEY, x)
+    variables = compiled_start(network, KEY, x)
     state = {name: tree for name, tree in variables.items() if name != "params"}
 
     def loss(params):
@@ -88,7 +89,7 @@ def test_a_doubling_is_a_transposed_convolution_and_a_halving_a_strided_one():
 
 def test_batch_normalisation_in_training_and_after_it():
     layer, h = nn.Normalise("batch"), 3.0 + 2.0 * jax.random.normal(KEY, (500, 4))
-    variables = layer.init(KEY, h)
+    variables = compiled_start(layer, KEY, h)
     for _ in range(100):
         y, stats = layer.apply(variables, h, mutable=["batch_stats"])
         variables = {**variables, **stats}
@@ -105,7 +106,7 @@ def test_an_equalised_layer_starts_as_without_and_stores_kernels_of_one_size():
     x = jax.random.normal(KEY, (4, 50))
     for layer in (nn.Dense(200), nn.Dense(2000)):
         wrapped = nn.Equalised(layer)
-        variables = wrapped.init(KEY, x)
+        variables = compiled_start(wrapped, KEY, x)
         stored = variables["params"]["layer"]
         assert float(stored["kernel"].std()) == pytest.approx(1.0, abs=0.02)  # LeCun's has 1 / 50
         plain = {"kernel": stored["kernel"] / np.sqrt(50), "bias": stored["bias"]}
@@ -124,7 +125,7 @@ def test_equalised_kernels_do_not_grow_with_the_calls_that_make_them():
         def __call__(self, x):
             return self.layer(x) + self.layer(-x) + self.layer(2.0 * x)
 
-    kernel = Twice().init(KEY, jnp.ones((4, 50)))["params"]["layer"]["layer"]["kernel"]
+    kernel = compiled_start(Twice(), KEY, jnp.ones((4, 50)))["params"]["layer"]["layer"]["kernel"]
     assert float(kernel.std()) == pytest.approx(1.0, abs=0.03)
 
 
@@ -143,7 +144,7 @@ def test_the_projection_adds_the_embedding_of_the_class():
     features = nn.MLP((), (3,))
     critic = nn.Critic(features)
     x, classes = jax.random.normal(KEY, (5, 2)), jnp.eye(4)
-    variables = critic.init(KEY, x, classes[jnp.zeros(5, int)])
+    variables = compiled_start(critic, KEY, x, classes[jnp.zeros(5, int)])
     value = lambda label: critic.apply(variables, x, classes[jnp.full(5, label)])[:, 0]
     phi = features.apply({"params": variables["params"]["features"]}, x)
     embedding = variables["params"]["Dense_1"]["kernel"]
@@ -159,7 +160,7 @@ def test_hidden_layers_stand_before_the_first_map_and_after_the_last():
 
     def with_layer(network, inputs):
         """The parameters of both networks, the numbers of the first layer, and the output."""
-        params = network.init(KEY, inputs)["params"]
+        params = compiled_start(network, KEY, inputs)["params"]
         out = network.apply({"params": params}, inputs)
         first, second = params.pop("Dense_0"), params.pop("Dense_1", None)
         return params, first, second, out
@@ -211,7 +212,7 @@ def test_signals_keep_their_size_when_training_starts(normalisation):
         if normalisation == "none":
             assert 0.3 < float(jnp.std(out)) < 2.0
         else:  # the published start: what is normalised is not to be told from the kernels' size
-            kernels = jax.tree.leaves(layer.init(KEY, signal)["params"])
+            kernels = jax.tree.leaves(compiled_start(layer, KEY, signal)["params"])
             widths = [float(jnp.std(kernel)) for kernel in kernels if kernel.ndim > 1]
             assert all(width == pytest.approx(0.02, rel=0.15) for width in widths)
 
@@ -220,7 +221,7 @@ def test_a_bounded_output_is_the_tangent_of_the_other():
     z = jax.random.normal(KEY, (5, 3))
     plain = nn.NormalisedMLP((4,), (2, 2, 1))
     bounded = plain.clone(bounded=True)
-    variables = plain.init(KEY, z)
+    variables = compiled_start(plain, KEY, z)
     variables = jax.tree.map(lambda leaf: leaf + 0.3, variables)
     expected = np.tanh(plain.apply(variables, z))
     np.testing.assert_allclose(bounded.apply(variables, z), expected, rtol=1e-6)
@@ -230,7 +231,7 @@ def test_a_bounded_output_is_the_tangent_of_the_other():
 def test_the_second_argument_of_a_dense_network_stands_beside_the_first():
     x, z = jax.random.normal(KEY, (5, 2, 2, 1)), jax.random.normal(KEY, (5, 3))
     critic = nn.NormalisedMLP((), (1,), event_ndims=3)
-    variables = critic.init(KEY, x, z)
+    variables = compiled_start(critic, KEY, x, z)
     kernel, bias = (variables["params"]["Dense_0"][name] for name in ("kernel", "bias"))
     expected = np.concatenate([np.reshape(x, (5, 4)), z], -1) @ np.asarray(kernel) + bias
     np.testing.assert_allclose(critic.apply(variables, x, z), expected, rtol=1e-5, atol=1e-6)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import nn
 from dgmjax.errors import DgmjaxError
@@ -20,7 +21,7 @@ FLAT = Z.reshape(-1, FEATURES)
 
 def quantiser(**options):
     module = nn.VectorQuantiser(CODES, FEATURES, **options)
-    return module, module.init(KEY, jnp.asarray(Z))
+    return module, compiled_start(module, KEY, jnp.asarray(Z))
 
 
 def trained_on(module, variables, z, key=None):

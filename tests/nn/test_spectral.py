@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import models, nn, objectives
 from dgmjax.errors import DgmjaxError
@@ -27,7 +28,7 @@ def largest(kernel):
 def test_any_layer_has_largest_singular_value_one(layer, x):
     """The kernel in use, read off as the outputs of unit vectors, at the start and elsewhere."""
     wrapped = nn.Spectral(layer)
-    variables = wrapped.init(KEY, x)
+    variables = compiled_start(wrapped, KEY, x)
     for scale in (1.0, 7.0):
         kernel = variables["params"]["layer"]["kernel"]
         params = {"layer": {"kernel": scale * kernel, "bias": jnp.full(6, 3.0)}}
@@ -91,7 +92,7 @@ def test_averaged_weights_are_divided_by_their_own_singular_value():
 
 def test_training_moves_the_vectors_and_evaluation_does_not():
     layer, x = nn.Spectral(nn.Dense(3)), jax.random.normal(KEY, (4, 5))
-    variables = layer.init(KEY, x)
+    variables = compiled_start(layer, KEY, x)
     moved = {**variables, "params": jax.tree.map(lambda a: a + a**2, variables["params"])}
     _, updated = layer.apply(moved, x, mutable=["spectral"])
     changed = jax.tree.map(
@@ -109,7 +110,7 @@ def test_training_moves_the_vectors_and_evaluation_does_not():
 def test_no_gradient_flows_along_the_kernel_itself():
     """The used kernel does not change with the scale of the parameters: <gradient, kernel> = 0."""
     layer, x = nn.Spectral(nn.Dense(3, use_bias=False)), jax.random.normal(KEY, (4, 5))
-    variables = layer.init(KEY, x)
+    variables = compiled_start(layer, KEY, x)
     loss = lambda params: jnp.sin(layer.apply({**variables, "params": params}, x)).sum()
     slope = jax.grad(loss)(variables["params"])["layer"]["kernel"]
     assert float(jnp.abs(slope).max()) > 0.1

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from scrambling import compiled_start
 
 from dgmjax import models, nn, objectives
 from dgmjax.errors import DataError, DgmjaxError
@@ -181,7 +182,7 @@ def test_every_game_gives_finite_losses_and_slopes_to_both_players(name):
             return loss(model, batch, key, game=name, **options)
 
         init = lambda model, batch, key: (model.sample(key, (1,)), model.logit(batch["x"]))
-        variables = module.init(KEY, batch, KEY, method=init)
+        variables = compiled_start(module, KEY, batch, KEY, method=init)
         value = lambda p, both=both: module.apply({"params": p}, batch, KEY, method=both)[0]
         assert value(variables["params"]).shape == (6,)
         slope = jax.grad(lambda p, value=value: value(p).mean())(variables["params"])
@@ -210,7 +211,7 @@ def test_penalties_are_those_of_finite_differences_in_float64(name, event):
     penalty, rng = PENALTIES[name], np.random.default_rng(0)
     with jax.enable_x64(True):
         data, samples = jnp.asarray(rng.normal(size=(2, 5, *event)))
-        variables = network.init(KEY, data)
+        variables = compiled_start(network, KEY, data)
         variables = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), variables)
         value = lambda v: lambda x: network.apply(v, x)[..., 0]
         x = np.asarray(penalty.points(data, samples, KEY))

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from optimal_denoiser import OptimalDenoiser
-from scrambling import scrambled
+from scrambling import compiled_start, scrambled
 
 from dgmjax import inference, models, nn, noising, objectives, training
 from dgmjax.errors import DataError, DgmjaxError
@@ -29,7 +29,7 @@ def optimal(process, kind="velocity", **options):
 
 def at_shift(module, objective, shift, batch, key):
     params = {"params": {"network": {"shift": shift}}}
-    return module.apply(params, batch, key, method=objective)[0]
+    return jax.jit(lambda p: module.apply(p, batch, key, method=objective)[0])(params)
 
 
 ROWS = [
@@ -66,7 +66,7 @@ def test_the_preconditioned_loss_is_that_of_the_network():
     process = noising.variance_exploding(0.01, 20.0)
     module = models.Denoiser((2,), nn.TimeMLP((8,), zero_output=True), process, "data", edm)
     objective = partial(objectives.denoising, weight="edm", times="edm")
-    variables = module.init(KEY, {"x": DATA}, KEY, method=objective)
+    variables = compiled_start(module, KEY, {"x": DATA}, KEY, method=objective)
     loss, _ = module.apply(variables, {"x": DATA}, KEY, method=objective)
     # A network of zero misses a target of the variance of the data, about 1.
     assert abs(float(loss.mean()) - 1.0) < 0.35
@@ -80,7 +80,7 @@ def test_a_base_of_its_own_is_what_noise_is_drawn_from():
 
     module = models.Denoiser((2,), nn.TimeMLP((4,), zero_output=True), base=Far())
     batch = {"x": DATA[:50]}
-    variables = module.init(KEY, batch, KEY, method=objectives.flow_matching)
+    variables = compiled_start(module, KEY, batch, KEY, method=objectives.flow_matching)
     loss, _ = module.apply(variables, batch, KEY, method=objectives.flow_matching)
     np.testing.assert_allclose(loss.mean(), 2500.0, rtol=0.05)
     # Without a velocity f(x_t, t) = x_t, which moves by 1/8 of the way from the data to the base.
@@ -97,16 +97,18 @@ def test_the_bound_is_the_sum_of_its_terms_in_the_units_of_the_raw_data():
     module = optimal(noising.straight())
     variables = {"params": {"network": {"shift": jnp.zeros(())}}}
     batch = {"x": DATA[:64], "log_det": jnp.full(64, 3.0)}
-    run = lambda **o: module.apply(
-        variables, batch, KEY, method=partial(objectives.diffusion_bound, **o)
+    apply = lambda objective, batch=batch: jax.jit(partial(module.apply, method=objective))(
+        variables, batch, KEY
     )
+    run = lambda **o: apply(partial(objectives.diffusion_bound, **o))
     loss, terms = run(num_samples=3)
     total = terms["prior"] + terms["diffusion"] + terms["reconstruction"]
     np.testing.assert_allclose(loss, total, rtol=1e-5)
-    plain = module.apply(variables, {"x": DATA[:64]}, KEY, method=objectives.diffusion_bound)[0]
-    np.testing.assert_allclose(run()[0], plain - 3.0, rtol=1e-4, atol=1e-4)
-    square, _ = module.apply(variables, batch, KEY, method=objectives.diffusion_bound_variance)
-    np.testing.assert_allclose(square, run()[1]["diffusion"] ** 2 / 4, rtol=1e-4)
+    plain, _ = apply(objectives.diffusion_bound, {"x": DATA[:64]})
+    loss, terms = run()
+    np.testing.assert_allclose(loss, plain - 3.0, rtol=1e-4, atol=1e-4)
+    square, _ = apply(objectives.diffusion_bound_variance)
+    np.testing.assert_allclose(square, terms["diffusion"] ** 2 / 4, rtol=1e-4)
 
 
 class Normal(fnn.Module):
@@ -146,7 +148,7 @@ NORMAL = 0.4 + 0.8 * jax.random.normal(jax.random.key(5), (100_000, 2))
 )
 def test_score_matching_measures_the_error_of_the_score(objective, smoothing, factor):
     true = (0.4, 0.8**2 + smoothing**2)
-    loss = lambda *p: objective(Normal(*p), {"x": NORMAL}, KEY)[0].mean()
+    loss = jax.jit(lambda *p: objective(Normal(*p), {"x": NORMAL}, KEY)[0].mean())
     for model in ((0.0, 1.0), (0.5, 0.5), (0.4, 2.0)):
         found = loss(*model) - loss(*true)
         np.testing.assert_allclose(found, factor * fisher(*model, *true), rtol=0.03, atol=3e-3)
@@ -160,9 +162,9 @@ def test_noise_contrast_finds_the_density_with_its_normaliser():
     def loss(parameters):
         return objective(Normal(*parameters), {"x": NORMAL}, KEY)[0].mean()
 
-    slopes = jnp.stack(jax.jit(jax.grad(loss))((0.4, 0.64, log_z)))
-    np.testing.assert_allclose(slopes, 0.0, atol=0.02)
-    assert abs(float(jax.grad(loss)((0.4, 0.64, log_z + 0.5))[2])) > 0.05
+    slopes = jax.jit(jax.grad(loss))
+    np.testing.assert_allclose(slopes((0.4, 0.64, log_z)), 0.0, atol=0.02)
+    assert abs(slopes((0.4, 0.64, log_z + 0.5))[2]) > 0.05
     _, metrics = objective(Normal(0.4, 0.64, log_z), {"x": NORMAL[:8]}, KEY)
     assert metrics["accuracy"].shape == (8,)
 
@@ -173,7 +175,7 @@ def energy_model(**options):
 
 def test_the_normaliser_of_an_energy_model_by_grid_and_by_annealing():
     model = energy_model(scale=1.5)
-    variables = model.init(KEY, DATA[:4], method="log_prob")
+    variables = compiled_start(model, KEY, DATA[:4], method="log_prob")
     flat = jax.tree.map(jnp.zeros_like, variables)
     exact = np.log(2 * np.pi * 1.5**2)
     log_z = lambda v: float(model.apply(v, method="log_partition"))
@@ -199,7 +201,7 @@ def test_the_normaliser_of_an_energy_model_by_grid_and_by_annealing():
 
 def test_the_score_and_the_chains_of_an_energy_model_are_those_of_its_density():
     model = energy_model(scale=1.0, sampling_steps=60, step_size=0.5, num_chains=8)
-    made = model.init(KEY, DATA[:4], method="log_prob")
+    made = compiled_start(model, KEY, DATA[:4], method="log_prob")
     variables = {**made, "params": scrambled(made["params"])}
     score = model.apply(variables, DATA[:4], method="score")
     log_prob = lambda x: model.apply(variables, x, method="log_prob")
@@ -390,7 +392,7 @@ def test_data_are_promoted(dtype):
         loss = lambda x, m=module, o=objective: at_shift(m, o, jnp.zeros(()), {"x": x}, KEY)
         np.testing.assert_array_equal(loss(x.astype(dtype)), loss(x))
     model = energy_model()
-    variables = model.init(KEY, x, method="energy")
+    variables = compiled_start(model, KEY, x, method="energy")
     score = lambda x: model.apply(variables, x, method="score")
     np.testing.assert_array_equal(score(x.astype(dtype)), score(x))
 
@@ -406,20 +408,21 @@ def test_a_diffusion_prior_of_codes_has_the_elbo_of_its_density():
     prior = models.Denoiser((2,), OptimalDenoiser(((0.0, 0.0),), 1.0, process), process)
     vae = models.DenseVAE((4,), 2, (8,), prior_model=prior)
     batch = {"x": (jax.random.uniform(KEY, (2000, 4)) < 0.5).astype(jnp.float32)}
-    variables = vae.init(KEY, batch, KEY, method=objectives.latent_diffusion)
+    variables = compiled_start(vae, KEY, batch, KEY, method=objectives.latent_diffusion)
     exact = {"params": variables["params"] | {"prior_model": {"network": {"shift": jnp.zeros(())}}}}
     loss = lambda v, method: vae.apply(v, batch, KEY, method=method)[0]
-    bound = loss(exact, partial(objectives.latent_diffusion, times="log_snr"))
+    compiled = jax.jit(loss, static_argnums=1)
+    bound = compiled(exact, partial(objectives.latent_diffusion, times="log_snr"))
 
     def standard(model, batch, key):
         normal = models.StandardNormal((2,))
         other = objectives.with_prior(model, lambda: normal.apply({}))
         return objectives.elbo(other, batch, key)
 
-    gap = np.asarray(bound - loss(exact, standard), np.float64)
+    gap = np.asarray(bound - compiled(exact, standard), np.float64)
     assert abs(gap.mean()) < 4 * gap.std() / np.sqrt(2000) + 5e-3
     matched = partial(objectives.on_latents, objective=objectives.flow_matching)
-    grads = jax.grad(lambda v: loss(v, matched).sum())(exact)["params"]
+    grads = jax.jit(jax.grad(lambda v: loss(v, matched).sum()))(exact)["params"]
     assert all(not leaf.any() for leaf in jax.tree.leaves([grads["encoder"], grads["decoder"]]))
     assert grads["prior_model"]["network"]["shift"] != 0
 
@@ -435,8 +438,8 @@ def test_parameters_are_made_by_every_objective():
     ]
     for module, objective in made:
         batch = {"x": DATA[:4]}
-        variables = module.init(KEY, batch, KEY, method=objective)
-        loss, _ = module.apply(variables, batch, KEY, method=objective)
+        variables = compiled_start(module, KEY, batch, KEY, method=objective)
+        loss, _ = jax.jit(partial(module.apply, method=objective))(variables, batch, KEY)
         assert loss.shape == (4,) and np.isfinite(loss).all()
 
 
@@ -470,6 +473,6 @@ def test_bad_input_is_named(wrong, argument):
 
 def test_an_energy_model_of_many_dimensions_has_no_exact_normaliser():
     model = models.EnergyModel((3,), nn.MLP((4,), (1,)))
-    variables = model.init(KEY, jnp.zeros((2, 3)), method="energy")
+    variables = compiled_start(model, KEY, jnp.zeros((2, 3)), method="energy")
     with pytest.raises(DgmjaxError, match="`event_shape` must have at most 2"):
         model.apply(variables, jnp.zeros((2, 3)), method="log_prob")

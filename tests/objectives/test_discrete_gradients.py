@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.stats
+from scrambling import compiled_start
 
 from dgmjax import models, nn, objectives
 from dgmjax.distributions import families
@@ -212,7 +213,7 @@ def test_models_answer_through_their_wrappers():
     plain = model.bind({"params": params})
     x = benchmark.BATCH["x"]
     for wrapped in (models.WithBaseline(model), models.WithControlVariate(model)):
-        variables = wrapped.init(KEY, x, KEY, method="reconstruct")
+        variables = compiled_start(wrapped, KEY, x, KEY, method="reconstruct")
         variables = {**variables, "params": {**variables["params"], "model": params}}
         both = wrapped.bind(variables)
         assert wrapped.observation == model.observation
@@ -227,7 +228,7 @@ def test_any_prior_serves_the_score_function():
     """An autoregressive prior over binary latents gets its gradients, too."""
     prior = models.MADE((3,), (4,))
     model = models.DiscreteVAE((4,), 3, 2, (4,), prior_model=prior)
-    variables = model.init(KEY, benchmark.BATCH, KEY, method=objectives.reinforce)
+    variables = compiled_start(model, KEY, benchmark.BATCH, KEY, method=objectives.reinforce)
 
     def loss(params):
         method = partial(objectives.vimco, num_samples=2)
@@ -313,7 +314,7 @@ def test_bounds_that_need_reparameterised_samples_refuse_discrete_ones(name, lev
     model = models.DiscreteVAE((4,), 3, levels, (5,))
     batch = {"x": jnp.ones((2, 4))}
     key = jax.random.key(0)
-    variables = model.init(key, batch, key, method=objectives.elbo)
+    variables = compiled_start(model, key, batch, key, method=objectives.elbo)
     loss = lambda v: model.apply(v, batch, key, method=REFUSED[name])[0].mean()
     assert jnp.isfinite(jax.jit(loss)(variables))  # evaluation is allowed
     words = "discrete latents.*reinforce, vimco or relax.*concrete or straight_through"
@@ -331,6 +332,6 @@ def test_bounds_that_need_reparameterised_samples_refuse_discrete_ones(name, lev
 def test_the_wake_phase_trains_a_discrete_posterior():
     model = models.DiscreteVAE((4,), 3, 2, (5,))
     batch, key = {"x": jnp.ones((2, 4))}, jax.random.key(0)
-    variables = model.init(key, batch, key, method=objectives.elbo)
+    variables = compiled_start(model, key, batch, key, method=objectives.elbo)
     loss = lambda v: model.apply(v, batch, key, method=objectives.wake_phase)[0].mean()
     assert optax.tree.norm(jax.grad(loss)(variables)) > 0

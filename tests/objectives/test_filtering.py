@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import norm
-from scrambling import scrambled
+from scrambling import compiled_start, scrambled
 
 from dgmjax import models, objectives
 from dgmjax.errors import DgmjaxError
@@ -81,8 +81,8 @@ def vrnn():
     module = models.VRNN((4, 3), latent=2, hidden=5)
     x = np.random.default_rng(1).integers(0, 2, (2, 4, 3)).astype(np.float32)
     batch = {"x": x, "length": np.array([4, 2])}
-    variables = module.init(KEY, batch, KEY, method=objectives.fivo)
-    other = module.init(KEY, batch, KEY, method=objectives.elbo)
+    variables = compiled_start(module, KEY, batch, KEY, method=objectives.fivo)
+    other = compiled_start(module, KEY, batch, KEY, method=objectives.elbo)
     assert jax.tree.structure(variables) == jax.tree.structure(other)
     return module, scrambled(variables, scale=0.5), batch
 

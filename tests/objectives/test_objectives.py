@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from flax import nnx
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models, objectives
 from dgmjax.distributions import families
@@ -147,7 +147,7 @@ def test_likelihood_counts_the_transforms():
 def test_sampled_ordering_averages_to_the_mean_over_masks():
     made = models.MADE((4,), (8,), num_orders=2)
     x = jnp.asarray(np.random.default_rng(1).integers(0, 2, (6, 4)), jnp.float32)
-    variables = perturbed(made.init(KEY, x, method="log_prob"), scale=1.0)
+    variables = perturbed(compiled_start(made, KEY, x, method="log_prob"), scale=1.0)
     each = jnp.stack([made.apply(variables, None, m).log_prob(x) for m in range(2)])
     values = [
         made.apply(variables, {"x": x}, jax.random.key(i), method=objectives.sampled_ordering)

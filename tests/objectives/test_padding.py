@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import models, nn, objectives
 from dgmjax.bijectors import Sigmoid
@@ -119,12 +119,17 @@ def test_a_model_made_from_a_padded_batch_does_not_see_the_padding():
     x = {"x": jnp.asarray(REAL)}
     flow = models.Flow((4,), (models.ActNormLayer(4), models.BatchNormLayer(4)))
     from_real, from_padded = (
-        flow.init(jax.random.key(0), batch, method=NLL) for batch in (x, padded({"x": REAL}))
+        compiled_start(flow, jax.random.key(0), batch, method=NLL)
+        for batch in (x, padded({"x": REAL}))
     )
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), from_padded, from_real)
     quantiser = nn.VectorQuantiser(4, 4)
-    variables = quantiser.init(
-        jax.random.key(0), jnp.asarray(padded({"x": REAL})["x"]), None, jnp.arange(9) < ROWS
+    variables = compiled_start(
+        quantiser,
+        jax.random.key(0),
+        jnp.asarray(padded({"x": REAL})["x"]),
+        None,
+        jnp.arange(9) < ROWS,
     )
     codes = quantiser.apply(variables, method=lambda module: module.codebook)
     distance = np.abs(np.asarray(codes)[:, None] - REAL).max(-1)

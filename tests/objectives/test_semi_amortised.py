@@ -77,7 +77,7 @@ def test_without_steps_it_is_the_bound(bound):
 
 
 def test_parameters_are_those_of_the_model():
-    plain = VAE.init(KEY, BATCH, KEY, method=objectives.elbo)
+    plain = compiled_start(VAE, KEY, BATCH, KEY, method=objectives.elbo)
     assert jax.tree.structure(plain) == jax.tree.structure(start())
 
 
@@ -123,6 +123,6 @@ def test_other_posteriors_are_named():
     vae = models.DenseVAE(
         (2, 2, 1), 2, (8,), posterior_model=models.IAF(2, 1, (4,), context_features=8)
     )
-    variables = vae.init(KEY, BATCH, KEY, method=objectives.elbo)
+    variables = compiled_start(vae, KEY, BATCH, KEY, method=objectives.elbo)
     with pytest.raises(DgmjaxError, match=r"^`model` must have a diagonal normal posterior"):
         vae.apply(variables, BATCH, KEY, method=objectives.semi_amortised)

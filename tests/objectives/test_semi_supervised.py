@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import data, models, objectives
 from dgmjax.distributions.families import Normal
@@ -23,7 +24,7 @@ WEIGHTS = WEIGHTS / WEIGHTS.sum()
 def bound_model(**options):
     """A bound model with one-dimensional latents and scrambled parameters."""
     module = models.SemiSupervisedVAE((3,), 1, 2, (5,), **options)
-    variables = module.init(KEY, BATCH, KEY, method=objectives.semi_supervised)
+    variables = compiled_start(module, KEY, BATCH, KEY, method=objectives.semi_supervised)
     leaves, tree = jax.tree.flatten(variables)
     keys = jax.random.split(jax.random.key(7), len(leaves))
     moved = [a + 0.3 * jax.random.normal(k, a.shape) for a, k in zip(leaves, keys)]
@@ -164,7 +165,7 @@ def test_analogies_keep_the_style_and_change_the_class(plain):
 def test_joined_inputs_are_a_perceptron_of_the_concatenation():
     x, y = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
     joined = JoinedMLP((4,), (2,), jnp.tanh)
-    params = joined.init(KEY, x, y)["params"]
+    params = compiled_start(joined, KEY, x, y)["params"]
     whole = MLP((4,), (2,), jnp.tanh)
     kernel = np.concatenate([params["input_0"]["kernel"], params["input_1"]["kernel"]])
     layer = {"kernel": kernel, "bias": params["input_0"]["bias"]}

@@ -12,6 +12,7 @@ import optax
 import pytest
 import scipy.special
 import scipy.stats
+from scrambling import compiled_start
 
 from dgmjax import models, objectives
 from dgmjax.distributions import Ancestral, Categorical, FullNormal, Mixture
@@ -535,7 +536,7 @@ def test_importance_bound_makes_the_parameters_of_a_mixture_prior():
 def test_vamp_prior_of_the_data_is_the_aggregated_posterior():
     """Pseudo-inputs at the data: the mixture is q(z), and the mean KL the mutual information."""
     vae = models.DenseVAE((1,), 1, (4,), prior_model=models.VampPrior((1,), 8, (-4.0, 4.0), 0.0))
-    variables = vae.init(KEY, BATCH, KEY, method=objectives.elbo)
+    variables = compiled_start(vae, KEY, BATCH, KEY, method=objectives.elbo)
     share = (np.asarray(X) + 4.0) / 8.0
     variables["params"]["prior_model"]["pseudo_inputs"] = jnp.asarray(np.log(share / (1 - share)))
     model = vae.bind(variables)

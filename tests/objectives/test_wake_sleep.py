@@ -125,6 +125,6 @@ def test_ladders_and_missing_priors_are_refused():
 def test_a_conditional_model_dreams_of_the_contexts_of_the_batch(conditional_prior):
     net = models.DenseCVAE((4,), 2, (3,), num_classes=3, conditional_prior=conditional_prior)
     batch = {"x": jnp.zeros((3, 4)), "label": jnp.arange(3)}
-    variables = net.init(KEY, batch, KEY, method=objectives.elbo)
+    variables = compiled_start(net, KEY, batch, KEY, method=objectives.elbo)
     loss, _ = net.apply(variables, batch, KEY, method=objectives.sleep_phase)
     assert loss.shape == (3,) and np.isfinite(loss).all() and len(set(loss.tolist())) == 3

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import models, objectives
 from dgmjax.errors import DgmjaxError
@@ -28,7 +29,7 @@ def test_each_step_is_that_of_its_stages_objective(gradients):
     if gradients is not None:
         learners = [learner.with_gradients(gradients) for learner in learners]
     staged, first, second = learners
-    state = staged.init(jax.random.key(1), BATCH)
+    state = compiled_start(staged, jax.random.key(1), BATCH)
     apart = state
     step = jax.jit(staged.step)
     logged = [set(learner.step(state, BATCH)[1]) for learner in (first, second)]
@@ -44,7 +45,7 @@ def test_each_step_is_that_of_its_stages_objective(gradients):
 
 def test_outside_of_training_it_is_the_last_objective():
     found = learner_of(Stages((FEW, MANY), (2,)))
-    state = found.init(jax.random.key(1), BATCH)
+    state = compiled_start(found, jax.random.key(1), BATCH)
     key = jax.random.key(2)
     loss, _ = found.call(found.variables(state), Stages((FEW, MANY), (2,)), BATCH, key)
     np.testing.assert_array_equal(loss, found.call(found.variables(state), MANY, BATCH, key)[0])
