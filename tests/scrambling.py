@@ -17,18 +17,28 @@ def scrambled(tree, seed: int = 0, scale: float = 1.0):
     return jax.tree.map(lambda leaf: jnp.asarray(draw(leaf)), tree)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _compiled(module, name, options, *arguments):
+def _run(module, name, options, plain, *arrays):
+    rest = iter(arrays)
+    arguments = [next(rest) if given is None else given[0] for given in plain]
     return getattr(module, name)(*arguments, **dict(options))
 
 
+_compiled = jax.jit(_run, static_argnums=(0, 1, 2, 3))
+
+
 def _call(module, name, options, arguments):
+    """The call as one program; what holds no array (a shape, a number) is part of it."""
+    is_array = [
+        any(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(given)) for given in arguments
+    ]
+    plain = tuple(None if array else (given,) for array, given in zip(is_array, arguments))
+    arrays = [given for array, given in zip(is_array, arguments) if array]
     try:  # the same call of an equal module is compiled once
-        return _compiled(module, name, tuple(options.items()), *arguments)
+        return _compiled(module, name, tuple(options.items()), plain, *arrays)
     except ValueError as problem:
         if "hash" not in str(problem):
             raise
-        return jax.jit(partial(getattr(module, name), **options))(*arguments)
+        return jax.jit(partial(_run, module, name, options, plain))(*arrays)
 
 
 def compiled_start(module, *arguments, **options):
@@ -37,7 +47,7 @@ def compiled_start(module, *arguments, **options):
 
 
 def applied(module, *arguments, **options):
-    """`module.apply`, compiled as a whole. All arguments but `options` are arrays."""
+    """`module.apply`, compiled as a whole."""
     return _call(module, "apply", options, arguments)
 
 

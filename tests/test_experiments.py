@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from dgmjax import data
+from dgmjax import data, plotting
 from dgmjax.errors import DataError, DgmjaxError, RunError
 from dgmjax.lab import catalogue, runner
 from dgmjax.lab.writing import write_samples
@@ -51,7 +51,10 @@ LIKE_ANOTHER = {
         for name in NAMES
     ],
 )
-def test_tiny(name, tmp_path):
+def test_tiny(name, tmp_path, monkeypatch):
+    vectors = name == "vae_digits"
+    if not vectors:  # they take as long as the pictures, in which the same is seen
+        monkeypatch.setattr(plotting, "save_vectors", lambda figure, path: None)
     function = catalogue.load_experiment(name)
     arguments = catalogue.own_defaults(function)
     shared = {"seed": 0, "tiny": True, "data_dir": None}
@@ -65,6 +68,7 @@ def test_tiny(name, tmp_path):
         assert all(record.published is None for record in records)
     figures = {path.stem for path in run.figures.glob("*.png")}
     assert figures == set(experiment.figures)
+    assert {path.stem for path in run.figures.glob("*.pdf")} == (figures if vectors else set())
     loaded = runner.load_run(run.path)
     again = runner.evaluate(loaded)
     assert [r.value for r in again] == pytest.approx([r.value for r in records], rel=1e-4)
@@ -276,7 +280,7 @@ def test_an_absent_usps_is_named_before_anything_is_read(tmp_path):
 def test_a_margin_is_cut_off_before_images_are_resized():
     from dgmjax.experiments.shared.digits import of_size
 
-    from dgmjax import data
+    from dgmjax import data, plotting
 
     small = data.load("digits")
     cut = of_size(small, 4, margin=2)

@@ -38,6 +38,13 @@ BATCH = 500
 FEW = 5000
 """Images of each set in the metrics that compare every image with every other."""
 
+OVERSHOOT = 0.25
+"""Samples are clipped to the range of the data where they leave it by less than this share of it.
+
+Root mean square over all values: the noise of a normal observation is below it, and images in
+[-1, 1] (of a `tanh`) in place of [0, 1] are far above.
+"""
+
 SMALLEST = 11
 """Sides of images whose similarity is measured."""
 
@@ -54,6 +61,8 @@ class Comparison:
     Both are in the units of the raw data as the model sees them (binarised where it is trained on
     binarised images), with the range of the data mapped to [0, 1]. Samples are compared with as
     many images, the first of the test split, or with all of them where there are fewer.
+    Samples of a density over all real numbers leave the range a little; they are clipped to it, and
+    `clipping` says so.
 
     Raises:
       DataError: images that the feature nets do not read, or samples outside of the data's range.
@@ -86,25 +95,44 @@ class Comparison:
         experiment = self.trained.experiment
         transform: Transform = experiment.evaluation_transform or experiment.transform
         x: Any = self.trained.arrays(split)["x"]
-        return self._unit(split, transform.inverse(x))
+        unit = self._unit(transform.inverse(x))
+        # What rounding puts beside an end belongs to it; anything further is another range.
+        ends = np.clip(unit, 0.0, 1.0)
+        return self.net.as_images(split, np.where(np.abs(unit - ends) < 1e-5, ends, unit))
 
-    def _unit(self, name: str, x: Any) -> np.ndarray:
+    def _unit(self, x: Any) -> np.ndarray:
+        """With the range of the data mapped to [0, 1]."""
         experiment = self.trained.experiment
         binary = experiment.binarisation is not None
         low, high = (0.0, 1.0) if binary else experiment.dataset.info["value_range"]
-        unit = (np.asarray(x, np.float32) - low) / (high - low)
-        # What rounding puts beside an end belongs to it; anything further is another range.
+        return (np.asarray(x, np.float32) - low) / (high - low)
+
+    def _clipped(self, x: Any) -> tuple[np.ndarray, float]:
+        """Samples in [0, 1], and the share of their values that were not."""
+        unit = self._unit(x)
         ends = np.clip(unit, 0.0, 1.0)
-        return self.net.as_images(name, np.where(np.abs(unit - ends) < 1e-5, ends, unit))
+        outside = np.abs(unit - ends)
+        near = np.sqrt(np.square(outside).mean()) < OVERSHOOT  # false for NaN
+        return self.net.as_images("samples", ends if near else unit), (outside > 1e-5).mean()
 
     @cached_property
-    def samples(self) -> np.ndarray:
-        """Samples `[num, 28, 28, 1]` in [0, 1]; draws of x, not means."""
+    def _drawn(self) -> tuple[np.ndarray, float]:
         size = min(BATCH, self.num)
         drawn = [
             self.trained.sample(size, seed=EVALUATION_SEED + i) for i in range(-(-self.num // size))
         ]
-        return self._unit("samples", np.concatenate(drawn)[: self.num])
+        return self._clipped(np.concatenate(drawn)[: self.num])
+
+    @property
+    def samples(self) -> np.ndarray:
+        """Samples `[num, 28, 28, 1]` in [0, 1]; draws of x, not means."""
+        return self._drawn[0]
+
+    @property
+    def clipping(self) -> str:
+        """How many values of the samples lie outside of the data's range, for records."""
+        share = self._drawn[1]
+        return f", {share:.1%} of the values clipped to the range of the data" if share else ""
 
     def drawn(self, draw: Callable[[int, int], Any]) -> np.ndarray:
         """Samples by another sampler than the model's own, `[num, 28, 28, 1]` in [0, 1].
@@ -118,7 +146,7 @@ class Comparison:
         size = min(BATCH, self.num)
         parts = [draw(size, EVALUATION_SEED + i) for i in range(-(-self.num // size))]
         raw = [np.asarray(transform.inverse(x)) for x in parts]
-        return self._unit("samples", np.concatenate(raw)[: self.num])
+        return self._clipped(np.concatenate(raw)[: self.num])[0]
 
     @cached_property
     def generated(self) -> Features:
@@ -268,7 +296,7 @@ def sample_quality(
 
     def estimators(trained: Trained) -> tuple[Estimator, ...]:
         found = compare(trained)
-        name, net = found.net.metric, found.net.description
+        name, net = found.net.metric, found.net.description + found.clipping
         rows = {**_OF_FEATURES, **(_OF_CLASSES if found.has_classes else {})}
         of_model = [
             _estimator(name(kind), f"{how}, {sizes(found)}, {net}", unit, measure, compare)
@@ -277,7 +305,8 @@ def sample_quality(
         floors = [
             _estimator(
                 name(kind),
-                f"{rows[kind].how}, as many training as test images ({found.num_real}), {net}",
+                f"{rows[kind].how}, as many training as test images ({found.num_real}), "
+                + found.net.description,
                 rows[kind].unit,
                 partial(Comparison.floor, metric=metric),
                 compare,

@@ -141,4 +141,6 @@ def in_unit_interval(dataset, largest):
         name: {**arrays, "x": np.asarray(arrays["x"] / largest, np.float32)}
         for name, arrays in dataset.splits.items()
     }
-    return replace(dataset, splits=splits, name=f"{dataset.name}, pixels in [0, 1]")
+    info = {**dataset.info, "value_range": (0.0, 1.0)}
+    name = f"{dataset.name}, pixels in [0, 1]"
+    return replace(dataset, splits=splits, info=info, name=name)

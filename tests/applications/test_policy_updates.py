@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scrambling import compiled_start, perturbed, scrambled
+from scrambling import applied, compiled_start, perturbed, scrambled
 
 from dgmjax.applications import (
     CIRCLES,
@@ -86,12 +86,12 @@ def test_the_clipped_loss_is_its_formula(cartpole):
         gain.append(min(r * a, (1.2 if r > 1.2 else 0.8 if r < 0.8 else r) * a))
     entropy = -(np.exp(log_probs) * log_probs).sum(-1)
     loss = lambda m, b: clipped_gain(m, b, KEY, clip=0.2, entropy=0.1)
-    found, metrics = agent.apply(variables, {"own": own}, method=loss)
+    found, metrics = applied(agent, variables, {"own": own}, method=loss)
     np.testing.assert_allclose(found, -np.array(gain) - 0.1 * entropy, rtol=2e-5, atol=1e-5)
     np.testing.assert_allclose(metrics["entropy"], entropy, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(metrics["clipped"], np.abs(ratio - 1) > 0.2)
-    error, _ = agent.apply(variables, {"own": own}, KEY, method=value_error)
-    value = agent.apply(variables, own["observation"], method="values")
+    error, _ = applied(agent, variables, {"own": own}, KEY, method=value_error)
+    value = applied(agent, variables, own["observation"], method="values")
     np.testing.assert_allclose(error, 0.5 * (value - own["target"]) ** 2, rtol=1e-5)
 
 
@@ -100,16 +100,16 @@ def test_losses_of_numbers_sum_over_an_action():
     x, action = jax.random.normal(KEY, (6, 10)), jax.random.normal(KEY, (6, 2))
     batch = {"x": x, "action": action, "code": jnp.arange(6) % 3}
     variables = perturbed(compiled_start(agent, KEY, batch, KEY, method=cloning))
-    policy = agent.apply(variables, x, batch["code"], method="actions")
+    policy = applied(agent, variables, x, batch["code"], method="actions")
     assert policy.batch_shape == (6, 2)
-    found, _ = agent.apply(variables, batch, KEY, method=cloning)
+    found, _ = applied(agent, variables, batch, KEY, method=cloning)
     np.testing.assert_allclose(found, -policy.log_prob(action).sum(-1), rtol=1e-5)
     events = jax.random.normal(KEY, (6, 12))
     own = {"events": events, "codes": batch["code"]}
     variables = perturbed(compiled_start(agent, KEY, own, KEY, method=recognition))
-    loss, _ = agent.apply(variables, own, KEY, method=recognition)
+    loss, _ = applied(agent, variables, own, KEY, method=recognition)
     each = lambda m, c: m.log_recognition(events, jnp.full(6, c))
-    log_probs = jnp.stack([agent.apply(variables, c, method=each) for c in range(3)], -1)
+    log_probs = jnp.stack([applied(agent, variables, c, method=each) for c in range(3)], -1)
     np.testing.assert_allclose(jnp.exp(log_probs).sum(-1), 1.0, rtol=1e-5)
     np.testing.assert_allclose(-loss, log_probs[np.arange(6), batch["code"]], rtol=1e-5)
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import compiled_start, perturbed
+from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import models, objectives
 from dgmjax.applications import (
@@ -88,10 +88,10 @@ def test_pictures_train_the_vae_and_codes_the_memory(bound):
             group for group, tree in slopes.items() if any(map(jnp.any, jax.tree.leaves(tree)))
         }
         assert moved == trained
-    loss, metrics = module.apply(variables, batch, KEY, method=world_model_loss)
+    loss, metrics = applied(module, variables, batch, KEY, method=world_model_loss)
     flat = {"x": batch["x"].reshape(12, 8, 8, 1)}
     elbo = lambda model: objectives.elbo(model.vae, flat, jax.random.split(KEY)[0])[0]
-    expected = np.asarray(module.apply(variables, method=elbo)).reshape(2, 6).mean(1)
+    expected = np.asarray(applied(module, variables, method=elbo)).reshape(2, 6).mean(1)
     np.testing.assert_allclose(metrics["pictures"], expected, rtol=1e-5)
     total = 6 * metrics["pictures"] + 5 * (metrics["codes"] + metrics["rewards"])
     np.testing.assert_allclose(loss, total, rtol=1e-5)
@@ -108,7 +108,7 @@ def test_steps_of_the_memory_are_those_of_training(bound):
             found.append(carry[0])
         return jnp.stack(found, 1), model.memory(jnp.concatenate([z, batch["action"]], -1))
 
-    np.testing.assert_allclose(*module.apply(variables, method=both), atol=1e-6)
+    np.testing.assert_allclose(*applied(module, variables, method=both), atol=1e-6)
 
 
 def test_life_is_a_plain_loop(bound):

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
-from scrambling import compiled_start, perturbed
+from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import bijectors as bj, distributions, models
 from dgmjax.distributions import families
@@ -223,7 +223,7 @@ def test_models_and_fitted_flows_pickle(name):
     variables = perturbed(compiled_start(flow, KEY, x, method="log_prob"))
     again = pickle.loads(pickle.dumps(flow))
     assert again == flow
-    fitted = flow.apply(variables)
+    fitted = applied(flow, variables)
     back = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(back.log_prob(x), fitted.log_prob(x))
 

@@ -425,6 +425,7 @@ def test_results_and_report_of_a_folder_that_cannot_be_written_go_elsewhere(
         assert (tmp_path / f"mine-{name}").exists()
 
 
+@pytest.mark.slow
 def test_a_run_without_the_compiler_flags_of_this_session(tmp_path):
     """Programs may have options that a flag of the session would switch off."""
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}

@@ -108,6 +108,7 @@ def test_a_dry_run_says_what_training_takes_and_leaves_nothing(capsys, tmp_path)
     assert "30 steps" in lines["time"] and "for a step" in lines["memory"]
 
 
+@pytest.mark.slow
 def test_a_profile_is_a_trace(tmp_path):
     trained = untrained("vae_digits")
     folder = write_profile(trained.experiment, tmp_path / "profile", Execution())

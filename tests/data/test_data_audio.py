@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.io.wavfile
+from scrambling import applied
 
 from dgmjax import models, objectives
 from dgmjax.data import (
@@ -169,7 +170,7 @@ def test_padding_does_not_count():
 
 def test_a_timeline_is_what_the_class_has_learned_for_each_frame():
     module, variables, batch = conditional((2, 3))
-    context = module.apply(variables, batch["label"], method="context")
+    context = applied(module, variables, batch["label"], method="context")
     frames = variables["params"]["frames"]
     assert frames.shape == (2, 2, 3)
     np.testing.assert_array_equal(context, np.hstack([np.eye(2), frames.reshape(2, -1)]))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from scrambling import compiled_start, scrambled
+from scrambling import applied, compiled_start, scrambled
 
 from dgmjax.bijectors import Conditioner
 from dgmjax.distributions import Autoregressive, families
@@ -203,7 +203,9 @@ def test_the_density_does_not_depend_on_a_temperature():
     x = module.apply(variables, jax.random.key(1), (6,), temperature=1e-4, method="sample")
     greedy = np.unique(np.asarray(x), axis=0)
     assert len(greedy) == 1, "at a low temperature every sample is the likeliest continuation"
-    total = np.exp(np.asarray(module.apply(variables, BITS, method="log_prob"), np.float64)).sum()
+    total = np.exp(
+        np.asarray(applied(module, variables, BITS, method="log_prob"), np.float64)
+    ).sum()
     assert total == pytest.approx(1.0, abs=1e-5)
 
 

@@ -20,6 +20,7 @@ FAMILIES = [
 ]
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
 def test_equals_independent(family):
     params = jax.random.normal(jax.random.key(0), (5, 4, 2, 1, family.num_params))

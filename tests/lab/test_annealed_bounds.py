@@ -44,6 +44,7 @@ def test_bad_options_are_named(run, options, word, capsys):
     assert f"`{word}` must be at least 1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_generator_is_annealed_behind_an_observation_of_its_own(tmp_path):
     folder = tmp_path / "gan"
     assert not main(["train", "gan_eight_gaussians", "--tiny", "--run-dir", str(folder)])

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from scrambling import compiled_start
+from scrambling import applied, compiled_start
 
 from dgmjax import data, evaluation, lab, models, objectives
 from dgmjax.distributions import families
@@ -76,7 +76,7 @@ def test_missing_sites_are_imputed(name):
     batch["observed"][:, 0] = 0
     variables = compiled_start(module, key, {"x": x}, key, method=objectives.elbo)
     imputed = partial(evaluation.imputations, num_samples=4, chunk=2)
-    found = module.apply(variables, batch, key, method=imputed)
+    found = applied(module, variables, batch, key, method=imputed)
     assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(found))
 
 

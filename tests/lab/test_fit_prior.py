@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
-from scrambling import compiled_start, scrambled
+from scrambling import applied, compiled_start, scrambled
 
 from dgmjax import data, lab, models, nn, objectives
 from dgmjax.cli.commands import main
@@ -124,13 +124,13 @@ def test_the_density_of_a_second_stage_is_unbiased_and_the_same_for_equal_codes(
         model.prior().log_prob(grid)[:, None]
         + jax.vmap(lambda u: model.likelihood(u).log_prob(z))(grid)
     )
-    truth = np.trapezoid(np.exp(module.apply(variables, method=joint)), grid[:, 0], axis=0)
+    truth = np.trapezoid(np.exp(applied(module, variables, method=joint)), grid[:, 0], axis=0)
     many = jnp.tile(z, (20_000, 1)).reshape(20_000, 2, 2)
-    found = module.apply(variables, many, method="log_prob")
+    found = applied(module, variables, many, method="log_prob")
     densities = np.exp(np.asarray(found, np.float64))
     error = 5 * densities.std(0) / np.sqrt(len(densities))
     assert (np.abs(densities.mean(0) - truth) < error + 1e-6).all()
-    again = module.apply(variables, many, method="log_prob")
+    again = applied(module, variables, many, method="log_prob")
     np.testing.assert_array_equal(found, again)
 
 
@@ -202,6 +202,7 @@ def test_priors_of_all_space_are_refused_where_codes_lie_on_a_manifold(module, p
         lab.fit_prior(trained(Scaled()), module.own)
 
 
+@pytest.mark.slow
 def test_a_prior_on_the_manifold_of_the_codes_is_fitted_to_them_as_they_are():
     """The most likely von Mises-Fisher prior points to the mean of the codes."""
     base = trained(SPHERE)

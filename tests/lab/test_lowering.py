@@ -65,6 +65,7 @@ class LoweredLearner:
         return jax.tree.map(noise, jax.eval_shape(program, self.shapes, *shapes))
 
 
+@pytest.mark.staggered
 @pytest.mark.filterwarnings("ignore:.* rows have no observed entry")
 @pytest.mark.parametrize("name", NAMES)
 def test_step_sampler_and_measurements_lower_for_every_platform(name):

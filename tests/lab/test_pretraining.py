@@ -9,7 +9,7 @@ import optax
 import pytest
 import scipy.stats
 from fitting import fit
-from scrambling import compiled_start
+from scrambling import applied, compiled_start
 from sklearn.mixture import GaussianMixture
 
 from dgmjax import data, models, objectives
@@ -98,7 +98,7 @@ def test_fitted_mixture_is_scikit_learn_s(covariance):
     x, _ = blobs()
     fitted = fitted_mixture(x, 3, covariance, key=jax.random.key(0), restarts=2)
     prior = models.NormalMixture(2, 3, covariance=covariance)
-    density = prior.apply({"params": prior.fitted(*fitted)})
+    density = applied(prior, {"params": prior.fitted(*fitted)})
     reference = GaussianMixture(3, covariance_type=covariance, n_init=3, random_state=0).fit(x)
     got = density.log_prob(x)
     np.testing.assert_allclose(got.mean(), reference.score(x), atol=1e-3)

@@ -16,6 +16,7 @@ from dgmjax.bijectors import Sigmoid
 from dgmjax.cli.commands import main
 from dgmjax.data.dataset import Dataset
 from dgmjax.errors import DataError, DgmjaxError
+from dgmjax.lab import catalogue
 from dgmjax.lab.sampling import Comparison
 from dgmjax.models.flows import layers
 
@@ -186,6 +187,32 @@ def test_samples_of_another_range_are_named():
     centred = lambda splits, num, seed: splits["train"]["x"][:num] - 127.5
     with pytest.raises(DataError, match=r"`samples` must hold values in \[0, 1\]"):
         Comparison(trained(centred), 300).samples  # noqa: B018
+
+
+def test_noise_beyond_the_range_is_clipped_and_counted():
+    """A density over all real numbers draws some values below 0 and above 255."""
+    noisy = lambda splits, num, seed: (
+        splits["train"]["x"][:num] + np.random.default_rng(0).normal(0.0, 30.0, (num, 28, 28, 1))
+    )
+    model = trained(noisy)
+    found = Comparison(model, 300)
+    raw = noisy(model.experiment.dataset.splits, 300, 0)
+    np.testing.assert_allclose(found.samples, np.clip(raw, 0, 255) / 255, atol=1e-6)
+    share = ((raw < 0) | (raw > 255)).mean()
+    assert found.clipping == f", {share:.1%} of the values clipped to the range of the data"
+    of_model, *_, floor, _, _, _ = lab.sample_quality(300).estimators(model)
+    assert found.clipping in of_model.estimator and "clipped" not in floor.estimator
+    inside = lambda splits, num, seed: splits["train"]["x"][:num]
+    assert Comparison(trained(inside), 300).clipping == ""
+
+
+def test_pixels_in_the_unit_interval_are_not_divided_again():
+    function = catalogue.load_experiment("vae_continuous_mnist")
+    arguments = catalogue.own_defaults(function)
+    experiment = catalogue.build(function, arguments, seed=0, tiny=True, data_dir=None)
+    low, high = experiment.dataset.info["value_range"]
+    pixels = experiment.dataset.splits["test"]["x"]
+    assert (low, high) == (pixels.min(), pixels.max()) == (0.0, 1.0)
 
 
 def test_classes_are_read_where_the_net_knows_them():

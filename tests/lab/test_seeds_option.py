@@ -1,14 +1,13 @@
 """`--seeds`: run folders of single runs, and their means."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from example_records import a_record
 
 from dgmjax.cli.commands import main
 from dgmjax.errors import RunError
-from dgmjax.runs import RunFolder
 from dgmjax.runs.seeds import interquartile_mean, over_seeds, seeds_lines, write_seeds
 
 
@@ -52,16 +51,12 @@ def test_seeds_one_after_the_other_are_resumed(tmp_path, capsys):
     ]
 
 
-def test_means_over_seeds(tmp_path):
-    assert not main(
-        ["train", "fvsbn_binarized_mnist", "--tiny", "--steps", "5", "--run-dir", str(tmp_path)]
-    )
-    (one, *_) = RunFolder(tmp_path).read_records()
-    runs = [[replace(one, value=value)] for value in (1.0, 2.0, 6.0)]
+def test_means_over_seeds():
+    runs = [[a_record(value=value)] for value in (1.0, 2.0, 6.0)]
     (found,) = over_seeds(runs)
     assert found.value == pytest.approx(3.0)
     assert found.standard_error == pytest.approx(np.std([1.0, 2.0, 6.0], ddof=1) / 3**0.5)
-    assert over_seeds([runs[0], [replace(one, metric="other")]]) == []
+    assert over_seeds([runs[0], [a_record(metric="other")]]) == []
     with pytest.raises(RunError, match=r"^`runs` must be at least two"):
         over_seeds(runs[:1])
 
@@ -69,12 +64,10 @@ def test_means_over_seeds(tmp_path):
 def test_interquartile_means_over_seeds_are_those_of_scipy(tmp_path):
     from scipy.stats import trim_mean
 
-    assert not main(["train", "maf_moons", "--tiny", "--steps", "5", "--run-dir", str(tmp_path)])
-    (one, *_) = RunFolder(tmp_path).read_records()
     values = np.random.default_rng(0).standard_cauchy(10)
     for count in (4, 5, 7, 10):
         assert interquartile_mean(values[:count]) == pytest.approx(trim_mean(values[:count], 0.25))
-    runs = [[replace(one, value=float(value))] for value in values]
+    runs = [[a_record(value=float(value))] for value in values]
     (found,) = over_seeds(runs, interquartile=True)
     assert found.value == pytest.approx(trim_mean(values, 0.25))
     assert found.estimator.endswith("; interquartile mean of 10 seeds")

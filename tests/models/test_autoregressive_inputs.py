@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import compiled_start
+from scrambling import applied, compiled_start
 
 from dgmjax import models, objectives
 from dgmjax.distributions import Categorical, families
@@ -71,9 +71,9 @@ def test_an_ensemble_over_orderings_is_trained_with_a_context():
     variables = compiled_start(CONTEXTUAL, KEY, X, batch["context"], method="log_prob")
     noise = np.random.default_rng(1)
     variables = jax.tree.map(lambda a: a + noise.normal(size=a.shape), variables)
-    loss, metrics = CONTEXTUAL.apply(variables, batch, KEY, method=objectives.sampled_ordering)
+    loss, metrics = applied(CONTEXTUAL, variables, batch, KEY, method=objectives.sampled_ordering)
     mask = int(metrics["order"])
-    own = CONTEXTUAL.apply(variables, X, batch["context"], method="log_prob", order=mask)
+    own = applied(CONTEXTUAL, variables, X, batch["context"], method="log_prob", order=mask)
     np.testing.assert_allclose(loss, -own, rtol=1e-6)
 
 

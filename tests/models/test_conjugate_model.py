@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import compiled_start
+from scrambling import applied, compiled_start
 
 from dgmjax import data, inference, models, objectives, training
 from dgmjax.errors import DataError, DgmjaxError
@@ -63,8 +63,8 @@ def test_the_loss_is_the_bound_of_a_document():
     model = models.TopicModel(12, 3)
     variables = model.init(KEY, method="global_parameters")
     batch = {"x": COUNTS}
-    loss, _ = model.apply(
-        variables, batch, KEY, method=objectives.natural_gradient, num_examples=len(COUNTS)
+    loss, _ = applied(
+        model, variables, batch, KEY, method=objectives.natural_gradient, num_examples=len(COUNTS)
     )
     bound = inference.global_bound(model.conjugate, variables["params"]["global"], batch)
     assert float(loss.sum()) == pytest.approx(-float(bound), rel=1e-4)

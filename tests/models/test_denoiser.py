@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 from optimal_denoiser import OptimalDenoiser
-from scrambling import scrambled, scrambled_start
+from scrambling import applied, scrambled, scrambled_start
 
 from dgmjax import inference, models, nn, noising, objectives
 from dgmjax.distributions import Mixture
@@ -469,10 +469,10 @@ def test_preconditioning_leaves_the_prediction_that_of_the_data():
     t = jnp.full(256, 0.6)
     scale = process.coefficients(t)[1][:, None]
     network = {"params": variables["params"]["network"]}
-    raw = nn.TimeMLP((8,)).apply(
-        network, DATA / jnp.sqrt(scale**2 + 0.49), jnp.log(scale[:, 0]) / 4
+    raw = applied(
+        nn.TimeMLP((8,)), network, DATA / jnp.sqrt(scale**2 + 0.49), jnp.log(scale[:, 0]) / 4
     )
     total = scale**2 + 0.49
     expected = 0.49 / total * DATA + scale * 0.7 / jnp.sqrt(total) * raw
-    found = module.apply(variables, DATA, t, kind="data", method="predict")
+    found = applied(module, variables, DATA, t, kind="data", method="predict")
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

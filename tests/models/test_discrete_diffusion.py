@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.stats
-from scrambling import compiled_start
+from scrambling import applied, compiled_start
 
 from dgmjax import models, nn, noising, objectives
 from dgmjax.errors import DgmjaxError
@@ -351,6 +351,7 @@ def test_times_are_spread_over_a_batch_and_over_copies_of_an_example():
     np.testing.assert_allclose(means.mean(0), 0.5, atol=4 / np.sqrt(12 * 4000))
 
 
+@pytest.mark.slow
 def test_the_objective_trains_a_network_over_images_from_its_marginals():
     process = noising.DiscreteProcess(2)
     network = nn.UNet((4,), embed=nn.OneHot(3), num_outputs=2)
@@ -429,7 +430,7 @@ def test_nothing_of_the_cosine_is_kept_at_time_one():
     q = module.process.marginal(jnp.asarray(DATA), jnp.ones(len(DATA)))
     assert float(q.distribution.probs.min()) == 0.0
     np.testing.assert_array_equal(q.sample(seed=KEY), np.full_like(DATA, LEVELS))
-    bound = module.apply(variables, jnp.asarray(DATA), KEY, method="bound", steps=2)
+    bound = applied(module, variables, jnp.asarray(DATA), KEY, method="bound", steps=2)
     assert np.isfinite(bound).all()
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from scrambling import compiled_start, perturbed
+from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import models
 
@@ -31,7 +31,7 @@ def test_rows_of_one_call_follow_the_mixture_of_the_orders(name):
     variables = scrambled(module, context)
     draw = jax.jit(lambda v: module.apply(v, KEY, (NUM,), context, method="sample"))
     x = np.asarray(draw(variables)).reshape(NUM, 3)
-    log_p = module.apply(variables, CUBE, context, method="log_prob")
+    log_p = applied(module, variables, CUBE, context, method="log_prob")
     p = np.exp(np.asarray(log_p, np.float64))
     assert p.sum() == pytest.approx(1.0, abs=1e-5)
     p /= p.sum()

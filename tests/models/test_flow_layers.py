@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import compiled_start, perturbed
+from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import models, nn
 from dgmjax.bijectors import Affine, PlanarFamily, RationalQuadraticSpline, Reshape, alternating
@@ -73,7 +73,7 @@ def test_actnorm_of_channels_of_any_scale_leaves_a_finite_density():
     x = jax.random.normal(KEY, (64, 3)) * jnp.array([1e-20, 0.0, 1e20])
     variables = compiled_start(flow, KEY, x, method="log_prob")
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables))
-    log_prob = flow.apply(variables, x, method="log_prob")
+    log_prob = applied(flow, variables, x, method="log_prob")
     z = np.asarray(flow.apply(variables, method="bijector").inverse(x))
     assert np.isfinite(log_prob).all()
     np.testing.assert_allclose(z.std(0), [0, 0, 1], atol=1e-3)
@@ -161,7 +161,7 @@ def test_spline_flow_of_circles_and_lines(tails):
         density = np.exp(np.asarray(log_prob(grid))) * np.prod(np.array(ends) / 400)
         assert density.sum() == pytest.approx(1.0, abs=1e-4)
         assert np.abs(density - density.mean()).sum() > 0.1
-        bijector = flow.apply(wide, method="bijector")
+        bijector = applied(flow, wide, method="bijector")
         x = jnp.asarray(np.random.default_rng(0).uniform(-2, 2, (50, 2)))
         np.testing.assert_allclose(bijector.forward(bijector.inverse(x)), x, atol=1e-9)
         for index in [i for i, one in enumerate(each) if one == "circular"]:
@@ -269,11 +269,11 @@ def test_batch_norm_uses_the_batch_in_training_and_running_statistics_after_it()
         log_det = np.sum(gamma - 0.5 * np.log(variance + 1e-5))
         return -0.5 * (z**2).sum(-1) - 1.5 * np.log(2 * np.pi) + log_det
 
-    log_prob, new = flow.apply(variables, y, method="log_prob", mutable=["batch_stats"])
+    log_prob, new = applied(flow, variables, y, method="log_prob", mutable=["batch_stats"])
     np.testing.assert_allclose(log_prob, expected(y, y.mean(0), y.var(0)), rtol=1e-4)
     moved = new["batch_stats"]["layers_0"]["mean"]
     np.testing.assert_allclose(moved, 0.9 * running["mean"] + 0.1 * y.mean(0), rtol=1e-5)
-    log_prob = flow.apply(variables, y, method="log_prob")
+    log_prob = applied(flow, variables, y, method="log_prob")
     np.testing.assert_allclose(
         log_prob, expected(y, running["mean"], running["variance"]), rtol=1e-4
     )
@@ -282,7 +282,7 @@ def test_batch_norm_uses_the_batch_in_training_and_running_statistics_after_it()
 @pytest.mark.parametrize("parametrisation", ["lu", "full", "householder"])
 def test_linear_layers_start_as_rotations(parametrisation):
     layer = models.LinearLayer(5, parametrisation)
-    bijector = layer.apply(layer.init(KEY))
+    bijector = applied(layer, layer.init(KEY))
     matrix = np.asarray(bijector.forward(jnp.eye(5)), np.float64)
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(5), atol=1e-5)
     assert np.abs(matrix - np.diag(np.diag(matrix))).max() > 0.1
@@ -372,9 +372,9 @@ def test_a_flow_over_vectors_becomes_one_over_images():
     over_images = over_vectors.clone(layers=(*over_vectors.layers, reshape))
     x = jax.random.normal(jax.random.key(0), (5, 2, 3, 2))
     variables = perturbed(compiled_start(over_images, jax.random.key(1), x, method="log_prob"))
-    flat = over_vectors.apply(variables, x.reshape(5, 12), method="log_prob")
+    flat = applied(over_vectors, variables, x.reshape(5, 12), method="log_prob")
     for kwargs in ({}, {"mutable": ["batch_stats"]}):
-        found = over_images.apply(variables, x, method="log_prob", **kwargs)
+        found = applied(over_images, variables, x, method="log_prob", **kwargs)
         np.testing.assert_allclose(found[0] if kwargs else found, flat, rtol=1e-6)
     draw = lambda flow: flow.apply(variables, jax.random.key(2), (4,), method="sample")
     np.testing.assert_array_equal(draw(over_images), draw(over_vectors).reshape(4, 2, 3, 2))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import integrate, stats
-from scrambling import compiled_start, perturbed
+from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import evaluation, models, nn, objectives
 from dgmjax.bijectors import Affine, Sigmoid
@@ -65,7 +65,7 @@ def test_flow_posterior_that_is_exact_gives_log_p_by_every_sample():
     structure = jax.tree.structure(compiled_start(vae, KEY, {"x": x}, KEY, method=objectives.elbo))
     assert structure == jax.tree.structure(variables)
     method = lambda model, batch: log_weights(model, batch, KEY, num_samples=7)
-    log_w = vae.apply(variables, {"x": x}, method=method)
+    log_w = applied(vae, variables, {"x": x}, method=method)
     expected = np.broadcast_to(marginal.logpdf(np.asarray(x)), (7, 4))
     np.testing.assert_allclose(log_w, expected, atol=1e-4)
 
@@ -131,7 +131,8 @@ def test_flow_prior_may_have_data_dependent_layers():
     prior = models.Flow((2,), (models.ActNormLayer(2), models.LinearLayer(2)))
     vae = models.DenseVAE((3,), 2, (4,), prior_model=prior)
     x = jnp.ones((5, 3))
-    loss, metrics = vae.apply(
+    loss, metrics = applied(
+        vae,
         compiled_start(vae, KEY, {"x": x}, KEY, method=objectives.elbo),
         {"x": x},
         KEY,
@@ -221,7 +222,7 @@ def test_levels_of_a_density_with_more_support_have_probabilities_that_sum_to_on
     with jax.enable_x64(True):
         double = jax.tree.map(lambda a: jnp.asarray(np.asarray(a, np.float64)), variables)
         log_p = lambda m, x: m.density.log_prob(x)
-        density = np.exp(model.apply(double, jnp.asarray(x)[..., None], method=log_p))
+        density = np.exp(applied(model, double, jnp.asarray(x)[..., None], method=log_p))
     mass = (half * weights * density).sum(1)
     assert abs(mass.sum() - 1) < 1e-6 and inner.sum() < 0.98
     np.testing.assert_allclose(mass, whole, atol=1e-6)
@@ -374,7 +375,8 @@ def test_reverse_kl_is_the_divergence_up_to_log_z():
     variables = {"params": {"loc": loc, "log_scale": log_scale}}
     log_density = lambda x: -0.5 * (x**2).sum(-1) / 4.0 + 1.7  # N(0, 4 I) times a constant
     log_z = 1.7 + math.log(2 * math.pi * 4.0)
-    loss, metrics = q.apply(
+    loss, metrics = applied(
+        q,
         variables,
         {"x": jnp.zeros((20_000, 2))},
         KEY,

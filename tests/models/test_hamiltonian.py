@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 from scipy.stats import multivariate_normal
-from scrambling import compiled_start, perturbed
+from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import models, objectives
 from dgmjax.errors import DgmjaxError
@@ -63,9 +63,9 @@ def test_without_steps_it_is_the_elbo_of_the_model():
     variables = compiled_start(module, KEY, {"x": x}, KEY, method=sampled)
     assert set(variables["params"]) == {"model"}
     variables = perturbed(variables)
-    ours, metrics = module.apply(variables, {"x": x}, KEY, method=sampled)
+    ours, metrics = applied(module, variables, {"x": x}, KEY, method=sampled)
     inner = {"params": variables["params"]["model"]}
-    plain, expected = vae.apply(inner, {"x": x}, KEY, method=sampled)
+    plain, expected = applied(vae, inner, {"x": x}, KEY, method=sampled)
     np.testing.assert_allclose(ours, plain, rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(metrics["log_likelihood"], expected["log_likelihood"])
 
@@ -192,12 +192,12 @@ def test_a_conditional_model_and_transformed_data():
     x = np.random.default_rng(5).integers(0, 2, (6, 2, 2, 1)).astype(np.float32)
     batch = {"x": x, "label": np.arange(6) % 3}
     variables = perturbed(compiled_start(module, KEY, batch, KEY, method=objectives.elbo))
-    loss, _ = module.apply(variables, batch, KEY, method=objectives.elbo)
+    loss, _ = applied(module, variables, batch, KEY, method=objectives.elbo)
     moved = {**batch, "log_det": jnp.full(6, 2.0)}
-    there, _ = module.apply(variables, moved, KEY, method=objectives.elbo)
+    there, _ = applied(module, variables, moved, KEY, method=objectives.elbo)
     np.testing.assert_allclose(there, loss - 2.0, rtol=1e-5)
-    bound, _ = module.apply(
-        variables, batch, KEY, method=partial(objectives.importance_bound, num_samples=100)
+    bound, _ = applied(
+        module, variables, batch, KEY, method=partial(objectives.importance_bound, num_samples=100)
     )
     assert (bound < loss + 1.0).all()
 

@@ -44,6 +44,7 @@ def features(units=32):
     return nn.MLP((units,), (units,), nn.leaky_relu, activate_output=True)
 
 
+@pytest.mark.slow
 def test_codes_of_an_adversarial_autoencoder_follow_the_prior():
     """Of skewed data; by the reconstruction alone they do not, and both reconstruct."""
     reconstruction = partial(objectives.elbo, beta=0.0)

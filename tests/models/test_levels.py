@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import compiled_start
+from scrambling import applied, compiled_start
 
 from dgmjax import models, objectives
 from dgmjax.distributions import families
@@ -52,7 +52,7 @@ def test_a_vrnn_reads_levels_too():
     model = models.VRNN((5, 4), latent=2, hidden=4, observation=families.Categorical(256))
     x = jax.random.randint(KEY, (3, 5, 4), 0, 256)
     variables = compiled_start(model, KEY, {"x": x}, KEY, method=objectives.elbo)
-    loss, _ = model.apply(variables, {"x": x}, KEY, method=objectives.elbo)
+    loss, _ = applied(model, variables, {"x": x}, KEY, method=objectives.elbo)
     assert loss.max() < 3 * 20 * math.log(256)
     sampled = model.apply(variables, KEY, (2,), method="sample")
     assert sampled.shape == (2, 5, 4)

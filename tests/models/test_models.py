@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import compiled_start, perturbed
+from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import models
 from dgmjax.bijectors import RationalQuadraticSpline, compose
@@ -129,7 +129,7 @@ def test_context_changes_the_density():
     model, variables, _ = scrambled_model("maf_context")
     x = jnp.ones((2, 2))
     contexts = jnp.array([[0.0, 0, 0], [1.0, 2, 3]])
-    both = model.apply(variables, x, contexts, method="log_prob")
+    both = applied(model, variables, x, contexts, method="log_prob")
     assert both.shape == (2,) and abs(both[0] - both[1]) > 1e-3
 
 

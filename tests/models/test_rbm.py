@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 from scipy.special import logsumexp
-from scrambling import scrambled, scrambled_start
+from scrambling import applied, scrambled, scrambled_start
 
 from dgmjax import models, objectives, training
 from dgmjax.devices.mesh import make_mesh
@@ -65,9 +65,9 @@ def test_enumeration_in_parts_is_that_of_all_states(visible, hidden):
     module = models.RBM((visible,), hidden)
     variables = scrambled_start(module, KEY, jnp.zeros(visible), seed=2, scale=0.5, method="energy")
     states = (np.arange(2**visible)[:, None] >> np.arange(visible)) & 1
-    energies = module.apply(variables, states.astype(np.float32), method="energy")
+    energies = applied(module, variables, states.astype(np.float32), method="energy")
     expected = logsumexp(-np.asarray(energies, np.float64))
-    assert float(module.apply(variables, method="log_partition")) == pytest.approx(
+    assert float(applied(module, variables, method="log_partition")) == pytest.approx(
         expected, abs=1e-4
     )
     params = variables["params"]
@@ -87,7 +87,7 @@ def test_gibbs_sweeps_leave_the_density_invariant():
         _, positions, info = run(model.kernel(), KEY, start, 60)
         return positions, info
 
-    positions, info = MODULE.apply(VARIABLES, method=draw)
+    positions, info = applied(MODULE, VARIABLES, method=draw)
     truth = np.exp(LOG_P)
     found = shares(positions["visible"][20:])
     # 80,000 draws, of chains that forget their start within a few sweeps.
@@ -142,6 +142,7 @@ def persistent_learner(chains=500):
     return training.gradient_learner(module, {"model": player})
 
 
+@pytest.mark.slow
 def test_persistent_chains_move_in_training_and_learn_the_data():
     learner = persistent_learner()
     truth = np.exp(LOG_P)
@@ -199,7 +200,7 @@ def test_the_ends_of_the_path_are_known():
         path, _, log_normaliser = model.annealing(RATES)
         return path.increment(path.init(X), 0.0, 1.0), log_normaliser
 
-    gained, log_normaliser = MODULE.apply(VARIABLES, method=ends)
+    gained, log_normaliser = applied(MODULE, VARIABLES, method=ends)
     logits = np.log(RATES / (1 - RATES)).reshape(-1)
     log_base = X.reshape(16, 4) @ logits + 3 * np.log(2.0)
     assert float(log_normaliser) == pytest.approx(logsumexp(log_base), abs=1e-5)
@@ -229,7 +230,7 @@ def test_backwards_from_exact_samples_they_bound_from_above():
         betas = jnp.asarray(sigmoid_temperatures(3), jnp.float32)
         return anneal(KEY, path, state, betas, backwards=True)[1].log_weight + log_normaliser
 
-    inverse = np.exp(LOG_Z - np.asarray(MODULE.apply(VARIABLES, method=weights), np.float64))
+    inverse = np.exp(LOG_Z - np.asarray(applied(MODULE, VARIABLES, method=weights), np.float64))
     error = inverse.std() / np.sqrt(len(inverse))
     assert abs(inverse.mean() - 1.0) < 4.0 * error < 0.1
 

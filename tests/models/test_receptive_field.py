@@ -29,6 +29,7 @@ def read(model):
     return np.asarray(jnp.abs(slopes).max((0, 2))) > 0
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("layers, first_kernel", [(1, 3), (2, 3), (1, 5), (1, 9)])
 def test_a_diagonal_bilstm_reads_the_past_but_for_the_end_of_the_row_above(layers, first_kernel):
     """The last pixel of the row above, until the first convolution has reached it."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scrambling import compiled_start, perturbed
+from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import models, nn, objectives
 from dgmjax.errors import DataError, DgmjaxError
@@ -68,8 +68,8 @@ def test_a_u_net_without_times_is_one_whose_times_change_nothing():
             kept = {key: value for key, value in block.items() if not key.startswith("Dense")}
             untimed[name] = kept | ({"Dense_0": block["Dense_1"]} if "Dense_1" in block else {})
             timed[name] = {**block, "Dense_0": jax.tree.map(jnp.zeros_like, block["Dense_0"])}
-    wanted = network.apply({"params": timed}, x, jnp.ones(2))
-    found = network.apply({"params": untimed}, x)
+    wanted = applied(network, {"params": timed}, x, jnp.ones(2))
+    found = applied(network, {"params": untimed}, x)
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
     assert float(jnp.abs(found).max()) > 0
     with pytest.raises(DgmjaxError, match="`context` must be None where no times are given"):
@@ -80,7 +80,7 @@ def test_a_residual_translator_starts_near_the_identity():
     x = jnp.tanh(jax.random.normal(KEY, (2, 6, 6, 1))).at[0, 0, 0, 0].set(1.0)
     network = nn.Translator(nn.UNet((4,)), residual=True)
     variables = compiled_start(network, KEY, x)
-    np.testing.assert_allclose(network.apply(variables, x), 0.9 * x, atol=1e-5)
+    np.testing.assert_allclose(applied(network, variables, x), 0.9 * x, atol=1e-5)
     slope = jax.grad(lambda x: network.apply(variables, x).sum())(x)
     np.testing.assert_allclose(slope, 0.9, rtol=1e-4)
     with pytest.raises(DgmjaxError, match="`network` must return images of the shape"):
@@ -100,6 +100,7 @@ def played(learner, draw, steps):
     )
 
 
+@pytest.mark.slow
 def test_a_cycle_gan_translates_between_two_normals():
     """N(-2, 1) and N(2, 0.5^2), drawn independently: moments after translation, and cycles."""
 
@@ -146,8 +147,8 @@ def test_the_terms_of_a_cycle_gan():
     values = model.logit((batch["context"], batch["x"]))
     bound = [("inverse_critic", "context"), ("critic", "x")]
     for column, (name, of) in enumerate(bound):
-        alone = gan.critic.clone(parent=None).apply(
-            {"params": variables["params"][name]}, batch[of]
+        alone = applied(
+            gan.critic.clone(parent=None), {"params": variables["params"][name]}, batch[of]
         )
         np.testing.assert_allclose(values[:, column], alone[:, 0], rtol=1e-5)
     # Without a context, rows of the first batch are translated.
@@ -177,7 +178,7 @@ def test_samples_translate_the_first_batch_whatever_was_trained(of):
     model = models.Pix2Pix(nn.Translator(nn.UNet((4,))), nn.PatchCritic(2, 1))
     batch = dict(zip(("context", "x"), jnp.linspace(-1.0, 1.0, 128).reshape(2, 1, 8, 8, 1)))
     variables = compiled_start(model, KEY, batch, KEY, method=of)
-    wanted = model.apply(variables, batch["context"], method="translate")
+    wanted = applied(model, variables, batch["context"], method="translate")
     drawn = model.apply(variables, KEY, (3,), method="sample")
     np.testing.assert_allclose(drawn, jnp.repeat(wanted, 3, 0), rtol=1e-5, atol=1e-6)
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import perturbed
+from scrambling import applied, perturbed
 
 from dgmjax import models, nn, objectives
 from dgmjax.distributions import families
@@ -125,7 +125,7 @@ def test_the_posterior_reads_x_and_the_prior_is_a_chain(variables):
     again = jax.jit(lambda q, z: (q.log_prob(z), q.conditional("z1", z).log_prob(z["z1"])))(q, z)
     np.testing.assert_allclose(again[0], log_q, rtol=1e-4)
     np.testing.assert_allclose(again[1], q.log_probs(z)["z1"], rtol=1e-4)
-    likelihood = VAE.apply(variables, z, method="likelihood")
+    likelihood = applied(VAE, variables, z, method="likelihood")
     assert likelihood.batch_shape == (3, 6) and likelihood.event_shape == (4, 4, 1)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from fitting import fit
-from scrambling import compiled_start, perturbed
+from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import data, models, objectives
 from dgmjax.distributions import families
@@ -35,6 +35,7 @@ def bound(request):
     return model.bind(perturbed(variables, scale=0.1))
 
 
+@pytest.mark.staggered
 def test_shapes_and_indices_that_decode(bound):
     levels, depth = len(bound.levels), bound.levels[0].depth
     shapes = [(4, 4), (2, 2)][:levels]
@@ -167,9 +168,9 @@ def test_maps_join_and_split():
     prior = PRIORS["two_levels"]
     maps = (jnp.arange(8).reshape(2, 2, 2), jnp.array([[[8]], [[9]]]))
     variables = compiled_start(prior, KEY, jnp.zeros((1, 5), jnp.int32), method="log_prob")
-    joined = prior.apply(variables, maps, method="join")
+    joined = applied(prior, variables, maps, method="join")
     assert joined.tolist() == [[8, 0, 1, 2, 3], [9, 4, 5, 6, 7]]
-    back = prior.apply(variables, joined, method="split")
+    back = applied(prior, variables, joined, method="split")
     jax.tree.map(np.testing.assert_array_equal, back, maps)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.signal
 from flax import linen
-from scrambling import compiled_start, scrambled_start
+from scrambling import applied, compiled_start, scrambled_start
 
 from dgmjax import models, nn
 from dgmjax.bijectors import Conditioner
@@ -69,7 +69,7 @@ def test_causal_conv_is_the_sum_of_its_formula(kernel_size, dilation, strict):
             source = t - strict - dilation * (kernel_size - 1 - tap)
             if source >= 0:
                 expected[:, t] += np.asarray(h)[:, source] @ kernel[tap]
-    np.testing.assert_allclose(layer.apply(variables, h), expected, atol=1e-5)
+    np.testing.assert_allclose(applied(layer, variables, h), expected, atol=1e-5)
     np.testing.assert_allclose(stepped(layer, variables, h), expected, atol=1e-5)
 
 
@@ -149,7 +149,7 @@ def test_masked_convolution_is_that_of_the_paper(kind, groups, kernel_size):
                 into[..., o] += scipy.signal.correlate2d(image[..., c], kernel[..., c, o], "valid")
     expected = expected.reshape(2, *sites, 2)
     tolerance = 1e-5 * np.abs(expected).max()
-    np.testing.assert_allclose(layer.apply(variables, h), expected, atol=tolerance)
+    np.testing.assert_allclose(applied(layer, variables, h), expected, atol=tolerance)
     by_steps = stepped(layer, variables, h, site_ndims=len(sites))
     np.testing.assert_allclose(by_steps, expected, atol=tolerance)
 
@@ -226,14 +226,14 @@ def test_transposed_layers_hold_the_maps_that_flax_would():
         return module((h, read))
 
     variables = compiled_start(streams, jax.random.key(0), h, v, method=both)
-    out = streams.apply(variables, h, v, method=both)
+    out = applied(streams, variables, h, v, method=both)
     params = variables["params"]
     down = np.asarray(streams.bind(variables).down(h))[:, ::2, ::2]
     kernel = np.asarray(params["up"]["function"]["kernel"]).reshape(3, 2, 2, 3)
     transposed = linen.ConvTranspose(3, (2, 2), (2, 2), "VALID", transpose_kernel=False)
     # Flax correlates its kernel with the spread-out input: turned around.
     turned = np.moveaxis(kernel, 0, 2)[::-1, ::-1]
-    expected = transposed.apply({"params": {"kernel": turned, "bias": np.zeros(3)}}, down)
+    expected = applied(transposed, {"params": {"kernel": turned, "bias": np.zeros(3)}}, down)
     np.testing.assert_allclose(out, expected, atol=1e-5)
 
 
@@ -334,7 +334,7 @@ def test_wavenet_is_equation_two():
         both = z @ out["kernel"] + out["bias"]
         total = total + both[..., :3]
         current = current + both[..., 3:] if i == 0 else current
-    np.testing.assert_allclose(stack.apply(variables, h, context), total, atol=1e-5)
+    np.testing.assert_allclose(applied(stack, variables, h, context), total, atol=1e-5)
     np.testing.assert_allclose(stepped(stack, variables, h, context), total, atol=1e-5)
 
 
@@ -371,8 +371,8 @@ def test_a_sequence_network_takes_any_length_and_its_state_does_not_grow():
     )
     variables = random_variables(network, jnp.zeros((2, 7)))
     long = jnp.asarray(np.random.default_rng(0).integers(0, 5, (2, 40)))
-    full = network.apply(variables, long)
-    np.testing.assert_allclose(network.apply(variables, long[:, :7]), full[:, :7], atol=1e-6)
+    full = applied(network, variables, long)
+    np.testing.assert_allclose(applied(network, variables, long[:, :7]), full[:, :7], atol=1e-6)
     carry = network.apply(variables, (2,), method="init_carry")
     assert sum(leaf.size for leaf in jax.tree.leaves(carry)) == 2 * (9 * 2 + 5 * 2)
 
@@ -390,11 +390,11 @@ def test_image_state_holds_rows_of_the_receptive_field_only():
 
 def test_embeddings():
     levels = jnp.array([0, 2, 1])
-    np.testing.assert_array_equal(OneHot(3).apply({}, levels), np.eye(3)[[0, 2, 1]])
+    np.testing.assert_array_equal(applied(OneHot(3), {}, levels), np.eye(3)[[0, 2, 1]])
     table = Table(3, 4)
     variables = random_variables(table, levels)
     rows = variables["params"]["table"]["embedding"]
-    np.testing.assert_array_equal(table.apply(variables, levels), rows[levels])
+    np.testing.assert_array_equal(applied(table, variables, levels), rows[levels])
 
 
 def test_gate():
@@ -408,8 +408,8 @@ def test_initialisation_starts_at_the_marginals(site_bias):
     model = models.PixelCNN((2, 2, 1), features=2, blocks=1, first_kernel=3, site_bias=site_bias)
     x = jnp.asarray([[1.0, 1, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0]]).reshape(3, 2, 2, 1)
     variables = random_variables(model.network, x)
-    _, new = model.network.apply(
-        variables, model.family, x, method="start_at_marginals", mutable=["params"]
+    _, new = applied(
+        model.network, variables, model.family, x, method="start_at_marginals", mutable=["params"]
     )
     bias = new["params"]["out_bias"]
     ones = np.array([3, 2, 0, 0]) if site_bias else np.array(5)
@@ -514,7 +514,7 @@ def test_halved_streams_of_other_types_and_batches():
 def test_context_without_features_is_left_alone():
     layer = AddContext(3)
     h = normal(0, 2, 5, 3)
-    np.testing.assert_array_equal(layer.apply({}, h), h)
+    np.testing.assert_array_equal(applied(layer, {}, h), h)
     assert layer.apply({}, (2,), method="init_carry") is None
 
 

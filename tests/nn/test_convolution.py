@@ -7,7 +7,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import compiled_start
+from scrambling import applied, compiled_start
 
 from dgmjax.nn.convolution import Conv, TapConv, _part, convolution, convolution_by_taps
 
@@ -157,7 +157,9 @@ def test_module_is_flax_s(layer):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 6, 3)), jnp.float32)
     ours, theirs = (make(4, (3, 3), strides=2) for make in (layer, nn.Conv))
     variables = compiled_start(theirs, jax.random.key(0), x)
-    np.testing.assert_allclose(ours.apply(variables, x), theirs.apply(variables, x), atol=1e-6)
+    np.testing.assert_allclose(
+        applied(ours, variables, x), applied(theirs, variables, x), atol=1e-6
+    )
 
 
 def test_kernel_gradient_inside_a_loop_has_the_layout_of_the_fast_kernels():

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import compiled_start, perturbed
+from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import nn
 from dgmjax.errors import DgmjaxError
@@ -37,6 +37,7 @@ def case(request):
     return network, jax.jit(network.apply), start, perturbed(start), (x, t, label)
 
 
+@pytest.mark.staggered
 def test_the_output_has_the_shape_of_the_event_and_starts_at_zero(case):
     network, apply, start, variables, (x, t, label) = case
     each = (4,) if network.num_outputs else ()
@@ -50,6 +51,7 @@ def test_the_output_has_the_shape_of_the_event_and_starts_at_zero(case):
         assert jax.eval_shape(network.apply, variables, *given).shape == shape
 
 
+@pytest.mark.staggered
 def test_the_output_depends_on_every_entry_the_time_and_the_class(case):
     network, apply, _, variables, (x, t, label) = case
     base = apply(variables, x, t, label)
@@ -63,6 +65,7 @@ def test_the_output_depends_on_every_entry_the_time_and_the_class(case):
         assert (np.abs(slope[0]) > 0).all() and not np.asarray(slope[1:]).any()
 
 
+@pytest.mark.staggered
 def test_every_parameter_gets_a_gradient(case):
     _, apply, _, variables, (x, t, label) = case
     slopes = jax.jit(jax.grad(lambda v: (apply(v, x, t, label) ** 2).sum()))(variables)
@@ -74,11 +77,11 @@ def test_labels_are_hidden_in_training_at_the_rate_of_the_dropout():
     embedding = nn.TimeEmbedding(4, 2, label_dropout=0.3)
     t, label = jnp.zeros(4000), jnp.ones(4000, int)
     variables = compiled_start(embedding, KEY, t, label)
-    hidden = embedding.apply(variables, t, rngs={"dropout": KEY})[0]
-    noisy = embedding.apply(variables, t, label, rngs={"dropout": KEY})
+    hidden = applied(embedding, variables, t, rngs={"dropout": KEY})[0]
+    noisy = applied(embedding, variables, t, label, rngs={"dropout": KEY})
     share = float((jnp.abs(noisy - hidden).max(-1) < 1e-7).mean())
     assert share == pytest.approx(0.3, abs=4 * np.sqrt(0.3 * 0.7 / 4000))
-    plain = embedding.apply(variables, t, label)
+    plain = applied(embedding, variables, t, label)
     assert float(jnp.abs(plain - plain[0]).max()) < 1e-7
 
 
@@ -102,20 +105,20 @@ def test_attention_is_a_softmax_over_all_sites(turned):
     weights = jax.nn.softmax(jnp.einsum("bthd,bshd->bhts", query, key) / 2.0, -1)
     out = jnp.einsum("bhts,bshd->bthd", weights, value).reshape(2, 5, 8)
     wanted = out @ write["kernel"] + write["bias"]
-    np.testing.assert_allclose(layer.apply(variables, h), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(applied(layer, variables, h), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_groups_are_normalised_as_by_flax():
     h = 3.0 + jax.random.normal(KEY, (2, 5, 4, 12))
     ours, theirs = GroupNorm(4), flax.linen.GroupNorm(4)
     variables = perturbed(compiled_start(theirs, KEY, h))
-    wanted = theirs.apply(variables, h)
-    np.testing.assert_allclose(ours.apply(variables, h), wanted, rtol=1e-4, atol=1e-5)
+    wanted = applied(theirs, variables, h)
+    np.testing.assert_allclose(applied(ours, variables, h), wanted, rtol=1e-4, atol=1e-5)
     assert jax.tree.structure(compiled_start(ours, KEY, h)) == jax.tree.structure(variables)
     # In bfloat16 a scale and a shift of a large mean would leave an error of every channel.
     low = (h + 30.0).astype(jnp.bfloat16)
-    wanted = theirs.apply(variables, low.astype(jnp.float32))
-    found = ours.apply(variables, low)
+    wanted = applied(theirs, variables, low.astype(jnp.float32))
+    found = applied(ours, variables, low)
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(found.astype(jnp.float32), wanted, rtol=0.01, atol=0.01)
 

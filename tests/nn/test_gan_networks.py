@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import compiled_start
+from scrambling import applied, compiled_start
 
 from dgmjax import nn
 from dgmjax.bijectors import Squeeze
@@ -26,14 +26,14 @@ SHAPES = [(28, 28, 1), (32, 32, 3)]
 def test_generators_and_critics_fit_images(name, shape):
     generator, z = GENERATORS[name](shape, channels=4), jnp.ones((2, 3, 5))
     variables = compiled_start(generator, KEY, z)
-    x = generator.apply(variables, z)
+    x = applied(generator, variables, z)
     assert x.shape == (2, 3, *shape) and float(jnp.abs(x).max()) <= 1.0
     classes = jnp.eye(4)[:3]
     with_classes = compiled_start(generator, KEY, z, classes)
     assert generator.apply(with_classes, z, classes).shape == x.shape
     critic = nn.Critic(FEATURES[name](channels=4), weights="spectral")
     variables = compiled_start(critic, KEY, x, classes)
-    values = critic.apply(variables, x, classes)
+    values = applied(critic, variables, x, classes)
     assert values.shape == (2, 3, 1) and len(np.unique(values)) > 1
     assert critic.apply(variables, x[0, 0], classes[0]).shape == (1,)
 
@@ -91,12 +91,12 @@ def test_batch_normalisation_in_training_and_after_it():
     layer, h = nn.Normalise("batch"), 3.0 + 2.0 * jax.random.normal(KEY, (500, 4))
     variables = compiled_start(layer, KEY, h)
     for _ in range(100):
-        y, stats = layer.apply(variables, h, mutable=["batch_stats"])
+        y, stats = applied(layer, variables, h, mutable=["batch_stats"])
         variables = {**variables, **stats}
     np.testing.assert_allclose(y.mean(0), 0.0, atol=1e-5)
     np.testing.assert_allclose(y.std(0), 1.0, atol=1e-4)
-    np.testing.assert_allclose(layer.apply(variables, h), y, atol=1e-3)
-    np.testing.assert_allclose(layer.apply(variables, h[0]), y[0], atol=1e-3)
+    np.testing.assert_allclose(applied(layer, variables, h), y, atol=1e-3)
+    np.testing.assert_allclose(applied(layer, variables, h[0]), y[0], atol=1e-3)
     # One vector is its own mean, and would leave nothing but the bias.
     with pytest.raises(DgmjaxError, match="`h` must have at least two vectors"):
         layer.apply(variables, h[:1], mutable=["batch_stats"])
@@ -111,7 +111,10 @@ def test_an_equalised_layer_starts_as_without_and_stores_kernels_of_one_size():
         assert float(stored["kernel"].std()) == pytest.approx(1.0, abs=0.02)  # LeCun's has 1 / 50
         plain = {"kernel": stored["kernel"] / np.sqrt(50), "bias": stored["bias"]}
         np.testing.assert_allclose(
-            wrapped.apply(variables, x), layer.apply({"params": plain}, x), rtol=1e-5, atol=1e-5
+            applied(wrapped, variables, x),
+            applied(layer, {"params": plain}, x),
+            rtol=1e-5,
+            atol=1e-5,
         )
 
 
@@ -146,11 +149,11 @@ def test_the_projection_adds_the_embedding_of_the_class():
     x, classes = jax.random.normal(KEY, (5, 2)), jnp.eye(4)
     variables = compiled_start(critic, KEY, x, classes[jnp.zeros(5, int)])
     value = lambda label: critic.apply(variables, x, classes[jnp.full(5, label)])[:, 0]
-    phi = features.apply({"params": variables["params"]["features"]}, x)
+    phi = applied(features, {"params": variables["params"]["features"]}, x)
     embedding = variables["params"]["Dense_1"]["kernel"]
     np.testing.assert_allclose(value(2) - value(1), phi @ (embedding[2] - embedding[1]), atol=1e-5)
     np.testing.assert_allclose(
-        value(2) - critic.apply(variables, x)[:, 0], phi @ embedding[2], atol=1e-5
+        value(2) - applied(critic, variables, x)[:, 0], phi @ embedding[2], atol=1e-5
     )
 
 
@@ -168,11 +171,11 @@ def test_hidden_layers_stand_before_the_first_map_and_after_the_last():
     generator = nn.DCGANGenerator((8, 8, 1), 2, "none", hidden=6)
     params, first, second, out = with_layer(generator, z)
     h = jax.nn.relu(z @ first["kernel"] + first["bias"])
-    plain = generator.clone(hidden=0).apply({"params": {**params, "Dense_0": second}}, h)
+    plain = applied(generator.clone(hidden=0), {"params": {**params, "Dense_0": second}}, h)
     np.testing.assert_allclose(out, plain, rtol=1e-5, atol=1e-6)
     features = nn.DCGANFeatures(2, hidden=6)
     params, first, _, out = with_layer(features, x)
-    plain = features.clone(hidden=0).apply({"params": params}, x)
+    plain = applied(features.clone(hidden=0), {"params": params}, x)
     expected = jax.nn.leaky_relu(plain @ first["kernel"] + first["bias"], 0.2)
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
     assert out.shape == (3, 6)
@@ -223,8 +226,8 @@ def test_a_bounded_output_is_the_tangent_of_the_other():
     bounded = plain.clone(bounded=True)
     variables = compiled_start(plain, KEY, z)
     variables = jax.tree.map(lambda leaf: leaf + 0.3, variables)
-    expected = np.tanh(plain.apply(variables, z))
-    np.testing.assert_allclose(bounded.apply(variables, z), expected, rtol=1e-6)
+    expected = np.tanh(applied(plain, variables, z))
+    np.testing.assert_allclose(applied(bounded, variables, z), expected, rtol=1e-6)
     assert (plain.values, bounded.values) == ("real", "signed")
 
 
@@ -234,4 +237,4 @@ def test_the_second_argument_of_a_dense_network_stands_beside_the_first():
     variables = compiled_start(critic, KEY, x, z)
     kernel, bias = (variables["params"]["Dense_0"][name] for name in ("kernel", "bias"))
     expected = np.concatenate([np.reshape(x, (5, 4)), z], -1) @ np.asarray(kernel) + bias
-    np.testing.assert_allclose(critic.apply(variables, x, z), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(applied(critic, variables, x, z), expected, rtol=1e-5, atol=1e-6)

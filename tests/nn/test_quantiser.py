@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import compiled_start
+from scrambling import applied, compiled_start
 
 from dgmjax import nn
 from dgmjax.errors import DgmjaxError
@@ -41,8 +41,8 @@ def test_nearest_is_the_brute_force():
 
 def test_quantised_values():
     module, variables = quantiser()
-    codebook = np.asarray(module.apply(variables, method=lambda m: m.codebook))
-    quantised = module.apply(variables, jnp.asarray(Z))
+    codebook = np.asarray(applied(module, variables, method=lambda m: m.codebook))
+    quantised = applied(module, variables, jnp.asarray(Z))
     indices = np.square(FLAT[:, None] - codebook).sum(-1).argmin(-1)
     np.testing.assert_array_equal(quantised.indices, indices.reshape(4, 5))
     np.testing.assert_array_equal(quantised.codes, codebook[indices].reshape(Z.shape))
@@ -50,14 +50,14 @@ def test_quantised_values():
     np.testing.assert_allclose(quantised.commitment, distance, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(quantised.codebook, 0.0)
     np.testing.assert_allclose(quantised.usage, np.bincount(indices, minlength=CODES) / 20)
-    looked_up = module.apply(variables, quantised.indices, method="lookup")
+    looked_up = applied(module, variables, quantised.indices, method="lookup")
     np.testing.assert_array_equal(looked_up, quantised.codes)
 
 
 def test_the_codebook_starts_at_vectors_of_the_batch():
     for learning in ("ema", "gradient"):
         module, variables = quantiser(learning=learning)
-        codebook = np.asarray(module.apply(variables, method=lambda m: m.codebook))
+        codebook = np.asarray(applied(module, variables, method=lambda m: m.codebook))
         distance = np.sqrt(np.square(codebook[:, None] - FLAT).sum(-1))
         assert distance.min(1).max() < 0.1
         assert len(set(distance.argmin(1))) == CODES  # without replacement
@@ -81,8 +81,8 @@ def test_averages_move_as_in_numpy():
         np.testing.assert_allclose(quantised.usage, chosen.mean(0), rtol=1e-6)
         np.testing.assert_allclose(variables["state"]["usage"], usage, rtol=1e-5)
         np.testing.assert_allclose(variables["state"]["sums"], sums, rtol=1e-4, atol=1e-6)
-    again = module.apply(variables, jnp.asarray(z), KEY)  # not mutable
-    codes = module.apply(variables, again.indices, method="lookup")
+    again = applied(module, variables, jnp.asarray(z), KEY)  # not mutable
+    codes = applied(module, variables, again.indices, method="lookup")
     np.testing.assert_array_equal(again.codes, codes)
 
 
@@ -103,7 +103,7 @@ def test_dead_codes_restart_at_vectors_of_the_batch():
         quantised, variables = trained_on(module, before, FLAT, jax.random.key(step))
         usage = 0.5 * before["state"]["usage"] + 0.5 * quantised.usage
         dead = np.asarray(usage < 0.1 / CODES)
-        now = np.asarray(module.apply(variables, method=lambda m: m.codebook))
+        now = np.asarray(applied(module, variables, method=lambda m: m.codebook))
         np.testing.assert_allclose(variables["state"]["usage"][dead], 1 / CODES, rtol=1e-6)
         for code in np.flatnonzero(dead):
             sums = variables["state"]["sums"][code] * CODES
@@ -154,14 +154,14 @@ def test_residuals_are_quantised_as_in_numpy():
     """Values bit for bit; the averages count the residuals of all depths."""
     module, variables = quantiser(depth=3, decay=0.9, restart_below=0.0)
     variables = {"state": dict(variables["state"])}
-    codebook = np.asarray(module.apply(variables, method=lambda m: m.codebook))
+    codebook = np.asarray(applied(module, variables, method=lambda m: m.codebook))
     indices, codes, left = residuals_of(FLAT, codebook, 3)
     quantised, after = trained_on(module, variables, Z, KEY)
     assert quantised.indices.shape == (4, 5, 3) and quantised.usage.shape == (3, CODES)
     np.testing.assert_array_equal(quantised.indices.reshape(-1, 3), np.stack(indices, -1))
     total = (codes[0] + codes[1]) + codes[2]
     np.testing.assert_array_equal(quantised.codes.reshape(-1, FEATURES), total)
-    looked_up = module.apply(variables, quantised.indices, method="lookup")
+    looked_up = applied(module, variables, quantised.indices, method="lookup")
     np.testing.assert_array_equal(looked_up, quantised.codes)
     sums = np.cumsum(codes, 0)
     commitment = np.square(FLAT - sums).sum((0, -1))
@@ -250,7 +250,7 @@ def test_perplexity_of_known_histograms():
 
 def test_an_index_outside_the_codebook_is_not_silent():
     module, variables = quantiser()
-    codes = module.apply(variables, jnp.array([0, CODES, -1]), method="lookup")
+    codes = applied(module, variables, jnp.array([0, CODES, -1]), method="lookup")
     assert jnp.isfinite(codes[0]).all() and jnp.isnan(codes[1:]).all()
 
 

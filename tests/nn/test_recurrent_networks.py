@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scrambling import compiled_start, perturbed, scrambled
+from scrambling import applied, compiled_start, perturbed, scrambled
 
 from dgmjax import models
 from dgmjax.distributions import families
@@ -190,7 +190,7 @@ def test_recurrent_layers_are_flax_cells(name):
     carry = jax.tree.map(jnp.zeros_like, carry)
     expected = []
     for t in range(6):
-        carry, out = theirs.apply({"params": params}, carry, h[:, t])
+        carry, out = applied(theirs, {"params": params}, carry, h[:, t])
         expected.append(out)
     expected = np.stack(expected, 1)
     np.testing.assert_allclose(apply(ours, variables, h), expected, atol=1e-5)
@@ -425,6 +425,6 @@ def test_equal_models_compile_once(build):
         first = log_prob(build(), jax.tree.map(jnp.copy, variables), x)
         assert first.shape == (5,) and np.isfinite(first).all()
         if build().num_orders == 1:
-            second = of_distribution(build().apply(variables), x)
+            second = of_distribution(applied(build(), variables), x)
             np.testing.assert_allclose(first, second, rtol=1e-5)
     assert len(traces) == 1 + (build().num_orders == 1)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scrambling import compiled_start
+from scrambling import applied, compiled_start
 
 from dgmjax import models, nn, objectives
 from dgmjax.errors import DgmjaxError
@@ -32,7 +32,7 @@ def test_any_layer_has_largest_singular_value_one(layer, x):
     for scale in (1.0, 7.0):
         kernel = variables["params"]["layer"]["kernel"]
         params = {"layer": {"kernel": scale * kernel, "bias": jnp.full(6, 3.0)}}
-        used = wrapped.apply({**variables, "params": params}, x) - 3.0
+        used = applied(wrapped, {**variables, "params": params}, x) - 3.0
         assert largest(used.reshape(-1, 6)) == pytest.approx(1.0, abs=0.01)
         np.testing.assert_allclose(
             used.reshape(-1, 6) * largest(kernel), kernel.reshape(-1, 6), atol=0.02
@@ -94,14 +94,14 @@ def test_training_moves_the_vectors_and_evaluation_does_not():
     layer, x = nn.Spectral(nn.Dense(3)), jax.random.normal(KEY, (4, 5))
     variables = compiled_start(layer, KEY, x)
     moved = {**variables, "params": jax.tree.map(lambda a: a + a**2, variables["params"])}
-    _, updated = layer.apply(moved, x, mutable=["spectral"])
+    _, updated = applied(layer, moved, x, mutable=["spectral"])
     changed = jax.tree.map(
         lambda a, b: bool((a != b).any()), variables["spectral"], updated["spectral"]
     )
     assert all(jax.tree.leaves(changed))
     one = nn.Spectral(nn.Dense(3), steps=1, evaluation_steps=1)
     np.testing.assert_array_equal(
-        one.apply(moved, x), layer.apply(moved, x, mutable=["spectral"])[0]
+        applied(one, moved, x), applied(layer, moved, x, mutable=["spectral"])[0]
     )
     with pytest.raises(DgmjaxError, match="`steps` must be at least 1"):
         nn.Spectral(nn.Dense(3), steps=0).init(KEY, x)

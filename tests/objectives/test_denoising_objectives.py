@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from optimal_denoiser import OptimalDenoiser
-from scrambling import compiled_start, scrambled
+from scrambling import applied, compiled_start, scrambled
 
 from dgmjax import inference, models, nn, noising, objectives, training
 from dgmjax.errors import DataError, DgmjaxError
@@ -67,7 +67,7 @@ def test_the_preconditioned_loss_is_that_of_the_network():
     module = models.Denoiser((2,), nn.TimeMLP((8,), zero_output=True), process, "data", edm)
     objective = partial(objectives.denoising, weight="edm", times="edm")
     variables = compiled_start(module, KEY, {"x": DATA}, KEY, method=objective)
-    loss, _ = module.apply(variables, {"x": DATA}, KEY, method=objective)
+    loss, _ = applied(module, variables, {"x": DATA}, KEY, method=objective)
     # A network of zero misses a target of the variance of the data, about 1.
     assert abs(float(loss.mean()) - 1.0) < 0.35
 
@@ -81,11 +81,11 @@ def test_a_base_of_its_own_is_what_noise_is_drawn_from():
     module = models.Denoiser((2,), nn.TimeMLP((4,), zero_output=True), base=Far())
     batch = {"x": DATA[:50]}
     variables = compiled_start(module, KEY, batch, KEY, method=objectives.flow_matching)
-    loss, _ = module.apply(variables, batch, KEY, method=objectives.flow_matching)
+    loss, _ = applied(module, variables, batch, KEY, method=objectives.flow_matching)
     np.testing.assert_allclose(loss.mean(), 2500.0, rtol=0.05)
     # Without a velocity f(x_t, t) = x_t, which moves by 1/8 of the way from the data to the base.
     few = partial(objectives.consistency, num_steps=8)
-    _, metrics = module.apply(variables, batch, KEY, method=few)
+    _, metrics = applied(module, variables, batch, KEY, method=few)
     np.testing.assert_allclose(metrics["difference"].mean(), 5000**0.5 / 8, rtol=0.05)
     # The teacher leaves its base where it is, and the student has the slope -x / (2 - t).
     student = models.Denoiser((2,), Straightened(2.0))
@@ -181,7 +181,8 @@ def test_the_normaliser_of_an_energy_model_by_grid_and_by_annealing():
     log_z = lambda v: float(model.apply(v, method="log_partition"))
     assert abs(log_z(flat) - exact) < 1e-4
     variables = scrambled(variables)
-    found = model.apply(
+    found = applied(
+        model,
         variables,
         method=lambda m: inference.log_partition(
             m.annealing(5),
@@ -193,8 +194,8 @@ def test_the_normaliser_of_an_energy_model_by_grid_and_by_annealing():
     )
     assert abs(float(found.log_z) - log_z(variables)) < 4 * float(found.standard_error) + 1e-3
     assert float(found.standard_error) < 0.05
-    total = model.apply(variables, DATA[:4], method="log_prob") + model.apply(
-        variables, DATA[:4], method="energy"
+    total = applied(model, variables, DATA[:4], method="log_prob") + applied(
+        model, variables, DATA[:4], method="energy"
     )
     np.testing.assert_allclose(total, -log_z(variables), rtol=1e-5)
 
@@ -203,7 +204,7 @@ def test_the_score_and_the_chains_of_an_energy_model_are_those_of_its_density():
     model = energy_model(scale=1.0, sampling_steps=60, step_size=0.5, num_chains=8)
     made = compiled_start(model, KEY, DATA[:4], method="log_prob")
     variables = {**made, "params": scrambled(made["params"])}
-    score = model.apply(variables, DATA[:4], method="score")
+    score = applied(model, variables, DATA[:4], method="score")
     log_prob = lambda x: model.apply(variables, x, method="log_prob")
     np.testing.assert_allclose(score, jax.vmap(jax.grad(log_prob))(DATA[:4]), rtol=1e-3, atol=1e-4)
     line = jnp.linspace(-6.0, 6.0, 121)
@@ -215,7 +216,7 @@ def test_the_score_and_the_chains_of_an_energy_model_are_those_of_its_density():
     spread = np.sqrt((p[:, None] * (grid - mean) ** 2).sum(0))
     np.testing.assert_allclose(x.mean(0), mean, atol=4 * spread.max() / np.sqrt(4000) + 0.02)
     objective = partial(objectives.contrastive_divergence, persistent=True)
-    _, moved = model.apply(variables, {"x": DATA[:4]}, KEY, method=objective, mutable=["state"])
+    _, moved = applied(model, variables, {"x": DATA[:4]}, KEY, method=objective, mutable=["state"])
     assert float(jnp.abs(moved["state"]["chains"] - variables["state"]["chains"]).max()) > 0
 
 

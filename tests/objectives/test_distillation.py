@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.stats
-from scrambling import perturbed
+from scrambling import applied, perturbed
 
 from dgmjax import models, nn, objectives
 from dgmjax.distributions import families
@@ -69,7 +69,7 @@ def test_the_divergence_of_autoregressive_models_is_that_of_quadrature(pair):
 
 def test_the_student_is_a_density_that_its_samples_and_conditionals_follow(pair):
     (student, variables), _ = pair
-    q = student.apply(variables)
+    q = applied(student, variables)
     x, log_p = q.sample_and_log_prob(seed=KEY, sample_shape=(5, 3))
     np.testing.assert_allclose(q.log_prob(x), log_p, rtol=1e-4, atol=1e-4)
     again, conditional = q.draw_and_conditionals(KEY, (5, 3))
@@ -126,8 +126,8 @@ def test_the_contrast_is_the_divergence_from_another_class():
         __call__ = lambda self, context: expert(context)
         context = lambda self, label: expert.context(1 - label)
 
-    swapped, _ = student.apply(
-        variables, batch, KEY, method=partial(objectives.distillation, teacher=Swapped())
+    swapped, _ = applied(
+        student, variables, batch, KEY, method=partial(objectives.distillation, teacher=Swapped())
     )
     np.testing.assert_allclose(metrics["contrast"], swapped, rtol=1e-4)
     # Sites after the end do not count: the last row has one of two.

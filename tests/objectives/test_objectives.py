@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from flax import nnx
-from scrambling import compiled_start, perturbed
+from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import models, objectives
 from dgmjax.distributions import families
@@ -150,13 +150,13 @@ def test_sampled_ordering_averages_to_the_mean_over_masks():
     variables = perturbed(compiled_start(made, KEY, x, method="log_prob"), scale=1.0)
     each = jnp.stack([made.apply(variables, None, m).log_prob(x) for m in range(2)])
     values = [
-        made.apply(variables, {"x": x}, jax.random.key(i), method=objectives.sampled_ordering)
+        applied(made, variables, {"x": x}, jax.random.key(i), method=objectives.sampled_ordering)
         for i in range(8)
     ]
     assert {int(m["order"]) for _, m in values} == {0, 1}
     for loss, metrics in values:
         np.testing.assert_allclose(-loss, each[int(metrics["order"])], rtol=1e-5)
-    exact = made.apply(variables, x, method="log_prob")
+    exact = applied(made, variables, x, method="log_prob")
     assert (exact >= each.mean(0) - 1e-5).all()
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import scrambled
+from scrambling import applied, scrambled
 
 from dgmjax import contracts, models, nn, objectives
 from dgmjax.distributions import families
@@ -89,14 +89,14 @@ def test_a_subsampled_elbo_is_the_elbo_on_transformed_data():
     variables = model.init(KEY, method=start)
     one = lambda model: objectives.elbo(model, batch, KEY, kl="analytic")[1]["kl"]
     both = lambda model: objectives.subsampled_elbo(model, batch, KEY, alone=False)[1]
-    kl = model.apply(variables, method=one)
-    metrics = model.apply(variables, method=both)
+    kl = applied(model, variables, method=one)
+    metrics = applied(model, variables, method=both)
     np.testing.assert_allclose(metrics["kl"], kl, rtol=1e-5)
     likelihoods = metrics["log_likelihood_x"] + metrics["log_likelihood_label"]
     np.testing.assert_allclose(metrics["elbo"], likelihoods - kl, rtol=1e-5)
     raw = {"x": X, **LABEL}
-    before = model.apply(
-        variables, method=lambda m: objectives.subsampled_elbo(m, raw, KEY, alone=False)[1]
+    before = applied(
+        model, variables, method=lambda m: objectives.subsampled_elbo(m, raw, KEY, alone=False)[1]
     )
     difference = metrics["log_likelihood_x"] - before["log_likelihood_x"]
     np.testing.assert_allclose(difference, LOG_DET, rtol=1e-4, atol=1e-4)

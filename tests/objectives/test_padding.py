@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scrambling import compiled_start, perturbed
+from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import models, nn, objectives
 from dgmjax.bijectors import Sigmoid
@@ -131,7 +131,7 @@ def test_a_model_made_from_a_padded_batch_does_not_see_the_padding():
         None,
         jnp.arange(9) < ROWS,
     )
-    codes = quantiser.apply(variables, method=lambda module: module.codebook)
+    codes = applied(quantiser, variables, method=lambda module: module.codebook)
     distance = np.abs(np.asarray(codes)[:, None] - REAL).max(-1)
     assert distance.min(1).max() < 0.2, "codes start at rows of data"
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import compiled_start
+from scrambling import applied, compiled_start
 
 from dgmjax import data, models, objectives
 from dgmjax.distributions.families import Normal
@@ -170,8 +170,8 @@ def test_joined_inputs_are_a_perceptron_of_the_concatenation():
     kernel = np.concatenate([params["input_0"]["kernel"], params["input_1"]["kernel"]])
     layer = {"kernel": kernel, "bias": params["input_0"]["bias"]}
     copied = {"Dense_0": layer, "Dense_1": params["rest"]["Dense_0"]}
-    expected = whole.apply({"params": copied}, np.concatenate([x, y], -1))
-    np.testing.assert_allclose(joined.apply({"params": params}, x, y), expected, atol=1e-6)
+    expected = applied(whole, {"params": copied}, np.concatenate([x, y], -1))
+    np.testing.assert_allclose(applied(joined, {"params": params}, x, y), expected, atol=1e-6)
 
 
 class TwoClasses:

@@ -607,6 +607,7 @@ def test_weights_of_zero_count_as_zero():
     assert objectives.importance_bound(model, FAR, KEY, **few)[0].tolist() == [math.inf]
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize(
     "objective",
     [

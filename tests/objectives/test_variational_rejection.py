@@ -84,6 +84,7 @@ def test_the_bound_rises_as_the_threshold_falls():
     assert (found["bound"].mean(0) > elbo).all() and (found["acceptance"] < 1.0).all()
 
 
+@pytest.mark.slow
 def test_posteriors_of_several_layers_and_parameters_of_the_model():
     net = models.SigmoidBeliefNetwork((2, 2, 1), (3, 2))
     batch = {"x": jnp.ones((4, 2, 2, 1))}

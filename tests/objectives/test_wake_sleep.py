@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from scrambling import compiled_start, perturbed
+from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import models, objectives, training
 from dgmjax.distributions.families import Bernoulli
@@ -94,6 +94,7 @@ def trained(generative, recognition, steps=1500):
     return {"params": scan(state).params}
 
 
+@pytest.mark.slow
 def test_training_approaches_the_data_and_weights_help():
     """Divergences in nats. Reweighting beats dreams, as the source of `wake_phase` reports."""
     divergence = lambda log_p: float((TARGET * (np.log(TARGET) - log_p)).sum())
@@ -126,5 +127,5 @@ def test_a_conditional_model_dreams_of_the_contexts_of_the_batch(conditional_pri
     net = models.DenseCVAE((4,), 2, (3,), num_classes=3, conditional_prior=conditional_prior)
     batch = {"x": jnp.zeros((3, 4)), "label": jnp.arange(3)}
     variables = compiled_start(net, KEY, batch, KEY, method=objectives.elbo)
-    loss, _ = net.apply(variables, batch, KEY, method=objectives.sleep_phase)
+    loss, _ = applied(net, variables, batch, KEY, method=objectives.sleep_phase)
     assert loss.shape == (3,) and np.isfinite(loss).all() and len(set(loss.tolist())) == 3

@@ -10,12 +10,12 @@ import textwrap
 
 import numpy as np
 import pytest
+from example_records import a_record
 
 from dgmjax.errors import RunError
 from dgmjax.runs import strict_json
 from dgmjax.runs.folder import RunFolder, run_name
 from dgmjax.runs.migrations import FORMAT
-from dgmjax.runs.record import Record
 
 ARGUMENTS = {"latent": 20, "hidden": (200, 200), "clip": float("inf"), "name": None}
 
@@ -37,13 +37,6 @@ def contents(folder):
 def python(code, *arguments, **options):
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
-
-
-def a_record(**changes):
-    fields = dict.fromkeys(("experiment", "model", "dataset", "split", "estimator"), "x")
-    fields |= {"binarisation": None, "num_examples": 10, "metric": "nll_nats", "value": 1.0}
-    fields |= {"standard_error": 0.1, "unit": "nats", "published": None, "seed": 0, "step": 5}
-    return Record(**(fields | {"device": "cpu x 1", "versions": {}, "seconds": 1.0} | changes))
 
 
 def test_config_holds_what_was_asked_and_where_it_ran(tmp_path):

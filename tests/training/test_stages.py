@@ -23,6 +23,7 @@ def learner_of(objective):
     return gradient_learner(VAE, {"model": Player(objective, adam(1e-2, 9))})
 
 
+@pytest.mark.staggered
 @pytest.mark.parametrize("gradients", [None, Microbatches(2)])
 def test_each_step_is_that_of_its_stages_objective(gradients):
     learners = [learner_of(o) for o in (Stages((FEW, MANY), (2,)), FEW, MANY)]
