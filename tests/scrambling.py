@@ -60,5 +60,9 @@ def scrambled_start(module, *arguments, seed: int = 0, scale: float = 1.0, **opt
 def perturbed(variables, seed: int = 0, scale: float = 0.3):
     """Variables with noise added to their parameters; other collections stay."""
     noise = scrambled(variables["params"], seed, scale)
-    add = lambda a, b: jnp.asarray(np.asarray(a) + np.asarray(b))
+
+    def add(a, b):
+        inside_jit = isinstance(a, jax.core.Tracer)
+        return a + b if inside_jit else jnp.asarray(np.asarray(a) + np.asarray(b))
+
     return {**variables, "params": jax.tree.map(add, variables["params"], noise)}

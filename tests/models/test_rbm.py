@@ -29,7 +29,7 @@ KEY = jax.random.key(0)
 X = np.array(list(product((0, 1), repeat=4)), np.float32).reshape(16, 2, 2)
 H = np.array(list(product((0, 1), repeat=3)), np.float32)
 MODULE = models.RBM((2, 2), 3)
-VARIABLES = scrambled(MODULE.init(KEY, X, method="energy"), seed=1)
+VARIABLES = scrambled(MODULE.init(KEY, X, method="energy"), seed=3)
 PARAMS = {name: np.asarray(a, np.float64) for name, a in VARIABLES["params"].items()}
 
 

@@ -46,7 +46,8 @@ def test_the_objective_is_the_expected_log_likelihood():
         )
     )
     loss, metrics = many({"x": X[:3]}, KEY)
-    kernel, bias = variables["params"]["decoder"]["Dense_0"].values()
+    layer = variables["params"]["decoder"]["Dense_0"]
+    kernel, bias = layer["kernel"], layer["bias"]
     matrix = module.bind(variables).matrix()
     left = X[:3] - bias - X[:3] @ matrix.T @ kernel
     square = (left**2).sum(-1) + 0.01 * (kernel**2).sum()

@@ -84,7 +84,7 @@ def vrnn():
     variables = compiled_start(module, KEY, batch, KEY, method=objectives.fivo)
     other = compiled_start(module, KEY, batch, KEY, method=objectives.elbo)
     assert jax.tree.structure(variables) == jax.tree.structure(other)
-    return module, scrambled(variables, scale=0.5), batch
+    return module, scrambled(variables, scale=0.4), batch
 
 
 def apply(vrnn, objective, key, **changes):
