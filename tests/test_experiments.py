@@ -280,7 +280,7 @@ def test_an_absent_usps_is_named_before_anything_is_read(tmp_path):
 def test_a_margin_is_cut_off_before_images_are_resized():
     from dgmjax.experiments.shared.digits import of_size
 
-    from dgmjax import data, plotting
+    from dgmjax import data
 
     small = data.load("digits")
     cut = of_size(small, 4, margin=2)
