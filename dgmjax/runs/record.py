@@ -154,11 +154,14 @@ class Record:
     def formatted_value(self) -> str:
         """The value with its standard error, to the digits that the error leaves.
 
-        Two significant digits of the error, four decimals at most.
+        Two significant digits of the error, four decimals at most. A small value has more: as far
+        as the error's first digit, four significant ones at most.
         """
         if not self.standard_error or not math.isfinite(self.standard_error):
             return f"{self.value:.6g}"
-        decimals = min(max(1 - math.floor(math.log10(self.standard_error)), 0), 4)
+        first = -math.floor(math.log10(self.standard_error))
+        fourth = 3 - math.floor(math.log10(abs(self.value) or 1.0))
+        decimals = max(min(first + 1, 4), min(first, fourth), 0)
         return f"{self.value:.{decimals}f} ± {self.standard_error:.{decimals}f}"
 
     @classmethod

@@ -9,7 +9,7 @@ The same flow each time (RealNVP of images; or NICE of their pixels, the source'
 a cost for a CPU), whose likelihood is exact however it was trained; `dgmjax evaluate RUN --samples`
 adds the distances of its samples. The point of the three: likelihood and samples are not the same
 thing. NICE after 4000 steps, by likelihood, by the relativistic game with one step of the critic,
-and by both: 4.33, 8.47 and 5.78 bits/dim; both games collapse. Published for CIFAR-10, in bits/dim:
+and by both: 4.33, 8.56 and 6.06 bits/dim; both games collapse. Published for CIFAR-10, in bits/dim:
 3.54 by likelihood, 8.53 adversarial, 4.21 hybrid; there is no number that can be compared for
 MNIST. Source: Grover, Dhar & Ermon, "Flow-GAN: Combining Maximum Likelihood and Adversarial
 Learning in Generative Models", 2018, Table 1, https://arxiv.org/abs/1705.08868.

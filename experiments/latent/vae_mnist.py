@@ -59,7 +59,7 @@ ROWS = {
     "renyi": Row(partial(objectives.renyi, num_samples=SAMPLES), None, "alpha", 0.5),
     "chi": Row(
         objectives.elbo,
-        partial(objectives.chi_upper_bound, num_samples=SAMPLES),
+        partial(objectives.chi_upper_bound, num_samples=SAMPLES, gradient="score"),
         "power",
         2.0,
     ),

@@ -100,6 +100,26 @@ def test_chi_bound_is_above_and_the_elbo_below_the_evidence():
     assert above == pytest.approx(np.mean(truth), abs=0.02)
 
 
+@pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
+def test_the_score_of_the_chi_bound_is_its_gradient_and_leaves_p_alone(power):
+    """Of many samples both are that of the bound, whose value is the same."""
+
+    def loss(parameters, key, gradient):
+        options = {"power": power, "num_samples": 20_000, "gradient": gradient}
+        return objectives.chi_upper_bound(Scalar(*parameters), BATCH, key, **options)[0].mean()
+
+    parameters = (jnp.array(0.3), jnp.log(0.9), jnp.array(0.8))
+    of = jax.jit(jax.vmap(jax.value_and_grad(loss), (None, 0, None)), static_argnums=2)
+    keys = jax.random.split(KEY, 20)
+    (value, total), (same, score) = (of(parameters, keys, kind) for kind in ("total", "score"))
+    np.testing.assert_allclose(value, same, rtol=1e-6)
+    assert not np.any(score[2])
+    for one, other in zip(total[:2], score[:2]):
+        error = np.hypot(one.std(), other.std()) / np.sqrt(len(keys))
+        assert abs(one.mean() - other.mean()) < 5 * error + 1e-4
+    assert power == 1.0 or abs(score[0].mean()) > 0.01
+
+
 @pytest.mark.parametrize("num_samples", [1, 4])
 def test_gradients_of_the_bound_agree_in_expectation(num_samples):
     """Total, doubly reparameterised and (at K = 1) sticking the landing: 5 standard errors.
@@ -427,6 +447,7 @@ def test_linear_vae_has_the_evidence_of_probabilistic_pca():
         (lambda: objectives.wae(Scalar(), BATCH, KEY, kernel="linear"), "kernel"),
         (lambda: objectives.beta_tc(Scalar(), BATCH, KEY, num_examples=0), "num_examples"),
         (lambda: objectives.chi_upper_bound(Scalar(), BATCH, KEY, power=0.5), "power"),
+        (lambda: objectives.chi_upper_bound(Scalar(), BATCH, KEY, gradient="stl"), "gradient"),
         (lambda: objectives.elbo(Scalar(), {"y": BATCH["x"]}, KEY), "batch"),
         (lambda: objectives.elbo(Scalar(), BATCH, KEY, beta=-1.0), "beta"),
         (lambda: objectives.elbo(Scalar(), BATCH, KEY, beta=math.nan), "beta"),
