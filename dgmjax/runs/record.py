@@ -155,13 +155,13 @@ class Record:
         """The value with its standard error, to the digits that the error leaves.
 
         Two significant digits of the error, four decimals at most. A small value has more: as far
-        as the error's first digit, four significant ones at most.
+        as the error's first digit, four significant ones and six decimals at most.
         """
         if not self.standard_error or not math.isfinite(self.standard_error):
             return f"{self.value:.6g}"
         first = -math.floor(math.log10(self.standard_error))
         fourth = 3 - math.floor(math.log10(abs(self.value) or 1.0))
-        decimals = max(min(first + 1, 4), min(first, fourth), 0)
+        decimals = max(min(first + 1, 4), min(first, fourth, 6), 0)
         return f"{self.value:.{decimals}f} ± {self.standard_error:.{decimals}f}"
 
     @classmethod
