@@ -15,8 +15,8 @@ ON_CPU = os.environ.setdefault("JAX_PLATFORMS", "cpu") == "cpu"
 os.environ.setdefault("PJRT_NPROC", "32")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
-# Nearly all the time of the suite is compilation: it takes 30% less without LLVM's optimisations,
-# and half of the rest in one piece and without MLIR's fusion emitters.
+# Most of the time of the suite is tracing and compilation: the latter takes 30% less without LLVM's
+# optimisations, and half of the rest in one piece and without MLIR's fusion emitters.
 flags = [
     "--xla_force_host_platform_device_count=8",
     "--xla_backend_optimization_level=0",
