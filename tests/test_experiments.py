@@ -23,11 +23,14 @@ LIKE_ANOTHER = {
     "fivo_jsb": "vrnn_jsb",
     "flow_gan_mnist": "gan_mnist",
     "flow_matching_mnist": "ddpm_mnist",
+    "gan_grid": "gan_eight_gaussians",
     "gan_stacked_mnist": "gan_mnist",
     "hvi_mnist": "vae_digits",
     "infogail_circles": "gail",
+    "infogan_mnist": "gan_mnist",
     "iwae_mnist": "vae_digits",
     "latent_diffusion_mnist": "ddpm_mnist",
+    "made_binarized_mnist": "nade_binarized_mnist",
     "maf_known_density": "plane_density",
     "maf_mnist_logit": "uci_density",
     "maf_moons": "plane_density",
@@ -38,6 +41,8 @@ LIKE_ANOTHER = {
     "pixel_vae_mnist": "vq_prior_mnist",
     "realnvp_moons": "plane_density",
     "super_resolution_speech": "super_resolution_mnist",
+    "vae_clusters_mnist": "vae_priors_mnist",
+    "vae_mnist": "vae_digits",
     "vae_posteriors_mnist": "vae_priors_mnist",
     "vdm_mnist": "ddpm_mnist",
 }
@@ -144,7 +149,17 @@ def test_codes_of_residuals_and_their_prior(levels, tmp_path):
     assert trained.sample(3).shape == (3, 2 * (16 if levels == 1 else 20))
 
 
-@pytest.mark.parametrize("name", NAMES)
+TRAINED_FIRST = ("distilled_flow_mnist", "pixel_defend", "vq_prior_mnist")
+"""Experiments for whose miniature another model is trained, each time that one is built."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in TRAINED_FIRST else name
+        for name in NAMES
+    ],
+)
 def test_every_choice_of_an_argument_builds(name):
     function = catalogue.load_experiment(name)
     defaults = catalogue.own_defaults(function)

@@ -252,8 +252,8 @@ def chi_upper_bound(
         further, which has no end ("chi" of `vae_mnist`: 1e9 nats). "score" never does.
 
     Source: Dieng, Tran, Ranganath, Paisley & Blei, "Variational Inference via chi Upper Bound
-    Minimization", 2017, Eq. 3; the score is that of exp(n CUBO_n) there, divided by its estimate,
-    https://arxiv.org/abs/1611.00328.
+    Minimization", 2017, Eq. 3, https://arxiv.org/abs/1611.00328. The score is that of
+    exp(n CUBO_n) there, divided by its estimate.
     """
     require(power >= 1, "power", "must be at least 1", power)
     rule = "must be 'total' or 'score'"
