@@ -157,7 +157,8 @@ class Record:
         Two significant digits of the error, four decimals at most. A small value has more: as far
         as the error's first digit, four significant ones and six decimals at most.
         """
-        if not self.standard_error or not math.isfinite(self.standard_error):
+        finite = math.isfinite(self.value) and math.isfinite(self.standard_error or 0.0)
+        if not self.standard_error or not finite:
             return f"{self.value:.6g}"
         first = -math.floor(math.log10(self.standard_error))
         fourth = 3 - math.floor(math.log10(abs(self.value) or 1.0))

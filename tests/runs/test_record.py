@@ -126,6 +126,7 @@ def test_from_json_refuses_other_fields():
         (1e-5, 1e-12, "0.000010 ± 0.000000"),
         (0.0, 1e-3, "0.0000 ± 0.0010"),
         (math.inf, None, "inf"),
+        (math.inf, 0.1, "inf"),
     ],
 )
 def test_formatted_value(value, error, text):

@@ -267,7 +267,9 @@ def chi_upper_bound(
     bound, metrics = jax.lax.stop_gradient((bound, metrics))
     powers = power * found.log_w + found.samples.log_weight()
     normalised = jax.nn.softmax(jax.lax.stop_gradient(powers), axis=0)
-    log_q = given(model, batch).posterior(batch["x"]).log_prob(hold(found.samples.z))
+    log_q = (
+        given(model, batch).posterior(batch["x"]).log_prob(jax.lax.stop_gradient(found.samples.z))
+    )
     score = (1.0 - power) / power * (normalised * log_q).sum(0)
     return bound + score - jax.lax.stop_gradient(score), metrics
 
