@@ -235,7 +235,7 @@ def test_conditional_density_integrates_to_one_and_samples_have_their_own_noise(
     flow, contexts = CONDITIONAL[name], jnp.array([[0.3, -0.5, 0.8], [0.5, 0.0, -0.8]])
     x = batch(2, 2)
     initial = jax.jit(lambda x: flow.init(KEY, x, contexts, method="log_prob"))(x)
-    variables = perturbed(initial, seed=4, scale=0.2)
+    variables = perturbed(initial, seed=9, scale=0.1)  # all of each density within 12 of 0
     line = np.linspace(-12.0, 12.0, 281, dtype=np.float32)
     grid = jnp.asarray(np.stack(np.meshgrid(line, line), -1))[:, :, None]
 
