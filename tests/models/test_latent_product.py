@@ -1,7 +1,8 @@
 """Every prior, posterior, likelihood and objective together: the four points of intervention.
 
-CI goes through every prior with every posterior, likelihoods and objectives taking turns; the
-whole product, some 5,000 models, is marked slow.
+CI goes through every prior with every posterior, likelihoods and objectives taking turns. Slow
+tests go through every prior with every posterior and every objective, likelihoods taking turns:
+616 models, each likelihood with each pair. (The whole product, some 5,000, would take two hours.)
 """
 
 import itertools
@@ -122,15 +123,11 @@ def combinations(everything):
         refused = set() if posterior == "diagonal" else INDEPENDENT_ONLY
         refused = refused | PATHWISE_ONLY if posterior == "mixture" else refused
         names = [name for name in OBJECTIVES if name not in refused]
-        if everything:
-            for prior in priors:
-                for likelihood in likelihoods:
-                    yield from ((prior, posterior, likelihood, name) for name in names)
-        else:
-            for j, prior in enumerate(priors):
-                turn = len(priors) * i + j
-                likelihood = likelihoods[turn % len(likelihoods)]
-                yield prior, posterior, likelihood, names[-1 - turn % len(names)]
+        for j, prior in enumerate(priors):
+            turn = len(priors) * i + j
+            for k in range(len(names)) if everything else (0,):
+                likelihood = likelihoods[(turn + k) % len(likelihoods)]
+                yield prior, posterior, likelihood, names[-1 - (turn + k) % len(names)]
 
 
 def perturbed(variables):
@@ -169,7 +166,15 @@ def check(prior, posterior, likelihood, objective):
         for path, leaf in jax.tree_util.tree_leaves_with_path(grads)
         if not (np.isfinite(np.asarray(leaf)).all() and np.abs(np.asarray(leaf)).max() > 0)
     }
-    assert not without
+    if objective == "free_bits" and np.asarray(metrics["kl"]).mean() <= 0.01:
+        # All bits are free: nothing pulls at the prior; the encoder serves the likelihood alone.
+        assert set(without) == {
+            jax.tree_util.keystr(path)
+            for path, _ in jax.tree_util.tree_leaves_with_path(grads)
+            if path[0].key == "prior_model"
+        }
+    else:
+        assert not without
 
 
 @pytest.mark.staggered(of=5)
@@ -212,7 +217,7 @@ def test_bounds_of_every_prior_and_posterior_are_in_order(turn):
 @pytest.mark.slow
 @pytest.mark.parametrize("posterior", POSTERIORS)
 @pytest.mark.parametrize("prior", PRIORS)
-def test_a_step_of_the_whole_product(prior, posterior):
+def test_a_step_of_every_prior_and_posterior_with_every_objective(prior, posterior):
     for names in combinations(everything=True):
         if names[:2] == (prior, posterior):
             check(*names)
