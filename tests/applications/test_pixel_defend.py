@@ -89,6 +89,7 @@ def test_the_attack_on_the_defence_reads_purified_images(built, setting):
     np.testing.assert_allclose(found, np.mean(losses, 0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_second_classifier_sees_attacked_images(built):
     train = built.dataset.splits["train"]
     batch = built.transform({name: array[:8] for name, array in train.items()}, KEY)

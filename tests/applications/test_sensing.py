@@ -201,6 +201,7 @@ def test_posterior_samples_of_a_linear_model_have_its_mean_and_covariance(spread
     np.testing.assert_allclose(np.cov(x.T) / scale, covariance / scale, atol=0.16)
 
 
+@pytest.mark.slow
 def test_intervals_cover_what_the_model_draws():
     """300 images of the model itself: 1,500 held-out directions, of which 90% are covered."""
     keys = jax.random.split(KEY, 4)
@@ -227,6 +228,7 @@ def test_intervals_hold_a_further_draw_with_their_level():
     np.testing.assert_allclose([low[0], high[0]], [ordered[1], ordered[17]], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_vae_gan_and_flow_are_generators():
     from dgmjax.nn import MLP
 

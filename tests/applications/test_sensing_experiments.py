@@ -23,6 +23,7 @@ def vae(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("vae"), "vae_mnist")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_read_is_measured_and_not_changed(tmp_path, vae):
     prior, folder = vae
     own, run = trained(

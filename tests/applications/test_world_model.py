@@ -76,6 +76,7 @@ def test_evolution_climbs_a_slope_whose_members_break_down():
         evolve(fitness, jnp.zeros((2, 2)), KEY)
 
 
+@pytest.mark.slow
 def test_pictures_train_the_vae_and_codes_the_memory(bound):
     module, variables, batch = bound
 

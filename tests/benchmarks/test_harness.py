@@ -174,7 +174,7 @@ REPEATED = {"maf_peers_63", "maf_peers_784"}
 """The model of `maf_peers_6` at other sizes."""
 
 
-@pytest.mark.staggered(of=4)
+@pytest.mark.staggered(of=9)
 @pytest.mark.parametrize(
     "name",
     [

@@ -426,6 +426,7 @@ def test_a_bijector_is_a_layer_of_a_scan_and_can_be_differentiated():
     assert any(jnp.abs(leaf).max() > 0 for leaf in leaves)
 
 
+@pytest.mark.slow
 def test_a_scan_over_splines_keeps_their_inputs_and_not_what_they_compute():
     """Gradients as of the unrolled layers; a layer more costs two arrays of x, not dozens."""
     x = jax.random.normal(KEY, (512, 4))

@@ -168,6 +168,7 @@ def test_padding_does_not_count():
     np.testing.assert_allclose(-whole[1], found[1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_timeline_is_what_the_class_has_learned_for_each_frame():
     module, variables, batch = conditional((2, 3))
     context = applied(module, variables, batch["label"], method="context")

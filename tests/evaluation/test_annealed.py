@@ -54,6 +54,7 @@ class Encoder:
         return distrax.MultivariateNormalFullCovariance(exact.mean() + self.shift, covariance)
 
 
+@pytest.mark.slow
 def test_chains_that_start_in_the_posterior_weigh_as_they_must(ppca):
     model, x = ppca
     short = Annealing(chains=24, temperatures=4, leapfrog_steps=2, start="posterior")

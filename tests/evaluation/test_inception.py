@@ -190,6 +190,7 @@ class Known(SimpleNamespace):
     __hash__ = object.__hash__
 
 
+@pytest.mark.slow
 def test_records_of_samples_are_named_by_the_file(file):
     """Images of 8x8 pixels, which our own nets do not read."""
     draw = lambda seed: np.random.default_rng(seed).integers(0, 17, (110, 8, 8, 1)).astype(np.uint8)

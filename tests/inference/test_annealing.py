@@ -128,6 +128,7 @@ def test_weights_count_each_temperature_before_its_transition():
     assert not np.allclose(found.position, start)
 
 
+@pytest.mark.slow
 def test_adaptive_temperatures_keep_the_weights_even():
     start = prior(jax.random.key(5), 64)
     betas, sizes = adaptive_temperatures(
@@ -228,6 +229,7 @@ def test_geometric_steps_are_equally_hard_and_vary_less():
     assert spread[sigmoid_temperatures] < spread[linear_temperatures]
 
 
+@pytest.mark.slow
 def test_step_sizes_of_each_datum_follow_its_posterior():
     scales = jnp.array([0.02, 0.2, 1.0])
     base = lambda z: -0.5 * (z**2).sum(-1)

@@ -162,6 +162,7 @@ def test_a_step_and_the_perplexity_are_those_of_scikit_learn():
     assert float(ours) == pytest.approx(theirs.perplexity(TEST), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:invalid value encountered in dot:RuntimeWarning")
 def test_held_out_perplexity_is_within_two_percent_of_scikit_learn():
     """Both see every document once an epoch, in batches of 50; training text picks of 3 starts."""

@@ -57,6 +57,7 @@ def test_a_generator_is_annealed_behind_an_observation_of_its_own(tmp_path):
     assert "observed with scale" in new[0]["estimator"] and np.isfinite(new[0]["value"])
 
 
+@pytest.mark.slow
 def test_the_normaliser_of_an_energy_is_annealed(tmp_path):
     """The exact likelihood of 16 hidden units is among the records of the experiment."""
     folder = tmp_path / "rbm"

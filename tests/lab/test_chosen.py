@@ -97,6 +97,7 @@ def test_models_without_a_critic_of_samples_are_refused(module):
         lab.chosen_samples("rejection").estimators(other)
 
 
+@pytest.mark.slow
 def test_from_the_command_line(tmp_path):
     run = str(tmp_path / "run")
     assert not main(["train", "gan_grid", "--tiny", "--game", "hinge", "--run-dir", run])

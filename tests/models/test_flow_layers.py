@@ -144,6 +144,7 @@ SPLINE = RationalQuadraticSpline(4)
 TAILS = [("circular", "linear"), ("linear", "circular"), "circular"]
 
 
+@pytest.mark.slow
 @pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("tails", TAILS)
 def test_spline_flow_of_circles_and_lines(tails):

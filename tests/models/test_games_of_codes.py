@@ -55,6 +55,7 @@ def info_gan():
     )
 
 
+@pytest.mark.slow
 def test_the_codes_of_an_info_gan_are_read_off_its_samples():
     """I(c; x) comes near H(c) = log 3, and samples stay near the data."""
     game = lambda loss: partial(
@@ -109,6 +110,7 @@ def bigan(**options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.staggered
 @pytest.mark.parametrize("stochastic", [False, True])
 def test_the_encoder_of_a_bigan_inverts_its_generator(stochastic):

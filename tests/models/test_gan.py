@@ -65,6 +65,7 @@ def test_a_conditional_game_plays_with_the_classes_of_the_batch():
     assert dict(gan.data_rules(batch))["label"] == range(4)
 
 
+@pytest.mark.slow
 def test_a_conditional_game_learns_the_class_means():
     """Two classes at -2 and 2: after training, samples of a class are near its own points."""
     gan = models.GAN(

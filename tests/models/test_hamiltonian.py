@@ -88,6 +88,7 @@ def fitted(module, steps=300):
     return jax.jit(lambda keys: jax.lax.scan(step, carry, keys)[0][0])(jax.random.split(KEY, steps))
 
 
+@pytest.mark.slow
 @pytest.mark.staggered
 @pytest.mark.parametrize("tempering", ["fixed", "free"])
 def test_the_bound_is_below_the_evidence_and_rises_with_steps(tempering):

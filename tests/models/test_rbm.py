@@ -263,6 +263,7 @@ def test_bad_arguments_are_named(act, word):
         act()
 
 
+@pytest.mark.slow
 def test_tempered_transitions_leave_the_density_invariant():
     """Of a machine with weights three times as large, all chains starting at one image."""
     strong = {"params": {n: (3.0 if n == "weights" else 1.0) * a for n, a in PARAMS.items()}}

@@ -114,7 +114,7 @@ def test_bounds_lie_below_log_p_by_quadrature():
 
 def test_the_posterior_reads_x_and_the_prior_is_a_chain(variables):
     """z of every size, sample axes before the batch's; log p of samples is that of their blocks."""
-    q, p = (VAE.apply(variables, *x, method=m) for m, x in (("posterior", (X,)), ("prior", ())))
+    q, p = (applied(VAE, variables, *x, method=m) for m, x in (("posterior", (X,)), ("prior", ())))
     shapes = {"z4": (1, 1, 2), "z3": (2, 2, 2), "z2": (2, 2, 2), "z1": (4, 4, 2)}
     assert q.event_shape == p.event_shape == shapes and q.names == p.names
     assert q.batch_shape == (6,) and p.batch_shape == ()
@@ -167,6 +167,7 @@ def test_types_of_other_observations_and_of_computation_in_bfloat16(family):
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
 
 
+@pytest.mark.slow
 def test_blocks_start_small():
     """The output is scaled by 1 / sqrt(N), and that of a prior is N(0, I)."""
     x = jax.random.normal(KEY, (3, 4, 4, 6))

@@ -78,6 +78,7 @@ def test_the_loss_is_its_terms_and_moves_what_it_should(bound):
     assert all(value > 0 for value in of_likelihood.values()), of_likelihood
 
 
+@pytest.mark.slow
 def test_other_observations_have_their_sites():
     x = jnp.asarray(np.random.default_rng(1).integers(0, 4, (2, 8, 8, 3)))
     for family in (

@@ -472,6 +472,7 @@ def test_images_that_cannot_be_halved_are_named():
         layer.init(jax.random.key(0), jnp.zeros((1, 4, 4, 2)), method=rows)
 
 
+@pytest.mark.slow
 def test_halved_streams_sample_what_they_are_given_a_context_for():
     """Incremental samples are those of whole passes, with a context of every example."""
     model = models.PixelCNNPlusPlus(
@@ -489,6 +490,7 @@ def test_halved_streams_sample_what_they_are_given_a_context_for():
     assert draws[0].shape == (16, 8, 4, 4, 1) and 0.1 < draws[0].mean() < 0.9
 
 
+@pytest.mark.slow
 def test_halved_streams_of_other_types_and_batches():
     """Shapes alone: parameters stored in half precision, several keys at once, no images."""
     model = models.PixelCNNPlusPlus(

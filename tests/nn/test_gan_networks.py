@@ -20,6 +20,7 @@ FEATURES = {"dcgan": nn.DCGANFeatures, "residual": nn.ResidualFeatures}
 SHAPES = [(28, 28, 1), (32, 32, 3)]
 
 
+@pytest.mark.slow
 @pytest.mark.staggered
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", GENERATORS)

@@ -292,6 +292,7 @@ def test_attention_is_its_formula(turned):
     np.testing.assert_allclose(run(module, variables, h, 5), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.staggered
 @pytest.mark.parametrize("positions", ["rotary", "learned"])
 def test_a_deep_transformer_starts_with_gradients_of_moderate_size(positions):

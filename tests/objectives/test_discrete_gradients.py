@@ -33,7 +33,7 @@ CASES = [(2, name) for name, row in benchmark.ESTIMATORS.items() if row.unbiased
 measured = cache(partial(benchmark.measure, num_keys=NUM))
 
 
-@pytest.mark.staggered(of=4)
+@pytest.mark.staggered(of=5)
 @pytest.mark.parametrize("levels, name", CASES)
 def test_unbiased_and_of_less_variance_than_reinforce(levels, name):
     """The mean of 6000 gradients against the exact one, each parameter by a z-test."""
@@ -61,6 +61,7 @@ def test_the_z_test_finds_a_bias():
         assert benchmark.measure(name, 2, 1000, row=row)["largest_z"] > 10
 
 
+@pytest.mark.slow
 def test_control_variates_learn_to_lower_the_variance(monkeypatch):
     monkeypatch.setattr(benchmark, "ADAPTATION", 0)
     row = benchmark.Row(objectives.relax, lambda m: models.WithControlVariate(m, scale=-1.0))
@@ -329,6 +330,7 @@ def test_bounds_that_need_reparameterised_samples_refuse_discrete_ones(name, lev
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
 
 
+@pytest.mark.slow
 def test_the_wake_phase_trains_a_discrete_posterior():
     model = models.DiscreteVAE((4,), 3, 2, (5,))
     batch, key = {"x": jnp.ones((2, 4))}, jax.random.key(0)

@@ -78,6 +78,7 @@ def test_the_student_is_a_density_that_its_samples_and_conditionals_follow(pair)
     np.testing.assert_allclose(conditional.log_prob(x).sum(-1), log_p, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_maf_teacher_teaches_an_iaf_student_in_the_plane():
     teacher, student = models.MAF(2, 2, (8,)), models.IAF(2, 2, (16,))
     given = perturbed(teacher.init(KEY), 3, 0.4)

@@ -61,6 +61,7 @@ def mean_bound(num_particles, threshold=0.5, draws=3000):
     return np.asarray(jax.jit(jax.vmap(one))(jax.random.split(KEY, draws)), np.float64)
 
 
+@pytest.mark.slow
 def test_bounds_rise_with_particles_and_are_tightest_with_resampling():
     elbo, iwae, fivo = mean_bound(1), mean_bound(8, 0.0), mean_bound(8, 1.0)
     for lower, higher in ((elbo, iwae), (iwae, fivo)):

@@ -67,6 +67,7 @@ def test_elbo_is_the_marginal_less_the_posterior_gap():
         np.testing.assert_allclose(metrics["elbo"], EXACT - gap, atol=error)
 
 
+@pytest.mark.slow
 def test_bounds_rise_with_the_number_of_samples_towards_the_marginal():
     model = LinearGaussian(2.0)
     means = []

@@ -47,6 +47,7 @@ def mean_bound(num_steps, **options):
     return -np.asarray(losses, np.float64).mean(0)
 
 
+@pytest.mark.slow
 def test_the_bound_rises_to_that_of_the_best_normal():
     found = [mean_bound(count) for count in (0, 1, 5, 100)]
     for lower, higher in pairwise(found):
