@@ -95,6 +95,9 @@ def char_rnn_shakespeare(
         features=features,
         layers=layers,
         dropout=dropout,
+        learning_rate=learning_rate,
+        epochs=epochs,
+        batch_size=batch_size,
     )
     if shared.tiny:
         length = 16

@@ -82,9 +82,10 @@ def vdm_mnist(
     if learnt:
         ends = ("density/network", "density/process/ends")
         variance = objectives.diffusion_bound_variance
+        interior = training.adam(1e-3, shared.steps(raw), schedule="constant")
         players = {
             "model": training.Player(loss, adam, params=ends),
-            "schedule": training.Player(variance, training.adam(1e-3, 1), params=INTERIOR),
+            "schedule": training.Player(variance, interior, params=INTERIOR),
         }
     ode = denoising.bits_by_ode(ode_images, solver, "latent first value", ODE_BOUND)
     built = common.experiment(
