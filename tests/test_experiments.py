@@ -1,5 +1,7 @@
 """Every experiment of the catalogue, in miniature: trained, resumed, loaded, measured, sampled."""
 
+import ast
+import inspect
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import jax
@@ -185,6 +187,15 @@ def test_every_choice_of_an_argument_builds(name):
         ("gan_grid", {"game": "mmd", "penalty": "r1"}, "penalty"),
         ("gan_mnist", {"network": "resnet", "hidden": 8}, "hidden"),
         ("gan_grid", {"penalty": "clip", "penalty_weight": 0.0}, "bound"),
+        ("vae_mnist", {"size": 8}, "size"),
+        ("iwae_mnist", {"stage_epochs": (1, 1)}, "stage_epochs"),
+        ("pixel_vae_mnist", {"warm_up": -3}, "warm_up"),
+        ("miwae_breast_cancer", {"missing": 1.5}, "missing"),
+        ("score_matching_plane", {"dataset": "checkerboard"}, "dataset"),
+        ("pixel_defend", {"radii": (8, 0)}, "radii"),
+        ("pixel_defend", {"train_radius": -1}, "train_radius"),
+        ("gail", {"method": "wrong_expert", "demonstrations": -2}, "demonstrations"),
+        ("gail", {"method": "wrong_expert", "expert_file": "other.npz"}, "expert_file"),
     ],
 )
 def test_arguments_that_exclude_each_other_are_named(name, given, argument):
@@ -203,6 +214,56 @@ def test_published_bounds_stand_beside_bounds_of_as_many_samples(name):
         built = catalogue.build(function, given, seed=0, tiny=True, data_dir=None)
         published[samples] = built.estimators[0].published
     assert published[5000].value > 80.0 and published[100] is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_is_read(name):
+    """An option that nobody reads is accepted, noted, and without effect."""
+    (tree,) = ast.parse(inspect.getsource(catalogue.load_experiment(name))).body
+    declared = {argument.arg for argument in tree.args.kwonlyargs}
+    read = {
+        node.id
+        for statement in tree.body
+        for node in ast.walk(statement)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    assert declared <= read
+
+
+def test_a_character_model_takes_its_length_batches_and_rate_from_the_options():
+    function = catalogue.load_experiment("char_rnn_shakespeare")
+    given = catalogue.own_defaults(function) | {"epochs": 3, "batch_size": 8, "learning_rate": 0.5}
+    built = catalogue.build(function, given, seed=0, tiny=True, data_dir=None)
+    rows = len(built.dataset.splits["train"]["x"])
+    assert built.batch_size == 8 and built.steps == 3 * (rows // 8)
+    optimiser = built.players["model"].optimiser
+    params = {"w": np.ones(2, np.float32)}
+    moved, _ = optimiser.update(params, optimiser.init(params), params)
+    np.testing.assert_allclose(np.abs(moved["w"]), 0.5, rtol=0.02)
+
+
+def test_a_learnt_schedule_of_noise_goes_on_learning():
+    """Its own Adam had a schedule of one step, after which its rate was 0."""
+    function = catalogue.load_experiment("vdm_mnist")
+    given = catalogue.own_defaults(function)
+    built = catalogue.build(function, given, seed=0, tiny=True, data_dir=None)
+    optimiser = built.players["schedule"].optimiser
+    params = {"w": np.ones(2, np.float32)}
+    state = optimiser.init(params)
+    for _ in range(3):
+        moved, state = optimiser.update(params, state, params)
+        np.testing.assert_allclose(np.abs(moved["w"]), 1e-3, rtol=0.01)
+
+
+def test_published_numbers_stand_beside_models_of_their_size():
+    def published(name, **given):
+        function = catalogue.load_experiment(name)
+        given = catalogue.own_defaults(function) | given
+        built = catalogue.build(function, given, seed=0, tiny=False, data_dir=None)
+        return next((e.published for e in built.estimators if e.published is not None), None)
+
+    assert published("miwae_breast_cancer").value == 0.287
+    assert published("miwae_breast_cancer", missing=0.9) is None
 
 
 @pytest.mark.parametrize("name", NAMES)

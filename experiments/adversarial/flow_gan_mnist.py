@@ -60,7 +60,8 @@ def flow_gan_mnist(
     lines.
 
     Args:
-      training_by: what the flow follows.
+      training_by: what the flow follows. By likelihood alone its rate is ten times
+        `learning_rate`, and falls to 0; of the other options of the game none counts then.
       likelihood_weight: of the negative log-likelihood per image beside the game, in "hybrid".
       flow: convolutional couplings, or additive ones of vectors of pixels.
       levels: scales of RealNVP.

@@ -50,7 +50,8 @@ def pix2pix_digits(
     dataset, levels = images_of(play)
     module = models.Pix2Pix(translator(channels), nn.PatchCritic(critic_channels, halvings))
     if training_by == "regression":
-        adam = training.adam(play.learning_rate, steps, schedule=play.schedule, b1=play.b1)
+        moments = {"b1": play.b1, "b2": play.b2}
+        adam = training.adam(play.learning_rate, steps, schedule=play.schedule, **moments)
         player = training.Player(objectives.absolute_error, adam, params=("generator",))
         players = {"generator": player}
     else:

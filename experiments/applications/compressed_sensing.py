@@ -28,7 +28,7 @@ import optax
 
 from dgmjax import data, lab
 from dgmjax.contracts import generates, is_latent_variable_model, pushes_forward
-from dgmjax.errors import require, require_sizes
+from dgmjax.errors import RunError, require, require_sizes
 from dgmjax.types import Array
 
 from ..adversarial.gan_mnist import gan_mnist
@@ -93,6 +93,8 @@ def compressed_sensing(
       prior: VAE, GAN, flow, or an uncertainty autoencoder for each number of measurements.
       trained: run folder of `vae_mnist`, `gan_mnist` or `image_flow`; nothing is trained then.
       dataset: images that the model is trained on; with `trained`, those that it was trained on.
+        Of a GAN, epochs of 60,000 images and the batch size count, and none of the options of the
+        optimiser.
       measured: images that are measured, of the test split; those of `dataset` if None.
       measurements: their numbers.
       images: test images that are restored.
@@ -129,6 +131,9 @@ def compressed_sensing(
         methods = {"UAE" if learned else "UAE of random A": sensing.by_autoencoder(sizes)}
         return sensing.experiment(base, name, problem, baselines | methods, sizes, tuple(beside))
     base = of_prior(prior, trained, shared, dataset, latent, hidden)
+    rule = f"must be a run on {dataset}, the `dataset` that records name"
+    same = shared.tiny or trained is None or base.dataset.name == dataset
+    require(same, "trained", rule, base.dataset.name, "Give its `dataset`.", RunError)
     name = f"{base.model}, {images_of}"
     to_grey = KINDS[prior].to_grey
     methods = sensing.generative_methods(to_grey, deviation, restarts, sensing_steps)

@@ -180,7 +180,9 @@ def drawn_strings(trained, num: int) -> tuple[str, ...]:
 def _drawn(samples: int, name: str, right):
     def measure(trained, arrays):
         strings = drawn_strings(trained, samples)
-        return evaluation.average(np.asarray(right(trained, strings), np.float64))
+        found = evaluation.average(np.asarray(right(trained, strings), np.float64))
+        # Whether a string is the first of its kind depends on all others.
+        return found if right is not _different else found._replace(standard_error=None)
 
     return lab.Estimator(f"{name}_samples", f"of {samples} samples", measure, unit="fraction")
 

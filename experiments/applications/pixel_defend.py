@@ -114,14 +114,18 @@ def pixel_defend(
       images: test images of the table.
       adaptive_images: the part of them that attacks which know the defence move.
     """
+    require(len(radii) >= 1, "radii", "must name at least one", radii)
+    require(len(set(radii)) == len(radii), "radii", "must differ", radii)
+    rule = "must be in 1 .. 255, grey levels"
+    require(min(radii) > 0 and max(radii) <= 255, "radii", rule, radii)
+    for name, radius in {"defence_radius": defence_radius, "train_radius": train_radius}.items():
+        require(0 <= radius <= 255, name, "must be in 0 .. 255, grey levels", radius)
     iterations, adaptive_iterations, queries, draws = 40, 40, 300, 2
     if shared.tiny:
         images, adaptive_images, channels = 8, 4, 4
         iterations, adaptive_iterations, queries = 2, 1, 2
         radii, defence_radius, train_radius = (2,), 2, 1
         shared = replace(shared, epochs=1)
-    require(len(radii) >= 1, "radii", "must name at least one", radii)
-    require(len(set(radii)) == len(radii), "radii", "must differ", radii)
     first = first_stage(
         anomaly_detection,
         density,
@@ -139,9 +143,6 @@ def pixel_defend(
     same = first.experiment.dataset.name == found.name
     rule = f"must be a density of {found.name}"
     require(same, "density", rule, first.experiment.dataset.name, "", RunError)
-    for name, radius in {"radii": max(radii), "defence_radius": defence_radius}.items():
-        rule = f"must be in 0 .. {levels - 1}, grey levels"
-        require(min(radii) > 0 and 0 <= radius < levels, name, rule, radius)
     setting = Setting(
         first,
         levels,
@@ -422,7 +423,7 @@ def _detected(setting, kind, radius):
     def measure(trained, arrays):
         clean = attacked(setting, trained, "plain", "clean", 0).log_prob
         other = attacked(setting, trained, "plain", kind, radius).log_prob
-        area, error = defence.auroc(clean, other)
+        area, error = defence.auroc(clean, other, paired=True)
         return evaluation.Measurement(area, error, 2 * len(clean))
 
     how = "p-values of log-likelihoods, images as they are against those "

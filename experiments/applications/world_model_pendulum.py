@@ -95,7 +95,8 @@ def world_model_pendulum(
       pairs: half of its members.
       temperature: of the dream; above 1 the dream is less certain, and harder to exploit.
     """
-    require_sizes(episodes=episodes, generations=generations)
+    require_sizes(episodes=episodes, generations=generations, pairs=pairs)
+    require_sizes(latent=latent, features=features, components=components)
     require(length >= 2, "length", "must be at least 2", length)
     require(temperature > 0, "temperature", "must be positive", temperature)
     horizon, members = PENDULUM.horizon, 16
@@ -126,7 +127,7 @@ def world_model_pendulum(
             _return(training, None, "random torques (baseline)"),
             lab.Estimator(
                 "return_in_dream",
-                f"what the dream promises, {training.episodes} episodes",
+                f"what the dream promises, {EPISODES} new dreams",
                 partial(promised, training),
                 "reward",
                 model="controller that evolved in dream",
@@ -174,14 +175,14 @@ def random_episodes(episodes: int, length: int, size: int) -> data.Dataset:
 @lru_cache(8)
 def evolved(training: Training, world: World, trained):
     """Parameters of a controller and the mean return of each generation, from seed 0."""
-    start = _codes(trained, training.episodes, training.task)
+    start = _codes(trained, training.episodes, training.task, jax.random.key(1))
     found = trained.call(_evolution(training, world), start, jax.random.key(0))
     return np.asarray(found.params), np.asarray(found.fitness) * PENDULUM.unit
 
 
-def _codes(trained, num: int, task: Task):
+def _codes(trained, num: int, task: Task, key):
     """Codes of the first pictures of episodes, from which dreams begin."""
-    state = task.environment.reset(jax.random.key(1), (num,))
+    state = task.environment.reset(key, (num,))
     return trained.call("encode", task.frames(state))
 
 
@@ -245,11 +246,11 @@ def _promise(training: Training):
 
 
 def promised(training: Training, trained, arrays):
-    """The return of the dream's controller in new dreams."""
+    """The return of the dream's controller in dreams that it was not chosen by."""
     params, _ = evolved(training, "dream", trained)
-    start = _codes(trained, training.episodes, training.task)
+    start = _codes(trained, EPISODES, training.task, jax.random.key(6))
     found = trained.call(_promise(training), params, start, jax.random.key(4))
-    return evaluation.Measurement(float(found[0]) * PENDULUM.unit, None, training.episodes)
+    return evaluation.Measurement(float(found[0]) * PENDULUM.unit, None, EPISODES)
 
 
 def dream(task: Task, trained, rows: int = 4, columns: int = 16):

@@ -90,8 +90,9 @@ def char_rnn_shakespeare(
       batch_size: blocks per step.
     """
     require_sizes(memory=memory)
+    small = {"features": 16, "layers": 1, "epochs": 1, "batch_size": 16} if shared.tiny else {}
     used = common.filled(
-        DEFAULTS[model],
+        DEFAULTS[model] | small,
         features=features,
         layers=layers,
         dropout=dropout,
@@ -101,7 +102,6 @@ def char_rnn_shakespeare(
     )
     if shared.tiny:
         length = 16
-        used |= {"features": 16, "layers": 1, "epochs": 1, "batch_size": 16}
     if shared.tiny and dataset is None:
         text = data.text_dataset(data.built_in_text(), length, name="descriptions of data sets")
     else:

@@ -39,7 +39,7 @@ def made_binarized_mnist(
     if shared.tiny:
         hidden, shared = (32,), replace(shared, epochs=2)
     natural = num_orders == 1
-    value = {1: 88.40, 32: 86.64}.get(num_orders)
+    value = {(1, 1): 88.40, (2, 32): 86.64}.get((len(hidden), num_orders))
     source = f"Germain, Gregor, Murray & Larochelle 2015, Table 6, {num_orders} mask(s)"
     return completion.image_density(
         shared,

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax import data, evaluation, lab, models, nn, objectives
+from dgmjax.errors import require
 from dgmjax.lab.trained import Trained
 
 from ..shared import plane
@@ -52,6 +53,9 @@ def score_matching_plane(
       hidden: units of the network's layers.
       steps: training steps.
     """
+    rule = "must have a density with a slope"
+    remedy = "That of the checkerboard is constant, and its score 0."
+    require(dataset != "checkerboard", "dataset", rule, dataset, remedy)
     if shared.tiny:
         hidden, steps = (16,), min(steps, 500)
     loss = {

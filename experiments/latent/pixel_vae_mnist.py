@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Literal
 
 from dgmjax import lab, models, objectives
+from dgmjax.errors import require
 
 from ..shared import common
 from ..shared.options import Images
@@ -47,6 +48,8 @@ def pixel_vae_mnist(
     dataset, transform = common.images(shared, "static")
     if shared.tiny:
         latent, features, blocks, channels, shared = 8, 4, 1, 4, replace(shared, epochs=1)
+    rule = "must be a multiple of 8, the codes of the sequence"
+    require(method != "delta" or latent % 8 == 0, "latent", rule, latent)
     shape = dataset.event_shape
     sizes: dict[str, Any] = {"features": features, "blocks": blocks, "channels": channels}
     if method == "delta":

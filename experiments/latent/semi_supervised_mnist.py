@@ -85,7 +85,9 @@ def semi_supervised_mnist(
       model: "m1", "m2", "m1_m2", "adgm" or "sdgm".
       labels: images with a label, equally many of each class.
       label_seed: which ones.
-      labelled_rows: of a batch, 100 or, of M1+M2, 20; the others have none. M1 sees no labels.
+      labelled_rows: of a batch, 100 or, of M1+M2, 20; the others have none. M1 sees no labels. An
+        epoch has as many rows as there are images, labelled ones included: with half of a batch
+        labelled, each other image is seen in every second epoch.
       classification_weight: alpha divided by all rows, see `objectives.semi_supervised`; 0.1, and
         1 for M1+M2.
       latent: dimensions of z: 50, and 8 for M1+M2.

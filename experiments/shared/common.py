@@ -40,6 +40,9 @@ def images(shared: OwnImages, binarisation: Binarisation):
     """`mnist`, or the images of `shared.dataset`: 0/1 as they are, grey ones drawn afresh."""
     if shared.dataset is not None:
         return own.binary_images(shared)
+    given = {"size": shared.size, "grey": shared.grey or None}
+    for option, value in given.items():
+        require(value is None, option, "must be left out without `dataset`, a folder", value)
     return mnist(shared, binarisation)
 
 
@@ -124,6 +127,7 @@ def bound_of_samples(bound: Bound, num_samples: int):
 
 def warmed_up(objective, dataset, epochs, batch_size):
     """The objective with a weight of the KL term that rises from 0 to 1 over `epochs` epochs."""
+    require(epochs >= 0, "warm_up", "must be at least 0", epochs)
     if epochs == 0:
         return objective
     steps = epochs_to_steps(dataset, epochs, batch_size)

@@ -11,6 +11,7 @@ from optax.assignment import hungarian_algorithm
 
 from dgmjax import data, evaluation, lab, nn, objectives, plotting
 from dgmjax.contracts import original_units
+from dgmjax.errors import require
 from dgmjax.evaluation.samples import frechet_distance, load_feature_net
 from dgmjax.inference import Sampler, Solver
 from dgmjax.lab.sampling import Comparison
@@ -62,7 +63,8 @@ def transport_cost(name: str, num_steps: int, num: int) -> lab.Estimator:
         drawn = trained.call(_drawn(sampler, len(points)), jax.random.key(1))
         cost = squared_distances(drawn, jnp.asarray(points))
         rows, columns = jax.jit(hungarian_algorithm)(cost)
-        return evaluation.average(np.asarray(cost[rows, columns]))
+        # One assignment of all: its costs are far from independent, and their spread is no error.
+        return evaluation.Measurement(float(jnp.mean(cost[rows, columns])), None, len(points))
 
     how = f"mean squared distance under the best assignment, {num} samples, {name}"
     how += f", {sampler.num_calls} network calls"
@@ -220,6 +222,9 @@ def distances_by(
 
 
 def _distance(how: str, num: int, dataset: Images, **options: Any) -> lab.Estimator:
+    rule = "must be between 100, so that covariances have a meaning, and 10,000, the test images"
+    require(100 <= num <= 10_000, "samples", rule, num)
+
     def measure(trained: Trained, arrays) -> evaluation.Measurement:
         compared = _comparison(trained, num)
         found = _features(trained, num, tuple(options.items()))

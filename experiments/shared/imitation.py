@@ -83,6 +83,9 @@ def demonstrated(
 ) -> app.Demonstrations:
     """Episodes of the recorded expert, of a file, or of a wrong expert; at least `num` and 5."""
     if bad:
+        require(num >= 1, "demonstrations", "must be at least 1", num)
+        rule = "must be left out where the expert is a wrong one"
+        require(expert_file is None, "expert_file", rule, expert_file)
         return wrong(environment, num + HELD_OUT)
     found = recorded(environment)
     if expert_file is not None:

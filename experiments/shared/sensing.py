@@ -251,7 +251,7 @@ def squared_error(problem: Problem, method: Method, size: int, trained, _) -> An
 def posterior_estimators(problem: Problem, size: int, how: str, name: str) -> list[lab.Estimator]:
     """Error of the posterior mean `name`, and how often 90% intervals hold what they should."""
     rows = {
-        "varying": "pixels in which the model is off by more than 0.1 on training images",
+        "varying": "the half of the pixels in which the model is off most on training images",
         "pixels": "all pixels",
         "held_out": "100 random measurements that were not made",
         "simulated": "pixels of images drawn from the model with its deviation",

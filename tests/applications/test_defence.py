@@ -152,6 +152,19 @@ def test_the_area_is_that_of_the_rank_test_and_its_error_is_right():
     assert errors.mean() == pytest.approx(values.std(), rel=0.1)
 
 
+def test_scores_of_the_same_examples_are_not_counted_as_of_others():
+    """An image and what an attack made of it have scores that are nearly equal."""
+
+    def draw():
+        score = RNG.normal(size=80)
+        return auroc(score, score - 0.3 + RNG.normal(0.0, 0.3, 80), paired=True)
+
+    values, errors = np.array([draw() for _ in range(600)]).T
+    assert errors.mean() == pytest.approx(values.std(), rel=0.1)
+    apart = auroc(np.arange(80.0), np.arange(80.0) - 5.0)[1]
+    assert auroc(np.arange(80.0), np.arange(80.0) - 5.0, paired=True)[1] < 0.2 * apart
+
+
 @pytest.mark.parametrize(
     "act, message",
     [
@@ -169,6 +182,7 @@ def test_the_area_is_that_of_the_rank_test_and_its_error_is_right():
         (lambda: rank_p_values([1.0], [1.0], "upper"), "`sided`"),
         (lambda: likelihood_ratio([1.0, 2.0], [1.0]), "`background`"),
         (lambda: auroc([1.0], [1.0, 2.0]), "`inside`"),
+        (lambda: auroc([1.0, 2.0], [1.0, 2.0, 3.0], paired=True), "`outside`"),
     ],
 )
 def test_bad_arguments_are_named(act, message):

@@ -59,7 +59,7 @@ def likelihood_ratio(log_prob: ArrayLike, background: ArrayLike) -> np.ndarray:
     return of_model - of_background
 
 
-def auroc(inside: ArrayLike, outside: ArrayLike) -> tuple[float, float]:
+def auroc(inside: ArrayLike, outside: ArrayLike, *, paired: bool = False) -> tuple[float, float]:
     """P(s_in > s_out) + P(s_in = s_out) / 2, the area under the ROC curve, and its standard error.
 
     1/2 is no knowledge; below it, the score is inverted. The error is that of DeLong's method: the
@@ -67,6 +67,8 @@ def auroc(inside: ArrayLike, outside: ArrayLike) -> tuple[float, float]:
 
     Args:
       inside, outside: `[N]` and `[M]`, scores that should be higher inside.
+      paired: whether the scores of a row belong to one example (an image, and what was made of
+        it), which must not be counted as two; N = M then.
 
     Source: DeLong, DeLong & Clarke-Pearson, "Comparing the Areas under Two or More Correlated
     Receiver Operating Characteristic Curves", 1988, https://doi.org/10.2307/2531595.
@@ -79,7 +81,12 @@ def auroc(inside: ArrayLike, outside: ArrayLike) -> tuple[float, float]:
     for name, scores in (("inside", one), ("outside", other)):
         require(len(scores) >= 2, name, rule, len(scores), "", DataError)
     of_one, of_other = _share_below(one, other), 1.0 - _share_below(other, one)
-    variance = of_one.var(ddof=1) / len(one) + of_other.var(ddof=1) / len(other)
+    if paired:
+        rule = f"must be as many as those of `inside`, {len(one)}, where they are paired"
+        require(len(one) == len(other), "outside", rule, len(other), "", DataError)
+        variance = (of_one + of_other).var(ddof=1) / len(one)
+    else:
+        variance = of_one.var(ddof=1) / len(one) + of_other.var(ddof=1) / len(other)
     return float(of_one.mean()), float(np.sqrt(variance))
 
 
