@@ -51,6 +51,7 @@ def _references(docstring: str) -> Iterator[tuple[str, str]]:
             address, reference = _ADDRESS.search(part), _REFERENCE.search(part)
             if address and reference:
                 authors = reference["authors"].strip(" ,").removeprefix("the code of ")
+                authors = authors.rpartition(": ")[2]  # without what is taken from there
                 yield address[0], f"{authors}, “{reference['title']}”, {reference['year']}"
 
 

@@ -5,7 +5,7 @@
 
 There is no likelihood. The record counts the modes that hold at least a quarter of their share of
 10,000 samples, and the share of samples within three standard deviations of a mode. The second
-command is the game without a penalty, which drops modes.
+command is the game without a penalty, which can drop modes.
 Source: Goodfellow et al., "Generative Adversarial Nets", 2014, https://arxiv.org/abs/1406.2661.
 """
 
