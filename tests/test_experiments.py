@@ -13,6 +13,7 @@ from dgmjax.errors import DataError, DgmjaxError, RunError
 from dgmjax.lab import catalogue, runner
 from dgmjax.lab.writing import write_samples
 from dgmjax.runs import RunFolder
+from experiments.shared import denoising
 
 NAMES = [entry.name for entry in catalogue.catalogue()]
 STEPS = 4
@@ -191,7 +192,6 @@ def test_every_choice_of_an_argument_builds(name):
         ("iwae_mnist", {"stage_epochs": (1, 1)}, "stage_epochs"),
         ("pixel_vae_mnist", {"warm_up": -3}, "warm_up"),
         ("miwae_breast_cancer", {"missing": 1.5}, "missing"),
-        ("score_matching_plane", {"dataset": "checkerboard"}, "dataset"),
         ("pixel_defend", {"radii": (8, 0)}, "radii"),
         ("pixel_defend", {"train_radius": -1}, "train_radius"),
         ("gail", {"method": "wrong_expert", "demonstrations": -2}, "demonstrations"),
@@ -240,6 +240,12 @@ def test_a_character_model_takes_its_length_batches_and_rate_from_the_options():
     params = {"w": np.ones(2, np.float32)}
     moved, _ = optimiser.update(params, optimiser.init(params), params)
     np.testing.assert_allclose(np.abs(moved["w"]), 0.5, rtol=0.02)
+
+
+@pytest.mark.parametrize("samples", [0, 50, 10_001])
+def test_distances_need_samples_for_a_covariance_and_test_images_to_compare(samples):
+    with pytest.raises(DgmjaxError, match="`samples` must be between 100"):
+        denoising.distances_by((1,), ({},), samples, "mnist")
 
 
 def test_a_learnt_schedule_of_noise_goes_on_learning():

@@ -35,7 +35,7 @@ def page() -> str:
     """The gallery as a page of Markdown."""
     lines = ["# Gallery", "", "Figures of runs, with the command of each and its record.", ""]
     lines += [
-        "Data are found by `--data-dir DATA` or `DGMJAX_DATA`; RUN is the folder of the run before.",
+        "Data are found by `--data-dir` or `DGMJAX_DATA`; RUN is the folder of the run before.",
         "",
     ]
     for picture in pictures():

@@ -50,8 +50,9 @@ def pix2pix_digits(
     dataset, levels = images_of(play)
     module = models.Pix2Pix(translator(channels), nn.PatchCritic(critic_channels, halvings))
     if training_by == "regression":
-        moments = {"b1": play.b1, "b2": play.b2}
-        adam = training.adam(play.learning_rate, steps, schedule=play.schedule, **moments)
+        adam = training.adam(
+            play.learning_rate, steps, schedule=play.schedule, b1=play.b1, b2=play.b2
+        )
         player = training.Player(objectives.absolute_error, adam, params=("generator",))
         players = {"generator": player}
     else:

@@ -41,6 +41,18 @@ Points = Literal[
     "banana",
     "correlated_gaussian",
 ]
+Smooth = Literal[
+    "moons",
+    "circles",
+    "rings",
+    "spirals",
+    "eight_gaussians",
+    "grid_gaussians",
+    "pinwheel",
+    "banana",
+    "correlated_gaussian",
+]
+"""Those whose density has a slope: that of the checkerboard is constant in parts."""
 HIDDEN = (64, 64)
 
 
