@@ -23,7 +23,7 @@ class Item:
 
 def quick(hook, of, **sizes):
     """Rows of each function that are not slow."""
-    mark = SimpleNamespace(kwargs={} if of == 4 else {"of": of})
+    mark = SimpleNamespace(kwargs={} if of == 5 else {"of": of})
     items = [Item(name, mark) for name, size in sizes.items() for _ in range(size)]
     whole = Item("whole", None)
     hook([*items, whole])
