@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from scrambling import perturbed
+from scrambling import compiled_start, perturbed
 
 from dgmjax import objectives
 from dgmjax.applications import (
@@ -153,7 +153,7 @@ def test_rewards_of_codes_and_of_potentials_are_added():
     seen = seen_of(CIRCLES, 3)
     events = lambda m: m.event(seen.observation, seen.action)
     make = lambda m: (m.logit(events(m)), m.log_recognition(events(m), seen.code))
-    params = perturbed(agent.init(KEY, method=make))
+    params = perturbed(compiled_start(agent, KEY, method=make))
     batch = {"x": jnp.zeros((5, 10)), "action": jnp.ones((5, 2))}
     two = lambda m: (
         game_reward()(m, seen, batch),

@@ -125,7 +125,7 @@ def test_cloning_a_linear_policy_is_logistic_regression():
     learner = gradient_learner(agent, {"model": Player(cloning, optax.adam(0.1))})
     batch = {"x": jnp.asarray(x), "action": jnp.asarray(action)}
     step = jax.jit(lambda _, state: learner.step(state, batch)[0])
-    state = jax.lax.fori_loop(0, 1500, step, learner.init(KEY, batch))
+    state = jax.lax.fori_loop(0, 1500, step, jax.jit(learner.init)(KEY, batch))
     logits = agent.apply(learner.variables(state), x, method="actions").logits
     found = np.asarray(logits[:, 1] - logits[:, 0])
     exact = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x, action)

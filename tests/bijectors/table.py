@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scrambling import compiled_start
 
 from dgmjax import bijectors as bj
 from dgmjax.bijectors.partitions import as_partition
@@ -46,7 +47,7 @@ def coupling(split, transformer, shape, context=False):
     )
 
     def make(key, scale):
-        conditioner = bj.Conditioner(network, network.init(key, scale))
+        conditioner = bj.Conditioner(network, compiled_start(network, key, scale))
         return bj.Coupling(
             split, conditioner, transformer, shape, context=CONTEXT if context else None
         )
@@ -59,7 +60,7 @@ def autoregressive(transformer, size=4, method="incremental", context=False, inv
 
     def make(key, scale):
         layer = bj.MaskedAutoregressive(
-            bj.Conditioner(network, network.init(key, scale)),
+            bj.Conditioner(network, compiled_start(network, key, scale)),
             transformer,
             context=CONTEXT if context else None,
             forward_method=method,

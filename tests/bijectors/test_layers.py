@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scrambling import compiled_start
 
 from dgmjax import bijectors as bj
 from dgmjax.bijectors.partitions import as_partition
@@ -327,7 +328,7 @@ def test_every_split_covers_each_entry_once():
 
 def test_mask_and_indices_say_the_same():
     network = Dense((3,), (2, 2))
-    conditioner = bj.Conditioner(network, network.init(KEY))
+    conditioner = bj.Conditioner(network, compiled_start(network, KEY))
     mask = np.array([False, True, False, True, False])
     z = jax.random.normal(KEY, (3, 5))
     by_mask = bj.Coupling(mask, conditioner, bj.Affine(), (5,)).forward(z)

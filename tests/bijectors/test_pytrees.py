@@ -24,7 +24,7 @@ KEY = jax.random.key(0)
 def nested():
     """A composition of several levels: a context, a network, static fields, no arrays at all."""
     network = Dense((2,), (2, 2), 2)
-    conditioner = bj.Conditioner(network, network.init(KEY))
+    conditioner = bj.Conditioner(network, compiled_start(network, KEY))
     context = jnp.array([0.3, -1.2])
     coupling = bj.Coupling(bj.halves(), conditioner, bj.Affine(), (4,), context=context)
     scale = bj.Block(bj.ElementwiseAffine(jnp.ones(4), jnp.full(4, 0.1)), 1)

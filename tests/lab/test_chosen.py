@@ -53,7 +53,7 @@ def known(module, splits=("train", "validation", "test")):
         ),
     )
     learner = gradient_learner(module, experiment.players)
-    state = learner.init(jax.random.key(0), {"x": jnp.ones((2, 1))})
+    state = jax.jit(learner.init)(jax.random.key(0), {"x": jnp.ones((2, 1))})
     return lab.Trained(experiment, learner, state)
 
 

@@ -61,7 +61,7 @@ def test_every_figure_is_drawn(name):
         figures={},
     )
     learner = experiment.learner()
-    trained = Trained(experiment, learner, learner.init(jax.random.key(0), {"x": x}))
+    trained = Trained(experiment, learner, jax.jit(learner.init)(jax.random.key(0), {"x": x}))
     offered = latent_figures.supported(module, dataset)
     assert {"kl_per_dimension", "posterior_scatter"} <= set(offered)
     for figure in offered.values():

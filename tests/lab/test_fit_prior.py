@@ -57,7 +57,7 @@ def trained(module):
         estimators=(lab.Estimator("nll_bound_k1", "ELBO", lab.averaged(objectives.elbo)),),
     )
     learner = gradient_learner(module, experiment.players)
-    state = learner.init(jax.random.key(0), {"x": jnp.ones((2, 2))})
+    state = jax.jit(learner.init)(jax.random.key(0), {"x": jnp.ones((2, 2))})
     return lab.Trained(experiment, learner, state)
 
 

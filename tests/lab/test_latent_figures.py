@@ -17,7 +17,7 @@ def untrained(name, **arguments):
     experiment = catalogue.build(catalogue.load_experiment(name), {"tiny": True, **arguments})
     learner = experiment.learner()
     x = np.float32(experiment.dataset.splits["train"]["x"][:4] > 7)
-    return Trained(experiment, learner, learner.init(jax.random.key(0), {"x": x}))
+    return Trained(experiment, learner, jax.jit(learner.init)(jax.random.key(0), {"x": x}))
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ def copying(dataset, mixture):
         "Copying", Copying(mixture), {"model": player}, dataset, steps=1, batch_size=60
     )
     learner = experiment.learner()
-    state = learner.init(jax.random.key(0), dataset.splits["test"])
+    state = jax.jit(learner.init)(jax.random.key(0), dataset.splits["test"])
     return Trained(experiment, learner, state)
 
 
@@ -103,7 +103,7 @@ def test_imputation_measures_of_a_model_and_a_baseline():
     )
     experiment.check()
     learner = experiment.learner()
-    state = learner.init(jax.random.key(0), experiment.dataset.splits["train"])
+    state = jax.jit(learner.init)(jax.random.key(0), experiment.dataset.splits["train"])
     trained = Trained(experiment, learner, state)
     arrays = trained.arrays("train")
     found = lab.imputed(trained, arrays, num_samples=20, chunk=10, batch_size=25)

@@ -34,7 +34,7 @@ def untrained(module):
         batch_size=100,
     )
     learner = experiment.learner()
-    state = learner.init(jax.random.key(0), {"x": points[:100]})
+    state = jax.jit(learner.init)(jax.random.key(0), {"x": points[:100]})
     return lab.Trained(experiment, learner, state)
 
 

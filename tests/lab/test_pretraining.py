@@ -127,7 +127,7 @@ def test_the_prior_begins_at_the_clusters_of_the_codes():
     player = Player(loss, optax.adam(1e-2))
     experiment = Experiment("vae", module, {"model": player}, dataset, steps=3, batch_size=50)
     learner = experiment.learner()
-    state = learner.init(jax.random.key(1), {"x": x[:50]})
+    state = jax.jit(learner.init)(jax.random.key(1), {"x": x[:50]})
     begun = jax.device_get(state.params)
     params = clustered_start(experiment, begun, jax.random.key(2), player=player, steps=200)
     assert jax.tree.structure(params) == jax.tree.structure(begun)

@@ -18,7 +18,7 @@ BY_CLASS = models.ClassConditional(models.NADE((4,), 3, context_features=3), 3)
 
 def scored(model, *given, x=X, **options):
     """log p(x) with scrambled parameters."""
-    variables = model.init(KEY, X[:, : model.event_shape[0]], *given, method="log_prob")
+    variables = compiled_start(model, KEY, X[:, : model.event_shape[0]], *given, method="log_prob")
     noise = np.random.default_rng(1)
     variables = jax.tree.map(lambda a: a + noise.normal(size=a.shape), variables)
     return model.apply(variables, x, *given, method="log_prob", **options)

@@ -44,7 +44,7 @@ def run_em(module, x, steps):
     """Steps of EM in float64: the final parameters and all log-likelihoods."""
     learner = em_learner(module)
     batch = {"x": jnp.asarray(x, jnp.float64)}
-    state = learner.init(KEY, batch)
+    state = jax.jit(learner.init)(KEY, batch)
 
     @jax.jit
     def run(state):
@@ -238,7 +238,7 @@ def test_padding_does_not_count_in_em():
 def test_a_step_that_is_not_finite_changes_nothing():
     learner = em_learner(models.PPCA(2, 1))
     batch = {"x": jax.random.normal(KEY, (20, 2))}
-    state = learner.init(KEY, batch)
+    state = jax.jit(learner.init)(KEY, batch)
     new, metrics = learner.step(state, {"x": batch["x"].at[0, 0].set(jnp.nan)})
     jax.tree.map(np.testing.assert_array_equal, new.params, state.params)
     assert int(new.skipped) == int(new.skipped_in_row) == 1 and float(metrics["loss"]) == 0.0

@@ -50,7 +50,7 @@ CASES = {"topics": lambda: (models.TopicModel(12, 3), BATCHES), "mixture": mixtu
 def test_gradient_descent_is_the_kernel(name):
     model, batches = CASES[name]()
     learner = learner_of(model, 64)
-    state = learner.init(KEY, {"x": batches[0]})
+    state = jax.jit(learner.init)(KEY, {"x": batches[0]})
     expected = kernel_steps(model.conjugate, state.params["global"], batches, 64)
     for x in batches:
         state, metrics = jax.jit(learner.step)(state, {"x": x})
@@ -61,7 +61,7 @@ def test_gradient_descent_is_the_kernel(name):
 
 def test_the_loss_is_the_bound_of_a_document():
     model = models.TopicModel(12, 3)
-    variables = model.init(KEY, method="global_parameters")
+    variables = compiled_start(model, KEY, method="global_parameters")
     batch = {"x": COUNTS}
     loss, _ = applied(
         model, variables, batch, KEY, method=objectives.natural_gradient, num_examples=len(COUNTS)
@@ -79,8 +79,8 @@ def test_padding_changes_nothing_and_devices_agree():
     np.testing.assert_allclose(shared.params["global"], alone.params["global"], rtol=1e-4)
     step = jax.jit(learner.step)
     padded = {"x": jnp.concatenate([COUNTS[:8], 9 + COUNTS[:8]]), "mask": jnp.arange(16) < 8}
-    found = step(learner.init(KEY, padded), padded)[0].params["global"]
-    plain = step(learner.init(KEY, padded), {"x": COUNTS[:8]})[0].params["global"]
+    found = step(jax.jit(learner.init)(KEY, padded), padded)[0].params["global"]
+    plain = step(jax.jit(learner.init)(KEY, padded), {"x": COUNTS[:8]})[0].params["global"]
     np.testing.assert_allclose(found, plain, rtol=1e-4)
 
 

@@ -26,7 +26,7 @@ def clusters(key, num=128):
 
 
 def played(learner, steps=1000):
-    state = learner.init(KEY, {"x": clusters(KEY)})
+    state = jax.jit(learner.init)(KEY, {"x": clusters(KEY)})
 
     def body(state, key):
         return learner.step(state, {"x": clusters(key)})[0], None
@@ -78,9 +78,7 @@ def test_the_codes_of_an_info_gan_are_read_off_its_samples():
 
 def test_codes_are_recognised_by_their_density():
     net = info_gan()
-    variables = perturbed(
-        compiled_start(net, KEY, {"x": clusters(KEY)}, KEY, method=objectives.information)
-    )
+    variables = perturbed(net.init(KEY, {"x": clusters(KEY)}, KEY, method=objectives.information))
     model = net.bind(variables)
     codes = model.codes(KEY, (5,))
     x = model.generate(codes)

@@ -47,9 +47,7 @@ def wrapped(num_steps, scale=1.0, **options):
 
 def bounds(module, keys, variables=None, objective=objectives.iwae):
     variables = (
-        compiled_start(module, KEY, {"x": X}, KEY, method=objective)
-        if variables is None
-        else variables
+        module.init(KEY, {"x": X}, KEY, method=objective) if variables is None else variables
     )
     one = lambda key: -module.apply(variables, {"x": X}, key, method=objective)[0]
     return np.asarray(jax.jit(jax.vmap(one))(keys), np.float64)
@@ -115,9 +113,7 @@ def test_without_tempering_small_steps_conserve_the_energy_and_with_it_the_weigh
 def test_weights_are_unbiased_estimates_of_the_evidence(tempering):
     """Holds for any steps and factors only if the density of the end of the steps is right."""
     module = wrapped(3, scale=1.3, step_size=0.25, tempering=tempering)
-    variables = perturbed(
-        compiled_start(module, KEY, {"x": X}, KEY, method=objectives.iwae), scale=0.5
-    )
+    variables = perturbed(module.init(KEY, {"x": X}, KEY, method=objectives.iwae), scale=0.5)
     weight = np.exp(bounds(module, jax.random.split(KEY, 50_000), variables) - EVIDENCE)
     error = weight.std(0) / np.sqrt(len(weight))
     assert (np.abs(weight.mean(0) - 1.0) < 4.0 * error).all() and (error < 0.05).all()
@@ -132,9 +128,7 @@ def posterior_of(module, variables, method):
 def test_steps_preserve_volume_and_lead_back(tempering):
     with jax.enable_x64(True):
         module = wrapped(4, step_size=0.3, tempering=tempering)
-        variables = perturbed(
-            compiled_start(module, KEY, {"x": X}, KEY, method=objectives.iwae), scale=1.0
-        )
+        variables = perturbed(module.init(KEY, {"x": X}, KEY, method=objectives.iwae), scale=1.0)
         variables = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), variables)
         z, r = np.random.default_rng(4).normal(size=(2, 5, 2))
 

@@ -61,7 +61,7 @@ def test_codes_of_an_adversarial_autoencoder_follow_the_prior():
         learner = gradient_learner(models.AdversarialAutoencoder(vae(), features()), players)
         body = lambda state, key, learner=learner: (learner.step(state, points(key))[0], None)
         scan = jax.jit(lambda s, b=body: jax.lax.scan(b, s, jax.random.split(KEY, STEPS))[0])
-        model = learner.bind(scan(learner.init(KEY, points(KEY))))
+        model = learner.bind(scan(jax.jit(learner.init)(KEY, points(KEY))))
         x = points(jax.random.key(9), 2000)["x"]
         z = np.asarray(model.posterior(x).sample(seed=KEY))[:, 0]
         distances.append(scipy.stats.kstest(z, scipy.stats.norm.cdf).statistic)
@@ -134,7 +134,7 @@ def test_the_critic_of_a_factor_vae_estimates_the_total_correlation():
     learner = gradient_learner(models.FactorVAE(Noisy(), Squares()), players)
     body = lambda state, key: (learner.step(state, codes(key, 1024))[0], None)
     scan = jax.jit(lambda state: jax.lax.scan(body, state, jax.random.split(KEY, 600))[0])
-    model = learner.bind(scan(learner.init(KEY, codes(KEY, 1024))))
+    model = learner.bind(scan(jax.jit(learner.init)(KEY, codes(KEY, 1024))))
     batch = codes(jax.random.key(1), 40_000)
     loss, _ = objectives.generator_loss(model, batch, KEY, game="density_ratio")
     truth = -0.5 * np.log(1 - r**2)

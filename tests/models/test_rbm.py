@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 from scipy.special import logsumexp
-from scrambling import applied, scrambled, scrambled_start
+from scrambling import applied, compiled_start, scrambled, scrambled_start
 
 from dgmjax import models, objectives, training
 from dgmjax.devices.mesh import make_mesh
@@ -29,7 +29,7 @@ KEY = jax.random.key(0)
 X = np.array(list(product((0, 1), repeat=4)), np.float32).reshape(16, 2, 2)
 H = np.array(list(product((0, 1), repeat=3)), np.float32)
 MODULE = models.RBM((2, 2), 3)
-VARIABLES = scrambled(MODULE.init(KEY, X, method="energy"), seed=3)
+VARIABLES = scrambled(compiled_start(MODULE, KEY, X, method="energy"), seed=3)
 PARAMS = {name: np.asarray(a, np.float64) for name, a in VARIABLES["params"].items()}
 
 
@@ -147,7 +147,7 @@ def test_persistent_chains_move_in_training_and_learn_the_data():
     learner = persistent_learner()
     truth = np.exp(LOG_P)
     data = jnp.asarray(X[np.random.default_rng(4).choice(16, 20_000, p=truth / truth.sum())])
-    state = learner.init(KEY, {"x": data[:100]})
+    state = jax.jit(learner.init)(KEY, {"x": data[:100]})
     before = state.collections["state"]["chains"]
     assert jnp.issubdtype(before.dtype, jnp.integer) and before.shape == (500, 2, 2)
 
@@ -171,7 +171,7 @@ def test_persistent_chains_move_in_training_and_learn_the_data():
 
 def test_outside_of_training_chains_stay():
     learner = persistent_learner(5)
-    state = learner.init(KEY, {"x": X})
+    state = jax.jit(learner.init)(KEY, {"x": X})
     loss = partial(objectives.contrastive_divergence, persistent=True)
     value, metrics = learner.call(learner.variables(state), loss, {"x": X}, KEY)
     assert value.shape == (16,) and set(metrics) == {"energy", "chain_energy"}
@@ -183,7 +183,7 @@ def test_chains_stay_bits_where_a_batch_is_taken_in_parts(strategy):
     if strategy == "shards":
         gradients = VirtualShards(make_mesh(1), 4)
     learner = persistent_learner(20).with_gradients(gradients)
-    state = learner.init(KEY, {"x": X})
+    state = jax.jit(learner.init)(KEY, {"x": X})
     before = state.collections["state"]["chains"]
     state, _ = jax.jit(learner.step)(state, {"x": X})
     after = state.collections["state"]["chains"]

@@ -96,7 +96,7 @@ def test_a_step_of_every_cell_moves_every_part_or_says_why_not(structure, prior,
     learner = gradient_learner(module, {"model": Player(objectives.elbo, optax.sgd(1.0))})
 
     def one_step(key):
-        state = learner.init(key, BATCH)
+        state = jax.jit(learner.init)(key, BATCH)
         state = state.replace(params=perturbed({"params": state.params}, scale=0.1)["params"])
         return state.params, *learner.step(state, BATCH)
 

@@ -93,7 +93,7 @@ def cycle_gan():
 
 
 def played(learner, draw, steps):
-    state = learner.init(KEY, draw(KEY))
+    state = jax.jit(learner.init)(KEY, draw(KEY))
     body = lambda state, key: (learner.step(state, draw(key))[0], None)
     return learner.bind(
         jax.jit(lambda s: jax.lax.scan(body, s, jax.random.split(KEY, steps))[0])(state)

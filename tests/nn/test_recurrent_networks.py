@@ -27,7 +27,7 @@ def initialised(module, *arguments, scale=1.0):
 @partial(jax.jit, static_argnums=0)
 def density(model, x):
     """The variables of a model that saw the data when it began."""
-    return model.init(KEY, x, method="log_prob")
+    return compiled_start(model, KEY, x, method="log_prob")
 
 
 @partial(jax.jit, static_argnums=0, static_argnames="method")

@@ -73,7 +73,7 @@ def test_averaged_weights_are_divided_by_their_own_singular_value():
     learner = spectral_game()
     x = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32) * [1.0, 3.0]
     batch = {"x": jnp.asarray(x, jnp.float32)}
-    state = learner.init(KEY, batch)
+    state = jax.jit(learner.init)(KEY, batch)
     assert "spectral" in state.collections and sorted(state.ema) == ["critic", "generator"]
     step = jax.jit(learner.step)
     for _ in range(150):

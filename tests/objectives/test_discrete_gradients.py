@@ -170,7 +170,7 @@ def test_running_moments_and_their_use():
     model, params = benchmark.toy(2)
     wrapped = models.WithBaseline(model, decay=0.8)
     learner = gradient_learner(wrapped, {"model": Player(objectives.reinforce, optax.sgd(0.0))})
-    state = learner.init(KEY, benchmark.BATCH)
+    state = jax.jit(learner.init)(KEY, benchmark.BATCH)
     np.testing.assert_array_equal(state.collections["state"]["moments"], 0.0)
     moments, step = np.zeros(3), jax.jit(learner.step)
     for _ in range(2):
@@ -198,7 +198,7 @@ def test_a_learned_baseline_predicts_the_signal():
     wrapped = models.WithBaseline(model, nn.MLP((8,), (1,)))
     player = Player(objectives.reinforce, optax.adam(0.02), params=("network",))
     learner = gradient_learner(wrapped, {"baseline": player})
-    state = learner.init(KEY, benchmark.BATCH)
+    state = jax.jit(learner.init)(KEY, benchmark.BATCH)
     state.params["model"] = params
     step = jax.jit(learner.step)
     for _ in range(150):

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.stats
-from scrambling import applied, perturbed
+from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import models, nn, objectives
 from dgmjax.distributions import families
@@ -81,13 +81,13 @@ def test_the_student_is_a_density_that_its_samples_and_conditionals_follow(pair)
 @pytest.mark.slow
 def test_a_maf_teacher_teaches_an_iaf_student_in_the_plane():
     teacher, student = models.MAF(2, 2, (8,)), models.IAF(2, 2, (16,))
-    given = perturbed(teacher.init(KEY), 3, 0.4)
+    given = perturbed(compiled_start(teacher, KEY), 3, 0.4)
     loss = partial(objectives.distillation, teacher=models.Teacher(teacher, given))
     learner = gradient_learner(
         student, {"model": Player(loss, optax.adam(optax.cosine_decay_schedule(1e-2, 800)))}
     )
     data = {"x": np.zeros((128, 2), np.float32)}
-    start = learner.init(KEY, {"x": jnp.zeros((2, 2))})
+    start = jax.jit(learner.init)(KEY, {"x": jnp.zeros((2, 2))})
 
     def exact(state):
         made = learner.variables(state)
@@ -191,7 +191,7 @@ def test_parallel_wavenet_in_levels():
 def test_bad_distillation_is_named(pair, options, teacher, argument):
     (student, variables), expert = pair
     if teacher is not None:
-        expert = models.Teacher(teacher, teacher.init(KEY))
+        expert = models.Teacher(teacher, compiled_start(teacher, KEY))
     method = partial(objectives.distillation, teacher=expert, **options)
     with pytest.raises(DgmjaxError, match=f"`{argument}`"):
         student.apply(variables, {"x": jnp.zeros((2, 2))}, KEY, method=method)

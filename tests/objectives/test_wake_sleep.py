@@ -84,7 +84,7 @@ def trained(generative, recognition, steps=1500):
             "posterior": training.Player(recognition, adam, params=RECOGNITION),
         },
     )
-    state = learner.init(KEY, {"x": IMAGES})
+    state = jax.jit(learner.init)(KEY, {"x": IMAGES})
 
     def body(state, key):
         rows = jax.random.choice(key, 16, (64,), p=jnp.asarray(TARGET))

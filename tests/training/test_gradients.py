@@ -210,7 +210,7 @@ def test_networks_compute_in_bfloat16_and_the_rest_in_float32(name):
     if learner.batches_per_step > 1:
         batch = jax.tree.map(lambda a: np.stack([a] * learner.batches_per_step), batch)
     one = jax.tree.map(lambda a: a[0], batch) if learner.batches_per_step > 1 else batch
-    state = learner.init(jax.random.key(0), one)
+    state = jax.jit(learner.init)(jax.random.key(0), one)
     text = str(jax.make_jaxpr(lower.step)(state, batch))
     products = [line for line in text.splitlines() if "dot_general" in line]
     assert products and all("bf16" in line.partition("=")[0] for line in products)
@@ -239,7 +239,7 @@ def test_masks_of_any_type_weigh_the_parts_of_a_batch(dtype, padding):
     batch = {"x": jnp.arange(8.0)[:, None], "mask": jnp.asarray(mask.astype(dtype))}
     player = Player(lambda model, batch, key: (model(batch), {}), optax.sgd(0.01))
     learner = gradient_learner(Scalar(), {"model": player})
-    state = learner.init(jax.random.key(0), batch)
+    state = jax.jit(learner.init)(jax.random.key(0), batch)
     real = mask > 0
     expected = np.square(np.arange(8.0) - 1)[real].mean() if real.any() else 0.0
     for gradients in (WholeBatch(), Microbatches(4)):

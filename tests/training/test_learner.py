@@ -41,7 +41,7 @@ KEY = jax.random.key(0)
 
 def test_one_step_is_the_gradient_step_by_hand():
     learner = gradient_learner(Quadratic(), {"model": Player(loss, optax.sgd(0.1))})
-    state = learner.init(KEY, BATCH)
+    state = jax.jit(learner.init)(KEY, BATCH)
     new, metrics = jax.jit(learner.step)(state, BATCH)
     mean = np.asarray(BATCH["x"]).mean(0)
     np.testing.assert_allclose(new.params["a"], 1 - 0.1 * 2 * (1 - mean), rtol=1e-5)
@@ -55,7 +55,7 @@ def test_one_step_is_the_gradient_step_by_hand():
 def test_padding_does_not_count():
     learner = gradient_learner(Quadratic(), {"model": Player(loss, optax.sgd(0.1))})
     padded = {"x": BATCH["x"].at[2:].set(1e6), "mask": jnp.array([1.0, 1, 0, 0])}
-    state = learner.init(KEY, BATCH)
+    state = jax.jit(learner.init)(KEY, BATCH)
     from_padded, metrics = learner.step(state, padded)
     from_real, expected = learner.step(state, {"x": BATCH["x"][:2]})
     np.testing.assert_allclose(from_padded.params["a"], from_real.params["a"], rtol=1e-5)
@@ -69,7 +69,7 @@ def test_players_move_their_own_parameters_their_own_number_of_times():
     }
     learner = gradient_learner(Quadratic(), players)
     assert learner.batches_per_step == 3
-    state = learner.init(KEY, BATCH)
+    state = jax.jit(learner.init)(KEY, BATCH)
     batches = {"x": jnp.stack([BATCH["x"], BATCH["x"] + 1, BATCH["x"] + 2])}
     new, metrics = jax.jit(learner.step)(state, batches)
     a = np.ones(3)
@@ -86,7 +86,7 @@ def test_players_move_their_own_parameters_their_own_number_of_times():
 def test_a_non_finite_step_changes_nothing_and_is_counted():
     learner = gradient_learner(Quadratic(), {"model": Player(loss, optax.adam(0.1))}, ema_decay=0.5)
     step = jax.jit(learner.step)
-    state, _ = step(learner.init(KEY, BATCH), BATCH)
+    state, _ = step(jax.jit(learner.init)(KEY, BATCH), BATCH)
     bad = {"x": BATCH["x"].at[0, 0].set(jnp.nan)}
     skipped, metrics = step(state, bad)
     for before, after in zip(
@@ -102,7 +102,7 @@ def test_a_non_finite_step_changes_nothing_and_is_counted():
 
 def test_average_of_parameters():
     learner = gradient_learner(Quadratic(), {"m": Player(loss, optax.sgd(0.1))}, ema_decay=0.9)
-    state = learner.init(KEY, BATCH)
+    state = jax.jit(learner.init)(KEY, BATCH)
     new, _ = learner.step(state, BATCH)
     expected = 0.1 * np.asarray(state.params["a"]) + 0.9 * np.asarray(new.params["a"])
     np.testing.assert_allclose(new.ema["a"], expected, rtol=1e-6)
@@ -118,7 +118,7 @@ def test_accumulation_comes_from_optax():
     accumulating = optax.MultiSteps(optax.sgd(0.1), every_k_schedule=2)
     learner = gradient_learner(Quadratic(), {"model": Player(loss, accumulating)})
     whole = gradient_learner(Quadratic(), {"model": Player(loss, optax.sgd(0.1))})
-    state = learner.init(KEY, BATCH)
+    state = jax.jit(learner.init)(KEY, BATCH)
     for half in (BATCH["x"][:2], BATCH["x"][2:]):
         state, _ = learner.step(state, {"x": half})
     expected, _ = whole.step(compiled_start(whole, KEY, BATCH), BATCH)
@@ -160,7 +160,7 @@ def test_every_family_learns_without_retracing(learner):
         return learner.step(state, batch)
 
     step = jax.jit(counted)
-    state = learner.init(KEY, {"x": x})
+    state = jax.jit(learner.init)(KEY, {"x": x})
     before = state.params
     for _ in range(3):
         state, metrics = step(state, batch)
@@ -245,7 +245,7 @@ def test_parts_of_a_parameter_group_may_be_frozen():
     player = Player(objectives.elbo, optax.adam(0.1), params=moved)
     learner = gradient_learner(vae, {"model": player})
     batch = {"x": jnp.ones((3, 4))}
-    state = learner.init(KEY, batch)
+    state = jax.jit(learner.init)(KEY, batch)
     assert set(state.optimisers["model"][0].mu["encoder"]) == {"Dense_0"}
     new, _ = learner.step(state, batch)
     same = jax.tree.map(lambda a, b: bool((a == b).all()), state.params, new.params)
@@ -262,7 +262,7 @@ def test_published_schedule_of_burda():
         Quadratic(),
         {"m": Player(loss, adam(1.0, 3280, schedule="burda", b1=0.0, b2=0.0, eps=1e-30))},
     )
-    state = learner.init(KEY, BATCH)
+    state = jax.jit(learner.init)(KEY, BATCH)
     step = jax.jit(learner.step)
     for count, expected in ((0, 1.0), (1, 10 ** (-1 / 7)), (4, 10 ** (-2 / 7)), (3279, 0.1)):
         leaves, structure = jax.tree.flatten(state.optimisers)

@@ -41,7 +41,7 @@ def test_nnx_networks_train_inside_a_model():
     learner = gradient_learner(vae(), {"model": Player(objectives.elbo, optax.adam(0.05))})
     dataset = {"x": x}
     result = fit(learner, dataset, key=KEY, steps=60, batch_size=16)
-    start = learner.init(KEY, {"x": jnp.asarray(x[:16])})
+    start = jax.jit(learner.init)(KEY, {"x": jnp.asarray(x[:16])})
     bound = lambda state: np.mean(objectives.elbo(learner.bind(state), {"x": x}, KEY)[1]["elbo"])
     assert bound(result.state) > bound(start) + 0.5
     moved = jax.tree.map(
