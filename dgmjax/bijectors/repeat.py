@@ -62,7 +62,9 @@ class Repeat(Bijector):
         self.rematerialise = bool(rematerialise)
 
     def layer(self, index: int) -> Bijector:
-        """Layer `index` by itself."""
+        """Layer `index` by itself; the last one is -1."""
+        rule = f"must be in {-self.num_layers} .. {self.num_layers - 1}"
+        require(-self.num_layers <= index < self.num_layers, "index", rule, index)
         return jax.tree.map(lambda leaf: leaf[index], self.stacked)
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:

@@ -1,5 +1,7 @@
 """Space to channels, and back."""
 
+import numbers
+
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import Bijector, as_float, check_ndims
@@ -22,9 +24,8 @@ class Squeeze(Bijector):
     """
 
     def __init__(self, factor: int = 2) -> None:
-        require(
-            isinstance(factor, int) and factor >= 1, "factor", "must be an integer >= 1", factor
-        )
+        whole = isinstance(factor, numbers.Integral) and factor >= 1
+        require(whole, "factor", "must be an integer >= 1", factor)
         super().__init__(event_ndims_in=3, is_constant_jacobian=True)
         self.factor = factor
 

@@ -306,7 +306,13 @@ def supplement(
     for part in supplements:
         for name, figure in part.figures.items():
             _save_figure(figure(trained), trained.folder, name, trained.step)
-    kind = lambda record: (record.metric, record.estimator, record.model)
+    kind = lambda record: (
+        record.metric,
+        record.estimator,
+        record.model,
+        record.dataset,
+        record.split,
+    )
     replaced = {kind(record) for record in new}
     kept = trained.folder.read_records()
     return [record for record in kept if kind(record) not in replaced] + new

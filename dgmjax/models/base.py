@@ -67,6 +67,8 @@ class ParametricDensity(DensityModel):
         bias = self.param(name, init, shape)
         if context is None:
             return bias
+        if num_dims(shape) == 0:  # as below the diagonal of one dimension
+            return jnp.broadcast_to(bias, (*context.shape[:-1], *shape))
         linear = Dense(num_dims(shape), use_bias=False, name=f"{name}_of_context")(context)
         return bias + as_float(linear).reshape(*context.shape[:-1], *shape)
 

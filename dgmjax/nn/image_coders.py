@@ -67,8 +67,9 @@ class ImageDecoder(nn.Module):
         require_sizes(channels=self.channels, output=tuple(self.output))
         height, width = check_factor("factor", self.factor, (*self.output[:2], 1))
         batch = z.shape[: z.ndim - self.event_ndims]
-        h = Dense(height * width * self.channels)(z.reshape(math.prod(batch), -1))
-        h = self.activation(h).reshape(-1, height, width, self.channels)
+        size = math.prod(z.shape[len(batch) :])  # -1 has no value where the batch is empty
+        h = Dense(height * width * self.channels)(z.reshape(math.prod(batch), size))
+        h = self.activation(h).reshape(math.prod(batch), height, width, self.channels)
         features = math.prod(self.output[2:])
         h = Upscale(features, self.channels, self.factor, self.blocks, self.activation)(h)
         return h.reshape(*batch, *self.output)

@@ -26,14 +26,18 @@ def bounds_by_temperatures(
     sound = low.ndim == 2 and low.shape == high.shape == (len(counts), low.shape[1])
     rule = f"must be [{len(counts)}, N], as `upper` is"
     require(sound and low.size > 0, "lower", rule, (low.shape, high.shape), error=DataError)
-    gap = (high - low)[-1].mean()
+    gap = (high - low)[counts.argmax()].mean()
     rows = ((high, DATA_COLOUR, "upper, backwards"), (low, MODEL_COLOUR, "lower, forwards"))
-    curves = [
-        (values.mean(1), values.std(1) / np.sqrt(values.shape[1]), colour, name)
-        for values, colour, name in rows
-    ]
+    curves = [(values.mean(1), _errors(values), colour, name) for values, colour, name in rows]
     label = "log p(x) of simulated data, nats"
     return _by_temperatures(counts, curves, f"{title}, gap {gap:.2f} nats", label)
+
+
+def _errors(values: np.ndarray) -> np.ndarray:
+    """Standard errors of means of `[T, N]`; NaN, which is not drawn, for a single example."""
+    if values.shape[1] == 1:
+        return np.full(len(values), np.nan)
+    return values.std(1, ddof=1) / np.sqrt(values.shape[1])
 
 
 def estimates_by_temperatures(

@@ -26,10 +26,12 @@ def histograms(panels: Mapping[str, Mapping[str, Any]], title: str = "") -> "Fig
     figure = new_figure(3.6 * len(panels) + 0.4, 3.0, title)
     for place, (quantity, groups) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), place + 1)
+        rule = "must have at least one group for each quantity"
+        require(len(groups) > 0, "panels", rule, quantity, error=DataError)
         arrays = {name: _finite(name, given) for name, given in groups.items()}
         low, high = np.percentile(np.concatenate(list(arrays.values())), [_OUTER, 100.0 - _OUTER])
         edges = np.linspace(low, max(high, low + 1e-6), _BINS + 1)
-        for colour, (name, array) in zip(COLOURS, arrays.items()):
+        for colour, (name, array) in zip(COLOURS * len(arrays), arrays.items()):
             inside = np.clip(array, edges[0], edges[-1])
             axes.hist(inside, edges.tolist(), density=True, color=colour, alpha=0.5, label=name)
         axes.set_xlabel(quantity, fontsize=8)

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MANY = 60  # more points than this are drawn pale, with a smoothed line on top
-_COLOURS = ("#2e8b57", "#7b4fa3", "#b8860b", "#444444")
+_COLOURS = (
+    *("#2e8b57", "#7b4fa3", "#b8860b", "#444444"),
+    *("#1b9e9e", "#d95f02", "#8c510a", "#e377c2", "#9acd32", "#6a8fbf"),
+)
 _FIXED = {"train": MODEL_COLOUR, "validation": "#c8102e"}  # the same in every figure
 
 
@@ -22,7 +25,10 @@ def _colours(names: Sequence[str]) -> list[str]:
     if len(names) == 1:
         return [MODEL_COLOUR]
     free = iter(_COLOURS * len(names))
-    return [_FIXED.get(name.partition("/")[0]) or next(free) for name in names]
+    # A trainer names what it trains on without a prefix: `loss` beside `validation/loss`.
+    trained = {name for name in names if f"validation/{name}" in names}
+    kind = lambda name: "train" if name in trained else name.partition("/")[0]
+    return [_FIXED.get(kind(name)) or next(free) for name in names]
 
 
 def curves(

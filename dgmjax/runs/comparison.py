@@ -12,12 +12,12 @@ from dgmjax.errors import require
 from dgmjax.files import read_file
 from dgmjax.runs.folder import RunFolder
 from dgmjax.runs.record import Record
-from dgmjax.runs.record_table import as_flags, format_duration, mean_and_error
+from dgmjax.runs.record_table import as_flags, describe_data, format_duration, mean_and_error
 from dgmjax.runs.series import series
 from dgmjax.runs.verdict import is_reference
 
-Metric = tuple[str, str, str]
-"""Name, estimator, unit."""
+Metric = tuple[str, str, str, str]
+"""Name, estimator, unit, and the data that were measured."""
 Measured = tuple[RunFolder, Record]
 """A record and the run that it is of."""
 
@@ -72,18 +72,28 @@ class Comparison:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Header and cells as text."""
-        header = ["run", *(f"{name} ({unit})" for name, _, unit in self.metrics), "time"]
+        header = ["run", *self._headings(), "time"]
         cells = [
             [row.label, *map(row.cell, self.metrics), format_duration(row.seconds)]
             for row in self.rows
         ]
         return header, cells
 
+    def _headings(self) -> list[str]:
+        """Name and unit of each metric, with the estimator and the data where these do not do."""
+        told = [f"{name} ({unit})" for name, _, unit, _ in self.metrics]
+        longer = [f"{name} ({unit}; {how})" for name, how, unit, _ in self.metrics]
+        whole = [f"{name} ({unit}; {how}; {of})" for name, how, unit, of in self.metrics]
+        for more in (longer, whole):
+            told = [new if told.count(old) > 1 else old for old, new in zip(told, more)]
+        return told
+
     def csv(self) -> str:
         """One line for each run and metric."""
         out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        names = ("run", "folder", "seed", "metric", "estimator", "unit", "value")
+        # All words in quotes: a carriage return within one would end the row elsewhere.
+        writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        names = ("run", "folder", "seed", "metric", "estimator", "unit", "data", "value")
         writer.writerow((*names, "standard_error", "published", "seconds"))
         for row in self.rows:
             for metric, measured in row.records.items():
@@ -91,7 +101,7 @@ class Comparison:
                     published = record.published.value if record.published else ""
                     error = "" if record.standard_error is None else record.standard_error
                     numbers = (record.value, error, published, record.seconds)
-                    writer.writerow((row.label, run.path, record.seed, *metric, *numbers))
+                    writer.writerow((row.label, str(run.path), record.seed, *metric, *numbers))
         return out.getvalue()
 
     def html(self) -> str:
@@ -159,7 +169,11 @@ class Comparison:
         lines = [
             {
                 "step": line["step"],
-                **{f"{label}/{_last(n)}": v for n, v in line.items() if n != "step"},
+                **{
+                    f"{label}/{name.removeprefix('validation/')}": value
+                    for name, value in line.items()
+                    if name.startswith("validation/")
+                },
             }
             for label, found in metrics.items()
             for line in found
@@ -169,10 +183,6 @@ class Comparison:
             return None
         text = "Validation curves, the first seed of each row."
         return picture(to_png(curves(lines, title="")), "curves", text)
-
-
-def _last(name: str) -> str:
-    return name.rpartition("/")[2]
 
 
 def _pictures(run: RunFolder) -> list[Path]:
@@ -221,4 +231,4 @@ def _rows(settings: str, runs: Sequence[RunFolder]) -> list[Row]:
 
 
 def _metric(record: Record) -> Metric:
-    return record.metric, record.estimator, record.unit
+    return record.metric, record.estimator, record.unit, describe_data(record)

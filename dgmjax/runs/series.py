@@ -38,17 +38,17 @@ def series(records: Mapping[str, Sequence[Record]]) -> list[Series]:
     Records belong to one curve where their estimators are equal but for one number: "50 images, 4
     network calls" and "50 images, 8 network calls", but not "100 images, 8 network calls".
     """
-    found: dict[tuple[str, str, str, str], dict[str, dict[float, list[float]]]] = {}
+    found: dict[tuple[str, ...], dict[str, dict[float, list[float]]]] = {}
     for model, each in records.items():
         for record in each:
             for number in NUMBER.finditer(record.estimator):
                 before = record.estimator[: number.start()]
                 after = record.estimator[number.end() :]
-                key = (record.metric, record.unit, before, after)
+                key = (record.metric, record.unit, before, after, record.dataset, record.split)
                 points = found.setdefault(key, {}).setdefault(model, {})
                 points.setdefault(float(number[0]), []).append(record.value)
     made = []
-    for (metric, unit, before, after), models in found.items():
+    for (metric, unit, before, after, *_), models in found.items():
         curves = {
             model: [(setting, sum(values) / len(values)) for setting, values in sorted(at.items())]
             for model, at in models.items()

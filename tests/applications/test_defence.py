@@ -57,6 +57,7 @@ def test_projected_gradient_stays_in_the_ball_and_is_no_worse_than_one_step():
         assert float(jnp.abs(many - X).max()) <= 0.1 + 1e-6
         assert (LOSS(many) >= LOSS(one) - 1e-5).all()
     assert (LOSS(random_noise(KEY, X, 0.1)) <= LOSS(one) + 1e-5).all()
+    np.testing.assert_array_equal(projected_gradient(LOSS, X, 0.0, num_steps=2), X)
     edge = projected_gradient(LOSS, X, 0.6, num_steps=5)
     assert float(edge.min()) >= 0.0 and float(edge.max()) <= 1.0
     np.testing.assert_array_equal(projected_gradient(LOSS, X, 0.0, step_size=0.1, num_steps=2), X)

@@ -56,6 +56,14 @@ def test_generalised_advantages_are_the_double_sum():
         np.testing.assert_allclose(found[:, lane], by_hand(*arrays, 0.9, 0.8), rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [int, np.uint8, float])
+def test_ends_of_episodes_may_be_numbers(dtype):
+    """The complement of the integer 0 is -1."""
+    reward, no = jnp.ones(3), jnp.zeros(3, dtype)
+    found = generalised_advantages(reward, 0 * reward, 0 * reward, no, no, discount=0.5, decay=1.0)
+    np.testing.assert_allclose(found, [1.75, 1.5, 1.0])
+
+
 @pytest.fixture(scope="module")
 def cartpole():
     """An agent with scrambled parameters, and 20 transitions of an older policy."""

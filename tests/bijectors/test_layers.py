@@ -8,6 +8,7 @@ from scrambling import compiled_start
 
 from dgmjax import bijectors as bj
 from dgmjax.bijectors.partitions import as_partition
+from dgmjax.errors import DgmjaxError
 
 from .networks import Dense
 from .table import ROWS, repeated
@@ -371,6 +372,14 @@ def test_repeat_of_a_layer_without_arrays(unroll):
     np.testing.assert_array_equal(log_det, 0)
     np.testing.assert_array_equal(repeat.inverse(x), np.arange(6.0).reshape(2, 3))
     assert jax.tree.leaves(repeat) == []
+
+
+@pytest.mark.parametrize("index", [3, -4, 99])
+def test_a_layer_past_the_end_is_named(index):
+    """JAX would take the last one."""
+    stacked = bj.stack_bijectors([bj.ElementwiseAffine(float(i)) for i in range(3)])
+    with pytest.raises(DgmjaxError, match=r"`index` must be in -3 \.\. 2"):
+        bj.Repeat(stacked, 3).layer(index)
 
 
 def test_repeat_compiles_one_layer_whatever_the_depth():

@@ -2,9 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from dgmjax import models, nn, objectives
+from dgmjax.distributions import families
 from dgmjax.errors import DataError, DgmjaxError
 
 IMAGE, VECTOR = jnp.zeros((2, 8, 8, 1)), jnp.zeros((2, 4))
@@ -106,3 +108,59 @@ def test_a_bad_size_is_named(name):
     make, argument = ZERO[name]
     with pytest.raises(DgmjaxError, match=f"`{argument}` must be "):
         jax.eval_shape(make)
+
+
+EMPTY = {
+    "conv_vae": (models.ConvVAE((8, 8, 1), 2, channels=4), IMAGE, "reconstruct"),
+    "draw": (models.DRAW((8, 8, 1), 2, 2, 4, None), IMAGE, "reconstruct"),
+    "draw_attention": (models.DRAW((8, 8, 1), 2, 2, 4, (2, 3)), IMAGE, "reconstruct"),
+    "vq_vae": (models.VQVAE((8, 8, 1), 8, 4, channels=4), IMAGE, "reconstruct"),
+    "semi_supervised": (models.SemiSupervisedVAE((4,), 1, 2, (5,)), VECTOR, "classify"),
+    "code_prior": (
+        models.CodePrior(((2, 2), (1, 1)), (3, 2), features=4, blocks=1, context_blocks=1),
+        jnp.zeros((2, 5), int),
+        "log_prob",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_no_examples_have_no_results(name):
+    """Shapes alone: -1 stands for no size where the batch is empty."""
+    model, x, method = EMPTY[name]
+    key = jax.random.key(0)
+    more = (key,) if method == "reconstruct" else ()
+    variables = jax.eval_shape(lambda: model.init(key, x, *more, method=method))
+    apply = lambda variables, x: model.apply(variables, x, *more, method=method)
+    found = jax.tree.leaves(jax.eval_shape(apply, variables, x[:0]))
+    assert found and all(0 in leaf.shape for leaf in found)
+
+
+@pytest.mark.parametrize("name", ["conv_vae", "draw", "draw_attention"])
+def test_no_samples_may_be_drawn(name):
+    model, x, _ = EMPTY[name]
+    key = jax.random.key(0)
+    variables = jax.eval_shape(lambda: model.init(key, x, key, method="reconstruct"))
+    draw = lambda variables: model.apply(variables, key, (0,), method="sample")
+    assert jax.eval_shape(draw, variables).shape == (0, 8, 8, 1)
+
+
+def test_one_latent_has_a_full_covariance_by_a_context():
+    """Nothing is below its diagonal."""
+    model, context = models.FullCovarianceNormal(1), jnp.ones((4, 3))
+    q, _ = model.init_with_output(jax.random.key(0), context)
+    assert q.batch_shape == (4,) and q.event_shape == (1,)
+
+
+@pytest.mark.parametrize("family", [families.Categorical(5), families.Poisson()])
+def test_measured_models_draw_integers(family):
+    model, key = models.DenseUAE((2,), 3, (4,), observation=family), jax.random.key(0)
+    start = lambda: model.init(key, jnp.zeros((1, 3)), method="likelihood")
+    variables = jax.eval_shape(start)
+    draw = lambda variables: model.apply(variables, key, (2,), method="sample")
+    assert jax.eval_shape(draw, variables).shape == (2, 2)
+
+
+def test_sizes_may_be_numbers_of_numpy():
+    model = models.DenseVAE((3,), np.int64(2), (8,))
+    assert model.latent_shape == (2,)

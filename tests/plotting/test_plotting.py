@@ -8,6 +8,7 @@ import pytest
 
 from dgmjax import plotting
 from dgmjax.errors import DataError, DgmjaxError, RunError
+from dgmjax.plotting.canvas import MODEL_COLOUR
 
 RANDOM = np.random.default_rng(0)
 BLACK, GREY = np.zeros((4, 4)), np.full((4, 4), 0.5)
@@ -119,6 +120,32 @@ def test_curves_share_panels_and_leave_gaps():
     assert np.isnan(validation.get_ydata()).all()
     many = plotting.curves([{"step": i, "loss": 3.0} for i in range(200)], names=["loss"])
     np.testing.assert_allclose(many.axes[0].lines[1].get_ydata(), 3.0)
+
+
+def test_training_and_validation_have_the_colours_that_the_report_names():
+    """A trainer writes `loss`, and not `train/loss`."""
+    lines = [{"step": i, "loss": 1.0, "validation/loss": 2.0, "rate": 0.1} for i in range(3)]
+    train, validation = plotting.curves(lines).axes[0].lines
+    assert (train.get_color(), validation.get_color()) == (MODEL_COLOUR, "#c8102e")
+    names = [f"run {number}/loss" for number in range(9)]
+    compared = plotting.curves([{"step": 1, **dict.fromkeys(names, 1.0)}])
+    assert len({line.get_color() for line in compared.axes[0].lines}) == 9
+
+
+def test_histograms_show_every_group():
+    groups = {f"group {number}": np.arange(5.0) + number for number in range(8)}
+    figure = plotting.histograms({"score": groups})
+    assert len(figure.axes[0].get_legend().get_texts()) == 8
+    with pytest.raises(DataError, match="`panels` must have at least one group"):
+        plotting.histograms({"score": {}})
+
+
+def test_bounds_have_the_error_of_their_means_and_the_gap_of_most_temperatures():
+    low, high = [[-2.0, -4.0], [-9.0, -9.0]], [[-1.0, -3.0], [-1.0, -1.0]]
+    figure = plotting.bounds_by_temperatures([1000, 10], low, high)
+    assert "gap 1.00 nats" in figure.get_suptitle()
+    half = figure.axes[0].collections[0].get_segments()[0][:, 1]
+    assert np.ptp(half) / 2 == pytest.approx(np.std([-2, -4], ddof=1) / np.sqrt(2))
 
 
 @pytest.mark.parametrize(

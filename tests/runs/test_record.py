@@ -145,6 +145,7 @@ def test_equal_values_have_no_error_on_any_python():
     assert record_table.mean_and_error([3.2188758248682006] * 10) == (3.2188758248682006, 0.0)
     assert record_table.mean_and_error([0.1] * 3) == (0.1, 0.0)
     assert record_table.mean_and_error([2.0]) == (2.0, 0.0)
+    assert record_table.mean_and_error([math.inf, -math.inf, 1.0]) == (math.inf, None)
     mean, error = record_table.mean_and_error([1.0, math.inf])
     assert mean == math.inf and error is None
 

@@ -105,7 +105,8 @@ def projected_gradient(
     check_attack(x, radius, values)
     require_sizes(num_steps=num_steps)
     size = 2.5 * radius / num_steps if step_size is None else step_size
-    require(0.0 < size < math.inf, "step_size", "must be a positive number", step_size)
+    sound = step_size is None or 0.0 < size < math.inf
+    require(sound, "step_size", "must be a positive number", step_size)
     inside = lambda moved: jnp.clip(jnp.clip(moved, x - radius, x + radius), *values)
     start = x
     if key is not None:

@@ -34,8 +34,9 @@ def generalised_advantages(
     >>> generalised_advantages(r, 0 * r, 0 * r, no, no, discount=0.5, decay=1.0).tolist()
     [1.75, 1.5, 1.0]
     """
-    delta = reward + discount * jnp.where(terminated, 0.0, next_value) - value
-    goes_on = discount * decay * ~(terminated | truncated)
+    delta = reward + discount * jnp.where(jnp.asarray(terminated, bool), 0.0, next_value) - value
+    ended = jnp.asarray(terminated, bool) | jnp.asarray(truncated, bool)
+    goes_on = jnp.where(ended, 0.0, discount * decay)
 
     def body(after: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
         delta, goes_on = inputs

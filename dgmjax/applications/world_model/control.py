@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.applications.imitation.environment import Environment
+from dgmjax.errors import require_sizes
 from dgmjax.types import Array, Key
 
 Frames = Callable[[Any], Array]
@@ -100,10 +101,13 @@ def lived(model: Any, task: Task, params: Array, key: Key, num: int) -> Array:
 def held_actions(
     key: Key, shape: tuple[int, int, int], limit: float, most_steps: int = 20
 ) -> Array:
-    """Random actions `[E, T, A]` that explore: each is held for 1 .. `most_steps` steps.
+    """Random actions `[E, T, A]` that explore: each is held for some steps.
 
-    Uniform in [-limit, limit], and drawn anew at each step with probability 2 / (most_steps + 1).
+    Uniform in [-limit, limit], and drawn anew at each step with probability 2 / (most_steps + 1):
+    an action is held for (most_steps + 1) / 2 steps on average, as if all numbers up to
+    `most_steps` were equally frequent.
     """
+    require_sizes(most_steps=most_steps)
     value_key, change_key = jax.random.split(key)
     values = jax.random.uniform(value_key, shape, minval=-limit, maxval=limit)
     change = jax.random.bernoulli(change_key, 2.0 / (most_steps + 1.0), (*shape[:2], 1))

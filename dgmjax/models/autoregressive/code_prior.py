@@ -103,7 +103,10 @@ class CodePrior(nn.Module):
     def join(self, indices: tuple[Array, ...]) -> Array:
         """x `[..., D]` of maps `[..., *shapes[l]]`, which are given with the finest first."""
         pairs = zip(reversed(indices), reversed(self.shapes))
-        flat = [one.reshape(*one.shape[: one.ndim - len(shape)], -1) for one, shape in pairs]
+        flat = [
+            one.reshape(*one.shape[: one.ndim - len(shape)], math.prod(shape))
+            for one, shape in pairs
+        ]
         return jnp.concatenate(flat, -1)
 
     def split(self, x: Array) -> tuple[Array, ...]:
@@ -125,7 +128,8 @@ class CodePrior(nn.Module):
         read = self.readers[level](known)
         if len(fine) == 3:  # the same for every code of a site
             read = jnp.repeat(read[..., None, :], fine[2], -2)
-        return join_context(None, read.reshape(*read.shape[: -len(fine) - 1], -1, self.features))
+        batch, sites = read.shape[: -len(fine) - 1], math.prod(fine)
+        return join_context(None, read.reshape(*batch, sites, self.features))
 
     def _as_event(self, level: int, indices: Array) -> Array:
         return indices if len(self.shapes[level]) == 3 else indices[..., None]

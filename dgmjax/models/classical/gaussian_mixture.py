@@ -181,4 +181,5 @@ def _raw(covariance: Array) -> Array:
     """The inverse of `_cholesky(scale)`, of covariances."""
     factor = jnp.linalg.cholesky(covariance)
     logarithm = jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1))
-    return jnp.tril(factor, -1) + logarithm[..., None] * jnp.eye(factor.shape[-1])
+    diagonal = jnp.eye(factor.shape[-1], dtype=factor.dtype)
+    return jnp.tril(factor, -1) + logarithm[..., None] * diagonal

@@ -77,7 +77,8 @@ class DrawCell(nn.Module):
         patches = [
             window.read(image.reshape(*image.shape[:-1], *self.event_shape)) for image in (x, error)
         ]
-        return join(*(patch.reshape(*patch.shape[:-3], -1) for patch in patches))
+        flat = lambda patch: patch.reshape(*patch.shape[:-3], math.prod(patch.shape[-3:]))
+        return join(*map(flat, patches))
 
     def _write(self, h: Array) -> Array:
         """What is added to the canvas, `[..., height * width * channels]`."""
@@ -86,7 +87,8 @@ class DrawCell(nn.Module):
             return drawn
         size = self.window[1]
         patch = drawn.reshape(*drawn.shape[:-1], size, size, self.event_shape[-1])
-        return self.write_window(h).write(patch).reshape(*drawn.shape[:-1], -1)
+        size = math.prod(self.event_shape)
+        return self.write_window(h).write(patch).reshape(*drawn.shape[:-1], size)
 
     def emit(self, carry: PyTree, seen: PyTree, inputs: None) -> tuple[PyTree, Array]:
         """Parameters of q(z_t | x, z_<t) `[..., latent, 2]`; see `seen` for what is seen of x."""
@@ -173,7 +175,7 @@ class DRAW(LatentVariableModel):
     def posterior(self, x: Array) -> Sequential:
         """q(z | x) over `[T, latent]` for `x[*batch, *event]`."""
         batch = x.shape[: x.ndim - 3]
-        steps = self._steps(x.reshape(*batch, -1))
+        steps = self._steps(x.reshape(*batch, math.prod(x.shape[len(batch) :])))
         return Sequential(steps, Normal(), (self.num_steps, self.latent), batch)
 
     def likelihood(self, z: Array) -> Factorised:

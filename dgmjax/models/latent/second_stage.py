@@ -112,8 +112,8 @@ class Marginal(Distribution):
 
     log_prob is log 1/K sum_k p(z, u_k) / q(u_k | z), below log p(z) on average. Its exponential is
     unbiased, so that importance-weighted bounds of a model with this prior are bounds, and reach
-    log p(x) with their number of samples, for any K. The noise is a function of z: equal z have
-    equal estimates.
+    log p(x) with their number of samples, for any K. The noise is a function of all z of a call:
+    equal calls have equal estimates, and one z has another in another batch.
 
     Args:
       model: bound, with `prior()`, `posterior(z)` and `likelihood(u)`.

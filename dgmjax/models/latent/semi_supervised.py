@@ -1,5 +1,6 @@
 """Semi-supervised VAEs: the class is a second latent, which is summed over."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -90,7 +91,8 @@ class SemiSupervisedVAE(nn.Module):
         event = tuple(self.event_shape)
         batch = x.shape[: x.ndim - len(event)]
         require(x.shape[len(batch) :] == event, "x", f"must end in {event}", f"shape {x.shape}")
-        return as_float(network_input(x, self.observation)).reshape(*batch, -1)
+        size = math.prod(x.shape[len(batch) :])
+        return as_float(network_input(x, self.observation)).reshape(*batch, size)
 
     def _auxiliary(self, h: Array, key: Key | None, shape: tuple[int, ...] = ()) -> Any:
         """A sample of a, as a tuple of inputs, and log q(a | x); empty and 0 without a."""

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.factorised import decoded_shape, factorised
 from dgmjax.distributions.families import Family, Normal
 from dgmjax.errors import as_sizes, require, require_sizes
@@ -83,7 +84,7 @@ class UncertaintyAutoencoder(nn.Module):
         def body(x: Array, key: Key) -> tuple[Array, None]:
             y_key, x_key = jax.random.split(key)
             y = self.posterior(x).sample(seed=y_key)
-            return self.likelihood(y).sample(seed=x_key), None
+            return as_float(self.likelihood(y).sample(seed=x_key)), None
 
         start = self.likelihood(zeros).mean()
         return jax.lax.scan(body, start, jax.random.split(key, num_steps))[0]

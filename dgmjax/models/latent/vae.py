@@ -1,6 +1,6 @@
 """Variational autoencoder: prior, posterior and likelihood, each replaceable."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import distrax
 import flax.linen as nn
@@ -65,7 +65,8 @@ class VAE(LatentVariableModel):
     @property
     def latent_shape(self) -> tuple[int, ...]:
         """Event shape of z."""
-        return (self.latent,) if isinstance(self.latent, int) else tuple(self.latent)
+        latent = self.latent
+        return tuple(latent) if isinstance(latent, Iterable) else (int(latent),)
 
     def prior(self) -> distrax.Distribution:
         """p(z), event shape `latent_shape`."""

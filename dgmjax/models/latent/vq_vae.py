@@ -157,7 +157,8 @@ class HierarchicalVQVAE(nn.Module):
     def _read(self, x: Array) -> Array:
         """Feature maps `[..., H, W, F]` of the values of x."""
         h = self.embed(x)
-        return h.reshape(*x.shape[:-1], -1) if h.ndim > x.ndim else h
+        rest = math.prod(h.shape[x.ndim - 1 :])
+        return h.reshape(*x.shape[:-1], rest) if h.ndim > x.ndim else h
 
     def encode(self, x: Array) -> tuple[Array, ...]:
         """Indices `[B, *index_shapes[l]]` of every level, the finest first."""
