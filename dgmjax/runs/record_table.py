@@ -88,7 +88,7 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
     (2.0, 0.16666666666666666)
     """
     if not all(map(math.isfinite, values)):
-        both = math.inf in values and -math.inf in values  # without a mean: the worse is shown
+        both = math.inf in values and -math.inf in values  # which have no mean
         return (math.inf if both else sum(values)), None
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return statistics.mean(values), deviation / math.sqrt(len(values))

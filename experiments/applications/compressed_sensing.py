@@ -90,11 +90,10 @@ def compressed_sensing(
     """A model of images, trained or read from a run folder, and what it restores.
 
     Args:
-      prior: VAE, GAN, flow, or an uncertainty autoencoder for each number of measurements.
+      prior: VAE, GAN, flow, or an uncertainty autoencoder for each number of measurements. A GAN
+        reads the batch size and `epochs`, of 60,000 images, and no option of the optimiser.
       trained: run folder of `vae_mnist`, `gan_mnist` or `image_flow`; nothing is trained then.
       dataset: images that the model is trained on; with `trained`, those that it was trained on.
-        Of a GAN, epochs of 60,000 images and the batch size count, and none of the options of the
-        optimiser.
       measured: images that are measured, of the test split; those of `dataset` if None.
       measurements: their numbers.
       images: test images that are restored.

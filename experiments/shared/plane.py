@@ -29,18 +29,6 @@ Name = Literal[
     "spline_coupling",
     "maf_spline",
 ]
-Points = Literal[
-    "moons",
-    "circles",
-    "rings",
-    "spirals",
-    "eight_gaussians",
-    "grid_gaussians",
-    "pinwheel",
-    "checkerboard",
-    "banana",
-    "correlated_gaussian",
-]
 Smooth = Literal[
     "moons",
     "circles",
@@ -53,6 +41,7 @@ Smooth = Literal[
     "correlated_gaussian",
 ]
 """Those whose density has a slope: that of the checkerboard is constant in parts."""
+Points = Literal[Smooth, "checkerboard"]
 HIDDEN = (64, 64)
 
 

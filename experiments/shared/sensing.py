@@ -344,7 +344,7 @@ def _coverage(problem: Problem, size: int, row: str, trained, _):
     inside = np.asarray(applications.covered(jnp.asarray(samples), jnp.asarray(truth)))
     if row == "varying":
         spread = unexplained(problem, trained)
-        inside = inside[:, spread > min(0.1, np.median(spread))]
+        inside = inside[:, spread > np.median(spread)]
     return evaluation.average(inside.reshape(len(inside), -1).mean(1))
 
 

@@ -34,8 +34,9 @@ def generalised_advantages(
     >>> generalised_advantages(r, 0 * r, 0 * r, no, no, discount=0.5, decay=1.0).tolist()
     [1.75, 1.5, 1.0]
     """
-    delta = reward + discount * jnp.where(jnp.asarray(terminated, bool), 0.0, next_value) - value
-    ended = jnp.asarray(terminated, bool) | jnp.asarray(truncated, bool)
+    terminated, truncated = (jnp.asarray(flag, bool) for flag in (terminated, truncated))
+    delta = reward + discount * jnp.where(terminated, 0.0, next_value) - value
+    ended = terminated | truncated
     goes_on = jnp.where(ended, 0.0, discount * decay)
 
     def body(after: Array, inputs: tuple[Array, Array]) -> tuple[Array, Array]:
