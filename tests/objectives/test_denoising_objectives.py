@@ -200,6 +200,36 @@ def test_the_normaliser_of_an_energy_model_by_grid_and_by_annealing():
     np.testing.assert_allclose(total, -log_z(variables), rtol=1e-5)
 
 
+class Well(fnn.Module):
+    """The energy of N(loc, deviation^2 I) less the square of the base."""
+
+    loc: float
+    deviation: float
+    scale: float = 2.0
+
+    @fnn.compact
+    def __call__(self, x):
+        energy = ((x - self.loc) ** 2).sum(-1, keepdims=True) / (2 * self.deviation**2)
+        return energy - (x**2).sum(-1, keepdims=True) / (2 * self.scale**2)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_density_that_the_grid_does_not_hold_has_no_normaliser(size):
+    def found(loc, deviation, **options):
+        model = models.EnergyModel((size,), Well(loc, deviation), **options)
+        variables = model.init(KEY, jnp.zeros((1, size)), method="log_prob")
+        return float(model.apply(variables, method="log_partition"))
+
+    exact = lambda deviation: size * np.log(deviation * np.sqrt(2 * np.pi))
+    assert found(0.07, 0.15) == pytest.approx(exact(0.15), abs=1e-3)
+    for deviation in (0.02, 0.05):  # the step is 0.12
+        assert np.isnan(found(0.07, deviation))
+    assert found(0.07, 0.05, points=801) == pytest.approx(exact(0.05), abs=1e-3)
+    assert np.isnan(found(12.0, 0.15))  # half of it is beyond the edge
+    with pytest.raises(DgmjaxError, match="points"):
+        found(0.0, 1.0, points=200)
+
+
 def test_the_score_and_the_chains_of_an_energy_model_are_those_of_its_density():
     model = energy_model(scale=1.0, sampling_steps=60, step_size=0.5, num_chains=8)
     made = compiled_start(model, KEY, DATA[:4], method="log_prob")

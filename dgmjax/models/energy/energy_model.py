@@ -16,11 +16,15 @@ from dgmjax.inference.kernels import Kernel, mala
 from dgmjax.inference.partition import AnchoredPath
 from dgmjax.types import Array, Key
 
-POINTS = 201
-"""Points of a side of the grid for the exact normaliser in the plane."""
-
 REACH = 6.0
-"""Half of a side of that grid, in scales of the base."""
+"""Half of a side of the grid for the exact normaliser, in scales of the base."""
+
+RESOLVED = 0.1
+"""Nats by which a grid and its every second point may differ.
+
+The error of the rectangle rule falls as the exponential of the square of the number of points: at
+this difference that of the whole grid is below 0.001 for a normal density.
+"""
 
 
 class EnergyModel(nn.Module):
@@ -31,8 +35,9 @@ class EnergyModel(nn.Module):
     score matching by `score`, and `objectives.noise_contrastive_estimation` by `log_unnormalised`,
     with a parameter for log Z.
 
-    In one or two dimensions `log_partition` is a sum over a grid, and `log_prob` exact; otherwise
-    `inference.log_partition(model.annealing(), ...)` estimates log Z.
+    In one or two dimensions `log_partition` is a sum over a grid, and `log_prob` exact, or nan
+    where the density is too narrow for the grid; otherwise `inference.log_partition` of
+    `model.annealing()` estimates log Z.
 
     Attributes:
       event_shape: of x.
@@ -41,6 +46,7 @@ class EnergyModel(nn.Module):
       num_chains: persistent chains, kept in the mutable collection "state"; 0 for none.
       step_size: of the Metropolis-adjusted Langevin transitions.
       sampling_steps: transitions of `sample`.
+      points: of a side of the grid of `log_partition`, an odd number.
 
     Sources: LeCun, Chopra, Hadsell, Ranzato & Huang, "A Tutorial on Energy-Based Learning", 2006,
     https://yann.lecun.com/exdb/publis/pdf/lecun-06.pdf; Nijkamp, Hill, Han, Zhu & Wu, "On the
@@ -54,12 +60,15 @@ class EnergyModel(nn.Module):
     num_chains: int = 0
     step_size: float = 0.1
     sampling_steps: int = 500
+    points: int = 201
 
     def setup(self):
         as_sizes("event_shape", self.event_shape)
         require_sizes(sampling_steps=self.sampling_steps)
         require(self.scale > 0, "scale", "must be positive", self.scale)
         require(self.num_chains >= 0, "num_chains", "must be at least 0", self.num_chains)
+        odd = self.points >= 5 and self.points % 2 == 1
+        require(odd, "points", "must be an odd number of at least 5", self.points)
         self.log_normaliser = self.param("log_normaliser", nn.initializers.zeros, ())
         if self.num_chains:
             shape = (self.num_chains, *self.event_shape)
@@ -116,7 +125,11 @@ class EnergyModel(nn.Module):
             self.kept.value = _bits(x)
 
     def log_partition(self) -> Array:
-        """log Z in nats, by the rectangle rule over a grid.
+        """log Z in nats, by the rectangle rule over a grid of `points` on [-6 scale, 6 scale].
+
+        It is nan where every second point of the grid gives another value, by more than 0.1, since
+        the density is narrower than the grid is fine, or where more than a thousandth of the mass
+        is at the edge of the grid. Then give more `points`, or a `scale` nearer to the data.
 
         Raises:
           DgmjaxError: more than two dimensions.
@@ -125,10 +138,17 @@ class EnergyModel(nn.Module):
         remedy = "Estimate it: `inference.log_partition(model.annealing(), ...)`."
         rule = "must have at most 2 dimensions for an exact normaliser"
         require(size <= 2, "event_shape", rule, self.event_shape, remedy)
-        line = jnp.linspace(-REACH * self.scale, REACH * self.scale, POINTS)
+        line = jnp.linspace(-REACH * self.scale, REACH * self.scale, self.points)
         grid = jnp.stack(jnp.meshgrid(*[line] * size, indexing="ij"), -1)
-        energies = self.energy(grid.reshape(-1, *self.event_shape))
-        return jax.nn.logsumexp(-energies) + size * jnp.log(line[1] - line[0])
+        energies = self.energy(grid.reshape(-1, *self.event_shape)).reshape(grid.shape[:-1])
+        width = math.log(2 * REACH * self.scale / (self.points - 1))
+        total = jax.nn.logsumexp(-energies) + size * width
+        coarse = jax.nn.logsumexp(-energies[(slice(None, None, 2),) * size]) + size * (
+            width + math.log(2)
+        )
+        inner = jax.nn.logsumexp(-energies[(slice(1, -1),) * size]) + size * width
+        right = (jnp.abs(total - coarse) < RESOLVED) & (total - inner < 1e-3)
+        return jnp.where(right, total, jnp.nan)
 
     def log_prob(self, x: Array, context: Array | None = None) -> Array:
         """log p(x) = -E(x) - log Z, exact: see `log_partition` for when it exists."""
