@@ -1,11 +1,11 @@
 """Shape checks as declarations: `check_shapes(self, basis="... D M", upper="... M M")`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from dgmjax.errors import require
+from dgmjax.errors import DgmjaxError, require
 
 
 def check_shapes(arrays: Any, **patterns: str) -> dict[str, int]:
@@ -50,3 +50,31 @@ def check_shapes(arrays: Any, **patterns: str) -> dict[str, int]:
         require(fits, name, rule, f"shape {shape}")
         origins |= {dim: name for dim in wanted if dim not in origins}
     return sizes
+
+
+def require_event(
+    x: Any,
+    event_shape: Sequence[int],
+    argument: str = "x",
+    owner: str = "",
+    error: type[Exception] = DgmjaxError,
+) -> tuple[int, ...]:
+    """Raises `error` unless `x` has the shape `[..., *event_shape]`; returns the `...`.
+
+    Args:
+      argument: the name of `x` in the message.
+      owner: of the event, for the message.
+
+    >>> require_event(np.zeros((5, 2, 3)), (3,))
+    (5, 2)
+    >>> require_event(np.zeros((5, 2, 3)), (4,), owner="PPCA")
+    Traceback (most recent call last):
+    ...
+    dgmjax.errors.DgmjaxError: `x` must end in the event shape (4,) of PPCA; got shape (5, 2, 3).
+    """
+    event, shape = tuple(event_shape), tuple(np.shape(x))
+    batch = shape[: len(shape) - len(event)]
+    rule = f"must end in the event shape {event}" + (f" of {owner}" if owner else "")
+    fits = len(shape) >= len(event) and shape[len(batch) :] == event
+    require(fits, argument, rule, f"shape {shape}", error=error)
+    return batch

@@ -4,7 +4,7 @@ import math
 
 import jax.numpy as jnp
 
-from dgmjax.bijectors.base import Bijector, as_float, require_finite
+from dgmjax.bijectors.base import Bijector, as_float, check_batch, require_finite
 from dgmjax.errors import DataError, require
 from dgmjax.masks import weighted_mean
 from dgmjax.types import Array, ArrayLike
@@ -58,6 +58,7 @@ class ActNorm(Bijector):
             f"must have at least {self.event_ndims_in} dimensions, the last of {channels} channels",
             f"shape {x.shape}",
         )
+        check_batch(self, x.shape[: x.ndim - self.event_ndims_in], self.shift.shape[:-1])
         return x
 
     def _spread(self) -> tuple[Array, Array]:

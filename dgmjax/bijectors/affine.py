@@ -42,7 +42,8 @@ class ElementwiseAffine(Bijector):
 
     def _input(self, x: Array) -> Array:
         x = as_float(x)
-        check_batch(self, x.shape, self.shift.shape)
+        own = [a.shape for a in (self.shift, self.log_scale) if a is not None]
+        check_batch(self, x.shape, *own)
         return x
 
     def _log_det(self, like: Array) -> Array:

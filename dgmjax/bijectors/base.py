@@ -21,6 +21,7 @@ Conventions, for all of `dgmjax.bijectors`:
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from itertools import zip_longest
 from typing import Any
 
 import distrax
@@ -30,6 +31,7 @@ import numpy as np
 
 from dgmjax.bijectors.pytrees import Pytree
 from dgmjax.errors import DataError, DgmjaxError, require
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, PyTree
 
 __all__ = [
@@ -196,19 +198,20 @@ def check_ndims(bijector: Any, x: Array, event_ndims: int) -> None:
     )
 
 
-def check_batch(owner: Any, batch: Sequence[int], own: Sequence[int]) -> None:
+def check_batch(owner: Any, batch: Sequence[int], *own: Sequence[int]) -> None:
     """Raises `DgmjaxError` unless the batch shape of points broadcasts against that of parameters.
 
     Args:
       owner: the bijector or distribution, for its name.
       batch: of the points.
-      own: of the parameters of `owner`: that of the context, where one predicts them.
+      *own: of the parameters of `owner`: that of the context, where one predicts them.
     """
-    fits = all(1 in (n, m) or n == m for n, m in zip(reversed(batch), reversed(own)))
+    sizes = zip_longest(*(reversed(shape) for shape in (batch, *own)), fillvalue=1)
+    shapes = " and ".join(str(tuple(shape)) for shape in dict.fromkeys(map(tuple, own)))
     require(
-        fits,
+        all(len({*column} - {1}) <= 1 for column in sizes),
         "x",
-        f"must have a batch shape that broadcasts against {tuple(own)}, that of the parameters "
+        f"must have a batch shape that broadcasts against {shapes}, that of the parameters "
         f"(or of the context that predicts them) of {type(owner).__name__}",
         f"batch shape {tuple(batch)}",
         "Give one context for each point.",
@@ -216,21 +219,14 @@ def check_batch(owner: Any, batch: Sequence[int], own: Sequence[int]) -> None:
 
 
 def check_event(
-    bijector: Any, x: Array, event_shape: Sequence[int], batch_shape: Sequence[int] = ()
+    bijector: Any, x: Array, event_shape: Sequence[int], *batch_shapes: Sequence[int]
 ) -> None:
     """Raises `DgmjaxError` unless the last dimensions of `x` are `event_shape`.
 
-    Those before it must broadcast against `batch_shape`, that of the bijector's parameters.
+    Those before it must broadcast against `batch_shapes`, those of the bijector's parameters.
     """
-    event_shape = tuple(event_shape)
-    require(
-        x.ndim >= len(event_shape) and x.shape[x.ndim - len(event_shape) :] == event_shape,
-        "x",
-        f"must end in the event shape {event_shape} of {type(bijector).__name__}",
-        f"shape {x.shape}",
-        f"Any shape [..., {', '.join(map(str, event_shape))}] would do.",
-    )
-    check_batch(bijector, x.shape[: x.ndim - len(event_shape)], batch_shape)
+    batch = require_event(x, event_shape, owner=type(bijector).__name__)
+    check_batch(bijector, batch, *batch_shapes)
 
 
 def broadcast_context(

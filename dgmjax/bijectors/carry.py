@@ -1,9 +1,11 @@
 """Loops and branches, by value or by platform; in `shard_map` arrays vary over its axes."""
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from dgmjax.types import PyTree
 
@@ -38,10 +40,41 @@ def _axes(kind: Any) -> frozenset[str]:
     return frozenset(manual.varying if manual is not None else getattr(kind, "vma", None) or ())
 
 
+def widened(start: PyTree, step: Callable[[PyTree], PyTree]) -> PyTree:
+    """`start`, whose floating-point arrays are as wide as those after `step`.
+
+    With `jax_enable_x64` parameters of float32 meet zeros of float64, and a loop must carry one
+    type. Without it nothing is done, and `step` is not traced.
+    """
+    settled = jax.dtypes.canonicalize_dtype("float64") != "float64"
+    while not settled:  # each pass widens one leaf at least
+        before = start
+        start = jax.tree.map(_widen, start, jax.eval_shape(step, start))
+        settled = all(map(operator.is_, jax.tree.leaves(before), jax.tree.leaves(start)))
+    return start
+
+
+def _widen(leaf: Any, after: Any) -> Any:
+    narrow = jnp.issubdtype(after.dtype, jnp.floating) and leaf.dtype != after.dtype
+    narrow = narrow and jnp.promote_types(leaf.dtype, after.dtype) == after.dtype
+    return leaf.astype(after.dtype) if narrow else leaf
+
+
 def scan(body: Callable, start: PyTree, xs: PyTree, **options: Any) -> tuple[PyTree, PyTree]:
-    """`jax.lax.scan`, also where the carry starts with fewer varying axes than it ends with."""
+    """`jax.lax.scan`, also where the carry starts narrower than it ends.
+
+    That is with fewer varying axes, or with floating-point arrays of fewer bits.
+    """
     first = lambda carry: body(carry, jax.tree.map(lambda leaf: leaf[0], xs))[0]
-    return jax.lax.scan(body, varying(start, first), xs, **options)
+    return jax.lax.scan(body, varying(widened(start, first), first), xs, **options)
+
+
+def fori_loop(
+    lower: int, upper: int, body: Callable[[Any, PyTree], PyTree], start: PyTree
+) -> PyTree:
+    """`jax.lax.fori_loop`, with the same liberties as `scan`."""
+    first = lambda carry: body(lower, carry)
+    return jax.lax.fori_loop(lower, upper, body, varying(widened(start, first), first))
 
 
 def cond(condition: Any, true: Callable, false: Callable, *operands: PyTree) -> PyTree:

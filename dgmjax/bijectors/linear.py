@@ -111,7 +111,7 @@ class LinearBijector(Bijector):
 
     def _input(self, x: Array) -> Array:
         x = as_float(x)
-        check_event(self, x, (self.features,))
+        check_event(self, x, (self.features,), *(a.shape[:-2] for a in jax.tree.leaves(self)))
         return x
 
 

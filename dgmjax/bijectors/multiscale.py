@@ -92,7 +92,11 @@ class MultiScale(Bijector):
             # The coarsest part is where the way back begins; finer ones join from the end of the
             # list.
             if done:
-                hidden = jnp.concatenate([hidden, done.pop()], axis=-1)
+                finer = done.pop()
+                # A level with a batch of parameters adds axes.
+                batch = jnp.broadcast_shapes(hidden.shape[:-3], finer.shape[:-3])
+                halves = (jnp.broadcast_to(h, batch + h.shape[-3:]) for h in (hidden, finer))
+                hidden = jnp.concatenate(tuple(halves), axis=-1)
         return hidden, total
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
@@ -108,7 +112,13 @@ class MultiScale(Bijector):
                 hidden, done = hidden[..., :half], hidden[..., half:]
                 parts.append(done)
         parts.append(hidden)
-        flat = [part.reshape(*part.shape[:-3], math.prod(part.shape[-3:])) for part in parts]
+        batch = hidden.shape[:-3]
+        flat = [
+            jnp.broadcast_to(part, batch + part.shape[-3:]).reshape(
+                *batch, math.prod(part.shape[-3:])
+            )
+            for part in parts
+        ]
         return jnp.concatenate(flat, axis=-1), total
 
 

@@ -48,18 +48,22 @@ class Planar(Bijector):
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         z = as_float(x)
-        check_event(self, z, self.u.shape[-1:], self.u.shape[:-1])
+        self._check(z)
         u, slope = self._constrained()
         a = _dot(self.w, z) + self.b
         return z + u * jnp.tanh(a)[..., None], _log_slope(a, slope)
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
         x = as_float(y)
-        check_event(self, x, self.u.shape[-1:], self.u.shape[:-1])
+        self._check(x)
         u, slope = self._constrained()
         target = _dot(self.w, x) + self.b
         a = check_converged(solve_planar(target, slope), target)
         return x - u * jnp.tanh(a)[..., None], -_log_slope(a, slope)
+
+    def _check(self, x: Array) -> None:
+        batches = self.u.shape[:-1], self.w.shape[:-1], self.b.shape
+        check_event(self, x, self.u.shape[-1:], *batches)
 
     def _constrained(self) -> tuple[Array, Array]:
         """u' and 1 + w.u', the least slope of the map."""

@@ -46,7 +46,7 @@ class Radial(Bijector):
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         z = as_float(x)
-        check_event(self, z, self.centre.shape[-1:], self.centre.shape[:-1])
+        self._check(z)
         alpha, slope = self._constrained()
         difference = z - self.centre
         scale, log_det = self._at(_norm(difference), alpha, slope)
@@ -54,12 +54,16 @@ class Radial(Bijector):
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
         x = as_float(y)
-        check_event(self, x, self.centre.shape[-1:], self.centre.shape[:-1])
+        self._check(x)
         alpha, slope = self._constrained()
         difference = x - self.centre
         radius = _positive_root(slope * alpha, alpha, _norm(difference))
         scale, log_det = self._at(radius, alpha, slope)
         return self.centre + difference / scale[..., None], -log_det
+
+    def _check(self, x: Array) -> None:
+        batches = self.centre.shape[:-1], self.alpha.shape, self.beta.shape
+        check_event(self, x, self.centre.shape[-1:], *batches)
 
     def _constrained(self) -> tuple[Array, Array]:
         alpha = ALPHA_FLOOR + jax.nn.softplus(self.alpha)

@@ -76,14 +76,14 @@ class Sylvester(Bijector):
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         z = as_float(x)
-        check_event(self, z, self.basis.shape[-2:-1], self.bias.shape[:-1])
+        self._check_point(z)
         upper, upper_tilde = self._triangular()
         p = _apply(upper_tilde, self._project(z)) + self.bias
         return z + self._lift(_apply(upper, jnp.tanh(p))), _log_det(p, upper, upper_tilde)
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
         x = as_float(y)
-        check_event(self, x, self.basis.shape[-2:-1], self.bias.shape[:-1])
+        self._check_point(x)
         upper, upper_tilde = self._triangular()
         # R' Q^T times x = z + Q R tanh(p), plus b: with Q^T Q = I the right side is p + R' R
         # tanh(p).
@@ -91,6 +91,11 @@ class Sylvester(Bijector):
         product = jnp.matmul(upper_tilde, upper, precision=HIGHEST)
         p = check_converged(_back_substitute(product, target), target.sum(-1, keepdims=True))
         return x - self._lift(_apply(upper, jnp.tanh(p))), -_log_det(p, upper, upper_tilde)
+
+    def _check_point(self, x: Array) -> None:
+        matrices = self.basis, self.upper, self.upper_tilde
+        batches = [a.shape[:-2] for a in matrices] + [self.bias.shape[:-1]]
+        check_event(self, x, self.basis.shape[-2:-1], *batches)
 
     def _triangular(self) -> tuple[Array, Array]:
         eye = np.eye(self.basis.shape[-1], dtype=bool)

@@ -22,6 +22,7 @@ from dgmjax.distributions.base import (
 from dgmjax.distributions.completion import Forced, forced_sites
 from dgmjax.distributions.families import drawn, num_levels, site_noise
 from dgmjax.errors import DataError, require
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, Key, PyTree
 
 Noise = Callable[[Array], PyTree]
@@ -143,13 +144,7 @@ class Autoregressive(Distribution):
 
     def log_prob(self, value: Array) -> Array:
         value = as_data(value)
-        require(
-            tuple(value.shape[value.ndim - len(self._event_shape) :]) == self._event_shape,
-            "value",
-            f"must end in the event shape {self._event_shape}",
-            f"shape {tuple(value.shape)}",
-        )
-        batch = value.shape[: value.ndim - len(self._event_shape)]
+        batch = require_event(value, self._event_shape, "value")
         if self.batch_shape and batch != self.batch_shape:  # several contexts for one event
             batch = jnp.broadcast_shapes(batch, self.batch_shape)
             value = jnp.broadcast_to(value, (*batch, *self._event_shape))

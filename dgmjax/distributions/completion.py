@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.errors import DataError, require
+from dgmjax.shapes import require_event
 from dgmjax.types import Array
 
 
@@ -46,9 +47,7 @@ def forced_sites(
     if mask is None:
         observed, mask = _prefix(observed, event_shape, sites)
     mask = mask if hasattr(mask, "dtype") else np.asarray(mask)
-    shape = tuple(observed.shape[max(observed.ndim - num_dims, 0) :])
-    rule = f"must end in the event shape {event_shape}"
-    require(shape == event_shape, "observed", rule, f"shape {observed.shape}", "", DataError)
+    require_event(observed, event_shape, "observed", error=DataError)
     boolean = mask.dtype == np.bool_
     require(boolean, "mask", "must be boolean", f"dtype {mask.dtype}", "", DataError)
     shape = tuple(mask.shape[max(mask.ndim - len(sites), 0) :])

@@ -5,6 +5,7 @@ import math
 from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.base import Distribution, sum_event
 from dgmjax.errors import require
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, Key
 
 
@@ -67,13 +68,7 @@ class Factorised(Distribution):
         return flat.reshape(*flat.shape[:-1], *self._sites)
 
     def _flat_log_prob(self, value: Array) -> Array:
-        batch = value.shape[: value.ndim - len(self._event_shape)]
-        require(
-            tuple(value.shape[len(batch) :]) == self._event_shape,
-            "value",
-            f"must end in the event shape {self._event_shape}",
-            f"shape {tuple(value.shape)}",
-        )
+        batch = require_event(value, self._event_shape, "value")
         flat = value.reshape(*batch, math.prod(self._sites), *self._site_shape)
         return self.flat.log_prob(flat)
 

@@ -8,6 +8,7 @@ import numpy as np
 from dgmjax.bijectors.linear import solve_triangular
 from dgmjax.distributions.base import Distribution
 from dgmjax.errors import require
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, Key
 
 
@@ -50,6 +51,7 @@ class FullNormal(Distribution):
         return solve_triangular(self.cholesky, difference, lower=True, unit=False)
 
     def log_prob(self, value: Array) -> Array:
+        require_event(value, self.event_shape, "value")
         squared = (self._whitened(value - self.loc) ** 2).sum(-1)
         return -0.5 * (squared + self.loc.shape[-1] * np.log(2 * np.pi)) - self._log_det
 

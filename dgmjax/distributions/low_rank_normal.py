@@ -8,6 +8,7 @@ from dgmjax.bijectors.linear import HIGHEST, apply_matrix
 from dgmjax.distributions.base import Distribution
 from dgmjax.distributions.full_normal import FullNormal
 from dgmjax.errors import require
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, Key
 
 
@@ -72,11 +73,13 @@ class LowRankNormal(Distribution):
 
     def latent_posterior(self, value: Array) -> FullNormal:
         """p(z | x) = N(M^-1 W^T V^-1 (x - loc), M^-1) for x `[..., D]`."""
+        require_event(value, self.event_shape, "value")
         covariance = self.latent_covariance()
         mean = apply_matrix(covariance, apply_matrix(self._scaled, value - self.loc))
         return FullNormal(mean, jnp.linalg.cholesky(covariance))
 
     def log_prob(self, value: Array) -> Array:
+        require_event(value, self.event_shape, "value")
         difference = value - self.loc
         mean = apply_matrix(self.latent_covariance(), apply_matrix(self._scaled, difference))
         # With C = W W^T + V and r = x - loc, r^T C^-1 r is the least of

@@ -10,6 +10,7 @@ from dgmjax.bijectors.base import as_float
 from dgmjax.bijectors.carry import scan
 from dgmjax.distributions.base import Distribution
 from dgmjax.errors import require
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, Key, PyTree
 
 
@@ -119,13 +120,7 @@ class Sequential(Distribution):
 
     def params(self, value: Array) -> Array:
         """Parameters of every step along a path, `[..., T, *site, num_params]`."""
-        batch = value.shape[: value.ndim - len(self._event_shape)]
-        require(
-            tuple(value.shape[len(batch) :]) == self._event_shape,
-            "value",
-            f"must end in the event shape {self._event_shape}",
-            f"shape {tuple(value.shape)}",
-        )
+        batch = require_event(value, self._event_shape, "value")
         batch = jnp.broadcast_shapes(batch, self._batch_shape)
         value = jnp.broadcast_to(value, (*batch, *self._event_shape))
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.carry import fori_loop
 from dgmjax.types import Array, Key, PyTree
 
 Term = Callable[[PyTree], Array]
@@ -101,7 +102,7 @@ def leapfrog(
 
     # Half kicks at both ends: the loop makes whole ones, of which the last is half too much.
     momentum = kicked(point, momentum, 0.5)
-    point, momentum = jax.lax.fori_loop(0, num_steps, body, (point, momentum))
+    point, momentum = fori_loop(0, num_steps, body, (point, momentum))
     return point, kicked(point, momentum, -0.5)
 
 

@@ -161,6 +161,61 @@ def test_bad_input_is_named(name):
         call()
 
 
+def batched(*shape):
+    return 0.1 + jnp.zeros((2, *shape))  # two sets of parameters, for three points below
+
+
+MATRICES = jnp.broadcast_to(jnp.eye(4), (2, 4, 4))
+BATCHES = {
+    "shift": lambda: bj.ElementwiseAffine(batched(1)),
+    "log_scale": lambda: bj.ElementwiseAffine(jnp.zeros(4), batched(1)),
+    "linear": lambda: bj.Linear(MATRICES),
+    "lu": lambda: bj.LU(MATRICES),
+    "triangular": lambda: bj.Triangular(MATRICES),
+    "householder": lambda: bj.Householder(batched(3, 4)),
+    "actnorm": lambda: bj.ActNorm(batched(4), batched(4)),
+    "planar u": lambda: bj.Planar(batched(4), jnp.ones(4), 0.1),
+    "planar w": lambda: bj.Planar(jnp.ones(4), batched(4), 0.1),
+    "planar b": lambda: bj.Planar(jnp.ones(4), jnp.ones(4), batched()),
+    "radial centre": lambda: bj.Radial(batched(4), 0.1, 0.1),
+    "radial alpha": lambda: bj.Radial(jnp.ones(4), batched(), 0.1),
+    "radial beta": lambda: bj.Radial(jnp.ones(4), 0.1, batched()),
+    "sylvester": lambda: bj.Sylvester(
+        jnp.eye(4)[:, :3], jnp.zeros((2, 3, 3)), jnp.zeros((3, 3)), jnp.zeros(3)
+    ),
+}
+"""Bijectors of two sets of parameters, each for `[..., 4]`."""
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_a_batch_of_points_that_is_not_that_of_the_parameters_is_named(name):
+    bijector = BATCHES[name]()
+    for call in (bijector.forward, bijector.inverse, bijector.forward_and_log_det):
+        with pytest.raises(DgmjaxError, match=r"`x` must have a batch shape that broadcasts"):
+            call(jnp.ones((3, 4)))
+    x, log_det = bijector.inverse_and_log_det(jnp.ones((3, 1, 4)))
+    assert x.shape == (3, 2, 4)
+    assert log_det.shape == ((3, 2, 4) if bijector.event_ndims_in == 0 else (3, 2))
+    y, forward = bijector.forward_and_log_det(x)
+    np.testing.assert_allclose(y, 1.0, rtol=1e-5)
+    np.testing.assert_allclose(forward, -log_det, atol=1e-5)
+
+
+def test_levels_of_images_may_have_batches_of_parameters():
+    scales = jnp.linspace(-0.5, 0.5, 3)[:, None, None, None] * jnp.ones(4)
+    plain, wide = bj.ElementwiseAffine(0.0, scales[0]), bj.ElementwiseAffine(0.0, scales)
+    image = jax.random.normal(jax.random.key(0), (2, 1, 4, 4, 1))
+    half = bj.ElementwiseAffine(0.0, scales[..., :2])
+    for first, last in ((plain, half), (wide, bj.ElementwiseAffine(0.0, scales[0, ..., :2]))):
+        levels = [bj.compose(bj.Block(first, 3), bj.Squeeze(2)), bj.Block(last, 3)]
+        flow = bj.MultiScale(levels, (4, 4, 1))
+        z, log_det = flow.inverse_and_log_det(image)
+        assert z.shape == (2, 3, 16) and log_det.shape == (2, 3)
+        back, forward = flow.forward_and_log_det(z)
+        np.testing.assert_allclose(back, jnp.broadcast_to(image, back.shape), atol=1e-5)
+        np.testing.assert_allclose(forward, -log_det, atol=1e-5)
+
+
 def test_points_outside_are_a_data_error_and_nan_under_jit():
     with pytest.raises(DataError):
         bj.Sigmoid().inverse(jnp.array(-0.1))

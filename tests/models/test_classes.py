@@ -7,6 +7,9 @@ import pytest
 from jax.sharding import PartitionSpec
 from tables import DENSITY_MODELS, INTEGERS, contexts, data, variables
 
+from dgmjax import models, nn, objectives
+from dgmjax.errors import DgmjaxError
+
 KEY = jax.random.key(0)
 NAMES = list(DENSITY_MODELS)
 
@@ -102,3 +105,63 @@ def test_integer_dtypes(name):
     narrow = [d for d in INTEGERS if not d.endswith("64") and (d != "bool" or row.levels == 2)]
     for dtype in ("uint8", "int8") if row.levels > 2 else narrow[:2]:
         np.testing.assert_allclose(run(jnp.asarray(x, dtype)), expected, rtol=1e-5)
+
+
+SMALL = models.DenseVAE((4, 4, 1), 2, (5,))
+LATENT_MODELS = {
+    "vae": (SMALL, {"x": (4, 4, 1)}),
+    "draw": (models.DRAW((4, 4, 1), 2, 2, 5, (2, 2)), {"x": (4, 4, 1)}),
+    "hamiltonian": (models.Hamiltonian(SMALL, num_steps=2, tempering="free"), {"x": (4, 4, 1)}),
+    "hierarchical": (models.DenseHierarchicalVAE((4,), (2, 1), ((4,), (3,))), {"x": (4,)}),
+    "very deep": (models.VeryDeepVAE((2, 2, 1), (2,), (2,), 1, 3, 2), {"x": (2, 2, 1)}),
+    "vrnn": (models.VRNN((3, 2), 2, 4), {"x": (3, 2), "length": ()}),
+}
+"""Latent-variable models, and the shapes of an event."""
+
+
+@pytest.mark.staggered(of=2)
+@pytest.mark.parametrize("name", LATENT_MODELS)
+def test_bounds_of_any_dtype_with_and_without_x64(name):
+    """The first canvas was of the data's type, and loops changed the type of what they carry."""
+    model, shapes = LATENT_MODELS[name]
+    ask = {"method": objectives.elbo}
+
+    def look(dtype):
+        batch = {key: jnp.ones((3, *shape), dtype) for key, shape in shapes.items()}
+        start = lambda key: model.init(key, batch, key, **ask)
+        bound = lambda v, key: model.apply(v, batch, key, **ask)[0]
+        variables = jax.eval_shape(start, KEY)
+        narrow = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jnp.float32), variables)
+        return variables, [jax.eval_shape(bound, v, KEY) for v in (variables, narrow)]
+
+    variables, (found, _) = look("bfloat16")
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    assert found.shape == (3,) and found.dtype == jnp.float32
+    with jax.enable_x64(True):
+        for dtype in ("float32", "uint8"):
+            for found in look(dtype)[1]:
+                assert found.shape == (3,) and found.dtype == jnp.float64
+
+
+READERS = {
+    "ppca": (models.PPCA(3, 2), (3,)),
+    "factor analysis": (models.LinearGaussian(3, 2, "diagonal"), (3,)),
+    "mixture": (models.GaussianMixture(3, 2), (3,)),
+    "diagonal mixture": (models.GaussianMixture(3, 2, "diag"), (3,)),
+    "draw": (models.DRAW((4, 4, 1), 2, 2, 5), (4, 4, 1)),
+    "draw with windows": (models.DRAW((4, 4, 1), 2, 2, 5, (2, 2)), (4, 4, 1)),
+    "very deep": (models.VeryDeepVAE((2, 2, 1), (2,), (2,), 1, 3, 2), (2, 2, 1)),
+    "uncertainty": (models.UncertaintyAutoencoder((4,), 2, nn.MLP((), (4, 2))), (4,)),
+}
+"""Models that read points for a posterior, and the shape of one."""
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_points_of_another_shape_are_named(name):
+    model, event = READERS[name]
+    read = lambda m, x: m.posterior(x).sample(seed=KEY)
+    v = jax.eval_shape(lambda: model.init(KEY, jnp.zeros((2, *event)), method=read))
+    for shape in ((2, *event[:-1], event[-1] + 1), event[1:], (2, 2 * event[0], *event[1:])):
+        x = jax.ShapeDtypeStruct(shape, jnp.float32)
+        with pytest.raises(DgmjaxError, match=r"^`(x|value)` must end in the event shape"):
+            jax.eval_shape(lambda v, x: model.apply(v, x, method=read), v, x)

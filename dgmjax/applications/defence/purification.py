@@ -1,11 +1,14 @@
 """PixelDefend: an image is moved to a more probable one close by."""
 
+import numbers
+
 import jax
 import jax.numpy as jnp
 
 from dgmjax.distributions.autoregressive import Autoregressive
 from dgmjax.distributions.families import num_levels
 from dgmjax.errors import DataError, require
+from dgmjax.shapes import require_event
 from dgmjax.types import Array
 
 
@@ -31,11 +34,9 @@ def purify(density: Autoregressive, x: Array, radius: int) -> Array:
     rule = "must be over integer levels, one number a site"
     require(levels > 0 and family.event_ndims == 0, "density", rule, family)
     rule = f"must be a whole number in 0 .. {levels - 1}"
-    require(isinstance(radius, int) and 0 <= radius < levels, "radius", rule, radius)
+    require(isinstance(radius, numbers.Integral) and 0 <= radius < levels, "radius", rule, radius)
     x = jnp.asarray(x)
-    batch = x.shape[: x.ndim - len(event)]
-    fits = x.shape[len(batch) :] == event
-    require(fits, "x", f"must end in the event shape {event}", f"shape {x.shape}", "", DataError)
+    batch = require_event(x, event, error=DataError)
     if not isinstance(x, jax.core.Tracer) and x.size:
         whole = bool(((x == jnp.round(x)) & (x >= 0) & (x < levels)).all())
         given = f"{x.dtype} in {float(x.min()):.3g} .. {float(x.max()):.3g}"

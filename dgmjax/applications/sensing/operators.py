@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.errors import as_sizes, require, require_sizes
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, ArrayLike, Key, PyTree
 
 
@@ -63,10 +64,8 @@ class Operator:
 
     def __call__(self, x: Array) -> Array:
         """A x, without noise."""
-        ndims, shape = len(self.event_shape), jnp.shape(x)
-        fits = shape[max(len(shape) - ndims, 0) :] == self.event_shape
-        require(fits, "x", f"must end in the event shape {self.event_shape}", f"shape {shape}")
-        return APPLY[self.kind](self.data, jnp.asarray(x), ndims)
+        require_event(x, self.event_shape)
+        return APPLY[self.kind](self.data, jnp.asarray(x), len(self.event_shape))
 
     @property
     def size(self) -> int:

@@ -14,6 +14,7 @@ from dgmjax.distributions.mixture import Mixture
 from dgmjax.errors import DataError, require
 from dgmjax.models.classical.base import ExactLatentModel
 from dgmjax.models.classical.seeding import seeded_clusters
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, Key, PyTree
 
 Covariance = Literal["full", "tied", "diag", "spherical"]
@@ -108,6 +109,7 @@ class GaussianMixture(ExactLatentModel):
 
     def _joint(self, params: PyTree, x: Array) -> Array:
         """log p(x, k), `[..., K]`, one component after another: a matrix solves for all rows."""
+        require_event(x, (self.features,))
         log_prob = lambda loc, scale: self._components(loc, scale).log_prob(x)
         axes = (0, None if self.covariance == "tied" else 0)
         each = jax.vmap(log_prob, in_axes=axes, out_axes=-1)(params["loc"], params["scale"])

@@ -20,6 +20,7 @@ from dgmjax.noising.bound import Terms, variational_bound
 from dgmjax.noising.conversions import Kind, Parts, check_kind, convert, from_parts, to_parts
 from dgmjax.noising.gaussian import GaussianProcess, aligned, check_times, of_log_snr, straight
 from dgmjax.noising.preconditioning import Preconditioning
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, Key
 
 EXACT_DIMENSIONS = 64
@@ -372,9 +373,7 @@ class Denoiser(DensityModel):
         self.predict(x, jnp.full((), sum(self.ends) / 2), context)
 
     def _checked(self, x: Array) -> Array:
-        shape = tuple(self.event_shape)
-        event = x.shape[max(x.ndim - len(shape), 0) :]
-        require(event == shape, "x", f"must end in the shape {shape} of an event", x.shape)
+        require_event(x, self.event_shape)
         return x
 
 

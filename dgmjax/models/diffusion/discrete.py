@@ -13,6 +13,7 @@ from dgmjax.distributions.families import Categorical
 from dgmjax.errors import require, require_sizes
 from dgmjax.noising.discrete import DiscreteProcess
 from dgmjax.noising.times import spread_times
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, Key
 
 
@@ -209,7 +210,6 @@ class DiscreteDiffusion(nn.Module):
 
     def _check(self, x: Any) -> None:
         event = tuple(self.event_shape)
-        fits = jnp.ndim(x) >= len(event) and jnp.shape(x)[jnp.ndim(x) - len(event) :] == event
-        require(fits, "x", f"must end in the event, {event}", f"shape {jnp.shape(x)}")
+        require_event(x, event)
         whole = math.prod(event) >= 1
         require(whole, "event_shape", "must hold at least one site", event)

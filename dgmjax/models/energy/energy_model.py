@@ -14,6 +14,7 @@ from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.inference.annealing import Path, hamiltonian_path
 from dgmjax.inference.kernels import Kernel, mala
 from dgmjax.inference.partition import AnchoredPath
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, Key
 
 REACH = 6.0
@@ -89,9 +90,8 @@ class EnergyModel(nn.Module):
 
     def energy(self, x: Array) -> Array:
         """E(x) of `x[..., *event]`, `[...]` in nats."""
-        x, shape = as_float(x), tuple(self.event_shape)
-        event = x.shape[max(x.ndim - self.ndims, 0) :]
-        require(event == shape, "x", f"must end in the shape {shape} of an event", x.shape)
+        x = as_float(x)
+        require_event(x, self.event_shape)
         square = sum_event(x**2, self.ndims) / (2 * self.scale**2)
         return as_float(self.network(x))[..., 0] + square
 

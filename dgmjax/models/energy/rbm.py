@@ -15,6 +15,7 @@ from dgmjax.inference.gibbs import Drawn, block_gibbs
 from dgmjax.inference.hamiltonian import Info
 from dgmjax.inference.kernels import Kernel
 from dgmjax.inference.partition import AnchoredPath
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, Key
 
 ENUMERATED = 20
@@ -188,9 +189,7 @@ class RBM(nn.Module):
         return AnchoredPath(Path(self.start, increment, step), start, zero)
 
     def _flat(self, x: Array) -> Array:
-        event, shape = x.shape[x.ndim - len(self.event_shape) :], tuple(self.event_shape)
-        require(event == shape, "x", f"must end in the shape {shape} of an event", x.shape)
-        batch = x.shape[: x.ndim - len(shape)]
+        batch = require_event(x, self.event_shape)
         return x.reshape(*batch, self.visible).astype(self.weights.dtype)
 
 

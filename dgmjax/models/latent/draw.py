@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.factorised import Factorised
 from dgmjax.distributions.families import Bernoulli, Normal
 from dgmjax.distributions.sequential import Sequential
@@ -18,6 +19,7 @@ from dgmjax.nn.dense import Dense
 from dgmjax.nn.gaussian_window import WindowHead
 from dgmjax.nn.recurrent import Recurrent
 from dgmjax.nn.steps import bind_steps, join
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, PyTree
 
 
@@ -111,7 +113,7 @@ class DrawCell(nn.Module):
     def create(self, x: Array) -> None:
         """Makes every parameter; the first canvas starts at the logits of the mean image."""
         if x.size and x.ndim > 1:
-            flat = x.reshape(-1, x.shape[-1])
+            flat = as_float(x.reshape(-1, x.shape[-1]))
             self.put_variable("params", "canvas", Bernoulli().marginal(flat)[..., 0])
         seen = self.seen(x)
         carry, params = self.emit(self.init_carry(x.shape[:-1]), seen, None)
@@ -174,8 +176,8 @@ class DRAW(LatentVariableModel):
 
     def posterior(self, x: Array) -> Sequential:
         """q(z | x) over `[T, latent]` for `x[*batch, *event]`."""
-        batch = x.shape[: x.ndim - 3]
-        steps = self._steps(x.reshape(*batch, math.prod(x.shape[len(batch) :])))
+        batch = require_event(x, self.event_shape)
+        steps = self._steps(x.reshape(*batch, math.prod(self.event_shape)))
         return Sequential(steps, Normal(), (self.num_steps, self.latent), batch)
 
     def likelihood(self, z: Array) -> Factorised:

@@ -14,6 +14,7 @@ from dgmjax.distributions.families import Family, Normal
 from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.models.latent.base import start_at_marginals
 from dgmjax.nn.mlp import MLP
+from dgmjax.shapes import require_event
 from dgmjax.types import Activation, Array, Key
 
 
@@ -59,10 +60,10 @@ class UncertaintyAutoencoder(nn.Module):
 
     def posterior(self, x: Array) -> distrax.Distribution:
         """N(A x, scale^2 I) over y, batch shape that of x."""
-        ndims = len(self.event_shape)
+        batch, ndims = require_event(x, self.event_shape), len(self.event_shape)
         if self.is_initializing():
             start_at_marginals(self.decoder, self.observation, x, ndims, jnp.zeros(self.size))
-        loc = x.reshape(*x.shape[: x.ndim - ndims], self.rows.shape[1]) @ self.matrix().T
+        loc = x.reshape(*batch, self.rows.shape[1]) @ self.matrix().T
         return distrax.Independent(distrax.Normal(loc, jnp.full_like(loc, self.scale)), 1)
 
     def likelihood(self, z: Array) -> distrax.Distribution:

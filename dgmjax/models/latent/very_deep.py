@@ -23,6 +23,7 @@ from dgmjax.nn.convolution import Conv
 from dgmjax.nn.embeddings import network_input
 from dgmjax.nn.rescale import enlarged
 from dgmjax.nn.very_deep import BottomUp, TopDownBlock
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, Key, PyTree
 
 _NORMAL = Normal()
@@ -174,6 +175,7 @@ class VeryDeepVAE(LatentVariableModel):
 
     def posterior(self, x: Array) -> Ancestral:
         """q(z | x) for `x[..., *event]`, batch shape `[...]`."""
+        require_event(x, self.event_shape)
         features = self.bottom_up(as_float(network_input(x, self.observation)))
         return Ancestral(self._steps(features), self._start)
 

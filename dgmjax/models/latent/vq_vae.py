@@ -16,6 +16,7 @@ from dgmjax.nn.dense import Dense
 from dgmjax.nn.embeddings import scaled
 from dgmjax.nn.quantiser import Quantised, VectorQuantiser
 from dgmjax.nn.rescale import Downscale, Upscale, check_factor, enlarged
+from dgmjax.shapes import require_event
 from dgmjax.types import Array, Key
 
 
@@ -127,13 +128,7 @@ class HierarchicalVQVAE(nn.Module):
         Args:
           mask: `[B]`, 1 for rows of data and 0 for padding, which the codebooks do not see.
         """
-        rank = len(self.event_shape)
-        require(
-            tuple(x.shape[-rank:]) == tuple(self.event_shape),
-            "x",
-            f"must end in the event shape {self.event_shape}",
-            f"shape {x.shape}",
-        )
+        require_event(x, self.event_shape)
         maps, h = [], self._read(x)
         for down in self.down:
             h = down(h)
