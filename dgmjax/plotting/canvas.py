@@ -36,6 +36,7 @@ def new_figure(width: float, height: float, title: str = "") -> "Figure":
 def to_png(figure: "Figure", dpi: int = 120) -> bytes:
     """The figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
+    _as_written(figure)
     figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
@@ -48,8 +49,29 @@ def save(figure: "Figure", path: str | os.PathLike, dpi: int = 120) -> None:
 def save_vectors(figure: "Figure", path: str | os.PathLike) -> None:
     """Writes the figure as PDF, without a date: the same figure gives the same bytes."""
     buffer = io.BytesIO()
+    _as_written(figure)
     figure.savefig(buffer, format="pdf", metadata={"CreationDate": None})
     write_atomically(path, buffer.getvalue())
+
+
+def _as_written(figure: "Figure") -> None:
+    """Leaves dollars in the names of users alone: Matplotlib reads a formula between two of them.
+
+    Ours, `$x_1$` and the numbers of logarithmic axes, are formulas from end to end.
+    """
+    from matplotlib.mathtext import MathTextParser
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        written = text.get_text()  # type: ignore[attr-defined]
+        if written.count("$") < 2 or not text.get_parse_math():  # type: ignore[attr-defined]
+            continue
+        formula = written.startswith("$") and written.endswith("$")
+        try:
+            formula and MathTextParser("agg").parse(written)
+        except ValueError:
+            formula = False
+        text.set_parse_math(formula)  # type: ignore[attr-defined]
 
 
 def tidy(axes: Any) -> None:

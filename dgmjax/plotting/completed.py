@@ -63,7 +63,7 @@ def text(texts: Sequence[str], title: str = "", columns: int = 88) -> "Figure":
     figure = new_figure(7.5, 0.15 * len(lines) + 0.6, title)
     axes = figure.add_subplot()
     axes.set_axis_off()
-    shown = "\n".join(line.replace("$", r"\$") for line in lines)
     options: dict[str, Any] = {"fontsize": 8, "family": "monospace", "va": "top", "ha": "left"}
-    axes.text(0.0, 1.0, shown, transform=axes.transAxes, **options)
+    place = {"transform": axes.transAxes, "parse_math": False}
+    axes.text(0.0, 1.0, "\n".join(lines), **place, **options)
     return figure

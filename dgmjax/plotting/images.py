@@ -37,6 +37,8 @@ def image_grid(
     pictures = _pictures("images", images)
     columns = columns or math.ceil(math.sqrt(len(pictures)))
     require(columns >= 1, "columns", "must be at least 1", columns)
+    # Without names a row is no wider than its pictures.
+    columns = columns if column_names else min(columns, len(pictures))
     mosaic, num = _mosaic(pictures, columns), -(-len(pictures) // columns)
     for argument, names, count in (
         ("row_names", row_names, num),
@@ -174,7 +176,6 @@ def _blocks(argument: str, images: Any) -> np.ndarray:
 def _mosaic(pictures: np.ndarray, columns: int) -> np.ndarray:
     """One image of all `pictures`, with white gaps and a grey line around each."""
     count, height, width, channels = pictures.shape
-    columns = min(columns, count)
     rows = -(-count // columns)
     canvas = np.ones((rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, channels))
     for index, picture in enumerate(pictures):

@@ -6,8 +6,8 @@
 
 The first commands are for a GPU, the last for a CPU. No number for MNIST was published;
 `image_flow` (Glow, about 1.05, and RealNVP) and PixelCNN are the models to compare with.
-`diffusion_variance` is what the learnt schedule lowers: to 0.30 from the cosine's 1086, at which the
-third command trains badly, to 3.55 bits/dim in place of 2.29. Source: Kingma, Salimans, Poole &
+`diffusion_variance` is what the learnt schedule lowers: to 0.30 from the cosine's 1086, at which
+the third command trains badly, to 3.55 bits/dim in place of 2.29. Source: Kingma, Salimans, Poole &
 Ho, "Variational Diffusion Models", 2021, https://arxiv.org/abs/2107.00630.
 """
 

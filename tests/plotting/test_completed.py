@@ -29,7 +29,7 @@ def test_completions_show_the_image_what_was_given_and_the_rest():
 def test_text_keeps_its_lines_and_breaks_long_ones():
     figure = plotting.text(["one $x$\n\ntwo", "w" * 100], title="Texts")
     lines = figure.axes[0].texts[0].get_text().split("\n")
-    assert lines[:3] == [r"one \$x\$", "", "two"]
+    assert lines[:3] == ["one $x$", "", "two"]
     assert [len(line) for line in lines[-2:]] == [88, 12]
     assert plotting.to_png(figure).startswith(b"\x89PNG")
 

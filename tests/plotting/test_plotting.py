@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from dgmjax import plotting
 from dgmjax.errors import DataError, DgmjaxError, RunError
@@ -204,3 +205,26 @@ def test_names_of_a_grid_stand_beside_its_rows_and_above_its_columns():
     for label in (*axes.get_yticklabels(), *axes.get_xticklabels()):
         box = label.get_window_extent()
         assert box.x0 >= 0 and box.y1 <= figure.bbox.y1, label.get_text()
+
+
+@pytest.mark.parametrize("name", ["a$b_$", "$a_$", "US$ and $^$", "$x_1$"])
+def test_dollars_in_names_are_no_formulas_unless_the_name_is_one(name):
+    records = [{"step": i, name: float(i)} for i in range(9)]
+    figures = [
+        plotting.image_grid(np.zeros((2, 4, 4)), 2, name, column_names=(name, "b")),
+        plotting.by_setting([1, 2, 4], {name: [3.0, 2.0, 1.0]}, name, log=True),
+        plotting.curves(records),
+    ]
+    for figure in figures:
+        plotting.to_png(figure)
+        spelt = (name, name.replace("_", " "))  # of a metric
+        plain = [t for t in figure.findobj(Text) if any(s in t.get_text() for s in spelt)]
+        assert plain and all(t.get_parse_math() == (name == "$x_1$") for t in plain)
+
+
+def test_a_row_of_named_columns_may_have_fewer_pictures():
+    figure = plotting.image_grid(np.zeros((3, 4, 4)), 5, column_names="abcde")
+    full = plotting.image_grid(np.zeros((5, 4, 4)), 5, column_names="abcde")
+    assert shown(figure).shape == shown(full).shape
+    assert figure.axes[0].get_xlim() == full.axes[0].get_xlim()
+    assert shown(plotting.image_grid(np.zeros((3, 4, 4)), 5)).shape[1] < shown(full).shape[1]
