@@ -49,7 +49,7 @@ def test_episodes_shorter_than_the_horizon_are_refused(lengths):
 def _with(**changes):
     states, actions = episodes(200)
     given = {"observations": states, "actions": actions} | changes
-    return lambda: demonstrations(CARTPOLE, given["observations"], given["actions"])
+    return lambda: demonstrations(CARTPOLE, **given)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,11 @@ def _with(**changes):
         (_with(observations=[np.full((200, 4), np.nan)]), "`observations` must be finite"),
         (_with(observations=episodes(203)[0]), "`observations` must be 200, one for each"),
         (_with(observations=episodes(200, 200)[0]), "`observations` must be those of 1 episodes"),
+        (_with(actions=[np.full(200, "left")]), "`actions` must be numbers"),
+        (_with(rewards=[np.ones(199)]), "`rewards` must be one for each action"),
+        (_with(rewards=[np.ones((200, 1))]), "`rewards` must be one for each action"),
+        (_with(rewards=[np.ones(200)] * 2), "`rewards` must be one for each action"),
+        (_with(rewards=[np.full(200, np.nan)]), "`rewards` must be finite"),
         (_with(actions=[]), "`demonstrations` must hold an episode"),
         (lambda: demonstrations(PENDULUM, *episodes(200)), r"`observations` must be \[H, 3\]"),
         (lambda: demonstrations(CIRCLES, *episodes(200)), r"`observations` must be \[H, 10\]"),
@@ -101,6 +106,11 @@ def test_files_hold_the_episodes_one_after_the_other(tmp_path):
         ({"acts": None}, "`path` must hold the arrays"),
         ({"indices": np.array([440])}, "`indices` must be increasing numbers of actions"),
         ({"indices": np.array([], np.int64)}, "`obs` must be 441; got 442"),
+        ({"indices": np.array([230.5])}, "`indices` must be increasing numbers of actions"),
+        ({"indices": np.array(230)}, "`indices` must be increasing numbers of actions"),
+        ({"acts": np.array(1)}, "`acts` must hold an action"),
+        ({"obs": np.array(1.0)}, "`obs` must be 442; got a single number"),
+        ({"rews": np.ones(439)}, "`rews` must be 440; got 439"),
         ({"indices": np.array([300])}, "`demonstrations` must be episodes of 200 steps each"),
     ],
 )

@@ -52,6 +52,7 @@ def demonstrations(
       observations: of each episode `[H, ...]`, or `[H + 1, ...]` with the last state; those of an
         environment with absorbing states may lack the number that says so.
       actions: of each episode `[H, ...]`.
+      rewards: of each episode `[H]`, if they were recorded.
 
     Raises:
       DataError: shapes or actions of another environment; episodes that end at different times.
@@ -82,16 +83,30 @@ steps. A horizon that depends on the policy leaks the reward: record them in \
         "`fixed_horizon(environment)`, or choose an environment with a shorter horizon.",
         DataError,
     )
+    if rewards is not None:
+        rewards = [_numbers("rewards", reward) for reward in rewards]
+        shapes = [reward.shape for reward in rewards]
+        rule = f"must be one for each action, of shapes {[(length,) for length in lengths]}"
+        require(shapes == [(n,) for n in lengths], "rewards", rule, f"{shapes}", "", DataError)
     cut = lambda arrays: np.stack([np.asarray(array)[:horizon] for array in arrays])
     reward = None if rewards is None else cut(rewards).astype(np.float32)
     return Demonstrations(cut(s for s, _ in found), cut(a for _, a in found), reward)
+
+
+def _numbers(name: str, array: np.ndarray) -> np.ndarray:
+    array = np.asarray(array)
+    kind = f"dtype {array.dtype}"
+    require(array.dtype.kind in "biuf", name, "must be numbers", kind, "", DataError)
+    finite = bool(np.isfinite(array).all())
+    require(finite, name, "must be finite", "NaN or infinity", "", DataError)
+    return array
 
 
 def _checked(
     environment: Environment, observation: np.ndarray, action: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Arrays of one episode, of the types of the environment."""
-    observation, action = np.asarray(observation), np.asarray(action)
+    observation, action = _numbers("observations", observation), _numbers("actions", action)
     if environment.absorbs and observation.shape[1:] == (environment.observation_shape[0] - 1,):
         # Recorded without absorbing states: it is in none of them.
         observation = np.pad(observation, ((0, 0), (0, 1)))
@@ -104,8 +119,6 @@ def _checked(
         rule = f"{rule} in the environment {environment.name}"
         fits = array.ndim == 1 + len(shape) and array.shape[1:] == shape
         require(fits, name, rule, f"shape {array.shape}", remedy, DataError)
-        finite = bool(np.isfinite(array).all())
-        require(finite, name, "must be finite", "NaN or infinity", "", DataError)
     extra = len(observation) - len(action)
     rule = f"must be {len(action)}, one for each action, or one more"
     require(extra in (0, 1), "observations", rule, len(observation), "", DataError)
@@ -136,14 +149,18 @@ def load_demonstrations(path: str | Path, environment: Environment) -> Demonstra
     wanted = {"obs", "acts", "indices"}
     rule = f"must hold the arrays {sorted(wanted)}"
     require(wanted <= set(arrays), "path", rule, sorted(arrays), "", DataError)
-    starts, total = arrays["indices"], len(arrays["acts"])
-    rising = starts.ndim == 1 and bool((np.diff([0, *starts, total]) > 0).all())
+    starts, acts = arrays["indices"], arrays["acts"]
+    total = acts.shape[0] if acts.ndim else 0
+    require(total > 0, "acts", "must hold an action", f"shape {acts.shape}", "", DataError)
+    whole = starts.ndim == 1 and (starts.dtype.kind in "iu" or not starts.size)
+    rising = whole and bool((np.diff([0, *map(int, starts), total]) > 0).all())
     rule = f"must be increasing numbers of actions between 1 and {total - 1}"
     require(rising, "indices", rule, starts, "", DataError)
-    states = total + len(starts) + 1
-    require(
-        len(arrays["obs"]) == states, "obs", f"must be {states}", len(arrays["obs"]), "", DataError
-    )
+    starts = starts.astype(int)
+    for name, count in (("obs", total + len(starts) + 1), ("rews", total)):
+        array = arrays.get(name, acts[:count])  # rewards are optional
+        given = array.shape[0] if array.ndim else "a single number"
+        require(given == count, name, f"must be {count}", given, "", DataError)
     cut = lambda name, extra: np.split(
         arrays[name], [start + extra * (n + 1) for n, start in enumerate(starts)]
     )
