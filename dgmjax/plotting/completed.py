@@ -64,6 +64,6 @@ def text(texts: Sequence[str], title: str = "", columns: int = 88) -> "Figure":
     axes = figure.add_subplot()
     axes.set_axis_off()
     options: dict[str, Any] = {"fontsize": 8, "family": "monospace", "va": "top", "ha": "left"}
-    place = {"transform": axes.transAxes, "parse_math": False}
-    axes.text(0.0, 1.0, "\n".join(lines), **place, **options)
+    options |= {"transform": axes.transAxes, "parse_math": False}
+    axes.text(0.0, 1.0, "\n".join(lines), **options)
     return figure

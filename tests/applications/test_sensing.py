@@ -258,6 +258,10 @@ def test_vae_gan_and_flow_are_generators():
     np.testing.assert_allclose(generator_of(flow.bind(flowed)).decode(z), wanted)
 
 
+def asked(**options):
+    return lambda: posterior_samples(LINEAR, NOISY, np.zeros((2, 5)), KEY, **options)
+
+
 @pytest.mark.parametrize(
     "act, message",
     [
@@ -279,10 +283,14 @@ def test_vae_gan_and_flow_are_generators():
             lambda: posterior_samples(LINEAR, OPERATORS["random"], np.zeros((2, 7)), KEY),
             "`scale` must be positive",
         ),
-        (
-            lambda: posterior_samples(LINEAR, NOISY, np.zeros((2, 5)), KEY, unexplained=np.ones(5)),
-            "`unexplained`",
-        ),
+        (asked(unexplained=np.ones(5)), "`unexplained` must be numbers that broadcast"),
+        (asked(unexplained=-0.1), "`unexplained` must be finite deviations"),
+        (asked(unexplained=np.nan), "`unexplained` must be finite deviations"),
+        (asked(start=np.zeros((3, 2))), "`start` must be one latent for each row"),
+        (asked(num_warm_up=0), "`num_warm_up` must be at least 20"),
+        (asked(num_leapfrog=0), "`num_leapfrog` must be at least 1"),
+        (asked(step_size=0.0), "`step_size` must be positive"),
+        (asked(target=1.0), r"`target` must be in \(0, 1\)"),
         (lambda: intervals(np.zeros((5, 2)), 0.9), "`samples` must be at least 19"),
         (lambda: intervals(np.zeros((50, 2)), 1.0), "`level`"),
         (

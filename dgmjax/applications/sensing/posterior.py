@@ -6,6 +6,7 @@ from typing import NamedTuple
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dgmjax.applications.sensing.operators import Operator
 from dgmjax.applications.sensing.restoration import Generator
@@ -76,7 +77,10 @@ def posterior_samples(
     ((3, 5, 6), (3, 5, 2))
     """
     operator.check(y)
-    require_sizes(num_samples=num_samples, thin=thin)
+    require_sizes(num_samples=num_samples, thin=thin, num_leapfrog=num_leapfrog)
+    rule = "must be at least 20 to adapt anything"
+    require(num_warm_up >= 20, "num_warm_up", rule, num_warm_up)
+    require(step_size > 0, "step_size", "must be positive", step_size)
     scale = operator.scale
     known = not isinstance(scale, jax.core.Tracer)
     rule, remedy = "must be positive: y without noise has no density", "Name it in the operator."
@@ -85,6 +89,9 @@ def posterior_samples(
     warm_key, run_key, start_key, draw_key = jax.random.split(key, 4)
     if start is None:
         start = generator.prior.sample(seed=start_key, sample_shape=jnp.shape(y)[:-1])
+    shape = (*jnp.shape(y)[:-1], *generator.prior.event_shape)
+    rule = "must be one latent for each row of `y`"
+    require(jnp.shape(start) == shape, "start", rule, f"{jnp.shape(start)}, not {shape}")
 
     def log_density(z: Array) -> Array:
         return generator.prior.log_prob(z) + noise.log_prob(y - operator(generator.decode(z)))
@@ -113,8 +120,14 @@ class _Noise:
         shape = operator.event_shape
         rule = f"must be numbers that broadcast to the event shape {shape}"
         given = jnp.shape(spread)
-        fits = len(given) <= len(shape) and jnp.broadcast_shapes(given, shape) == shape
+        pairs = zip(reversed(given), reversed(shape))
+        fits = len(given) <= len(shape) and all(n in (1, size) for n, size in pairs)
         require(fits, "unexplained", rule, f"shape {given}")
+        if not isinstance(spread, jax.core.Tracer):
+            least, most = np.min(spread), np.max(spread)
+            fits = bool(least >= 0.0 and most < math.inf)
+            rule = "must be finite deviations of at least 0"
+            require(fits, "unexplained", rule, f"values in {least:.3g} .. {most:.3g}")
         self.spread = jnp.broadcast_to(jnp.asarray(spread), shape)
         matrix = operator.matrix()
         covariance = (matrix * self.spread.ravel() ** 2) @ matrix.T
