@@ -155,7 +155,8 @@ class Record:
         """The value with its standard error, to the digits that the error leaves.
 
         Two significant digits of the error, four decimals at most. A small value has more: as far
-        as the error's first digit, four significant ones and six decimals at most.
+        as the error's first digit, four significant ones and six decimals at most. Where all of
+        them are zeros, both are powers of ten.
         """
         finite = math.isfinite(self.value) and math.isfinite(self.standard_error or 0.0)
         if not self.standard_error or not finite:
@@ -163,6 +164,8 @@ class Record:
         first = -math.floor(math.log10(self.standard_error))
         fourth = 3 - math.floor(math.log10(abs(self.value) or 1.0))
         decimals = max(min(first + 1, 4), min(first, fourth, 6), 0)
+        if max(abs(self.value), self.standard_error) < 0.5 * 10**-decimals:
+            return f"{self.value:.2g} ± {self.standard_error:.1g}"
         return f"{self.value:.{decimals}f} ± {self.standard_error:.{decimals}f}"
 
     @classmethod
