@@ -31,7 +31,7 @@ class GaussianMixture(ExactLatentModel):
       num_components: K.
       covariance: "full" (one per component), "tied" (one for all), "diag" or "spherical".
       least_variance: added to every variance in EM, in the units of x squared, so that a
-        component cannot shrink to a point.
+        component cannot shrink to a point; more where rounding would lose it.
     """
 
     features: int
@@ -181,7 +181,14 @@ def _cholesky(scale: Array) -> Array:
 
 def _raw(covariance: Array) -> Array:
     """The inverse of `_cholesky(scale)`, of covariances."""
+    size = covariance.shape[-1]
     factor = jnp.linalg.cholesky(covariance)
+    # Of columns that depend on each other the least variance may be lost in rounding beside the
+    # largest; then as much is added as rounding takes away.
+    largest = jnp.diagonal(covariance, axis1=-2, axis2=-1).max(-1)[..., None, None]
+    lost = 8 * size * jnp.finfo(covariance.dtype).eps * largest * jnp.eye(size)
+    sound = jnp.isfinite(factor).all((-2, -1), keepdims=True)
+    factor = jnp.where(sound, factor, jnp.linalg.cholesky(covariance + lost))
     logarithm = jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1))
     diagonal = jnp.eye(factor.shape[-1], dtype=factor.dtype)
     return jnp.tril(factor, -1) + logarithm[..., None] * diagonal
