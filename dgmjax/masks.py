@@ -1,8 +1,40 @@
 """Means over the rows of a batch that are data; padding (mask 0) does not count."""
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+
 import jax.numpy as jnp
 
 from dgmjax.types import Array
+
+_counted: ContextVar[Array | None] = ContextVar("counted", default=None)
+
+
+@contextlib.contextmanager
+def counting(mask: Array | None) -> Iterator[None]:
+    """Inside, `weights_of(h)` are those of a batch with this mask `[B]`; None for no padding.
+
+    For layers that compute over the rows of a batch deep inside of a network, whose calls know
+    nothing of padding.
+    """
+    token = _counted.set(mask)
+    try:
+        yield
+    finally:
+        _counted.reset(token)
+
+
+def weights_of(h: Array) -> Array | None:
+    """Weights of the rows of `h[n B, ...]` with its dimensions, inside of `counting(mask[B])`.
+
+    Several batches one after another, data and samples, repeat the mask. None outside of it, or if
+    h has another number of rows.
+    """
+    mask = _counted.get()
+    if mask is None or not h.ndim or not len(mask) or len(h) % len(mask):
+        return None
+    return jnp.tile(mask, len(h) // len(mask)).reshape(-1, *[1] * (h.ndim - 1))
 
 
 def weighted_mean(

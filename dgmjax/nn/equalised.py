@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.masks import weighted_mean, weights_of
 from dgmjax.types import Array, PyTree
 
 
@@ -59,10 +60,13 @@ def pixel_norm(x: Array, epsilon: float = 1e-8) -> Array:
 def minibatch_deviation(x: Array, epsilon: float = 1e-8) -> Array:
     """`x[B, ..., C]` -> `[B, ..., C + 1]`: the mean over features of their deviation in the batch.
 
-    A critic that reads it sees when samples are all alike. Its values then depend on the batch.
+    A critic that reads it sees when samples are all alike. Its values then depend on the batch,
+    without rows of padding.
 
     >>> minibatch_deviation(jnp.array([[1.0], [3.0]])).round(4).tolist()
     [[1.0, 1.0], [3.0, 1.0]]
     """
-    deviation = jnp.sqrt(x.var(0) + epsilon).mean()
+    weights = weights_of(x)
+    centred = x - weighted_mean(x, weights, 0)
+    deviation = jnp.sqrt(weighted_mean(jnp.square(centred), weights, 0) + epsilon).mean()
     return jnp.concatenate([x, jnp.broadcast_to(deviation, (*x.shape[:-1], 1))], -1)

@@ -9,7 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.actnorm import moments
 from dgmjax.errors import require, require_sizes
+from dgmjax.masks import weights_of
 from dgmjax.nn.dense import Dense
 from dgmjax.nn.equalised import Equalised, pixel_norm
 from dgmjax.nn.spectral import Spectral
@@ -39,8 +41,8 @@ class Normalise(nn.Module):
     """`h[..., C]` normalised over the batch, over the event's channels, or not at all.
 
     Batch normalisation takes the statistics of the batch where the collection `batch_stats` is
-    mutable, as in training, and the running ones elsewhere. Running statistics are those of the
-    parameters of the last steps, not of their moving average.
+    mutable, as in training, and the running ones elsewhere; rows of padding do not enter. Running
+    statistics are those of the parameters of the last steps, not of their moving average.
 
     Sources: Ioffe & Szegedy, "Batch Normalization", 2015, https://arxiv.org/abs/1502.03167; Ba,
     Kiros & Hinton, "Layer Normalization", 2016, https://arxiv.org/abs/1607.06450.
@@ -67,8 +69,7 @@ class Normalise(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, size)
         now = mean.value, variance.value
         if self.is_mutable_collection(RUNNING):
-            sites = tuple(range(h.ndim - 1))
-            now = h.mean(sites), h.var(sites)
+            now = moments(h, weights_of(h))
             if not self.is_initializing():
                 rule = "must have at least two vectors for statistics of a batch"
                 remedy = "Train on larger batches, or with another `normalisation`."

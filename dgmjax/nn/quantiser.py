@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.actnorm import moments
 from dgmjax.bijectors.base import as_float
+from dgmjax.bits import bits_of, floats_of
 from dgmjax.errors import require, require_sizes
 from dgmjax.masks import weighted_mean
 from dgmjax.nn.codes import nearest, residual_codes, sum_of
@@ -52,7 +53,8 @@ class VectorQuantiser(nn.Module):
     where n_k of the n vectors of the batch are nearest to k, U is the sum of the usages and
     s = smoothing / K (Laplace). Shares instead of counts make the averages linear in the batch's
     parts. A code whose usage falls below `restart_below` / K is dead: it starts again at a random
-    vector of the batch, with the usage 1 / K. With "gradient" the codebook is a parameter.
+    vector of that batch, with the usage 1 / K; where gradients are taken in parts, of one of them.
+    With "gradient" the codebook is a parameter.
 
     It starts at vectors of the batch that initialises it.
 
@@ -108,16 +110,37 @@ class VectorQuantiser(nn.Module):
         self.usage = self.variable("state", "usage", jnp.full, shape[:1], uniform)
         first = lambda: uniform * jax.random.normal(self.make_rng("params"), shape)
         self.sums = self.variable("state", "sums", first)
+        if self.restart_below:
+            # As integers of the same bits: where gradients are taken in parts, the averages are
+            # means over the parts, and the mean of two vectors may be far from all data.
+            nothing = lambda: bits_of(jnp.full(shape, jnp.nan, jnp.float32))
+            self.fresh = self.variable("state", "fresh", nothing)
 
     @property
     def codebook(self) -> Array:
         """The codes, `[K, F]`."""
         if self.learning == "gradient":
             return self.table
-        usage, total = self.usage.value, self.usage.value.sum()
+        usage, sums = self.averages()
+        total = usage.sum()
         extra = self.smoothing / self.num_codes
         smoothed = (usage + extra) * (total / (total + self.num_codes * extra))
-        return self.sums.value / smoothed[:, None]
+        return sums / smoothed[:, None]
+
+    def averages(self) -> tuple[Array, Array]:
+        """Usage `[K]` and sums `[K, F]`, with those of dead codes at a vector of the last batch."""
+        usage, sums = self.usage.value, self.sums.value
+        if not self.restart_below:
+            return usage, sums
+        uniform = 1.0 / self.num_codes
+        fresh = floats_of(self.fresh.value)
+        # A code that is far from all data wins no vector, and without one it does not move: it has
+        # to be put where data are.
+        dead = (usage < self.restart_below * uniform) & jnp.isfinite(fresh).all(-1)
+        return (
+            jnp.where(dead, uniform, usage),
+            jnp.where(dead[:, None], uniform * fresh.astype(sums.dtype), sums),
+        )
 
     def lookup(self, indices: Array) -> Array:
         """The codes `[..., F]` of indices `[...]` or, summed over the depth, `[..., D]`.
@@ -214,10 +237,11 @@ class VectorQuantiser(nn.Module):
         key: Key | None,
         weights: Array | None,
     ) -> None:
-        """Moves the averages, in training, and restarts dead codes."""
+        """Moves the averages, in training, and keeps vectors for codes that are dead after it."""
         if self.is_initializing() or not self.is_mutable_collection("state"):
             return
-        usage = self.decay * self.usage.value + (1.0 - self.decay) * shares
+        old_usage, old_sums = self.averages()
+        usage = self.decay * old_usage + (1.0 - self.decay) * shares
         count: Array | int = len(flat)
         if weights is None:
             batch_sums = (one_hot.T @ flat) / count
@@ -225,22 +249,16 @@ class VectorQuantiser(nn.Module):
             total = weights.sum()
             batch_sums = ((weights * one_hot).T @ flat) / jnp.where(total > 0, total, 1.0)
             data, count = _rows_of_data(weights)
-        sums = self.decay * self.sums.value + (1.0 - self.decay) * batch_sums
-        if key is not None and self.restart_below:
-            uniform = 1.0 / self.num_codes
-            # A code that is far from all data wins no vector, and without one it does not move: it
-            # has to be put where data are.
-            dead = usage < self.restart_below * uniform
+        moved = {"usage": usage, "sums": self.decay * old_sums + (1.0 - self.decay) * batch_sums}
+        if self.restart_below:
+            moved["fresh"] = jnp.full_like(self.fresh.value, bits_of(jnp.float32(jnp.nan)))
+        if self.restart_below and key is not None:
             rows = jax.random.randint(key, (self.num_codes,), 0, count)
-            rows = rows if weights is None else data[rows]
-            usage = jnp.where(dead, uniform, usage)
-            sums = jnp.where(dead[:, None], uniform * flat[rows], sums)
-        if weights is not None:  # a batch of nothing but padding moves nothing
-            usage, sums = (
-                jnp.where(count > 0, new, old.value)
-                for new, old in ((usage, self.usage), (sums, self.sums))
-            )
-        self.usage.value, self.sums.value = usage, sums
+            moved["fresh"] = bits_of(flat[rows if weights is None else data[rows]])
+        for name, new in moved.items():
+            kept = getattr(self, name)
+            # A batch of nothing but padding moves nothing.
+            kept.value = new if weights is None else jnp.where(count > 0, new, kept.value)
 
 
 def _rows_of_data(weights: Array) -> tuple[Array, Array]:

@@ -29,13 +29,15 @@ def masked_mean(values: Array, mask: Array | None) -> Array:
     return (values * mask).sum() / jnp.where(total > 0, total, 1.0)
 
 
-def averages(result: Any, batch: Batch, player: str) -> tuple[Array, Metrics]:
+def averages(
+    result: Any, batch: Batch, player: str, weighted: bool = False
+) -> tuple[Array, Metrics]:
     """Mean loss and metrics from the result of the objective of `player` for `batch`.
 
     A loss `[B]` has one entry for each row and is weighted by the batch's `mask`. A loss of another
     size `[N]` (labelled and unlabelled rows, rollouts) has a mask of its own, the metric `mask[N]`,
     which a padded batch requires. Metrics `[B]` and `[N]` take the same weights. Where there is a
-    mask, the metric `WEIGHT` is its sum.
+    mask, the metric `WEIGHT` is its sum; if `weighted`, elsewhere the number of losses.
 
     Raises:
       DgmjaxError: the result is not a pair of losses and metrics.
@@ -63,6 +65,8 @@ def averages(result: Any, batch: Batch, player: str) -> tuple[Array, Metrics]:
     means = {name: masked_mean(v, _mask_of(v, masks)) for name, v in metrics.items()}
     # A float of any mask: parts of a batch are weighted by it, and averaged as floats are.
     weight = {}
+    if own is None and weighted:
+        own = jnp.ones(loss.shape, loss.dtype)
     if own is not None:
         weight = {WEIGHT: own.sum(dtype=jnp.result_type(own, loss.dtype, jnp.float32))}
     return masked_mean(loss, own), {**means, **weight}

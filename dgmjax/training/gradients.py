@@ -292,6 +292,7 @@ class VirtualShards:
         self, loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key
     ) -> Any:
         grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+        self._check_statistics(fixed, len(batch["x"]))
 
         def one(whole, shard, key):
             return grad_fn(*whole, shard, key)
@@ -302,6 +303,19 @@ class VirtualShards:
         total = self.num_shards if weight is None else _or_one(tree_sum(weight))
         mean = lambda a: tree_sum(a) / total if _is_float(a) else a[0]
         return jax.tree.map(mean, _scaled(stacked))
+
+    def _check_statistics(self, fixed: PyTree, count: int) -> None:
+        """Refuses batch statistics of a single row, which padding hides from the layers' check."""
+        paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(fixed)]
+        names = {getattr(key, "key", None) for path in paths for key in path}
+        padded = count % self.num_shards > 0 and "batch_stats" in names
+        require(
+            not padded or count >= 2 * self.num_shards,
+            "batch_size",
+            f"must be at least {2 * self.num_shards} for batch statistics in a deterministic run, "
+            f"which are those of {self.num_shards} parts",
+            count,
+        )
 
 
 def spread(batch: Batch, num_shards: int) -> Batch:

@@ -14,6 +14,7 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from dgmjax.errors import require
+from dgmjax.masks import counting
 from dgmjax.training.averages import WEIGHT, averages
 from dgmjax.training.gradients import Gradients, WholeBatch
 from dgmjax.training.stages import staged
@@ -239,16 +240,17 @@ class GradientLearner:
         def loss_fn(params, fixed, batch, key):
             others, collections, step = fixed
 
-            def evaluate(objective):
-                result, moved = self.module.apply(
-                    {"params": _merged(others, params), **collections},
-                    {**batch, "step": step},
-                    key,
-                    method=objective,
-                    mutable=list(collections),
-                    rngs={"dropout": jax.random.fold_in(key, 0)},
-                )
-                loss, metrics = averages(result, batch, name)
+            def evaluate(objective, weighted):
+                with counting(batch.get("mask")):
+                    result, moved = self.module.apply(
+                        {"params": _merged(others, params), **collections},
+                        {**batch, "step": step},
+                        key,
+                        method=objective,
+                        mutable=list(collections),
+                        rngs={"dropout": jax.random.fold_in(key, 0)},
+                    )
+                loss, metrics = averages(result, batch, name, weighted)
                 return loss, (metrics, moved)
 
             return staged(player.objective, step, evaluate)
@@ -256,6 +258,8 @@ class GradientLearner:
         fixed = (state.params, state.collections, state.step)
         value, grads = self.gradients(loss_fn, params, fixed, batch, key)
         loss, (metrics, collections) = value
+        # A batch of nothing but padding moves no running statistics, codebooks or chains.
+        seen = metrics.get(WEIGHT, 1.0) > 0
         metrics = {name: value for name, value in metrics.items() if name != WEIGHT}
         # The norm is finite only if every entry of the gradient is: one number to look at.
         norm = optax.tree.norm(grads)
@@ -274,7 +278,7 @@ class GradientLearner:
             state,
             params=_merged(state.params, params),
             optimisers={**state.optimisers, name: moments},
-            collections=_where(ok, {**state.collections, **collections}, state.collections),
+            collections=_where(ok & seen, {**state.collections, **collections}, state.collections),
         )
         return new, {"loss": loss, **metrics, "gradient_norm": norm}, ok
 

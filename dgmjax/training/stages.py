@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require
+from dgmjax.training.averages import WEIGHT
 from dgmjax.types import Array, Batch, Key, Metrics, Objective
 
 
@@ -50,18 +51,25 @@ class Stages:
 
 
 def staged(
-    objective: Objective, step: Array, evaluate: Callable[[Objective], tuple[Array, Any]]
+    objective: Objective, step: Array, evaluate: Callable[[Objective, bool], tuple[Array, Any]]
 ) -> tuple[Array, Any]:
-    """`evaluate(objective)`, a pair (loss, (metrics, others)); of the stage at `step` if staged."""
-    if not isinstance(objective, Stages) or len(objective.objectives) == 1:
-        return evaluate(objective)
+    """`evaluate(objective, weighted)` of the stage at `step`: (loss, (metrics, others)).
+
+    `weighted` asks for the metric `WEIGHT`, where another stage has one.
+    """
+    if not isinstance(objective, Stages):
+        return evaluate(objective, False)
+    if len(objective.objectives) == 1:
+        return evaluate(objective.objectives[0], False)
     # Branches of a switch must agree in structure.
-    found = [jax.eval_shape(lambda o=o: evaluate(o)[1][0]) for o in objective.objectives]
+    found = [jax.eval_shape(lambda o=o: evaluate(o, False)[1][0]) for o in objective.objectives]
+    weighted = any(WEIGHT in metrics for metrics in found)
     common = set.intersection(*(set(metrics) for metrics in found))
+    common |= {WEIGHT} if weighted else set()
 
     def branch(objective: Objective) -> Callable[[], tuple[Array, Any]]:
         def evaluated() -> tuple[Array, Any]:
-            loss, (metrics, others) = evaluate(objective)
+            loss, (metrics, others) = evaluate(objective, weighted)
             return loss, ({name: metrics[name] for name in sorted(common)}, others)
 
         return evaluated

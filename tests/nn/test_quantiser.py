@@ -5,13 +5,18 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax import linen
 from scrambling import applied, compiled_start
 
 from dgmjax import nn
+from dgmjax.devices import make_mesh
 from dgmjax.errors import DgmjaxError
 from dgmjax.nn.codes import nearest
 from dgmjax.nn.rescale import enlarged
+from dgmjax.training import Player, gradient_learner
+from dgmjax.training.gradients import Microbatches, VirtualShards
 
 KEY = jax.random.key(0)
 CODES, FEATURES = 6, 3
@@ -94,6 +99,31 @@ def test_the_parts_of_a_batch_average_to_the_whole():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), whole, mean)
 
 
+@pytest.mark.parametrize("gradients", [Microbatches(4), VirtualShards(make_mesh(1), 8)])
+def test_dead_codes_restart_at_data_where_gradients_are_taken_in_parts(gradients):
+    """Each part restarted them at a vector of its own, and the codes became means of these."""
+
+    class Module(linen.Module):
+        def setup(self):
+            self.quantiser = nn.VectorQuantiser(8, 2, restart_below=0.5, decay=0.0)
+
+        def __call__(self, x, key, mask=None):
+            return self.quantiser(x, key, mask)
+
+    def objective(model, batch, key):
+        return model(batch["x"], key, batch.get("mask")).commitment, {}
+
+    signs = np.where(np.arange(64) % 2, 10.0, -10.0)[:, None]
+    x = np.float32(signs + np.random.default_rng(0).normal(size=(64, 2)) * 1e-2)
+    players = {"model": Player(objective, optax.sgd(0.0))}
+    learner = gradient_learner(Module(), players).with_gradients(gradients)
+    state = learner.init(KEY, {"x": jnp.zeros((64, 2))})  # all codes but one are far from the data
+    state, _ = jax.jit(learner.step)(state, {"x": jnp.asarray(x)})
+    codebook = learner.call(learner.variables(state), lambda m: m.quantiser.codebook)
+    distance = np.abs(np.asarray(codebook)[:, None] - x).sum(-1).min(-1)
+    assert (distance < 0.2).sum() >= 7  # one has won all vectors
+
+
 def test_dead_codes_restart_at_vectors_of_the_batch():
     module, variables = quantiser(decay=0.5, restart_below=0.1)
     far = variables["state"]["sums"].at[2].set(100.0)
@@ -101,13 +131,14 @@ def test_dead_codes_restart_at_vectors_of_the_batch():
     for step in range(6):
         before = variables
         quantised, variables = trained_on(module, before, FLAT, jax.random.key(step))
-        usage = 0.5 * before["state"]["usage"] + 0.5 * quantised.usage
+        usage = 0.5 * applied(module, before, method=lambda m: m.averages()[0])
+        usage += 0.5 * quantised.usage
         dead = np.asarray(usage < 0.1 / CODES)
         now = np.asarray(applied(module, variables, method=lambda m: m.codebook))
-        np.testing.assert_allclose(variables["state"]["usage"][dead], 1 / CODES, rtol=1e-6)
+        usage, sums = applied(module, variables, method=lambda m: m.averages())
+        np.testing.assert_allclose(usage[dead], 1 / CODES, rtol=1e-6)
         for code in np.flatnonzero(dead):
-            sums = variables["state"]["sums"][code] * CODES
-            assert np.abs(FLAT - np.asarray(sums)).sum(-1).min() < 1e-5
+            assert np.abs(FLAT - np.asarray(sums[code]) * CODES).sum(-1).min() < 1e-5
         if dead[2]:
             break
     assert dead[2] and np.abs(now[2]).max() < 10

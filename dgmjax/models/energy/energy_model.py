@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
+from dgmjax.bits import bits_of, floats_of
 from dgmjax.distributions.base import sum_event
 from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.inference.annealing import Path, hamiltonian_path
@@ -76,7 +77,7 @@ class EnergyModel(nn.Module):
             fresh = lambda: self.scale * jax.random.normal(self.make_rng("params"), shape)
             # As integers of the same bits: means over the shards of a batch leave integers alone,
             # and the mean of two chains is a sample of nothing.
-            self.kept = self.variable("state", "chains", lambda: _bits(fresh()))
+            self.kept = self.variable("state", "chains", lambda: bits_of(fresh()))
 
     @property
     def ndims(self) -> int:
@@ -117,12 +118,12 @@ class EnergyModel(nn.Module):
         """The persistent chains, `[num_chains, *event]`."""
         rule = "must be at least 1 for persistent chains"
         require(self.num_chains >= 1, "num_chains", rule, self.num_chains)
-        return jax.lax.bitcast_convert_type(self.kept.value, jnp.float32)
+        return floats_of(self.kept.value)
 
     def keep(self, x: Array) -> None:
         """Puts the chains at x, in training."""
         if not self.is_initializing() and self.is_mutable_collection("state"):
-            self.kept.value = _bits(x)
+            self.kept.value = bits_of(x)
 
     def log_partition(self) -> Array:
         """log Z in nats, by the rectangle rule over a grid of `points` on [-6 scale, 6 scale].
@@ -179,7 +180,3 @@ class EnergyModel(nn.Module):
         # exp(-E) is the base times its normaliser, and that of the path is relative to the base.
         constant = 0.5 * math.prod(self.event_shape) * math.log(2 * math.pi * self.scale**2)
         return AnchoredPath(Path(*inner), start, jnp.asarray(constant))
-
-
-def _bits(x: Array) -> Array:
-    return jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.int32)
