@@ -24,10 +24,11 @@ def fingerprint(dataset: Dataset) -> dict[str, str]:
     """
     if dataset.info.get("derived"):
         return {}
-    return {split: _digest(arrays) for split, arrays in dataset.splits.items()}
+    return {split: digest_of(arrays) for split, arrays in dataset.splits.items()}
 
 
-def _digest(arrays: Arrays) -> str:
+def digest_of(arrays: Arrays) -> str:
+    """The SHA-256 of arrays: names, shapes, types and values."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.asarray(arrays[name])

@@ -105,8 +105,9 @@ class StateLayout:
     """Layout of a learner's state: division of arrays over `fsdp` by their paths and shapes.
 
     An array takes the first rule whose expression is found in its path, such as
-    `optimisers/model/0/mu/encoder/dense_0/kernel`, and whose divided axes `fsdp` divides. With no
-    rule, its longest axis that `fsdp` divides is divided, if it has `MIN_DIVIDED` elements.
+    `optimisers/model/0/mu/encoder/dense_0/kernel`, which has no more axes than it, and whose
+    divided axes `fsdp` divides. With no rule, its longest axis that `fsdp` divides is divided, if
+    it has `MIN_DIVIDED` elements.
 
     Attributes:
       mesh: with the axis `fsdp`.
@@ -122,9 +123,9 @@ class StateLayout:
         if size == 1:
             return PartitionSpec()
         for pattern, spec in self.rules:
-            if re.search(pattern, path):
+            if re.search(pattern, path) and len(spec) <= len(shape):
                 divided = [shape[axis] for axis, name in enumerate(spec) if name is not None]
-                if len(spec) <= len(shape) and all(length % size == 0 for length in divided):
+                if all(length % size == 0 for length in divided):
                     return spec
         axes = [axis for axis, length in enumerate(shape) if length % size == 0 and length > 0]
         if not axes or int(np.prod(shape)) < MIN_DIVIDED:

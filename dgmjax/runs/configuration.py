@@ -30,6 +30,7 @@ _OPTIONS = {
     "in_code": dict,
     "earlier": list,
     "data": dict,
+    "training": dict,
 }
 """Types of what `options` may hold; each may also be null."""
 

@@ -201,6 +201,21 @@ class RunFolder:
             RunError,
         )
 
+    def note_training(self, known: Mapping[str, Any]) -> None:
+        """Keeps the batch size, key and data of a training, if there are none yet.
+
+        Raises:
+          RunError: the run was made with others.
+        """
+        there = self.options.get("training")
+        if there is None:
+            self._update_options({"training": dict(known)})
+            return
+        for name, value in known.items():
+            rule = f"must be that of the run {self.path}, {there.get(name)}"
+            remedy = "Give another folder for a new run; nothing has been changed."
+            require(there.get(name) == value, name, rule, value, remedy, RunError)
+
     def _update_options(self, options: Mapping[str, Any]) -> None:
         self.config["options"] = {**self.options, **options}
         text = strict_json.dumps(self.config, indent=2) + "\n"

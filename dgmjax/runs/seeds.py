@@ -1,5 +1,6 @@
 """Records of several seeds as one: the mean or interquartile mean over seeds, with its error."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -68,10 +69,12 @@ def middle_of(num: int) -> str:
     return f"interquartile mean of {num} seeds"
 
 
-def _interquartile(values: np.ndarray) -> tuple[float, float]:
+def _interquartile(values: np.ndarray) -> tuple[float, float | None]:
     rows = np.random.Generator(np.random.Philox(0)).random((len(values), RESAMPLES))
     drawn = values[(rows * len(values)).astype(int)]
-    return float(interquartile_mean(values)), float(interquartile_mean(drawn).std())
+    with np.errstate(invalid="ignore"):  # of an infinite density
+        mean, error = float(interquartile_mean(values)), float(interquartile_mean(drawn).std())
+    return mean, error if math.isfinite(error) else None
 
 
 def _name(record: Record) -> tuple[str | None, ...]:

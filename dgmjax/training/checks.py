@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.contracts import Rule, data_rules
@@ -37,6 +38,11 @@ def check_training_data(
     reach a Bernoulli likelihood are refused, with the remedy of naming a binarisation.
     """
     num_rows(arrays, "data")
+    for name, array in arrays.items():
+        kind = np.asarray(array).dtype
+        numbers = jnp.issubdtype(kind, jnp.number) or jnp.issubdtype(kind, jnp.bool_)
+        remedy = "Leave the array out, or number what it names."
+        require(numbers, name, "must hold numbers", f"dtype {kind}", remedy, DataError)
     if transform is None or not hasattr(transform, "check"):
         validate(arrays, values="real")
     else:

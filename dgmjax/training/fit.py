@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.data.batches import Batches
+from dgmjax.data.fingerprints import digest_of
 from dgmjax.data.transform import Transform
 from dgmjax.devices import processes
 from dgmjax.devices.mesh import StateLayout
-from dgmjax.errors import TrainingDiverged, require
+from dgmjax.errors import TrainingDiverged, require, require_sizes
 from dgmjax.runs.folder import RunFolder
 from dgmjax.training.checks import check_training_data
 from dgmjax.training.execution import Execution, Validation
@@ -75,6 +76,7 @@ def fit(
       TrainingDiverged: `max_skipped` non-finite steps in a row, and no rewind left.
       HardwareFault: the same step gave different bits.
       DgmjaxError: arguments or data that do not fit.
+      RunError: `run` has more steps behind it, or another key, batch size or data.
 
     >>> import optax
     >>> from dgmjax import models, objectives
@@ -210,6 +212,7 @@ def _loop(
 ) -> tuple[Loop, Key]:
     """The loop of a call of `fit`, and the key of its initial state."""
     execution, validation, run = execution or Execution(), job.validation, job.run
+    require_sizes(steps=steps, batch_size=batch_size)
     rewinds = execution.rewinds
     require(rewinds == 0 or run is not None, "rewinds", "must be 0 without a `run`", rewinds)
     mesh = execution.make_mesh()
@@ -221,6 +224,9 @@ def _loop(
     init_key, order_key, data_key = jax.random.split(job.key, 3)
     order_seed = int(jax.random.bits(order_key))
     batches = Batches(data, batch_size, order_seed, quotas=quotas)
+    if run is not None:
+        run.check_steps(steps)
+        _note(run, job.key, batch_size, data)
     stream = execution.stream
     if stream is None:
         stream = sum(array.nbytes for array in data.values()) > RESIDENT_BYTES
@@ -244,6 +250,18 @@ def _loop(
         begin=None if job.start is None else partial(begun_with, job.start),
     )
     return loop, init_key
+
+
+def _note(run: RunFolder, key: Key, batch_size: int, data: Mapping[str, np.ndarray]) -> None:
+    """Keeps what a run is a function of, or compares it with what the run has kept."""
+    known = {"batch_size": batch_size, "key": np.asarray(jax.random.key_data(key)).tolist()}
+    kept = run.options.get("training") or {}
+    # An experiment keeps the fingerprints of all of its splits.
+    if "data" in kept or "data" not in run.options:
+        known["data"] = digest_of(data)
+    # One process writes; where there is something to compare, all of them stop at a difference.
+    if kept or processes.is_main():
+        run.note_training(known)
 
 
 def begun_with(start: Callable[[PyTree], PyTree], state: State) -> State:

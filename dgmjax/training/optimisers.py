@@ -39,7 +39,13 @@ def adam(
     """
     rate = _rate(learning_rate, steps, schedule)
     _require_not_negative(weight_decay=weight_decay, eps=eps, clip=0.0 if clip is None else clip)
-    mask = None if decayed is None else lambda params: {name: name in decayed for name in params}
+
+    def groups(params: Any) -> Any:
+        unknown = sorted(set(decayed or ()) - set(params))
+        require(not unknown, "decayed", f"must be groups among {sorted(params)}", unknown)
+        return {name: name in (decayed or ()) for name in params}
+
+    mask = None if decayed is None else groups
     adam = optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay, mask=mask)
     return adam if clip is None else optax.chain(optax.clip_by_global_norm(clip), adam)
 
@@ -99,7 +105,15 @@ def keep_within(bound: float) -> optax.GradientTransformation:
     def projected(updates: Any, params: Any) -> Any:
         require(params is not None, "params", "must be given to `update`", "none")
         box = partial(optax.projections.projection_box, lower=-bound, upper=bound)
-        return jax.tree.map(lambda step, old: box(old + step) - old, updates, params)
+
+        def inside(step: jax.Array, old: jax.Array) -> jax.Array:
+            step = box(old + step) - old
+            # The sum with the old parameter may round to the number beyond the bound.
+            beyond = jnp.abs(old + step) > bound
+            least = bound * jnp.finfo(old.dtype).eps
+            return jnp.where(beyond, step - jnp.sign(old + step) * least, step)
+
+        return jax.tree.map(inside, updates, params)
 
     return optax.stateless(projected)
 

@@ -167,7 +167,8 @@ def zero_metrics(
     over_devices = batch_sharding(layout.mesh, int(learner.batches_per_step > 1))
     batch = jax.tree.map(lambda a: place(a, over_devices), batch)
     _, metrics = _step.eval_shape(learner, state, batch)
-    zeros = {name: np.zeros(m.shape, np.float32) for name, m in metrics.items()}
+    wide = lambda dtype: jnp.promote_types(dtype, jnp.float32)
+    zeros = {name: np.zeros(m.shape, wide(m.dtype)) for name, m in metrics.items()}
     return lambda: processes.global_copy(zeros, replicated(layout.mesh))
 
 

@@ -7,7 +7,7 @@ import pytest
 from dgmjax.errors import RunError
 from dgmjax.runs import record_table, strict_json, verdict
 from dgmjax.runs.record import Published, Record
-from dgmjax.runs.seeds import over_seeds
+from dgmjax.runs.seeds import over_seeds, seeds_lines
 
 FIELDS = {
     "experiment": "vae_mnist",
@@ -169,3 +169,9 @@ def test_an_infinite_value_reaches_nothing_and_has_a_row():
 )
 def test_the_better_side_of_a_metric(metric, value, word):
     assert verdict.verdict(record(metric=metric, value=value, standard_error=None)) == word
+
+
+def test_an_infinite_value_of_one_seed_has_a_mean_over_seeds_without_an_error():
+    runs = [[record(value=value, standard_error=None)] for value in (1.0, 2.0, 3.0, math.inf)]
+    (line,) = seeds_lines(runs)
+    assert "inf" in line and "nan" not in line

@@ -184,3 +184,9 @@ def test_what_a_transform_makes_is_checked_and_the_rest_is_too():
         check_training_data(CONDITIONAL, grey, data.Scale(levels=256))
     with pytest.raises(DataError, match=r"^`label` must hold the integers 0 \.\. 2; got .* and 3"):
         check_training_data(CONDITIONAL, {**grey, "label": last(CLASSES, 3)}, binarise)
+
+
+def test_arrays_that_hold_no_numbers_are_named():
+    arrays = {"x": np.zeros((4, 3), np.float32), "name": np.array(["a", "b", "c", "d"])}
+    with pytest.raises(DataError, match=r"^`name` must hold numbers; got dtype <U1"):
+        check_training_data(models.PPCA(3, 1), arrays, None)

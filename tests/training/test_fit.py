@@ -14,7 +14,7 @@ from fitting import fit
 
 from dgmjax import data, models, objectives
 from dgmjax.devices import make_mesh
-from dgmjax.errors import DgmjaxError, TrainingDiverged
+from dgmjax.errors import DgmjaxError, RunError, TrainingDiverged
 from dgmjax.runs import RunFolder
 from dgmjax.training import Player, gradient_learner
 from dgmjax.training.progress import Progress
@@ -273,6 +273,9 @@ def test_two_players_train_through_fit():
     [
         ({"batch_size": 65}, "batch_size"),
         ({"steps": 0}, "steps"),
+        ({"steps": 10.5}, "steps"),
+        ({"steps": "5"}, "steps"),
+        ({"batch_size": 4.0}, "batch_size"),
         ({"log_every": 0}, "log_every"),
         ({"mesh": "three"}, "mesh"),
         ({"every": 0}, "every"),
@@ -281,6 +284,20 @@ def test_two_players_train_through_fit():
 def test_bad_arguments_are_named(learner, change, word):
     with pytest.raises(DgmjaxError, match=f"^`{word}` must"):
         fit(learner, TRAIN, **OPTIONS | change)
+
+
+def test_a_run_goes_on_with_what_it_was_made_of_only(learner, tmp_path):
+    options = OPTIONS | {"steps": 3}
+    fit(learner, TRAIN, run=run_in(tmp_path), **options)
+    other = {"x": X[::-1]}
+    for arrays, change, word in (
+        (TRAIN, {"steps": 2}, "steps"),
+        (TRAIN, {"batch_size": OPTIONS["batch_size"] // 2}, "batch_size"),
+        (TRAIN, {"key": jax.random.key(99)}, "key"),
+        (other, {}, "data"),
+    ):
+        with pytest.raises(RunError, match=f"^`{word}` must be"):
+            fit(learner, arrays, run=run_in(tmp_path), **options | change)
 
 
 def test_progress_line():
@@ -331,9 +348,10 @@ def test_rules_divide_arrays_by_their_paths():
 
     from dgmjax.devices.mesh import StateLayout
 
-    rules = (("decoder/.*kernel", PartitionSpec(None, "fsdp")), ("embedding", PartitionSpec()))
+    last = PartitionSpec(None, "fsdp")
+    rules = (("decoder/", last), ("embedding", PartitionSpec()))
     layout = StateLayout(make_mesh(2, fsdp=4), rules)
-    assert layout.spec("params/decoder/Dense_0/kernel", (128, 64)) == PartitionSpec(None, "fsdp")
+    assert layout.spec("params/decoder/Dense_0/kernel", (128, 64)) == last
     assert layout.spec("params/encoder/Dense_0/kernel", (128, 64)) == PartitionSpec("fsdp")
     assert layout.spec("params/decoder/Dense_0/kernel", (128, 63)) == PartitionSpec("fsdp")
     assert layout.spec("params/embedding", (512, 64)) == PartitionSpec()

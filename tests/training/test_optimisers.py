@@ -71,6 +71,21 @@ def test_weights_stay_within_their_bound_and_move_freely_inside():
         training.keep_within(0.0)
 
 
+def test_no_weight_is_beyond_its_bound_by_rounding():
+    optimiser = training.keep_within(0.01)
+    old = jax.random.uniform(jax.random.key(0), (20_000,), minval=-0.01, maxval=0.01)
+    updates = jax.random.normal(jax.random.key(1), old.shape)
+    moved = optax.apply_updates(old, optimiser.update(updates, optimiser.init(old), old)[0])
+    assert float(jnp.abs(moved).max()) <= 0.01
+    np.testing.assert_allclose(moved, jnp.clip(old + updates, -0.01, 0.01), atol=3e-9)
+
+
+def test_a_group_that_is_none_cannot_decay():
+    optimiser = training.adam(0.1, 10, weight_decay=0.5, decayed=("encodr",))
+    with pytest.raises(DgmjaxError, match=r"^`decayed` must be groups among \['encoder'\]"):
+        optimiser.init({"encoder": jnp.ones(2)})
+
+
 def test_only_the_groups_that_are_named_decay():
     """Without a gradient a decayed weight shrinks by rate times decay, and no other moves."""
     params = {"encoder": {"w": jnp.ones(2)}, "decoder": {"w": jnp.ones(2)}}
