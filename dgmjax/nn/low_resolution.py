@@ -38,6 +38,8 @@ class LowResolutionContext(nn.Module):
     def __call__(self, y: Array) -> Array:
         require_sizes(features=self.features, hidden=self.hidden, factor=self.factor)
         require(self.ndims in (1, 2), "ndims", "must be 1 or 2", self.ndims)
+        odd = self.width >= 1 and self.width % 2 == 1
+        require(odd, "width", "must be odd and positive", self.width)
         if self.levels is None:
             h = jnp.asarray(y, jnp.float32) / self.scale
             h = h[..., None] if self.ndims == 1 else h

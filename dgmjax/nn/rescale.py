@@ -41,7 +41,8 @@ class Downscale(nn.Module):
             x = Conv(self.channels, (3, 3), dtype=self.dtype)(Squeeze(2).inverse(x))
             x = self.activation(x)
         shape = (height, width, self.channels)
-        return ConvResNet(shape, self.channels, self.blocks, dtype=self.dtype)(x)
+        options = {"activation": self.activation, "dtype": self.dtype}
+        return ConvResNet(shape, self.channels, self.blocks, **options)(x)
 
 
 class Upscale(nn.Module):
@@ -67,7 +68,8 @@ class Upscale(nn.Module):
     def __call__(self, x: Array) -> Array:
         check_factor("factor", self.factor)
         shape = (*x.shape[-3:-1], self.channels)
-        h = ConvResNet(shape, self.channels, self.blocks, dtype=self.dtype)(x)
+        options = {"activation": self.activation, "dtype": self.dtype}
+        h = ConvResNet(shape, self.channels, self.blocks, **options)(x)
         for i in range(halvings(self.factor)):
             # Four times the pixels at half of the channels: each doubling costs about the same.
             channels = max(self.channels // 2 ** (i + 1), 8)

@@ -81,6 +81,9 @@ def variational_bound(
     total = lambda values: values.sum(tuple(range(len(batch), values.ndim)))
     time_key, noise_key = jax.random.split(key)
     u = even_times(time_key, batch).astype(x.dtype)
+    require(times in ("time", "log_snr"), "times", "must be 'time' or 'log_snr'", repr(times))
+    whole = num_steps is None or times == "time"
+    require(whole, "times", "must be 'time' for a number of steps, which are equal in it", times)
     if num_steps is not None:
         require_sizes(num_steps=num_steps)
         s = jnp.floor(u * num_steps) / num_steps
@@ -90,7 +93,6 @@ def variational_bound(
         t = first + (last - first) * u
         weight = -(last - first) * process.log_snr_and_rate(t)[1]
     else:
-        require(times == "log_snr", "times", "must be 'time' or 'log_snr'", repr(times))
         high, low = (process.log_snr(end) for end in (first, last))
         t, weight = process.time_of(high + (low - high) * u), high - low
     noise = jax.random.normal(noise_key, x.shape, x.dtype)

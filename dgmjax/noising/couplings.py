@@ -48,7 +48,8 @@ def sinkhorn(
     The plan minimises <P, cost> - regularisation mean(cost) H(P) with uniform marginals.
 
     Args:
-      regularisation: of the entropy, as a share of the mean cost; 0 is `assignment`.
+      regularisation: of the entropy, as a share of the mean cost, positive; towards 0 it is
+        `assignment`.
       iterations: of the two scalings.
 
     Source: Cuturi, "Sinkhorn Distances: Lightspeed Computation of Optimal Transport", 2013,
@@ -81,7 +82,11 @@ def squared_distances(x0: Array, x1: Array) -> Array:
     real = lambda x: x.astype(jnp.promote_types(x.dtype, jnp.float32))
     flat = lambda x: real(x).reshape(len(x), x[0].size)
     first, second = flat(x0), flat(x1)
-    square = (first**2).sum(1)[:, None] + (second**2).sum(1) - 2.0 * first @ second.T
+    # Squares of data far from the origin would leave nothing of their differences.
+    middle = (first.mean(0) + second.mean(0)) / 2
+    first, second = first - middle, second - middle
+    product = jnp.matmul(first, second.T, precision=jax.lax.Precision.HIGHEST)
+    square = (first**2).sum(1)[:, None] + (second**2).sum(1) - 2.0 * product
     return jnp.maximum(square, 0.0)
 
 

@@ -130,6 +130,10 @@ class DiscreteProcess:
     def marginal(self, x0: Array, t: Array) -> distrax.Distribution:
         """q(x_t | x_0) of whole numbers `x0[*batch, *event]` at `t[*batch]`."""
         check_times(t)
+        if not isinstance(x0, jax.core.Tracer):
+            wrong = np.asarray(x0)[~((x0 >= 0) & (x0 < self.levels))]
+            rule = f"must be whole numbers in 0 .. {self.levels - 1}"
+            require(wrong.size == 0, "x0", rule, wrong.ravel()[:3].tolist())
         return _independent(self.probabilities(self.as_probabilities(x0), t), t)
 
     def posterior(self, x_t: Array, p0: Array, s: Array, t: Array) -> distrax.Distribution:
@@ -139,6 +143,9 @@ class DiscreteProcess:
         """
         check_times(s)
         check_times(t)
+        if not isinstance(s, jax.core.Tracer) and not isinstance(t, jax.core.Tracer):
+            backwards = bool((np.asarray(s) <= np.asarray(t)).all())
+            require(backwards, "s", "must be at most `t`: time runs from data to noise", (s, t))
         early = self.probabilities(p0, s)
         share = aligned(self.share(as_times(t)) / self.share(as_times(s)), p0)
         own = self.as_probabilities(x_t)

@@ -118,6 +118,7 @@ class GaussianProcess:
 
         Values beyond the ends of `bounded_span` give these ends.
         """
+        log_snr = as_times(log_snr)
         low, high = (jnp.full_like(log_snr, end) for end in self.bounded_span)
 
         def body(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import nn
@@ -121,6 +122,28 @@ def test_groups_are_normalised_as_by_flax():
     found = applied(ours, variables, low)
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(found.astype(jnp.float32), wanted, rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e4])
+def test_groups_far_from_zero_are_normalised_too(offset):
+    h = offset + jax.random.normal(KEY, (2, 5, 4, 12))
+    variables = compiled_start(GroupNorm(4), KEY, h)
+    wide = np.asarray(h, np.float64).reshape(2, 20, 4, 3)
+    wide = (wide - wide.mean((1, 3), keepdims=True)) / wide.std((1, 3), keepdims=True)
+    found = applied(GroupNorm(4), variables, h)
+    np.testing.assert_allclose(found, wide.reshape(h.shape), atol=3e-3)
+    with jax.enable_x64(True):
+        wider = jnp.asarray(np.asarray(h, np.float64))
+        assert abs(np.asarray(applied(GroupNorm(4), variables, wider)).std() - 1) < 1e-5
+
+
+def test_the_slope_of_a_group_is_that_of_differences():
+    with jax.enable_x64(True):
+        h = 5.0 + jax.random.normal(KEY, (1, 3, 2, 4), jnp.float64)
+        module = GroupNorm(2)
+        variables = module.init(KEY, h)
+        value = lambda h: (module.apply(variables, h) ** 3).sum()
+        check_grads(value, (h,), 1, modes=["rev"], rtol=1e-5)
 
 
 def test_means_of_odd_images_repeat_the_last_row_and_column():

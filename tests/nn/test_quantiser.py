@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from flax import linen
-from scrambling import applied, compiled_start
+from scrambling import applied, compiled_start, scrambled
 
 from dgmjax import nn
 from dgmjax.devices import make_mesh
@@ -292,6 +292,20 @@ def test_networks_rescale(factor):
     assert small.shape == (2, 8 // factor, 4 // factor, 6)
     large, _ = nn.Upscale(5, 6, factor).init_with_output(KEY, small)
     assert large.shape == (2, 8, 4, 5)
+
+
+def test_images_are_read_and_drawn_with_the_activation_throughout():
+    """Without one all layers are affine."""
+    identity = lambda h: h
+    x, y = jax.random.normal(KEY, (2, 3, 4, 4, 1))
+    z, w = jax.random.normal(KEY, (2, 3, 5))
+    options = {"channels": 4, "factor": 2, "blocks": 2, "activation": identity}
+    encoder, decoder = nn.ImageEncoder((3,), **options), nn.ImageDecoder((4, 4, 1), **options)
+    for module, a, b in ((encoder, x, y), (decoder, z, w)):
+        variables = scrambled(compiled_start(module, KEY, a))
+        f = lambda v, h, module=module: applied(module, v, h)
+        of_sum = f(variables, a + b) + f(variables, 0 * a)
+        np.testing.assert_allclose(f(variables, a) + f(variables, b), of_sum, rtol=1e-3, atol=1e-3)
 
 
 def test_enlarged_repeats_pixels():

@@ -132,6 +132,29 @@ def test_assignment_is_the_best_permutation():
     np.testing.assert_array_equal(np.sort(found.ravel()), np.sort(x1.ravel()))
 
 
+@pytest.mark.parametrize("offset", [1e3, 1e4])
+def test_assignments_far_from_the_origin_are_the_best_too(offset):
+    generator = np.random.default_rng(0)
+    x0, x1 = np.float32(offset + generator.normal(size=(2, 64, 2)))
+    found = np.float64(noising.assignment(KEY, x0, x1))
+    cost = np.square(np.float64(x0)[:, None] - x1).sum(-1)
+    expected = cost[scipy.optimize.linear_sum_assignment(cost)].sum()
+    assert np.square(np.float64(x0) - found).sum() == pytest.approx(expected, rel=1e-4)
+
+
+def test_times_of_whole_numbers_are_those_of_floats():
+    process = noising.variance_preserving()
+    assert process.time_of(jnp.array(0)) == process.time_of(jnp.array(0.0)) > 0.2
+
+
+def test_bounds_of_unknown_times_are_named():
+    x, predict = jnp.zeros((2, 3)), lambda x, t: x
+    for times, steps in (("nonsense", 10), ("log_snr", 10), ("nonsense", None)):
+        options = {"event_ndims": 1, "times": times, "num_steps": steps}
+        with pytest.raises(DgmjaxError, match=r"^`times` must be 'time'"):
+            noising.variational_bound(noising.variance_preserving(), predict, x, KEY, **options)
+
+
 def test_the_entropic_plan_has_both_marginals_and_tends_to_the_assignment():
     x0, x1 = jax.random.normal(KEY, (2, 12, 2))
     cost = squared_distances(x0, x1)

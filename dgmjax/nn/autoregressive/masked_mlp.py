@@ -37,6 +37,8 @@ class MaskedMLP(IncrementalSteps):
     params_i = b_i + (V * M_V)_i h_L + (A * M_A)_i x + (Uc)_i
 
     with M[j, k] = 1 where the degree of k may see the degree of j: a site sees the sites before it.
+    A hidden layer of fewer than D - 1 units has none for some degrees, and sites of these do not
+    see the last sites before them; with `direct` they do, linearly.
     Samples are drawn site by site by `init_carry` and `step` (`IncrementalSteps`), at the cost of
     about one pass.
 

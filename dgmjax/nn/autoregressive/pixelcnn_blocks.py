@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.errors import require
 from dgmjax.nn.autoregressive.causal import Pointwise
 from dgmjax.nn.autoregressive.gated import gate
 from dgmjax.nn.autoregressive.masked_conv import RasterConv
@@ -48,6 +49,8 @@ class GatedBlock(nn.Module):
 
     def setup(self):
         self.noise = Dropout(self.dropout)
+        odd = self.kernel_size >= 1 and self.kernel_size % 2 == 1
+        require(odd, "kernel_size", "must be odd and positive", self.kernel_size)
         half, axes = self.kernel_size // 2, len(self.sites)
         wide = self.features * (self.sites[2] if axes == 3 else 1)
         self.row_conv = RowConv(2 * wide, half + 1, (half, half))
