@@ -41,8 +41,9 @@ class Downscale(nn.Module):
             x = Conv(self.channels, (3, 3), dtype=self.dtype)(Squeeze(2).inverse(x))
             x = self.activation(x)
         shape = (height, width, self.channels)
-        options = {"activation": self.activation, "dtype": self.dtype}
-        return ConvResNet(shape, self.channels, self.blocks, **options)(x)
+        return ConvResNet(
+            shape, self.channels, self.blocks, activation=self.activation, dtype=self.dtype
+        )(x)
 
 
 class Upscale(nn.Module):
@@ -68,8 +69,9 @@ class Upscale(nn.Module):
     def __call__(self, x: Array) -> Array:
         check_factor("factor", self.factor)
         shape = (*x.shape[-3:-1], self.channels)
-        options = {"activation": self.activation, "dtype": self.dtype}
-        h = ConvResNet(shape, self.channels, self.blocks, **options)(x)
+        h = ConvResNet(
+            shape, self.channels, self.blocks, activation=self.activation, dtype=self.dtype
+        )(x)
         for i in range(halvings(self.factor)):
             # Four times the pixels at half of the channels: each doubling costs about the same.
             channels = max(self.channels // 2 ** (i + 1), 8)
