@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import http.server
+import os
 import threading
 
 import numpy as np
@@ -45,6 +46,27 @@ def test_pictures_come_back_exactly_with_their_folders_as_labels(photos):
                 (index,) = np.flatnonzero((x == IMAGES).all((1, 2, 3)))
                 assert label == index % 2
     assert data.info["classes"] == ["cats", "dogs"] and data.info["levels"] == 256
+
+
+@pytest.mark.parametrize("change", ["renamed folder", "swapped files"])
+def test_pictures_that_change_places_are_read_again(tmp_path, change):
+    """Files of one name, size and time, so that only their places tell them apart."""
+    folder = tmp_path / "pair"
+    files = {label: folder / label / "0.bmp" for label in ("cat", "dog")}
+    for grey, file in zip((10, 200), files.values()):
+        file.parent.mkdir(parents=True)
+        Image.fromarray(np.full((4, 4), grey, np.uint8)).save(file)
+        os.utime(file, ns=(10**18, 10**18))
+    read = lambda: load(str(folder), splits={"train": 1.0}).splits["train"]
+    assert read()["x"][:, 0, 0, 0].tolist() == [10, 200]
+    if change == "renamed folder":
+        (folder / "cat").rename(folder / "zebra")
+    else:
+        files["cat"].rename(folder / "aside")
+        files["dog"].rename(files["cat"])
+        (folder / "aside").rename(files["dog"])
+    found = read()
+    assert found["label"].tolist() == [0, 1] and found["x"][:, 0, 0, 0].tolist() == [200, 10]
 
 
 def test_pictures_are_resized_on_request_and_turned_grey(photos):

@@ -34,10 +34,20 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("dgmjax")) / "datasets"
 
 
-def fingerprint(files: Iterable[Path]) -> list[list[Any]]:
-    """Name, size and modification time of each file; a change invalidates a cached entry."""
-    stats = [(path.name, path.stat()) for path in sorted(files)]
-    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+def fingerprint(files: Iterable[Path], folder: Path | None = None) -> list[list[Any]]:
+    """Name, size and modification time of each file; a change invalidates a cached entry.
+
+    With a `folder`, in whose subfolders files may have one name, the name is the path within it,
+    and the time of the last change of the entry counts too: two files that change places may agree
+    in everything else.
+    """
+    stats = [(path, path.stat()) for path in sorted(files)]
+    if folder is None:
+        return [[path.name, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+    return [
+        [path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        for path, stat in stats
+    ]
 
 
 def cached(

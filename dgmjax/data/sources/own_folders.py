@@ -80,8 +80,9 @@ def load_pictures(
     """
     path = _found(name, folder)
     files = pictures_of(path)
-    key = {"files": fingerprint(files), "size": size, "grey": grey, "folder": str(path.resolve())}
-    arrays = cached(path.name, key, lambda: {"x": read_pictures(files, size=size, grey=grey)})
+    key = {"files": fingerprint(files, path), "folder": str(path.resolve())}
+    build = lambda: {"x": read_pictures(files, size=size, grey=grey)}
+    arrays = cached(path.name, {**key, "size": size, "grey": grey}, build)
     facts = _facts(path, "pictures of", f"random, seed {split_seed}")
     return _labelled(path, files, arrays, splits, split_seed, {**facts, "levels": 256})
 
