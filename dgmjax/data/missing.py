@@ -1,7 +1,8 @@
 """Missing entries: the mask of observed ones is part of the data, and fixed for a data set.
 
 Arrays with missing entries hold `x` (zero where an entry is missing), `observed` (the same shape,
-uint8: 1 observed, 0 missing) and, where entries were removed on purpose, `complete`, the truth.
+uint8: 1 observed, 0 missing) and, where entries were removed on purpose, `complete`, the truth, which
+is NaN where it was never known.
 """
 
 import dataclasses
@@ -78,6 +79,8 @@ def remove_entries(dataset: Dataset, pattern: Pattern, seed: int = 0) -> Dataset
     """The data set with entries removed: `x`, `observed`, and the truth as `complete`.
 
     The entries are the same in every epoch, and a pure function of `seed` and of the split's name.
+    What is missing already stays missing. Its truth is that of `complete`, or else NaN, so that an
+    error of imputation that would count it is NaN, too.
     """
     require(seed >= 0, "seed", "must be at least 0", seed, "", DataError)
     splits = {}
@@ -85,8 +88,17 @@ def remove_entries(dataset: Dataset, pattern: Pattern, seed: int = 0) -> Dataset
         x = np.asarray(arrays["x"])
         # The name is part of the seed: splits of one size would otherwise miss the same entries.
         observed = pattern(x.shape, seed, *name.encode())
+        complete = x
+        if "observed" in arrays:
+            check_observed(arrays)
+            before = np.asarray(arrays["observed"]) > 0
+            observed = observed * before
+            if "complete" in arrays:
+                complete = np.asarray(arrays["complete"])
+            elif not before.all():
+                complete = np.where(before, x, np.nan)
         filled = np.where(observed > 0, x, np.zeros((), x.dtype))
-        splits[name] = {**arrays, "x": filled, "observed": observed, "complete": x}
+        splits[name] = {**arrays, "x": filled, "observed": observed, "complete": complete}
     shares = {name: round(float(1 - a["observed"].mean()), 4) for name, a in splits.items()}
     info = {**dataset.info, "missing": f"{pattern}, seed {seed}", "missing_share": shares}
     return dataclasses.replace(dataset, splits=splits, info=info)

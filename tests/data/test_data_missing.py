@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from dgmjax import data
+from dgmjax import data, evaluation
 from dgmjax.errors import DataError
 
 X = np.arange(1, 401, dtype=np.float32).reshape(100, 4)
@@ -22,6 +22,25 @@ def test_a_share_of_the_entries_is_removed_and_the_truth_kept():
         np.testing.assert_array_equal(x, arrays["complete"] * observed)
     assert missing.info["missing_share"] == {"train": 0.3, "test": 0.3}
     json.dumps(missing.info)
+
+
+def test_what_is_missing_already_stays_missing_and_its_truth_unknown():
+    gaps = np.arange(400).reshape(100, 4) % 7 == 0
+    marked = data.mark_missing(np.where(gaps, np.float32(np.nan), X))
+    holed = data.Dataset("holed", {"train": marked}, {})
+    once = data.remove_entries(holed, data.AtRandom(0.3)).splits["train"]
+    pattern = data.AtRandom(0.3)(X.shape, 0, *b"train")
+    assert once["observed"].dtype == np.uint8 and once["complete"].dtype == np.float32
+    np.testing.assert_array_equal(once["observed"], pattern * ~gaps)
+    np.testing.assert_array_equal(once["x"], X * once["observed"])
+    np.testing.assert_array_equal(once["complete"], np.where(gaps, np.nan, X))
+    error = evaluation.imputation_error(X, once["complete"], once["observed"])
+    assert np.isnan(error.value)  # a filler is not a truth
+    removed = data.remove_entries(DATASET, data.AtRandom(0.3))
+    twice = data.remove_entries(removed, data.AtRandom(0.3), seed=1).splits["train"]
+    np.testing.assert_array_equal(twice["complete"], X)
+    first, second = (data.AtRandom(0.3)(X.shape, seed, *b"train") for seed in (0, 1))
+    np.testing.assert_array_equal(twice["observed"], first & second)
 
 
 def test_entries_are_a_function_of_the_seed_and_the_split():
