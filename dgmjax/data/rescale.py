@@ -16,6 +16,9 @@ from dgmjax.data.transform import check_levels, num_dims, with_x
 from dgmjax.errors import DataError, require
 from dgmjax.types import Array, Key
 
+MAX_OFFSET = 1e4
+"""Largest |mean| / std of a column in float32: what is left of its 24 bits are ten or so."""
+
 
 @dataclass(frozen=True)
 class Logit:
@@ -87,7 +90,8 @@ class Standardise:
         """Mean and standard deviation of the last axis of `[N, ..., C]`, in float64.
 
         Raises:
-          DataError: values that are not finite, or a column without variation.
+          DataError: values that are not finite, a column without variation, or one that varies so
+            little about its mean that float32 cannot tell its values apart.
         """
         validate({"x": train_x}, values="real")
         columns = np.asarray(train_x, np.float64)
@@ -99,7 +103,9 @@ class Standardise:
         constant = np.flatnonzero(constant).tolist()
         remedy = "Drop the constant columns: they have no density."
         require(not constant, "train_x", "must vary in every column", constant, remedy, DataError)
-        return cls(tuple(columns.mean(0).tolist()), tuple(std.tolist()))
+        fitted = cls(tuple(columns.mean(0).tolist()), tuple(std.tolist()))
+        fitted._require_digits("train_x")
+        return fitted
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):  # arrays are welcome; tuples can be hashed
@@ -120,6 +126,7 @@ class Standardise:
     def check(self, arrays: Mapping[str, np.ndarray]) -> None:
         validate(arrays, values="real")
         self._require_columns(np.shape(arrays["x"]))
+        self._require_digits("x")
 
     def inverse(self, x: Array) -> Array:
         return x * jnp.asarray(self.std) + jnp.asarray(self.mean)
@@ -128,3 +135,12 @@ class Standardise:
         columns = shape[-1] if len(shape) > 1 else 1
         rule = f"must have {len(self.std)} columns, as the data of the fit had"
         require(columns == len(self.std), "x", rule, f"shape {tuple(shape)}", "", DataError)
+
+    def _require_digits(self, argument: str) -> None:
+        """Refuses columns whose variation float32 loses: a batch is float32 before the mean goes."""
+        for column, (mean, std) in enumerate(zip(self.mean, self.std)):
+            rule = f"must have means of at most {MAX_OFFSET:g} standard deviations to keep digits"
+            given = f"mean {mean:.6g} and standard deviation {std:.3g} in column {column}"
+            remedy = "Subtract an offset from that column before, in float64."
+            kept = abs(mean) <= MAX_OFFSET * std
+            require(kept, argument, rule, given, remedy, DataError)

@@ -160,6 +160,21 @@ def test_standardised_normal():
         Standardise.fit(np.linspace(0.0, 1e-200, 1000)[:, None])  # whose variance is 0
 
 
+def test_columns_that_float32_cannot_tell_apart_are_refused():
+    times = 1.6e9 + np.arange(1000.0)
+    x = np.stack([RNG.normal(size=1000), times], -1)
+    message = r"must have means of at most 10000 standard .* in column 1\. Subtract an offset"
+    with pytest.raises(DataError, match=f"`train_x` {message}"):
+        Standardise.fit(x)
+    with pytest.raises(DataError, match=f"`x` {message}"):
+        Standardise(x.mean(0), x.std(0)).check({"x": x})
+    near = x - [0, 1.6e9 - 1e6]  # 3464 standard deviations
+    fitted = Standardise.fit(near)
+    fitted.check({"x": near})
+    exact = (near - near.mean(0)) / near.std(0)
+    np.testing.assert_allclose(fitted({"x": near}, KEY)["x"], exact, atol=1e-3)
+
+
 def test_standardised_images_count_every_pixel():
     images = RNG.normal(2, 3, (40, 5, 4, 2))
     new = Standardise.fit(images)({"x": images}, KEY)
