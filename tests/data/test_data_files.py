@@ -164,6 +164,17 @@ def test_csv(tmp_path):
     np.testing.assert_array_equal(read_csv(path), [[1, 2], [3, 4]])
 
 
+def test_large_labels_of_a_csv_stay_apart(tmp_path):
+    label = 2**24 + np.arange(20)
+    np.savetxt(tmp_path / "t.csv", np.stack([np.arange(20), label], -1), delimiter=",")
+    np.savetxt(tmp_path / "x.csv", np.arange(20))
+    np.savetxt(tmp_path / "y.csv", label)
+    for name, of in (("t.csv", 1), ("x.csv", str(tmp_path / "y.csv"))):
+        train = load(str(tmp_path / name), label=of, splits={"train": 20}).splits["train"]
+        np.testing.assert_array_equal(train["label"], label)
+        assert train["x"].dtype == np.float32
+
+
 @pytest.mark.parametrize(
     "text",
     [

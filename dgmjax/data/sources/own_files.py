@@ -66,6 +66,9 @@ def load_path(
         elif label is not None:
             labelled = _find(str(label), folder)
             arrays["label"] = _only(_read(labelled, False, max_bytes), labelled).reshape(-1)
+        if path.suffix == ".csv":  # after the labels, of which float32 would merge those above 2^24
+            with np.errstate(over="ignore"):  # an infinity is refused later
+                arrays["x"] = arrays["x"].astype(np.float32)
         num_rows(arrays)
         parts, made = split_rows(arrays, splits, split_seed), f"random, seed {split_seed}"
     for part in parts.values():
@@ -98,9 +101,6 @@ def _read(path: Path, mmap: bool, max_bytes: int | None) -> dict[str, np.ndarray
     if read is read_npy:
         return {"x": read_npy(path, mmap=mmap, max_bytes=max_bytes)}
     x = read(path, max_bytes=max_bytes)
-    if path.suffix == ".csv":
-        with np.errstate(over="ignore"):  # an infinity is refused later
-            return {"x": x.astype(np.float32)}
     return {"x": x[..., None] if x.ndim == 3 else x}
 
 
