@@ -106,6 +106,63 @@ def split_rows(
     return parts
 
 
+def split_whole(
+    arrays: Arrays, owner: np.ndarray, splits: Mapping[str, float] | None = None, seed: int = 0
+) -> tuple[dict[str, dict[str, np.ndarray]], str]:
+    """Divides rows that are pieces of longer recordings, so that no two splits share one.
+
+    The owners are divided at random, and the sizes of the splits are as near to those asked for as
+    whole owners allow. With fewer owners than splits, rows are divided in their order instead, the
+    first ones for the split that is named first.
+
+    Args:
+      arrays: arrays of equal leading length N, in order of time.
+      owner: `[N]`, the number of the recording of each row.
+      splits, seed: see `split_rows`.
+
+    Returns the splits, and words for `info` that describe the division.
+
+    >>> owner = np.array([0, 0, 0, 0, 1, 1])
+    >>> parts, made = split_whole({"x": np.arange(6)}, owner, {"a": 4, "b": 2})
+    >>> parts["a"]["x"].tolist(), parts["b"]["x"].tolist(), made
+    ([0, 1, 2, 3], [4, 5], 'whole files at random, seed 0')
+    """
+    total = num_rows(arrays)
+    sizes = _sizes(total, DEFAULT_SPLITS if splits is None else splits)
+    ends = np.cumsum(list(sizes.values()))
+    order, made = np.arange(total), "in order of time"
+    owners, numbers, counts = np.unique(owner, return_inverse=True, return_counts=True)
+    if len(owners) >= len(sizes):
+        drawn = permutation(len(owners), seed)
+        order = np.argsort(np.argsort(drawn)[numbers], kind="stable")  # rows by drawn owner
+        made = f"whole files at random, seed {seed}"
+        borders = np.cumsum(counts[drawn])  # rows in the first k + 1 owners
+        first = 0
+        for index, end in enumerate(ends):
+            # At least one owner for this split, and for each that follows.
+            last = len(owners) - (len(ends) - index)
+            first += int(np.argmin(np.abs(borders[first : last + 1] - end)))
+            ends[index] = borders[first]
+            first += 1
+    starts = [0, *ends[:-1]]
+    rows = {name: np.sort(order[a:b]) for name, a, b in zip(sizes, starts, ends)}
+    parts = {
+        split: {name: np.asarray(array)[chosen] for name, array in arrays.items()}
+        for split, chosen in rows.items()
+    }
+    return parts, made
+
+
+def share_of(total: int, fraction: float) -> int:
+    """A fraction of `total`, rounded down.
+
+    >>> share_of(100, 0.29), share_of(10**8, 0.29), share_of(10, 0.29)
+    (29, 29000000, 2)
+    """
+    # 0.29 * 100 is 28.999999999999996: without the small numbers one would be lost.
+    return int(total * fraction * (1 + 1e-12) + 1e-9)
+
+
 def _sizes(total: int, splits: Mapping[str, float]) -> dict[str, int]:
     """Split sizes in rows; each is at least 1 and together they are at most `total`."""
     require(len(splits) > 0, "splits", "must name at least one split", splits, "", DataError)
@@ -119,8 +176,7 @@ def _sizes(total: int, splits: Mapping[str, float]) -> dict[str, int]:
             error=DataError,
         )
     rows = {
-        # 0.29 * 100 is 28.999999999999996: without the small number a row would be lost.
-        name: size if isinstance(size, int) else int(total * size + 1e-9)
+        name: size if isinstance(size, int) else share_of(total, size)
         for name, size in splits.items()
     }
     fractions = [size for size in splits.values() if isinstance(size, float)]

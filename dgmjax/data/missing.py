@@ -1,8 +1,8 @@
 """Missing entries: the mask of observed ones is part of the data, and fixed for a data set.
 
 Arrays with missing entries hold `x` (zero where an entry is missing), `observed` (the same shape,
-uint8: 1 observed, 0 missing) and, where entries were removed on purpose, `complete`, the truth, which
-is NaN where it was never known.
+uint8: 1 observed, 0 missing) and, where entries were removed on purpose, `complete`, the truth,
+which is NaN where it was never known.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.data.checks import validate
-from dgmjax.data.dataset import Arrays, Dataset, permutation
+from dgmjax.data.dataset import Arrays, Dataset, permutation, share_of
 from dgmjax.errors import DataError, require
 from dgmjax.types import Array, Key
 
@@ -44,7 +44,7 @@ class AtRandom:
     def __call__(self, shape: tuple[int, ...], *seed: int) -> np.ndarray:
         total = math.prod(shape)
         observed = np.ones(total, np.uint8)
-        observed[permutation(total, *seed)[: int(total * self.rate)]] = 0
+        observed[permutation(total, *seed)[: share_of(total, self.rate)]] = 0
         return observed.reshape(shape)
 
 

@@ -137,7 +137,7 @@ class Standardise:
         require(columns == len(self.std), "x", rule, f"shape {tuple(shape)}", "", DataError)
 
     def _require_digits(self, argument: str) -> None:
-        """Refuses columns whose variation float32 loses: a batch is float32 before the mean goes."""
+        """Refuses columns whose variation is lost: x is float32 before the mean is subtracted."""
         for column, (mean, std) in enumerate(zip(self.mean, self.std)):
             rule = f"must have means of at most {MAX_OFFSET:g} standard deviations to keep digits"
             given = f"mean {mean:.6g} and standard deviation {std:.3g} in column {column}"

@@ -57,6 +57,13 @@ def test_every_entry_is_removed_equally_often():
     assert np.abs(np.mean(masks, 0) - 0.5).max() < 5 * 0.5 / np.sqrt(400)
 
 
+def test_no_entry_is_lost_to_rounding():
+    """0.29 * 100 is 28.999999999999996 in floating point."""
+    for rate, total in ((0.29, 100), (0.57, 100), (0.29, 10**6)):
+        removed = (data.AtRandom(rate)((total, 1), 0) == 0).sum()
+        assert removed == round(rate * total)
+
+
 def test_blocks_are_one_square_an_image_anywhere():
     observed = data.Blocks(3)((200, 8, 6, 2), 0)
     assert observed.shape == (200, 8, 6, 2)

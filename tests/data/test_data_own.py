@@ -161,6 +161,33 @@ def test_text_and_sounds(tmp_path):
         load(str(tmp_path))
 
 
+@pytest.mark.parametrize("sizes", [(3, 4, 5, 6, 7, 8, 9), (30, 1, 1), (1, 1, 30)])
+def test_no_recording_is_in_two_splits_of_sounds(tmp_path, sizes):
+    for number, size in enumerate(sizes):
+        write_wav(tmp_path / f"{number}.wav", np.full(10 * size, 1 + number, np.int16), 8000)
+    for seed in range(5):
+        found = load(str(tmp_path), length=10, split_seed=seed)
+        files = {split: set(part["x"][:, 0].tolist()) for split, part in found.splits.items()}
+        assert list(files) == ["train", "validation", "test"] and all(files.values())
+        assert sum(map(len, files.values())) == len(set.union(*files.values())) == len(sizes)
+        assert sum(found.info["split_sizes"].values()) == sum(sizes)
+        assert found.info["splits"] == f"whole files at random, seed {seed}"
+        if len(sizes) == 7:  # 80% of 42 pieces, to within a file and one that the others need
+            assert abs(found.info["split_sizes"]["train"] - 0.8 * 42) <= max(sizes)
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_fewer_sounds_than_splits_are_divided_in_order_of_time(tmp_path, files):
+    parts = np.split(np.arange(400, dtype=np.int16), files)
+    for number, part in enumerate(parts):
+        write_wav(tmp_path / f"{number}.wav", part, 8000)
+    found = load(str(tmp_path), length=10)
+    rows = {split: part["x"].ravel().tolist() for split, part in found.splits.items()}
+    ends = {"train": (0, 320), "validation": (320, 360), "test": (360, 400)}
+    assert rows == {split: list(range(*places)) for split, places in ends.items()}
+    assert found.info["splits"] == "in order of time"
+
+
 def trained(name, tmp_path, **arguments):
     """An experiment of the catalogue in miniature on data of the user's own."""
     function = catalogue.load_experiment(name)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dgmjax.data.audio import read_wav
-from dgmjax.data.dataset import Arrays, Dataset, describe, split_rows
+from dgmjax.data.dataset import Arrays, Dataset, describe, split_rows, split_whole
 from dgmjax.data.reading.archives import require_size
 from dgmjax.data.reading.cache import cached, fingerprint
 from dgmjax.data.reading.files import damaged, read_idx, reader
@@ -83,26 +83,20 @@ def load_pictures(
     key = {"files": fingerprint(files, path), "folder": str(path.resolve())}
     build = lambda: {"x": read_pictures(files, size=size, grey=grey)}
     arrays = cached(path.name, {**key, "size": size, "grey": grey}, build)
+    labels, classes = _labels(path, files)
+    parts = split_rows({**arrays, **labels}, splits, split_seed)
     facts = _facts(path, "pictures of", f"random, seed {split_seed}")
-    return _labelled(path, files, arrays, splits, split_seed, {**facts, "levels": 256})
+    return Dataset(path.name, parts, describe(parts, **facts, levels=256, **classes))
 
 
-def _labelled(
-    path: Path,
-    files: list[Path],
-    arrays: dict[str, np.ndarray],
-    splits: Mapping[str, float] | None,
-    split_seed: int,
-    facts: dict[str, Any],
-) -> Dataset:
-    """Rows of files divided at random, with their subfolders as labels."""
+def _labels(path: Path, files: list[Path]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The `label` of every file and the names of the `classes`, if all lie in subfolders."""
     within = [file.relative_to(path).parts[:-1] if path.is_dir() else () for file in files]
-    if all(within):
-        classes = sorted({parts[0] for parts in within})
-        label = np.array([classes.index(parts[0]) for parts in within], np.int32)
-        arrays, facts = {**arrays, "label": label}, {**facts, "classes": classes}
-    parts = split_rows(arrays, splits, split_seed)
-    return Dataset(path.name, parts, describe(parts, **facts))
+    if not all(within):
+        return {}, {}
+    classes = sorted({parts[0] for parts in within})
+    label = np.array([classes.index(parts[0]) for parts in within], np.int32)
+    return {"label": label}, {"classes": classes}
 
 
 def load_idx_folder(name: str, folder: Path) -> Dataset:
@@ -163,20 +157,28 @@ def load_sounds(
 
     Each file is cut into pieces of `length` samples, the last one padded with zeros. Subfolders are
     labels, as of pictures.
+
+    Whole files are divided at random, so that no split holds pieces of a recording of another; the
+    sizes of `splits`, in pieces or fractions of them, are met as nearly as whole files allow. With
+    fewer files than splits, the pieces are divided in order of time, as characters of a text are:
+    in the order of `splits`, by default training first, then validation, then test.
     """
     path = _found(name, folder)
     files = sorted(path.rglob("*.wav")) if path.is_dir() else [path]
     rate = _rate(files[0])
     require(length >= 1, "length", "must be at least 1", length, "", DataError)
     pieces, owners = [], []
-    for file in files:
+    for index, file in enumerate(files):
         sound = read_wav(file, rate)
         starts = range(0, len(sound), length)
         pieces += [sound[start : start + length] for start in starts]
-        owners += [file] * len(starts)
+        owners += [index] * len(starts)
     require(len(pieces) > 0, "name", "must hold sound", path, "", DataError)
-    facts = {**_facts(path, "sounds of", f"random, seed {split_seed}"), "sample_rate_hz": rate}
-    return _labelled(path, owners, pad(pieces, length), splits, split_seed, facts)
+    labels, classes = _labels(path, [files[index] for index in owners])
+    arrays = {**pad(pieces, length), **labels}
+    parts, made = split_whole(arrays, np.array(owners), splits, split_seed)
+    facts = {**_facts(path, "sounds of", made), "sample_rate_hz": rate, **classes}
+    return Dataset(path.name, parts, describe(parts, **facts))
 
 
 def _rate(path: Path) -> int:
