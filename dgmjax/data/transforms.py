@@ -177,8 +177,8 @@ class Compose:
 
     def check(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Checks the first transform on the data; the others see its output."""
-        for transform in self.transforms[:1]:
-            transform.check(arrays)
+        first = self.transforms[0] if self.transforms else Identity()
+        first.check(arrays)
 
     def inverse(self, x: Array) -> Array:
         for transform in reversed(self.transforms):

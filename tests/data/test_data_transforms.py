@@ -271,6 +271,7 @@ UNIT = {"x": np.array([[0.0, 0.5]], np.float32)}
         (Logit(), {"x": BYTES}, r"floating point in \[0, 1\]"),
         (Standardise((0.0,), (1.0,)), {"x": np.zeros((3, 2))}, "must have 1 columns"),
         (Compose((Dequantise(), Logit())), UNIT, "integers of at least 0"),
+        (Compose(()), {"x": np.full((3, 2), np.nan)}, "must be finite"),
     ],
 )
 def test_check_refuses(transform, arrays, message):
