@@ -16,8 +16,9 @@ _CHUNK_BYTES = 2**26
 class _Rule(NamedTuple):
     rule: str
     kinds: str  # NumPy dtype kinds
-    holds: Callable[[np.ndarray], bool]
+    holds: Callable[[np.ndarray], bool]  # of every block of rows
     remedy: str
+    somewhere: Callable[[np.ndarray], bool] = lambda x: True  # of at least one
 
 
 _RULES: dict[str, _Rule] = {
@@ -37,8 +38,9 @@ _RULES: dict[str, _Rule] = {
     "signed": _Rule(
         "must be floating point in [-1, 1], some of it negative",
         "f",
-        lambda x: bool(np.min(x) < 0 and np.max(np.abs(x)) <= 1 + _ROUNDING),
+        lambda x: bool(np.max(np.abs(x)) <= 1 + _ROUNDING),
         "Scale(low=-1.0) maps grey values 0..255 to [-1, 1], the range of a hyperbolic tangent.",
+        lambda x: bool(np.min(x) < 0),
     ),
     "byte": _Rule(
         "must be integers in 0..255",
@@ -92,7 +94,7 @@ Binarise('threshold') for grey values.
         finite = x.dtype.kind != "f" or bool(np.all(np.isfinite(chunk)))
         require(finite, "x", "must be finite", "NaN or infinity", "Remove those rows.", DataError)
     holds = x.dtype.kind in rule.kinds and all(rule.holds(chunk) for chunk in _chunks(x))
-    if not holds:
+    if not (holds and any(rule.somewhere(chunk) for chunk in _chunks(x))):
         given = f"{x.dtype} values between {x.min()} and {x.max()}"
         require(False, "x", rule.rule, given, rule.remedy, DataError)
 

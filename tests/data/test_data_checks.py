@@ -59,6 +59,19 @@ def test_shape_and_names():
         validate({"x": GREY, "label": np.zeros(3)}, values="byte")
 
 
+@pytest.mark.parametrize("row", [0, -1])
+def test_one_negative_value_in_any_block_makes_data_signed(monkeypatch, row):
+    monkeypatch.setattr("dgmjax.data.checks._CHUNK_BYTES", 16)  # two rows a block
+    x = np.full((6, 2), 0.5, np.float32)
+    with pytest.raises(DataError, match="some of it negative"):
+        validate({"x": x}, values="signed")
+    x[row, 0] = -1
+    validate({"x": x}, values="signed")
+    x[2, 1] = 1.1
+    with pytest.raises(DataError, match=r"in \[-1, 1\]"):
+        validate({"x": x}, values="signed")
+
+
 def test_a_fault_in_the_last_row_of_many_is_seen():
     x = np.zeros((3000, 100, 100), np.float32)  # 120 MB: several chunks
     x[-1, -1, -1] = np.nan
