@@ -18,12 +18,12 @@ def few_labels(
     Equally many rows of each class keep their label; which, is a function of the seed alone.
 
     Args:
-      arrays: hold `label`, `[N]`, classes 0 .. num_classes - 1.
+      arrays: hold `label`, `[N]`, classes 0 .. num_classes - 1, or -1 for none.
       labels: how many rows keep it, a multiple of `num_classes`.
       seed: of the draw.
 
     Raises:
-      DataError: arrays without labels, or with too few of a class.
+      DataError: arrays without labels, with others than these, or with too few of a class.
 
     >>> arrays = {"x": np.arange(6), "label": np.array([0, 1, 0, 1, 0, 1])}
     >>> few = few_labels(arrays, 2, seed=0, num_classes=2)
@@ -36,6 +36,10 @@ def few_labels(
     rule = f"must be a multiple of {num_classes}, the number of classes, for a balanced draw"
     require(whole, "labels", rule, labels)
     label = np.asarray(arrays["label"])
+    strange = np.setdiff1d(label, np.arange(UNLABELLED, num_classes))[:10].tolist()
+    rule = f"must be classes 0 .. {num_classes - 1}, or {UNLABELLED} for none"
+    remedy = "Rows of other classes would never keep their label: raise `num_classes`."
+    require(not strange, "label", rule, strange, remedy, DataError)
     each, kept = labels // num_classes, []
     for number in range(num_classes):
         rows = np.flatnonzero(label == number)
