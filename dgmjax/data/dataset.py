@@ -18,14 +18,16 @@ class Dataset:
 
     `splits[name]["x"]` is `[N, *event]` (images are NHWC), raw: grey values are integers, nothing
     is scaled, binarised or dequantised. `label[N]` is optional, and so are further arrays with
-    the same leading length, such as `length[N]` of padded sequences.
+    the same leading length, such as `length[N]` of padded sequences. A split may have arrays of its
+    own, such as `group[N]` for training; what two splits have in common has one event shape.
 
     `info` is JSON-safe and describes what a record is based on: source, version, how the splits
     were made, split sizes, event shape, dtype and value range. `log_density` maps `[..., *event]`
     to nats and `entropy` is its entropy in nats, for synthetic sets only.
 
     Raises:
-      DataError: a split without `x`, without rows, or with unequal leading lengths.
+      DataError: a split without `x`, without rows, with unequal leading lengths, or with an event
+        shape that differs from that of the first split.
     """
 
     name: str
@@ -36,10 +38,16 @@ class Dataset:
 
     def __post_init__(self) -> None:
         require(len(self.splits) > 0, "splits", "must not be empty", "{}", error=DataError)
+        first, reference = next(iter(self.splits.items()))
         for split, arrays in self.splits.items():
             num_rows(arrays, f"splits[{split!r}]")
             name = f"splits[{split!r}]"
             require("x" in arrays, name, "must hold `x`", list(arrays), "", DataError)
+            for key in (key for key in reference if key in arrays):
+                wanted, shape = np.shape(reference[key])[1:], np.shape(arrays[key])[1:]
+                rule = f"must hold `{key}` of event shape {wanted}, as splits[{first!r}] does"
+                remedy = "Pad, cut or resize the examples of all splits alike."
+                require(shape == wanted, name, rule, shape, remedy, DataError)
 
     @property
     def event_shape(self) -> tuple[int, ...]:

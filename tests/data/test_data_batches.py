@@ -164,6 +164,15 @@ def test_bad_input(make, message):
         make()
 
 
+@pytest.mark.parametrize("name, shape", [("x", (4, 3)), ("x", (4, 2, 1)), ("label", (4, 2))])
+def test_splits_of_different_events_are_refused(name, shape):
+    test = {**{key: array[:4] for key, array in ARRAYS.items()}, "takes": ROWS[:4]}
+    Dataset("d", {"train": ARRAYS, "test": test}, {})  # an array of its own does no harm
+    message = rf"`splits\['test'\]` must hold `{name}` of event shape .* as splits\['train'\] does"
+    with pytest.raises(DataError, match=message):
+        Dataset("d", {"train": ARRAYS, "test": {**test, name: np.zeros(shape)}}, {})
+
+
 def grouped(quotas=(3, 7), **options):
     """Batches of 20 rows of group 0 and 83 of group 1."""
     arrays = {**ARRAYS, "group": (ROWS >= 20).astype(np.int32)}
