@@ -19,7 +19,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +82,13 @@ ESTIMATORS: dict[str, Row] = {
 }
 
 
+@cache
 def toy(levels: int, seed: int = 0) -> tuple[Any, Any]:
     """(model, its parameters): random weights, three binary or two three-level latents."""
     model = models.DiscreteVAE((4,), 3 if levels == 2 else 2, levels, (4,))
     key = jax.random.key(seed)
-    params = model.init(key, BATCH, key, method=objectives.reinforce)["params"]
+    init = jax.jit(partial(model.init, method=objectives.reinforce))
+    params = init(key, BATCH, key)["params"]
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
     noise = [0.8 * jax.random.normal(k, a.shape) for k, a in zip(keys, leaves)]
@@ -121,7 +123,7 @@ def gradients(row: Row, model: Any, params: Any, keys: jax.Array) -> np.ndarray:
     The posterior's parameters come first.
     """
     wrapped = row.wrap(model)
-    variables = wrapped.init(keys[0], BATCH, keys[0], method=row.objective)
+    variables = jax.jit(partial(wrapped.init, method=row.objective))(keys[0], BATCH, keys[0])
     own = wrapped is not model
     rest = {name: tree for name, tree in variables.items() if name != "params"}
 
@@ -161,6 +163,12 @@ def gradients(row: Row, model: Any, params: Any, keys: jax.Array) -> np.ndarray:
     return np.asarray(run(extra, rest, keys))
 
 
+@cache
+def _exact_gradient(levels: int, samples: int) -> np.ndarray:
+    model, params = toy(levels)
+    return np.asarray(_flat(jax.jit(jax.grad(partial(exact_loss, model, levels, samples)))(params)))
+
+
 def _flat(tree: Any) -> jax.Array:
     """The posterior's parameters, then the others."""
     parts = [tree["encoder"], {name: part for name, part in tree.items() if name != "encoder"}]
@@ -175,11 +183,11 @@ def measure(
     model, params = toy(levels)
     keys = jax.random.split(jax.random.key(seed), num_keys)
     drawn = gradients(row, model, params, keys).astype(np.float64)
-    exact = _flat(jax.jit(jax.grad(partial(exact_loss, model, levels, row.samples)))(params))
+    exact = _exact_gradient(levels, row.samples)
     size = sum(leaf.size for leaf in jax.tree.leaves(params["encoder"]))
     deviation = drawn.std(0, ddof=1)
     # Where an estimator has (nearly) no noise, rounding remains.
-    z = (drawn.mean(0) - np.asarray(exact)) / (deviation / np.sqrt(num_keys) + 1e-6)
+    z = (drawn.mean(0) - exact) / (deviation / np.sqrt(num_keys) + 1e-6)
     return {
         "estimator": name,
         "levels": levels,

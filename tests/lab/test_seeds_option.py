@@ -10,13 +10,20 @@ from dgmjax.cli.commands import main
 from dgmjax.errors import RunError
 from dgmjax.runs.seeds import interquartile_mean, over_seeds, seeds_lines, write_seeds
 
+pytestmark = pytest.mark.usefixtures("few_figures")
+
 
 def records(folder):
     return json.loads((folder / "results.json").read_text())
 
 
 @pytest.mark.parametrize(
-    "name", ["vae_digits", pytest.param("gan_eight_gaussians", marks=pytest.mark.slow)]
+    "name",
+    [
+        "fvsbn_binarized_mnist",
+        pytest.param("vae_digits", marks=pytest.mark.slow),
+        pytest.param("gan_eight_gaussians", marks=pytest.mark.slow),
+    ],
 )
 def test_seeds_together_have_the_records_of_single_runs(name, tmp_path, capsys):
     """Equal to the rounding of products, which twenty steps let grow."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scrambling import applied, perturbed
+from scrambling import scrambled_start
 
 from dgmjax import models, nn, objectives
 from dgmjax.distributions import families
@@ -19,14 +19,18 @@ VAE = models.VeryDeepVAE((4, 4, 1), (1, 2, 4), (1, 2, 1), latent=2, width=4, hid
 X = jnp.asarray(np.random.default_rng(0).integers(0, 2, (6, 4, 4, 1)), jnp.float32)
 
 
-def scrambled(module, x, scale=0.1, seed=0):
-    init = jax.jit(lambda: module.init(KEY, {"x": x}, KEY, method=elbo))
-    return perturbed(init(), scale=scale, seed=seed)
+def whole(model, x, shapes):
+    """Every parameter, without the samples and densities of an objective."""
+    z = {name: jnp.zeros((*x.shape[:1], *shape)) for name, shape in shapes.items()}
+    return model.posterior(x).batch_shape, model.likelihood(z).log_prob(x)
+
+
+SHAPES = {"z4": (1, 1, 2), "z3": (2, 2, 2), "z2": (2, 2, 2), "z1": (4, 4, 2)}
 
 
 @pytest.fixture(scope="module")
 def variables():
-    return scrambled(VAE, X)
+    return scrambled_start(VAE, KEY, X, shapes=SHAPES, method=whole, scale=0.4)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +91,8 @@ def test_bounds_lie_below_log_p_by_quadrature():
     vae = models.VeryDeepVAE((2, 2, 1), (2,), (2,), latent=1, width=3, hidden=2)
     every = np.array(np.meshgrid(*[[0.0, 1.0]] * 4)).reshape(4, -1).T.reshape(16, 2, 2, 1)
     x = jnp.asarray(every, jnp.float32)
-    variables = scrambled(vae, x, scale=0.7, seed=2)
+    shapes = {"z2": (1, 1, 1), "z1": (1, 1, 1)}
+    variables = scrambled_start(vae, KEY, x, shapes=shapes, method=whole, scale=0.5, seed=2)
     grid = np.linspace(-12.0, 12.0, 161)
 
     def log_p(model):
@@ -100,32 +105,36 @@ def test_bounds_lie_below_log_p_by_quadrature():
     assert np.exp(exact).sum() == pytest.approx(1.0, abs=1e-3)
     bounds = []
     for num in (1, 20):
-        run = jax.jit(
-            lambda v, key, num=num: vae.apply(v, {"x": x}, key, num_samples=num, method=iwae)
-        )
-        found = [-np.asarray(run(variables, jax.random.key(i))[0]) for i in range(100)]
+        one = lambda v, key, n=num: vae.apply(v, {"x": x}, key, num_samples=n, method=iwae)[0]
+        run = jax.jit(jax.vmap(one, (None, 0)))
+        found = -np.asarray(run(variables, jax.random.split(jax.random.key(num), 100)))
         bounds.append(np.mean(found, 0))
         error = np.std(found, 0) / 10
         assert (bounds[-1] < exact + 4 * error).all()
     assert (exact - bounds[1]).mean() < 0.5 * (exact - bounds[0]).mean()
-    weights = np.exp(np.array(found))  # of 20 samples, which are unbiased
+    weights = np.exp(found)  # of 20 samples, which are unbiased
     assert (np.abs(weights.mean(0) - np.exp(exact)) < 5 * weights.std(0) / 10 + 1e-4).all()
 
 
 def test_the_posterior_reads_x_and_the_prior_is_a_chain(variables):
     """z of every size, sample axes before the batch's; log p of samples is that of their blocks."""
-    q, p = (applied(VAE, variables, *x, method=m) for m, x in (("posterior", (X,)), ("prior", ())))
-    shapes = {"z4": (1, 1, 2), "z3": (2, 2, 2), "z2": (2, 2, 2), "z1": (4, 4, 2)}
-    assert q.event_shape == p.event_shape == shapes and q.names == p.names
+
+    @jax.jit
+    def run(variables):
+        q, p = VAE.apply(variables, X, method="posterior"), VAE.apply(variables, method="prior")
+        z, log_q = q.sample_and_log_prob(seed=KEY, sample_shape=(3,))
+        last = q.conditional("z1", z).log_prob(z["z1"])
+        likelihood = VAE.apply(variables, z, method="likelihood")
+        return q, p, likelihood, z, (log_q, q.log_prob(z)), (last, q.log_probs(z)["z1"])
+
+    q, p, likelihood, z, log_q, last = run(variables)
+    assert q.event_shape == p.event_shape == SHAPES and q.names == p.names
     assert q.batch_shape == (6,) and p.batch_shape == ()
-    z, log_q = jax.jit(lambda q: q.sample_and_log_prob(seed=KEY, sample_shape=(3,)))(q)
     assert {name: leaf.shape for name, leaf in z.items()} == {
-        name: (3, 6, *shape) for name, shape in shapes.items()
+        name: (3, 6, *shape) for name, shape in SHAPES.items()
     }
-    again = jax.jit(lambda q, z: (q.log_prob(z), q.conditional("z1", z).log_prob(z["z1"])))(q, z)
-    np.testing.assert_allclose(again[0], log_q, rtol=1e-4)
-    np.testing.assert_allclose(again[1], q.log_probs(z)["z1"], rtol=1e-4)
-    likelihood = applied(VAE, variables, z, method="likelihood")
+    for found, expected in (log_q, last):
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
     assert likelihood.batch_shape == (3, 6) and likelihood.event_shape == (4, 4, 1)
 
 
@@ -154,7 +163,8 @@ def test_temperatures_of_all_latents_or_of_some(variables):
 def test_types_of_other_observations_and_of_computation_in_bfloat16(family):
     """Parameters and densities are float32, states bfloat16; nothing is computed."""
     x = jnp.zeros((2, 4, 4, 3), jnp.int32)
-    vae = VAE.clone(event_shape=(4, 4, 3), observation=family, dtype=jnp.bfloat16)
+    vae = VAE.clone(event_shape=(4, 4, 3), factors=(2, 4), blocks=(1, 1))
+    vae = vae.clone(observation=family, dtype=jnp.bfloat16)
 
     def run():
         (loss, _), variables = vae.init_with_output(KEY, {"x": x}, KEY, method=elbo)
