@@ -17,6 +17,10 @@ KEY = jax.random.key(0)
 
 
 forward = jax.jit(lambda bijector, z: bijector.forward_and_log_det(z))
+inverse = jax.jit(lambda bijector, x: bijector.inverse_and_log_det(x))
+with_jacobians = jax.jit(
+    lambda bijector, z: (bijector.forward(z), jax.vmap(jax.jacfwd(bijector.forward))(z))
+)
 
 
 def test_zero_parameters_are_the_identity():
@@ -149,10 +153,11 @@ def test_circular_splines_far_beyond_any_angle_of_a_float32(z):
     )
     line = jnp.linspace(-np.pi, np.pi, 1001)
     for side, run in (("forward", spline.forward), ("inverse", spline.inverse)):
-        slopes = jax.jit(jax.vmap(jax.grad(run)))(line)
-        value, log_det = getattr(spline, f"{side}_and_log_det")(z)
+        at = jax.jit(lambda z, s=side: getattr(spline, f"{s}_and_log_det")(z))
+        every = np.asarray(jax.jit(jax.vmap(jax.grad(run)))(jnp.append(line, z)))
+        slopes, slope, (value, log_det) = every[:-1], every[-1], at(z)
         np.testing.assert_allclose(value, z, rtol=1e-6)
-        np.testing.assert_allclose(jax.grad(run)(z), np.exp(log_det), rtol=1e-4)
+        np.testing.assert_allclose(slope, np.exp(log_det), rtol=1e-4)
         assert slopes.min() * 0.99 < np.exp(log_det) < slopes.max() * 1.01
         assert abs(log_det) > 1e-3
 
@@ -160,15 +165,23 @@ def test_circular_splines_far_beyond_any_angle_of_a_float32(z):
 def test_tails_of_each_entry_are_those_of_splines_of_their_own():
     params = jax.random.normal(KEY, (3, 15))
     tails = ("circular", "linear", "circular")
-    mixed = bj.RationalQuadraticSpline(5, np.pi, tails)(params)
     line = jnp.linspace(-10, 10, 41)
-    for side in ("forward_and_log_det", "inverse_and_log_det"):
-        found = getattr(mixed, side)(jnp.stack([line] * 3, -1))
+
+    @jax.jit
+    def run(params):
+        """Of every side: the maps together, and each by a spline of its own."""
+        mixed, own = bj.RationalQuadraticSpline(5, np.pi, tails)(params), []
         for index, one in enumerate(tails):
             # Of a linear spline's slopes the first, of the seam, is left out.
-            own = jnp.delete(params[index], 10) if one == "linear" else params[index]
-            alone = getattr(bj.RationalQuadraticSpline(5, np.pi, one)(own), side)(line)
-            for ours, theirs in zip(found, alone):
+            given = jnp.delete(params[index], 10) if one == "linear" else params[index]
+            own.append(bj.RationalQuadraticSpline(5, np.pi, one)(given))
+        sides = ("forward_and_log_det", "inverse_and_log_det")
+        together = [getattr(mixed, side)(jnp.stack([line] * 3, -1)) for side in sides]
+        return together, [[getattr(one, side)(line) for one in own] for side in sides]
+
+    for found, expected in zip(*run(params), strict=True):
+        for index, alone in enumerate(expected):
+            for ours, theirs in zip(found, alone, strict=True):
                 np.testing.assert_allclose(ours[:, index], theirs, rtol=1e-5, atol=1e-5)
 
 
@@ -202,11 +215,22 @@ def test_linear_maps_of_many_vectors_are_those_of_each(name):
     total = lambda parts: sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(parts))
     slope = jax.grad(lambda p, z, which: total(both(p, z)[which]), (0, 1))
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
-    jax.tree.map(close, *jax.jit(both)(params, z))
-    jax.tree.map(close, *(jax.jit(slope, static_argnums=2)(params, z, which) for which in (0, 1)))
-    stacked = make(jnp.stack([params, 2 * params]))
-    apart = jnp.stack([make(params).forward(z), make(2 * params).forward(z)], -2)
-    close(stacked.forward(z[..., None, :]), apart)
+
+    def run(params, z):
+        slopes = [slope(params, z, which) for which in (0, 1)]
+        stacked = make(jnp.stack([params, 2 * params]))
+        apart = jnp.stack([make(params).forward(z), make(2 * params).forward(z)], -2)
+        return both(params, z), slopes, (stacked.forward(z[..., None, :]), apart)
+
+    for one, other in jax.jit(run)(params, z):
+        jax.tree.map(close, one, other)
+
+
+@jax.jit
+def reflections(vectors):
+    """Their product by either of two ways, and a slope of it."""
+    slopes = jax.grad(lambda v: bj.Householder(v).forward(jnp.ones(3))[0])(vectors)
+    return bj.Householder(vectors).forward(jnp.eye(3)), bj.householder_columns(vectors), slopes
 
 
 @pytest.mark.parametrize("length", [1e-37, 1e-20, 1.0, 1e20, 1e38])
@@ -214,11 +238,9 @@ def test_reflections_do_not_depend_on_the_length_of_their_vectors(length):
     """A vector whose square over- or underflows once stood for no reflection."""
     unit = np.array([[1.0, 2.0, -1.0], [0.5, 0.0, 1.0]])
     vectors = (length * unit).astype(np.float32)
-    np.testing.assert_allclose(
-        bj.Householder(vectors).forward(jnp.eye(3)).T, numpy_householder(unit), atol=2e-6
-    )
-    np.testing.assert_allclose(bj.householder_columns(vectors), numpy_householder(unit), atol=2e-6)
-    slopes = jax.grad(lambda v: bj.Householder(v).forward(jnp.ones(3))[0])(jnp.asarray(vectors))
+    matrix, columns, slopes = reflections(vectors)
+    np.testing.assert_allclose(matrix.T, numpy_householder(unit), atol=2e-6)
+    np.testing.assert_allclose(columns, numpy_householder(unit), atol=2e-6)
     assert np.isfinite(slopes).all()
 
 
@@ -231,13 +253,12 @@ def test_planar_maps_of_very_unequal_u_and_w(u, w):
     x, log_det = forward(planar, np.float32(z))
     with jax.enable_x64(True):
         exact = bj.Planar(*(jnp.asarray(a, jnp.float64) for a in given))
-        truth = np.asarray(exact.forward(jnp.asarray(z)))
-        jacobians = jax.vmap(jax.jacfwd(exact.forward))(jnp.asarray(z))
-        expected = np.linalg.slogdet(np.asarray(jacobians))[1]
+        truth, jacobians = map(np.asarray, with_jacobians(exact, jnp.asarray(z)))
+        expected = np.linalg.slogdet(jacobians)[1]
     size = np.abs(truth).max()
     np.testing.assert_allclose(x / size, truth / size, atol=1e-6)
     np.testing.assert_allclose(log_det, expected, atol=1e-5)
-    back, back_log_det = planar.inverse_and_log_det(x)
+    back, back_log_det = inverse(planar, x)
     np.testing.assert_allclose(back / size, z / size, atol=2e-6)
     np.testing.assert_allclose(back_log_det, -log_det, atol=1e-5)
 

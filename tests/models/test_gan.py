@@ -49,19 +49,29 @@ def test_a_conditional_game_plays_with_the_classes_of_the_batch():
     gan, label = conditional(), jnp.array([0, 3, 3, 1, 2])
     batch = {"x": jax.random.normal(KEY, (5, 2)), "label": label}
     variables = compiled_start(gan, KEY, batch, KEY, method=both)
-    model = gan.bind(variables)
-    of_batch = implicit(model, batch)
+
+    @jax.jit
+    def play(variables, label):
+        model, context = gan.bind(variables), jax.nn.one_hot(label, 4)
+        batch_of = {**batch, "label": label}
+        of_batch = implicit(model, batch_of)
+        loss, _ = objectives.generator_loss(model, batch_of, KEY)
+        samples = of_batch.sample(KEY, (5,))
+        return {
+            "logit": (of_batch.logit(batch["x"]), model.logit(batch["x"], context)),
+            "samples": (samples, model.sample(KEY, (), context)),
+            "loss": (loss, jax.nn.softplus(-model.logit(samples, context))),
+        }
+
+    found, other = play(variables, label), play(variables, (label + 1) % 4)
+    for name in ("logit", "samples"):
+        np.testing.assert_array_equal(*found[name])
+        assert bool((other[name][0] != found[name][0]).all())
+    np.testing.assert_allclose(*found["loss"], rtol=1e-5)
     context = jax.nn.one_hot(label, 4)
-    np.testing.assert_array_equal(of_batch.logit(batch["x"]), model.logit(batch["x"], context))
-    samples = of_batch.sample(KEY, (5,))
-    np.testing.assert_array_equal(samples, model.sample(KEY, (), context))
-    loss, _ = objectives.generator_loss(model, batch, KEY)
-    np.testing.assert_allclose(loss, jax.nn.softplus(-model.logit(samples, context)), rtol=1e-5)
-    other = implicit(model, {**batch, "label": (label + 1) % 4})
-    assert bool((other.logit(batch["x"]) != of_batch.logit(batch["x"])).all())
-    assert bool((other.sample(KEY, (5,)) != samples).all())
-    assert model.sample(KEY, (7, 2)).shape == (7, 2, 2)
-    assert model.sample(KEY, (7,), context).shape == (7, 5, 2)
+    sample = lambda *a: jax.eval_shape(lambda v: gan.apply(v, KEY, *a, method="sample"), variables)
+    assert sample((7, 2)).shape == (7, 2, 2)
+    assert sample((7,), context).shape == (7, 5, 2)
     assert dict(gan.data_rules(batch))["label"] == range(4)
 
 
@@ -105,7 +115,7 @@ def test_a_network_with_a_name_keeps_it():
 
 def test_wrong_uses_are_named():
     gan = conditional()
-    x, label = jnp.ones((3, 2)), jnp.array([0, 1, 2])
+    x, label = jnp.ones((5, 2)), jnp.array([0, 1, 2, 3, 3])
     with pytest.raises(DataError, match="`batch` must hold `label`"):
         gan.init(KEY, {"x": x}, KEY, method=both)
     model = gan.bind(compiled_start(gan, KEY, {"x": x, "label": label}, KEY, method=both))
@@ -114,7 +124,7 @@ def test_wrong_uses_are_named():
     with pytest.raises(DgmjaxError, match=r"`label` must be whole numbers in 0 \.\. 3"):
         model.of_classes(jnp.array([4]))
     with pytest.raises(DgmjaxError, match="`sample_shape` must be that of the classes"):
-        model.of_classes(label).sample(KEY, (5,))
+        model.of_classes(label).sample(KEY, (3,))
     plain = models.GAN(2, nn.MLP((4,), (2,)), nn.MLP((4,), (1,)))
     with pytest.raises(DgmjaxError, match="`context` must not be given for this model; got one"):
         plain.init(KEY, x, jnp.ones((3, 4)), method="logit")

@@ -28,11 +28,13 @@ FLOW = models.MAF(4, 2, (8,), batch_norm=True)
 INTEGERS = models.Dequantised(
     models.Flow((4,), (*FLOW.layers, models.Fixed(Sigmoid, (0.05,), event_ndims=1))), 3, 1
 )
-VQ = partial(models.VQVAE2, (4, 4, 1), num_codes=4, features=2, factors=(2, 2), channels=4)
+CODES = {"num_codes": 4, "features": 2, "channels": 4}
+VQ = partial(models.VQVAE, (4, 4, 1), factor=2, **CODES)
+LEVELS = partial(models.VQVAE2, (4, 4, 1), factors=(2, 2), **CODES)
 NLL = objectives.negative_log_likelihood
 CASES = {
     "vq_ema": (VQ(restart_below=0.9, decay=0.1), objectives.vq_vae, {"x": IMAGES}),
-    "vq_gradient": (VQ(learning="gradient"), objectives.vq_vae, {"x": IMAGES}),
+    "vq_gradient": (LEVELS(learning="gradient"), objectives.vq_vae, {"x": IMAGES}),
     "baseline": (models.WithBaseline(TOY), objectives.reinforce, {"x": BINARY}),
     "nvil": (
         models.WithBaseline(TOY, nn.MLP((8,), (1,))),
@@ -62,6 +64,7 @@ CASES = {
         {"x": REAL, "context": np.eye(3, dtype=np.float32)[LABELS]},
     ),
     "batch_norm_of_integers": (INTEGERS, objectives.iwae, {"x": BINARY}),
+    "vq_ema_of_levels": (LEVELS(restart_below=0.9, decay=0.1), objectives.vq_vae, {"x": IMAGES}),
 }
 
 

@@ -64,18 +64,23 @@ def test_renyi_at_zero_is_iwae_and_near_one_the_elbo():
 @pytest.mark.parametrize("far", [0.0, 20.0])
 def test_renyi_in_double_precision(alpha, far):
     """Far data have log w near -200, whose powers near alpha = 1 leave nothing in float32."""
-    batch = {"x": X + far}
-    log_w = objectives.log_weights(Scalar(), batch, KEY, num_samples=7)
+
+    @jax.jit
+    def run(x):
+        """The weights and the bound, and the slopes of each row at its own x."""
+        log_w = lambda x: objectives.log_weights(Scalar(), {"x": x}, KEY, num_samples=7)
+        options = {"alpha": alpha, "num_samples": 7}
+        bound = lambda x: -objectives.renyi(Scalar(), {"x": x}, KEY, **options)[0]
+        slopes = jax.jacobian(bound)(x)[..., 0].diagonal()
+        held = jax.jacobian(log_w)(x)[..., 0].diagonal(axis1=1, axis2=2)
+        return log_w(x), bound(x), slopes, held
+
+    log_w, bound, slopes, held = run(X + far)
     powers = (1 - alpha) * np.float64(log_w)
     truth = (scipy.special.logsumexp(powers, 0) - math.log(7)) / (1 - alpha)
-    loss = lambda x: objectives.renyi(Scalar(), {"x": x}, KEY, alpha=alpha, num_samples=7)[0]
-    np.testing.assert_allclose(-loss(batch["x"]), truth, rtol=1e-5, atol=1e-5)
-    slopes = jax.jacobian(lambda x: -loss(x))(batch["x"])[:, :, 0].diagonal()
-    held = jax.jacobian(lambda x: objectives.log_weights(Scalar(), {"x": x}, KEY, num_samples=7))(
-        batch["x"]
-    )[..., 0]
+    np.testing.assert_allclose(bound, truth, rtol=1e-5, atol=1e-5)
     shares = scipy.special.softmax(powers, 0)
-    expected = (shares * np.asarray(held).diagonal(axis1=1, axis2=2)).sum(0)
+    expected = (shares * held).sum(0)
     np.testing.assert_allclose(slopes, expected, rtol=2e-3, atol=1e-4)
 
 
@@ -158,7 +163,7 @@ def test_landing_sticks_at_the_exact_posterior():
 
         exact = (jnp.array(0.5), 0.5 * jnp.log(0.5))
         keys = jax.random.split(KEY, 50)
-        return np.stack(jax.vmap(jax.grad(loss), (None, 0))(exact, keys), -1)
+        return np.stack(jax.jit(jax.vmap(jax.grad(loss), (None, 0)))(exact, keys), -1)
 
     assert np.abs(slopes("dreg")).max() < 1e-5 and np.abs(slopes("stl")).max() < 1e-5
     assert slopes("total").std() > 1e-2
@@ -339,13 +344,13 @@ def test_kl_of_chains_is_the_sum_of_its_terms():
 def test_mmd_is_zero_for_equal_laws_and_the_closed_form_for_shifted_ones():
     """E exp(-|x - y|^2 / 2h) of unit normals m apart is sqrt(h / (h + 2)) exp(-m^2 / 2(h + 2))."""
     rng = np.random.default_rng(0)
-    values = []
-    for _ in range(200):
-        x, y = rng.normal(size=(2, 64, 1)).astype(np.float32)
-        values.append(float(mmd(jnp.asarray(x + 1.0), jnp.asarray(y), kernel="rbf", bandwidth=2.0)))
+    x, y = rng.normal(size=(2, 200, 64, 1)).astype(np.float32)
+    shifted = jax.jit(jax.vmap(partial(mmd, kernel="rbf", bandwidth=2.0)))
+    values = np.asarray(shifted(x + 1.0, y), np.float64)
     expected = 2 * math.sqrt(0.5) * (1 - math.exp(-1 / 8))
     assert np.mean(values) == pytest.approx(expected, abs=5 * np.std(values) / math.sqrt(200))
-    same = [float(mmd(*jnp.asarray(rng.normal(size=(2, 64, 3)), jnp.float32))) for _ in range(200)]
+    pairs = rng.normal(size=(2, 200, 64, 3)).astype(np.float32)
+    same = np.asarray(jax.jit(jax.vmap(mmd))(*pairs), np.float64)
     assert abs(np.mean(same)) < 5 * np.std(same) / math.sqrt(200)
     x = jnp.asarray(rng.normal(size=(6, 2)), jnp.float32)
     padded = jnp.concatenate([x, 9.0 * jnp.ones((2, 2))])
@@ -532,8 +537,9 @@ def test_padding_far_from_the_data_leaves_divergences_finite(divergence):
     found = lambda loc: aggregate_divergence(
         normal(loc, 0.1), p, z, KEY, divergence, jnp.array([1.0, 1.0, 0.0])
     )
-    value, slope = jax.value_and_grad(found)(q.distribution.loc)
-    alone = aggregate_divergence(normal(q.distribution.loc[:2], 0.1), p, z[:2], KEY, divergence)
+    value, slope = jax.jit(jax.value_and_grad(found))(q.distribution.loc)
+    loc = q.distribution.loc[:2]
+    alone = aggregate_divergence(normal(loc, 0.1), p, z[:2], KEY, divergence)
     np.testing.assert_allclose(value, alone, rtol=1e-5)
     assert np.isfinite(slope).all() and slope[2] == 0
 
@@ -639,14 +645,18 @@ def test_weights_of_zero_count_as_zero():
 )
 def test_weights_of_zero_leave_bounds_and_gradients_finite(objective):
     key, found = jax.random.key(18), partial(objective, num_samples=3)
-    log_w = objectives.log_weights(Bounded(), SOME, key, num_samples=3)
+
+    @jax.jit
+    def run():
+        loss = lambda a, s: (lambda each: (each.sum(), each))(found(Bounded(a, s), SOME, key)[0])
+        slopes, value = jax.grad(loss, (0, 1), has_aux=True)(0.3, -0.1)
+        log_w = objectives.log_weights(Bounded(), SOME, key, num_samples=3)
+        iwae = objectives.iwae(Bounded(), SOME, key, num_samples=3)[0]
+        return log_w, iwae, value, slopes, found(Bounded(), FAR, key)[0]
+
+    log_w, expected, loss, slopes, far = run()
     assert jnp.isneginf(log_w).sum(0).tolist() == [1, 1, 2]
-    loss = found(Bounded(), SOME, key)[0]
     if objective.keywords.get("alpha") == 0.5:
         expected = 2.0 * (math.log(3) - jax.nn.logsumexp(0.5 * log_w, 0))
-    else:
-        expected = objectives.iwae(Bounded(), SOME, key, num_samples=3)[0]
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
-    slopes = jax.grad(lambda a, s: found(Bounded(a, s), SOME, key)[0].sum(), (0, 1))(0.3, -0.1)
-    assert np.isfinite(slopes).all()
-    assert found(Bounded(), FAR, key)[0].tolist() == [math.inf]
+    assert np.isfinite(slopes).all() and far.tolist() == [math.inf]

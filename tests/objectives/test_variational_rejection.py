@@ -26,6 +26,7 @@ def start():
     return perturbed(made, seed=1, scale=1.0)
 
 
+@jax.jit
 def exact(variables, threshold):
     """E_r[log p(x, z) - log r(z | x)] `[B]`, and log p(x)."""
     model = MODEL.bind(variables)
@@ -57,7 +58,7 @@ def test_value_and_gradient_are_those_of_enumeration():
     # E_q[a] is 1 over the mean number of tries.
     tries = np.asarray(metrics["tries"]).mean(0)
     np.testing.assert_allclose(metrics["acceptance"].mean(0), 1.0 / tries, rtol=0.05)
-    expected = jax.grad(lambda v: -exact(v, threshold)[0].mean())(start())
+    expected = jax.jit(jax.grad(lambda v: -exact(v, threshold)[0].mean()))(start())
     flat = lambda tree: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
     expected = flat(expected)
     found = np.concatenate([np.reshape(s, (count, -1)) for s in jax.tree.leaves(slopes)], 1)
