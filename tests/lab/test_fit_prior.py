@@ -217,6 +217,7 @@ def test_a_prior_on_the_manifold_of_the_codes_is_fitted_to_them_as_they_are():
     assert nats[0] < nats[1] == pytest.approx(np.log(2 * np.pi), rel=1e-5)
 
 
+@pytest.mark.usefixtures("few_figures")
 def test_from_the_command_line(tmp_path):
     run = str(tmp_path / "run")
     assert not main(["train", "vae_digits", "--tiny", "--steps", "4", "--run-dir", run])

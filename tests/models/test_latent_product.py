@@ -177,7 +177,7 @@ def check(prior, posterior, likelihood, objective):
         assert not without
 
 
-@pytest.mark.staggered(of=5)
+@pytest.mark.staggered(of=7)  # seven priors and every posterior
 @pytest.mark.parametrize("names", list(combinations(everything=False)), ids="-".join)
 def test_a_step_of_every_prior_with_every_posterior(names):
     check(*names)

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from fitting import fit
-from scrambling import applied, compiled_start, perturbed
+from scrambling import applied, perturbed, scrambled_start
 
 from dgmjax import data, models, objectives
 from dgmjax.distributions import families
@@ -42,18 +42,28 @@ def test_shapes_and_indices_that_decode(bound):
     shapes = shapes if depth == 1 else [(*shape, depth) for shape in shapes]
     assert bound.index_shapes == tuple(shapes)
     assert bound.code_nats == pytest.approx(sum(np.prod(s) for s in shapes) * np.log(10))
-    quantised = bound.quantise(X)
-    indices = bound.encode(X)
+    module, variables = bound.unbind()
+
+    def answers(model):
+        indices = model.encode(X)
+        decoded = model.decode(indices)
+        direct = model.likelihood(tuple(one.codes for one in model.quantise(X)))
+        return indices, decoded, direct.log_prob(X), decoded.log_prob(X)
+
+    indices, decoded, direct, found = jax.jit(lambda v: module.apply(v, method=answers))(variables)
     assert [one.shape for one in indices] == [(6, *shape) for shape in shapes]
     assert all(one.dtype == jnp.int32 for one in indices)
-    decoded = bound.decode(indices)
     assert decoded.event_shape == (8, 8, 1) and decoded.batch_shape == (6,)
-    direct = bound.likelihood(tuple(one.codes for one in quantised))
-    np.testing.assert_allclose(decoded.log_prob(X), direct.log_prob(X), rtol=1e-5)
-    several = bound.decode(tuple(jnp.stack([one, one]) for one in indices))
+    np.testing.assert_allclose(found, direct, rtol=1e-5)
+
+    def others(model):
+        several = model.decode(tuple(jnp.stack([one, one]) for one in indices))
+        drawn = model.sample(KEY, (3,)), model.mean(KEY, (3,)), model.reconstruct(X[:3], KEY)
+        return several, drawn
+
+    several, drawn = jax.eval_shape(lambda v: module.apply(v, method=others), variables)
     assert several.batch_shape == (2, 6)
-    assert bound.sample(KEY, (3,)).shape == (3, 8, 8, 1)
-    assert bound.mean(KEY, (3,)).shape == bound.reconstruct(X[:3], KEY).shape == (3, 8, 8, 1)
+    assert [one.shape for one in drawn] == 3 * [(3, 8, 8, 1)]
 
 
 def test_the_loss_is_its_terms_and_moves_what_it_should(bound):
@@ -67,12 +77,16 @@ def test_the_loss_is_its_terms_and_moves_what_it_should(bound):
         )
         return loss.sum(), metrics["commitment"].sum(), metrics["log_likelihood"].sum()
 
-    loss, commitment, likelihood = jax.jit(terms)(variables["params"])
+    @jax.jit
+    def run(params):
+        values, pull = jax.vjp(terms, params)
+        return values, [pull(tuple(jnp.eye(3)[which]))[0] for which in (1, 2)]
+
+    (loss, commitment, likelihood), slopes = run(variables["params"])
     assert loss == pytest.approx(float(0.25 * commitment - likelihood), rel=1e-5)
-    jacobian = jax.jit(jax.jacrev(terms))(variables["params"])
     size = lambda tree: sum(float(jnp.abs(leaf).sum()) for leaf in jax.tree.leaves(tree))
-    of_commitment = {name: size(tree) for name, tree in jacobian[1].items()}
-    of_likelihood = {name: size(tree) for name, tree in jacobian[2].items()}
+    of_commitment = {name: size(tree) for name, tree in slopes[0].items()}
+    of_likelihood = {name: size(tree) for name, tree in slopes[1].items()}
     assert of_commitment.pop("up_0") == 0.0
     assert all(value > 0 for value in of_commitment.values()), of_commitment
     assert all(value > 0 for value in of_likelihood.values()), of_likelihood
@@ -168,18 +182,17 @@ def test_a_code_prior_sums_to_one_and_samples_follow_it(name):
 def test_maps_join_and_split():
     prior = PRIORS["two_levels"]
     maps = (jnp.arange(8).reshape(2, 2, 2), jnp.array([[[8]], [[9]]]))
-    variables = compiled_start(prior, KEY, jnp.zeros((1, 5), jnp.int32), method="log_prob")
-    joined = applied(prior, variables, maps, method="join")
+    joined = applied(prior, {}, maps, method="join")
     assert joined.tolist() == [[8, 0, 1, 2, 3], [9, 4, 5, 6, 7]]
-    back = applied(prior, variables, joined, method="split")
+    back = applied(prior, {}, joined, method="split")
     jax.tree.map(np.testing.assert_array_equal, back, maps)
 
 
 def test_the_finer_level_depends_on_the_coarser_one_site_by_site():
     """A coarse site changes the conditionals of the fine sites around it, from the first on."""
     prior = models.CodePrior(((4, 4), (2, 2)), (3, 3), features=4, blocks=1)
-    variables = jax.jit(lambda: prior.init(KEY, jnp.zeros((1, 20), jnp.int32), method="log_prob"))()
-    variables = perturbed(variables, scale=0.3)
+    codes = jnp.zeros((1, 20), jnp.int32)
+    variables = scrambled_start(prior, KEY, codes, method="log_prob", scale=0.5)
     coarse = jnp.zeros((1, 2, 2), jnp.int32)
     fine = jnp.zeros((1, 4, 4, 1), jnp.int32)
 

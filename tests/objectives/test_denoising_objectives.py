@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from optimal_denoiser import OptimalDenoiser
-from scrambling import applied, compiled_start, scrambled
+from scrambling import applied, compiled_start, scrambled, scrambled_start
 
 from dgmjax import inference, models, nn, noising, objectives, training
 from dgmjax.errors import DataError, DgmjaxError
@@ -235,8 +235,9 @@ def test_the_score_and_the_chains_of_an_energy_model_are_those_of_its_density():
     made = compiled_start(model, KEY, DATA[:4], method="log_prob")
     variables = {**made, "params": scrambled(made["params"])}
     score = applied(model, variables, DATA[:4], method="score")
-    log_prob = lambda x: model.apply(variables, x, method="log_prob")
-    np.testing.assert_allclose(score, jax.vmap(jax.grad(log_prob))(DATA[:4]), rtol=1e-3, atol=1e-4)
+    log_prob = jax.jit(lambda x: model.apply(variables, x, method="log_prob"))
+    slopes = jax.jit(jax.vmap(jax.grad(log_prob)))(DATA[:4])
+    np.testing.assert_allclose(score, slopes, rtol=1e-3, atol=1e-4)
     line = jnp.linspace(-6.0, 6.0, 121)
     grid = jnp.stack(jnp.meshgrid(line, line), -1).reshape(-1, 2)
     p = np.exp(log_prob(grid)) * 0.01
@@ -332,10 +333,13 @@ def test_the_likelihood_of_a_continuous_flow_has_random_steps_and_a_price_on_ene
     variables = {"params": {"network": {"shift": jnp.zeros(())}}}
     x = 0.5 * jax.random.normal(KEY, (50, 2))
     batch = {"x": x, "log_det": jnp.full(50, 2.0)}
-    run = lambda key, **o: module.apply(
-        variables, batch, key, method=partial(objectives.continuous_flow, **o)
-    )
-    (loss, metrics), (other, _) = (run(key, energy=0.0) for key in jax.random.split(KEY))
+
+    @partial(jax.jit, static_argnums=1)
+    def run(key, energy):
+        method = partial(objectives.continuous_flow, energy=energy)
+        return module.apply(variables, batch, key, method=method)
+
+    (loss, metrics), (other, _) = (run(key, 0.0) for key in jax.random.split(KEY))
     exact = (x**2).sum(1) / 0.5 + np.log(2 * np.pi * 0.25) - 2.0
     np.testing.assert_allclose(loss, exact, atol=2e-3)
     assert 0 < float(jnp.abs(loss - other).max()) < 2e-3
@@ -344,9 +348,7 @@ def test_the_likelihood_of_a_continuous_flow_has_random_steps_and_a_price_on_ene
     s = np.sqrt(((1 - t) * 0.5) ** 2 + t**2)
     energy = np.trapezoid(((t - (1 - t) * 0.25) / s) ** 2, t) * (x**2).sum(1) / 0.25
     np.testing.assert_allclose(metrics["energy"], energy, rtol=2e-2)
-    np.testing.assert_allclose(
-        run(KEY, energy=0.5)[0] - run(KEY, energy=0.0)[0], 0.5 * energy, rtol=2e-2
-    )
+    np.testing.assert_allclose(run(KEY, 0.5)[0] - run(KEY, 0.0)[0], 0.5 * energy, rtol=2e-2)
 
 
 class Straightened(fnn.Module):
@@ -409,23 +411,31 @@ def test_reflow_pairs_data_with_what_the_teacher_samples_from():
     assert float(loss.max()) < 1e-3  # of squared velocities near 100
 
 
-@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int32, jnp.bfloat16])
-def test_data_are_promoted(dtype):
-    x = jnp.array([[0.0, 3.0], [1.0, 2.0], [2.0, 0.0]])
+@pytest.fixture(scope="module")
+def promoted():
+    """Losses and a score of points, and what they are of float32."""
     process = noising.straight()
     network = OptimalDenoiser(((0.0, 0.0),), 0.5, process)
     flow = partial(objectives.continuous_flow, num_steps=2)
-    for module, objective in (
-        (models.Denoiser((2,), network, process), flow),
-        (models.Denoiser((2,), Scaled(0.5, False)), objectives.consistency),
-        (models.MeanFlow((2,), Scaled(0.5, True)), objectives.mean_flow),
-    ):
-        loss = lambda x, m=module, o=objective: at_shift(m, o, jnp.zeros(()), {"x": x}, KEY)
-        np.testing.assert_array_equal(loss(x.astype(dtype)), loss(x))
-    model = energy_model()
+    functions = [
+        lambda x, m=module, o=objective: at_shift(m, o, jnp.zeros(()), {"x": x}, KEY)
+        for module, objective in (
+            (models.Denoiser((2,), network, process), flow),
+            (models.Denoiser((2,), Scaled(0.5, False)), objectives.consistency),
+            (models.MeanFlow((2,), Scaled(0.5, True)), objectives.mean_flow),
+        )
+    ]
+    model, x = energy_model(), jnp.array([[0.0, 3.0], [1.0, 2.0], [2.0, 0.0]])
     variables = compiled_start(model, KEY, x, method="energy")
-    score = lambda x: model.apply(variables, x, method="score")
-    np.testing.assert_array_equal(score(x.astype(dtype)), score(x))
+    functions.append(jax.jit(lambda x: model.apply(variables, x, method="score")))
+    return [(function, function(x)) for function in functions], x
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int32, jnp.bfloat16])
+def test_data_are_promoted(dtype, promoted):
+    pairs, x = promoted
+    for function, expected in pairs:
+        np.testing.assert_array_equal(function(x.astype(dtype)), expected)
 
 
 def test_a_batch_without_the_classes_of_the_model_is_named():
@@ -469,7 +479,7 @@ def test_parameters_are_made_by_every_objective():
     ]
     for module, objective in made:
         batch = {"x": DATA[:4]}
-        variables = compiled_start(module, KEY, batch, KEY, method=objective)
+        variables = scrambled_start(module, KEY, batch, KEY, method=objective, scale=0.3)
         loss, _ = jax.jit(partial(module.apply, method=objective))(variables, batch, KEY)
         assert loss.shape == (4,) and np.isfinite(loss).all()
 
