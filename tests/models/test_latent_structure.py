@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from scrambling import compiled_start, perturbed
+from scrambling import compiled_start, perturbed, scrambled_start
 
 from dgmjax import models, objectives
 from dgmjax.contracts import given
@@ -66,7 +66,8 @@ def scrambled(module, batch, objective=objectives.elbo, scale=0.5):
 @lru_cache
 def variables_of(name):
     """Scrambled parameters of a row of `MODELS`."""
-    return scrambled(*MODELS[name])
+    module, batch, objective = MODELS[name]
+    return scrambled_start(module, KEY, batch, KEY, method=objective, scale=0.6)
 
 
 def bound(name):
@@ -160,11 +161,13 @@ def test_paths_carry_their_log_prob_and_leave_jit(name):
     assert q.names == (("z2", "z1") if name == "ladder" else ("z1", "z2"))
     assert p.names == ("z2", "z1") and q.batch_shape == (6,)
     draw = jax.jit(lambda chain: chain.sample_and_log_prob(seed=1, sample_shape=(7,)))
+    density = jax.jit(lambda chain, z: chain.log_prob(z))
     for chain in (q, p):
         z, log_prob = draw(chain)
         assert z["z1"].shape[-1:] == (3,) and z["z2"].shape[-1:] == (2,)
-        np.testing.assert_allclose(log_prob, chain.log_prob(z), rtol=1e-5, atol=1e-5)
-    assert module.bind(variables).likelihood(q.sample(seed=2)).batch_shape == (6,)
+        np.testing.assert_allclose(log_prob, density(chain, z), rtol=1e-5, atol=1e-5)
+    likelihood = lambda v: module.apply(v, q.sample(seed=2), method="likelihood")
+    assert jax.eval_shape(likelihood, variables).batch_shape == (6,)
 
 
 def test_each_layer_of_a_ladder_has_its_divergence():
