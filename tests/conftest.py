@@ -76,7 +76,7 @@ def pytest_collection_finish(session):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Marks all but every `of`-th row (5 by default) of a test marked `staggered` as slow.
+    """Marks all but every `of`-th row (8 by default) of a test marked `staggered` as slow.
 
     Tests of one file begin at different rows: `of` of them together look at every row, and each
     looks at one at least, so that whoever breaks what a test is for is told at once. Only the slow
@@ -95,5 +95,5 @@ def pytest_collection_modifyitems(items):
             functions.append(item.originalname)
         turn = places[item.path, item.originalname] + functions.index(item.originalname)
         places[item.path, item.originalname] += 1
-        if turn % min(mark.kwargs.get("of", 5), rows[item.path, item.originalname]):
+        if turn % min(mark.kwargs.get("of", 8), rows[item.path, item.originalname]):
             item.add_marker(pytest.mark.slow)

@@ -23,7 +23,7 @@ class Item:
 
 def quick(hook, of, **sizes):
     """Rows of each function that are not slow."""
-    mark = SimpleNamespace(kwargs={} if of == 5 else {"of": of})
+    mark = SimpleNamespace(kwargs={} if of == 8 else {"of": of})
     items = [Item(name, mark) for name, size in sizes.items() for _ in range(size)]
     whole = Item("whole", None)
     hook([*items, whole])
@@ -48,4 +48,4 @@ def test_neighbours_take_different_rows_and_together_all_of_them(hook):
 
 
 def test_every_function_keeps_a_row(hook):
-    assert all(quick(hook, 5, one=2, two=2, three=3, four=1).values())
+    assert all(quick(hook, 8, one=2, two=2, three=3, four=1).values())

@@ -124,7 +124,10 @@ def typed(tmp_path_factory):
 @pytest.mark.parametrize(
     "checker",
     [
-        (sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--python-executable"),
+        pytest.param(
+            (sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--python-executable"),
+            marks=pytest.mark.slow,
+        ),
         ("pyright", "--pythonpath"),
     ],
     ids=["mypy", "pyright"],

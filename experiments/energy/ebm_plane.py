@@ -30,9 +30,7 @@ def ebm_plane(
     step_size: float = 0.2,
     temperatures: int = 200,
     steps: int = 20_000,
-    shared: Shared = Shared(
-        learning_rate=3e-3, schedule="cosine", batch_size=512, ema_decay=0.999
-    ),
+    shared: Shared = Shared(learning_rate=3e-3, schedule="cosine", batch_size=512, ema_decay=0.999),
 ) -> lab.Experiment:
     """A network as energy, and Metropolis-adjusted Langevin chains that training keeps.
 

@@ -39,6 +39,7 @@ def by_hand(p, x, radius):
     return found
 
 
+@pytest.mark.staggered(of=2)
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("method", ["incremental", "naive", "jacobi"])
 def test_each_site_is_the_most_probable_of_its_interval(method, reverse):

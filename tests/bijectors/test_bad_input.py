@@ -223,7 +223,7 @@ def test_points_outside_are_a_data_error_and_nan_under_jit():
     assert jnp.isnan(found[0]) and jnp.isfinite(found[1:]).all()
 
 
-@pytest.mark.staggered(of=5)
+@pytest.mark.staggered
 @pytest.mark.parametrize("side", ["forward", "inverse"])
 @pytest.mark.parametrize("name", ROWS)
 def test_a_point_that_is_not_finite_gives_no_finite_density_and_no_error(name, side):

@@ -29,7 +29,7 @@ def build(bijector):
     return bijector.forward_and_log_det, bijector.inverse_and_log_det
 
 
-@pytest.mark.staggered(of=5)
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", ROWS)
 def test_numerics_contract(name):
     row = ROWS[name]
@@ -46,7 +46,7 @@ def test_numerics_contract(name):
             assert violations(found, scale, row.data) == {}
 
 
-@pytest.mark.staggered(of=5)
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", ROWS)
 def test_is_usable_wherever_an_array_is(name):
     row = ROWS[name]

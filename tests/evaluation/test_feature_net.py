@@ -114,6 +114,7 @@ def test_what_the_tool_writes_is_what_is_loaded(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, net.params, params)
 
 
+@pytest.mark.slow
 def test_the_tool_measures_the_test_split_of_what_it_trained(monkeypatch):
     """Classes by brightness, which one epoch learns; the numbers are those of the parameters."""
 

@@ -51,6 +51,7 @@ def test_leapfrog_is_reversible_and_preserves_volume():
     assert abs(np.linalg.det(np.asarray(jacobian, np.float64))) == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("name", ["hmc", "mala", "hmc with a mass"])
 def test_moments_are_those_of_a_normal(name):
     kernel = {

@@ -39,6 +39,7 @@ def optimal(key, z, x):
     return mean + np.sqrt(variance) * jax.random.normal(key, z.shape), increment
 
 
+@pytest.mark.staggered(of=2)
 @pytest.mark.staggered(of=6)
 @pytest.mark.parametrize("scheme", ["multinomial", "stratified", "systematic"])
 @pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0])

@@ -30,6 +30,7 @@ def sampled(kernel, start, steps):
     return np.asarray(positions, np.float64), info
 
 
+@pytest.mark.slow
 def test_modes_that_hmc_does_not_join_have_their_masses():
     start = jnp.tile(jnp.array([5.0, 0.0]), (400, 1))
     stuck, _ = sampled(hmc(two_modes, 0.25, 10), start, 200)

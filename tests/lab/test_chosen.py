@@ -57,6 +57,7 @@ def known(module, splits=("train", "validation", "test")):
     return lab.Trained(experiment, learner, state)
 
 
+@pytest.mark.staggered(of=2)
 @pytest.mark.parametrize("way", ["rejection", "metropolis"])
 def test_what_a_knowing_critic_chooses_is_nearer_to_the_data(way):
     trained = known(Known())

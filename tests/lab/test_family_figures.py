@@ -40,7 +40,7 @@ def test_every_family_has_a_row():
     assert public - {"Family"} <= set(ROWS)
 
 
-@pytest.mark.staggered(of=3)
+@pytest.mark.staggered(of=6)
 @pytest.mark.parametrize("name", ROWS)
 def test_every_figure_is_drawn(name):
     family, x = ROWS[name]

@@ -92,6 +92,7 @@ def test_a_normal_prior_has_the_moments_of_the_codes_and_the_model_samples_the_d
     np.testing.assert_array_equal(fitted.state.params["model"]["w"], 2.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "prior, objective, room",
     [
@@ -183,6 +184,7 @@ SPHERE = OnManifold(place=models.VonMisesFisher(2), own=models.SphericalUniform(
 BALL = OnManifold(place=models.WrappedNormal(2), own=models.WrappedNormal(2))
 
 
+@pytest.mark.staggered(of=2)
 @pytest.mark.parametrize(
     "module, place",
     [(SPHERE, "the unit sphere"), (BALL, "the Poincare ball")],
@@ -217,6 +219,7 @@ def test_a_prior_on_the_manifold_of_the_codes_is_fitted_to_them_as_they_are():
     assert nats[0] < nats[1] == pytest.approx(np.log(2 * np.pi), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_figures")
 def test_from_the_command_line(tmp_path):
     run = str(tmp_path / "run")

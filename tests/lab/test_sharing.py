@@ -71,7 +71,9 @@ np.savez(sys.argv[3], nats=getattr(model, sys.argv[4])(x), drawn=model.sample(se
 """
 
 
-@pytest.mark.parametrize("name, function", [("flow", "log_prob"), ("vae", "elbo")])
+@pytest.mark.parametrize(
+    "name, function", [pytest.param("flow", "log_prob", marks=pytest.mark.slow), ("vae", "elbo")]
+)
 def test_a_process_without_the_data_gives_the_same_numbers(exported, tmp_path, name, function):
     trained, folder = exported[name]
     x = trained.experiment.dataset.splits["test"]["x"][:7]

@@ -20,7 +20,7 @@ def prepared(name):
     return row, model, variables(row, model)
 
 
-@pytest.mark.staggered(of=5)
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", NAMES)
 def test_jit_over_concrete_variables_vmap_and_grad(name):
     """Batch normalisation looked at its variance, which was concrete, with a traced function."""
@@ -48,7 +48,7 @@ def test_empty_batches(name):
     assert jax.eval_shape(draw, KEY).shape == (0, *row.shape)
 
 
-@pytest.mark.staggered(of=5)
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", NAMES)
 def test_x64_initialises_and_keeps_float64(name):
     """Parameters in float64 and points in float64 give log-densities in float64."""
@@ -72,7 +72,7 @@ def test_x64_initialises_and_keeps_float64(name):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.staggered(of=5)
+@pytest.mark.staggered
 @pytest.mark.parametrize("name", NAMES)
 def test_shard_map_with_its_default_check(name):
     """Loops carried zeros that did not vary over the mesh as their bodies' results do."""

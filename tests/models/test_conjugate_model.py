@@ -46,6 +46,7 @@ def mixture():
 CASES = {"topics": lambda: (models.TopicModel(12, 3), BATCHES), "mixture": mixture}
 
 
+@pytest.mark.staggered(of=2)
 @pytest.mark.parametrize("name", CASES)
 def test_gradient_descent_is_the_kernel(name):
     model, batches = CASES[name]()

@@ -127,6 +127,7 @@ def test_the_encoder_of_a_bigan_inverts_its_generator(stochastic):
     assert 0.5 < codes.std(0).mean() < 1.6
 
 
+@pytest.mark.staggered(of=2)
 @pytest.mark.parametrize("game", ["non_saturating", "least_squares", "hinge", "relativistic"])
 def test_both_parts_of_a_pair_follow_the_game(game):
     both = partial(objectives.generator_loss, game=game, both=True)

@@ -143,6 +143,7 @@ def test_images_of_another_range_than_the_generators_are_refused(generator):
             check_training_data(gan, arrays, transform)
 
 
+@pytest.mark.staggered(of=2)
 @pytest.mark.parametrize("make", PENALTIES)
 def test_penalties_of_critics_that_keep_a_state(make):
     """The slope is taken inside of the loss, and must leave no tracers in the collections."""

@@ -39,6 +39,7 @@ MODELS = {
 
 
 @pytest.mark.staggered(of=3)
+@pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("family", LEVELS)
 @pytest.mark.parametrize("name", MODELS)
 def test_training_on_raw_levels_starts_near_the_uniform_code(name, family):

@@ -48,7 +48,7 @@ def name(request):
     return request.param
 
 
-@pytest.mark.staggered(of=5)
+@pytest.mark.staggered
 def test_density_integrates_to_one_and_samples_follow_it(name):
     """Quadrature over the plane, and the share of 20,000 samples in each quadrant (5 sigma)."""
     model, variables, context = scrambled_model(name, scale=0.15)

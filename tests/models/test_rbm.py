@@ -207,6 +207,7 @@ def test_the_ends_of_the_path_are_known():
     np.testing.assert_allclose(log_base + gained, -apply("energy", X), atol=1e-4)
 
 
+@pytest.mark.staggered(of=2)
 @pytest.mark.parametrize("count", [2, 100])
 def test_annealed_weights_have_no_bias(count):
     estimate = lambda model: log_partition(

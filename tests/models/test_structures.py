@@ -89,7 +89,7 @@ def compiles(structure, prior, posterior):
     return posterior == "diagonal" or prior == "vamp"
 
 
-@pytest.mark.staggered(of=5)
+@pytest.mark.staggered
 @pytest.mark.parametrize("structure, prior, posterior", list(cells()))
 def test_a_step_of_every_cell_moves_every_part_or_says_why_not(structure, prior, posterior):
     module = made(structure, prior, posterior)

@@ -33,7 +33,7 @@ CASES = [(2, name) for name, row in benchmark.ESTIMATORS.items() if row.unbiased
 measured = cache(partial(benchmark.measure, num_keys=NUM))
 
 
-@pytest.mark.staggered(of=5)
+@pytest.mark.staggered
 @pytest.mark.parametrize("levels, name", CASES)
 def test_unbiased_and_of_less_variance_than_reinforce(levels, name):
     """The mean of 6000 gradients against the exact one, each parameter by a z-test."""

@@ -45,11 +45,12 @@ def uninterrupted(tmp_path_factory):
     return output, metrics(root / "run"), root / "cache"
 
 
+@pytest.mark.slow  # four processes; `test_fit` resumes to the bit after a signal
 @pytest.mark.parametrize(
     "kills",
     [
         [("step", 5), ("saving", 3)],
-        pytest.param([("sealing", 2), ("step", 12), ("sealing", 1)], marks=pytest.mark.slow),
+        [("sealing", 2), ("step", 12), ("sealing", 1)],
     ],
 )
 def test_killed_and_resumed(uninterrupted, tmp_path, kills):
