@@ -79,8 +79,8 @@ def remove_entries(dataset: Dataset, pattern: Pattern, seed: int = 0) -> Dataset
     """The data set with entries removed: `x`, `observed`, and the truth as `complete`.
 
     The entries are the same in every epoch, and a pure function of `seed` and of the split's name.
-    What is missing already stays missing. Its truth is that of `complete`, or else NaN, so that an
-    error of imputation that would count it is NaN, too.
+    What is missing already stays missing. Its truth is that of `complete`, or else NaN, which
+    `evaluation.imputation_error` leaves out.
     """
     require(seed >= 0, "seed", "must be at least 0", seed, "", DataError)
     splits = {}

@@ -208,7 +208,7 @@ def imputation_error(
 ) -> Measurement:
     """Mean squared error over the missing entries, in the units of the data squared.
 
-    The standard error takes rows as independent (entries of a row are not): that of the ratio of
+    Entries whose truth is not known, NaN in `complete`, do not count. The standard error takes rows as independent (entries of a row are not): that of the ratio of
     the rows' squared errors to their numbers of missing entries.
 
     >>> imputation_error(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]), np.array([[1, 0]])).value
@@ -218,11 +218,13 @@ def imputation_error(
     same = len(set(shapes)) == 1
     rule = "must have the shape of the complete data and of the mask"
     require(same, "imputed", rule, shapes, "", DataError)
-    missing = np.asarray(observed).reshape(len(observed), -1) == 0
-    difference = np.asarray(imputed, np.float64) - np.asarray(complete, np.float64)
+    truth = np.asarray(complete, np.float64)
+    missing = ((np.asarray(observed) == 0) & ~np.isnan(truth)).reshape(len(truth), -1)
+    difference = np.asarray(imputed, np.float64) - truth
     squares = np.where(missing, difference.reshape(missing.shape) ** 2, 0.0).sum(1)
     counts = missing.sum(1)
-    require(counts.sum() > 0, "observed", "must leave an entry missing", "none", "", DataError)
+    rule = "must leave an entry missing whose truth is known"
+    require(counts.sum() > 0, "observed", rule, "none", "", DataError)
     value = squares.sum() / counts.sum()
     error, n = None, len(counts)
     if n > 1:

@@ -34,8 +34,9 @@ def test_what_is_missing_already_stays_missing_and_its_truth_unknown():
     np.testing.assert_array_equal(once["observed"], pattern * ~gaps)
     np.testing.assert_array_equal(once["x"], X * once["observed"])
     np.testing.assert_array_equal(once["complete"], np.where(gaps, np.nan, X))
-    error = evaluation.imputation_error(X, once["complete"], once["observed"])
-    assert np.isnan(error.value)  # a filler is not a truth
+    imputed = np.where(gaps, 99.0, X + 2.0)  # a filler is not a truth, and does not count
+    error = evaluation.imputation_error(imputed, once["complete"], once["observed"])
+    assert error.value == pytest.approx(4.0, rel=1e-5)
     removed = data.remove_entries(DATASET, data.AtRandom(0.3))
     twice = data.remove_entries(removed, data.AtRandom(0.3), seed=1).splits["train"]
     np.testing.assert_array_equal(twice["complete"], X)
