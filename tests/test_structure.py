@@ -29,7 +29,7 @@ FLOORS = [
     {"bijectors", "noising"},
     {"contracts"},
     {"files"},
-    {"shapes", "masks"},
+    {"shapes", "masks", "bits"},
     {"lazy"},
     {"errors", "types"},
 ]
