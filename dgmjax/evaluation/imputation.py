@@ -208,8 +208,9 @@ def imputation_error(
 ) -> Measurement:
     """Mean squared error over the missing entries, in the units of the data squared.
 
-    Entries whose truth is not known, NaN in `complete`, do not count. The standard error takes rows as independent (entries of a row are not): that of the ratio of
-    the rows' squared errors to their numbers of missing entries.
+    Entries whose truth is not known, NaN in `complete`, do not count. The standard error takes rows
+    as independent (entries of a row are not): that of the ratio of the rows' squared errors to
+    their numbers of missing entries.
 
     >>> imputation_error(np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]]), np.array([[1, 0]])).value
     4.0
