@@ -28,6 +28,7 @@ LIKE_ANOTHER = {
     "flow_matching_mnist": "ddpm_mnist",
     "gan_grid": "gan_eight_gaussians",
     "gan_stacked_mnist": "gan_mnist",
+    "hierarchical_mnist": "vae_digits",
     "hvi_mnist": "vae_digits",
     "infogail_circles": "gail",
     "infogan_mnist": "gan_mnist",
@@ -42,12 +43,14 @@ LIKE_ANOTHER = {
     "mmd_gan_mnist": "gan_mnist",
     "pixel_defend": "anomaly_detection",
     "pixel_vae_mnist": "vq_prior_mnist",
+    "progressive_gan_mnist": "gan_mnist",
     "realnvp_moons": "plane_density",
     "super_resolution_speech": "super_resolution_mnist",
     "vae_clusters_mnist": "vae_priors_mnist",
     "vae_mnist": "vae_digits",
     "vae_posteriors_mnist": "vae_priors_mnist",
     "vdm_mnist": "ddpm_mnist",
+    "wavenet_spoken_digits": "parallel_wavenet_spoken_digits",
 }
 """Experiments whose miniature goes the way of another's; they run with the slow tests."""
 

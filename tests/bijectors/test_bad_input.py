@@ -187,6 +187,7 @@ BATCHES = {
 """Bijectors of two sets of parameters, each for `[..., 4]`."""
 
 
+@pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("name", BATCHES)
 def test_a_batch_of_points_that_is_not_that_of_the_parameters_is_named(name):
     bijector = BATCHES[name]()

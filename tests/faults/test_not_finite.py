@@ -98,11 +98,18 @@ def test_a_run_with_poisoned_batches_equals_one_without_them(learner, rows):
     assert_equal(result.state, without_batches(learner, bad))
 
 
+def run_in(folder):
+    """A run whose data, as those of an experiment, are known already: here they change."""
+    run = RunFolder.create(folder, "test", {}, 0)
+    run.note_data({})
+    return run
+
+
 def test_training_goes_back_and_leaves_out_the_batches_since(learner, tmp_path):
     """Three bad batches in a row, 9 to 11: back to the checkpoint at step 8, and on with 12."""
     batches = data.Batches(arrays(), BATCH, seed=keys()[1])
     poison = np.concatenate([batches.indices(step) for step in (9, 10, 11)])
-    stops, goes_on = (RunFolder.create(tmp_path / name, "test", {}, 0) for name in "ab")
+    stops, goes_on = (run_in(tmp_path / name) for name in "ab")
     for run in (stops, goes_on):
         fit(learner, arrays(), run=run, **options(steps=8))
     bad = options(steps=16, max_skipped=3)
@@ -118,7 +125,7 @@ def test_the_best_parameters_survive_going_back_to_an_older_checkpoint(learner, 
     """Best at step 12; three bad batches, 13 to 15, lead back to the checkpoint of step 8."""
     batches = data.Batches(arrays(), BATCH, seed=keys()[1])
     poison = np.concatenate([batches.indices(step) for step in (13, 14, 15)])
-    run = RunFolder.create(tmp_path / "run", "test", {}, 0)
+    run = run_in(tmp_path / "run")
     fit(learner, arrays(), run=run, **options(steps=8))
     validate = lambda state: {"loss": abs(int(state.step) - 12.0)}
     bad = options(steps=16, max_skipped=3, checkpoint_every=8, validate=validate)

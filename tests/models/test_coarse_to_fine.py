@@ -53,6 +53,7 @@ def test_the_fine_density_sums_to_one_and_the_terms_are_those_of_the_whole():
     assert 0.0 < float(jnp.exp(coarse + fine).sum()) < 1.0
 
 
+@pytest.mark.slow
 def test_samples_follow_the_fine_density():
     y = Counts()(IMAGES[77])
     drawn = np.asarray(model().sample(KEY, (4000,), y)).reshape(4000, 8)

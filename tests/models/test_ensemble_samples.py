@@ -24,6 +24,7 @@ def scrambled(module, context):
     return perturbed(variables, seed=3, scale=1.5)
 
 
+@pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("name", MODELS)
 def test_rows_of_one_call_follow_the_mixture_of_the_orders(name):
     """Frequencies of the 8 events, and of pairs of neighbouring rows, by chi-squared tests."""

@@ -66,6 +66,7 @@ def test_shapes_and_indices_that_decode(bound):
     assert [one.shape for one in drawn] == 3 * [(3, 8, 8, 1)]
 
 
+@pytest.mark.staggered(of=3)
 def test_the_loss_is_its_terms_and_moves_what_it_should(bound):
     """Commitment reaches the encoders alone; the reconstruction passes through the codes."""
     module, variables = bound.unbind()

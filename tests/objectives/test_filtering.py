@@ -93,6 +93,7 @@ def apply(vrnn, objective, key, **changes):
     return module.apply(variables, {**batch, **changes}, key, method=objective)[0]
 
 
+@pytest.mark.slow
 def test_without_resampling_it_is_iwae(vrnn):
     """Equal in mean, over many draws, as the estimate of p(x) is in every case."""
     keys = jax.random.split(KEY, 8000)

@@ -105,6 +105,7 @@ def test_chi_bound_is_above_and_the_elbo_below_the_evidence():
     assert above == pytest.approx(np.mean(truth), abs=0.02)
 
 
+@pytest.mark.staggered(of=3)
 @pytest.mark.parametrize("power", [1.0, 2.0, 3.0])
 def test_the_score_of_the_chi_bound_is_its_gradient_and_leaves_p_alone(power):
     """Of many samples both are that of the bound, whose value is the same."""

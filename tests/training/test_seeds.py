@@ -83,6 +83,7 @@ def test_patience_stops_a_seed_and_not_the_others():
     close(found[1].state, fit(LEARNER, DATA, key=KEYS[1], **OPTIONS).state)
 
 
+@pytest.mark.slow
 def test_several_players_and_their_batches():
     """A game whose critic moves twice."""
     gan = models.GAN(latent=2, generator=nn.MLP((8,), (2,)), critic=nn.MLP((8,), (1,)))
