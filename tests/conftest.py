@@ -44,26 +44,6 @@ def free_compiled_functions():
     gc.collect()
 
 
-@pytest.fixture(scope="module")
-def few_figures():
-    """Runs of the module draw a figure once, at their end, and as a picture alone.
-
-    Drawing takes half of a small run. `test_experiments.py` looks at drafts and at PDF files.
-    """
-    from dgmjax import plotting
-    from dgmjax.lab import runner
-
-    draw = runner.draw_figure
-
-    def at_the_end(*arguments, draft=False):
-        return None if draft else draw(*arguments)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "draw_figure", at_the_end)
-        patch.setattr(plotting, "save_vectors", lambda figure, path: None)
-        yield
-
-
 def pytest_collection_finish(session):
     """Keeps the garbage collector from all modules and tests: it took a tenth of the time.
 

@@ -113,12 +113,9 @@ class MultiScale(Bijector):
                 parts.append(done)
         parts.append(hidden)
         batch = hidden.shape[:-3]
-        flat = [
-            jnp.broadcast_to(part, batch + part.shape[-3:]).reshape(
-                *batch, math.prod(part.shape[-3:])
-            )
-            for part in parts
-        ]
+        # Parts that are done before a level with a batch of parameters have none of its axes.
+        parts = [jnp.broadcast_to(part, batch + part.shape[-3:]) for part in parts]
+        flat = [part.reshape(*batch, math.prod(part.shape[-3:])) for part in parts]
         return jnp.concatenate(flat, axis=-1), total
 
 

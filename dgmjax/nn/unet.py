@@ -174,11 +174,11 @@ class GroupNorm(nn.Module):
 
         # Scale and shift cancel: in bfloat16 each would leave an error of the size of the mean.
         wide = h.astype(jnp.promote_types(h.dtype, jnp.float32))
-        # The result does not depend on it, so that neither does the gradient.
-        first = jax.lax.stop_gradient(mean(wide[:, :1, :1]))[:, None, None]
-        wide = wide - first
         middle = mean(wide)
-        variance = jnp.maximum(mean(wide**2) - middle**2, 0.0)
+        # The variance does not depend on what is subtracted, so that neither does the gradient.
+        first = jax.lax.stop_gradient(mean(wide[:, :1, :1]))
+        squares = mean((wide - first[:, None, None]) ** 2)
+        variance = jnp.maximum(squares - (middle - first) ** 2, 0.0)
         factor = scale * jax.lax.rsqrt(variance + 1e-6)
         shift = bias - middle * factor
         return (factor[:, None, None] * wide + shift[:, None, None]).astype(h.dtype)

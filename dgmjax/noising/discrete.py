@@ -131,7 +131,7 @@ class DiscreteProcess:
         """q(x_t | x_0) of whole numbers `x0[*batch, *event]` at `t[*batch]`."""
         check_times(t)
         if not isinstance(x0, jax.core.Tracer):
-            wrong = np.asarray(x0)[~((x0 >= 0) & (x0 < self.levels))]
+            wrong = np.asarray(x0)[~np.isin(x0, np.arange(self.levels))]
             rule = f"must be whole numbers in 0 .. {self.levels - 1}"
             require(wrong.size == 0, "x0", rule, wrong.ravel()[:3].tolist())
         return _independent(self.probabilities(self.as_probabilities(x0), t), t)

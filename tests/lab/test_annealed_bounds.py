@@ -11,7 +11,7 @@ from dgmjax.errors import DataError
 
 
 @pytest.fixture(scope="module")
-def run(few_figures, tmp_path_factory):
+def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "vae"
     code = main(["train", "vae_digits", "--tiny", "--steps", "20", "--run-dir", str(folder)])
     assert not code

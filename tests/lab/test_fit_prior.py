@@ -220,7 +220,6 @@ def test_a_prior_on_the_manifold_of_the_codes_is_fitted_to_them_as_they_are():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("few_figures")
 def test_from_the_command_line(tmp_path):
     run = str(tmp_path / "run")
     assert not main(["train", "vae_digits", "--tiny", "--steps", "4", "--run-dir", run])

@@ -10,8 +10,6 @@ from dgmjax.cli.commands import main
 from dgmjax.errors import RunError
 from dgmjax.runs.seeds import interquartile_mean, over_seeds, seeds_lines, write_seeds
 
-pytestmark = pytest.mark.usefixtures("few_figures")
-
 
 def records(folder):
     return json.loads((folder / "results.json").read_text())

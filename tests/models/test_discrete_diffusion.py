@@ -385,6 +385,7 @@ def test_the_objective_trains_a_network_over_images_from_its_marginals():
         (lambda: noising.DiscreteProcess(2).marginal(jnp.zeros(2, int), jnp.array(1.5)), "t"),
         (lambda: noising.DiscreteProcess(2).marginal(jnp.zeros(2, int), jnp.array(jnp.nan)), "t"),
         (lambda: noising.DiscreteProcess(3).marginal(jnp.array([7]), jnp.array(0.25)), "x0"),
+        (lambda: noising.DiscreteProcess(3).marginal(jnp.array([0.5]), jnp.array(0.25)), "x0"),
         (
             lambda: noising.DiscreteProcess(3, "uniform").posterior(
                 jnp.array([0]), jnp.eye(3)[1:2], jnp.array(0.8), jnp.array(0.2)

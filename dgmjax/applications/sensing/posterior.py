@@ -76,15 +76,11 @@ def posterior_samples(
     >>> found.x.shape, found.z.shape
     ((3, 5, 6), (3, 5, 2))
     """
-    operator.check(y)
+    _check_noise(operator, y)
     require_sizes(num_samples=num_samples, thin=thin, num_leapfrog=num_leapfrog)
     rule = "must be at least 20 to adapt anything"
     require(num_warm_up >= 20, "num_warm_up", rule, num_warm_up)
     require(step_size > 0, "step_size", "must be positive", step_size)
-    scale = operator.scale
-    known = not isinstance(scale, jax.core.Tracer)
-    rule, remedy = "must be positive: y without noise has no density", "Name it in the operator."
-    require(not known or bool(scale > 0), "scale", rule, scale, remedy)
     noise = _Noise(operator, unexplained)
     warm_key, run_key, start_key, draw_key = jax.random.split(key, 4)
     if start is None:
@@ -105,6 +101,15 @@ def posterior_samples(
     draw = lambda given: noise.completed(y, generator.decode(given[0]), given[1])
     x = jax.lax.map(draw, (z, jax.random.split(draw_key, num_samples)))
     return PosteriorSamples(x, z, infos.acceptance.mean())
+
+
+def _check_noise(operator: Operator, y: Array) -> None:
+    """Raises `DgmjaxError` unless y is of the operator, and has a density."""
+    operator.check(y)
+    scale = operator.scale
+    known = not isinstance(scale, jax.core.Tracer)
+    rule, remedy = "must be positive: y without noise has no density", "Name it in the operator."
+    require(not known or bool(scale > 0), "scale", rule, scale, remedy)
 
 
 class _Noise:
