@@ -3,7 +3,7 @@
     dgmjax train ebm_plane
     dgmjax train ebm_plane --dataset rings --chain-steps 40
 
-About six minutes on two CPU cores. The entropy of the known density is the number to reach. The
+Nine minutes of one CPU core. The entropy of the known density is the number to reach. The
 normaliser is a sum over a grid, and the records compare it with that of annealed importance
 sampling. Source: Nijkamp, Hill, Han, Zhu & Wu, "On the Anatomy of MCMC-Based Maximum Likelihood
 Learning of Energy-Based Models", 2020, section 4.1, https://arxiv.org/abs/1903.12370.
