@@ -41,6 +41,7 @@ LIKE_ANOTHER = {
     "masked_diffusion_binarized_mnist": "masked_diffusion_shakespeare",
     "miwae_mnist": "miwae_breast_cancer",
     "mmd_gan_mnist": "gan_mnist",
+    "parallel_wavenet_spoken_digits": "wavenet_spoken_digits",
     "pixel_defend": "anomaly_detection",
     "pixel_vae_mnist": "vq_prior_mnist",
     "progressive_gan_mnist": "gan_mnist",
@@ -50,9 +51,12 @@ LIKE_ANOTHER = {
     "vae_mnist": "vae_digits",
     "vae_posteriors_mnist": "vae_priors_mnist",
     "vdm_mnist": "ddpm_mnist",
-    "wavenet_spoken_digits": "parallel_wavenet_spoken_digits",
+    "vq_vae_mnist": "vq_prior_mnist",
 }
 """Experiments whose miniature goes the way of another's; they run with the slow tests."""
+
+SMALLER = {"plane_density": {"layers": 2}}
+"""Arguments that `tiny` leaves as they are: it is for pictures, too."""
 
 
 @pytest.mark.parametrize(
@@ -66,8 +70,10 @@ def test_tiny(name, tmp_path, monkeypatch):
     vectors = name == "vae_digits"
     if not vectors:  # they take as long as the pictures, in which the same is seen
         monkeypatch.setattr(plotting, "save_vectors", lambda figure, path: None)
+        save = plotting.save
+        monkeypatch.setattr(plotting, "save", lambda figure, path, dpi: save(figure, path, 30))
     function = catalogue.load_experiment(name)
-    arguments = catalogue.own_defaults(function)
+    arguments = catalogue.own_defaults(function) | SMALLER.get(name, {})
     shared = {"seed": 0, "tiny": True, "data_dir": None}
     experiment = catalogue.build(function, arguments, **shared)
     run = RunFolder.create(tmp_path, name, arguments, 0, tiny=True, options={"data_dir": None})

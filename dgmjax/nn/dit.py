@@ -56,6 +56,8 @@ class DiT(nn.Module):
         require_sizes(**sizes, patch=self.patch, num_outputs=self.num_outputs or 1)
         known = self.event_ndims in (1, 3)
         require(known, "event_ndims", "must be 3 for images or 1 for sequences", self.event_ndims)
+        remedy = "It scales and shifts every layer; `nn.UNet` does without."
+        require(t is not None, "t", "must be given", t, remedy)
         event = x.shape[max(x.ndim - self.event_ndims, 0) :]
         x, t, label, batch = one_batch(x, t, context, self.event_ndims)
         values = x[..., None] if self.embed is None else self.embed(x)

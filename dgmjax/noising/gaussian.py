@@ -170,6 +170,7 @@ class GaussianProcess:
 
     def interpolate(self, x0: Array, noise: Array, t: Array) -> Array:
         """signal(t) x_0 + noise(t) eps, of the shape of x_0."""
+        check_times(t)
         at = self.at(t).like(x0)
         return at.signal * x0 + at.noise * noise
 

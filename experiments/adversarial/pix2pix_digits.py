@@ -46,7 +46,7 @@ def pix2pix_digits(
       steps: training steps (generator updates).
     """
     if play.tiny:
-        channels, critic_channels, halvings, steps = (4, 4), 4, 1, 10
+        channels, critic_channels, halvings, steps = (4,), 4, 1, 10
     dataset, levels = images_of(play)
     module = models.Pix2Pix(translator(channels), nn.PatchCritic(critic_channels, halvings))
     if training_by == "regression":

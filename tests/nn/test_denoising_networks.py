@@ -202,12 +202,13 @@ def test_sizes_of_the_u_net(channels, most):
         (nn.DiT(8, 1, 2, event_ndims=2), (2, 4, 4), (2,), None, "event_ndims"),
         (nn.DiT(8, 0, 2), (2, 4, 4, 1), (2,), None, "layers"),
         (nn.DiT(8, 1, 3), (2, 4, 4, 1), (2,), None, "heads"),
+        (nn.DiT(8, 1, 2), (2, 4, 4, 1), None, None, "t"),
         (nn.TimeEmbedding(3), (), (2,), None, "num"),
         (nn.TimeEmbedding(4, 2, 1.0), (), (2,), None, "label_dropout"),
     ],
 )
 def test_bad_input_is_named(network, x, t, label, argument):
-    arrays = [jnp.zeros(x)] * (len(x) > 0) + [jnp.zeros(t)]
+    arrays = [jnp.zeros(x)] * (len(x) > 0) + [None if t is None else jnp.zeros(t)]
     given = [] if label is None else [jnp.array(label)]
     with pytest.raises(DgmjaxError, match=f"`{argument}`"):
         network.init(KEY, *arrays, *given)

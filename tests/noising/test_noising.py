@@ -182,6 +182,7 @@ def test_couplings_pair_rows_of_the_same_shape(name):
     "wrong, argument",
     [
         (lambda: noising.straight().marginal(jnp.zeros(2), 1.5), "t"),
+        (lambda: noising.straight().interpolate(jnp.zeros(2), jnp.zeros(2), -0.5), "t"),
         (lambda: noising.straight().marginal(jnp.zeros((2, 1)), jnp.array([0.5, -0.1])), "t"),
         (lambda: noising.straight().marginal(jnp.zeros((2, 1)), jnp.array([0.5, jnp.nan])), "t"),
         (lambda: noising.GaussianProcess(lambda t: (t, 1.0 - t)), "coefficients"),
