@@ -6,6 +6,7 @@ marked `accelerator` are meant to.
 
 import gc
 import os
+import threading
 from collections import Counter, defaultdict
 from importlib import metadata
 
@@ -31,9 +32,28 @@ add_flags([*(flags if ON_CPU else ()), *compiler_flags()])
 
 import jax
 import pytest
+from jax._src.interpreters import mlir
 
 # Bounds are those of float32; tests of the coarser products of an accelerator ask for them.
 jax.config.update("jax_default_matmul_precision", None if ON_CPU else "highest")
+
+
+# JAX lowers each function in a new MLIR context, and to make, fill and free it costs as much as the
+# compilation of a small function: a seventh of the time of tests that compile many. A thread has
+# one here, until its module of tests has ended. Nothing depends on it: where JAX has changed, the
+# tests are slower.
+ir_contexts = threading.local()
+make_ir_context = getattr(mlir, "make_ir_context", None)
+
+
+def shared_ir_context():
+    if not hasattr(ir_contexts, "context"):
+        ir_contexts.context = make_ir_context()
+    return ir_contexts.context
+
+
+if make_ir_context is not None:
+    mlir.make_ir_context = shared_ir_context
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,6 +61,7 @@ def free_compiled_functions():
     """Each live executable holds memory maps, of which a process may have only so many."""
     yield
     jax.clear_caches()
+    ir_contexts.__dict__.clear()
     gc.collect()
 
 

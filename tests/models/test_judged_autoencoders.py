@@ -85,20 +85,27 @@ def test_the_losses_of_a_vae_gan_are_those_of_its_paper():
     module, batch = models.VAEGAN(vae(2), nn.MLP((), (3,))), points(KEY, 6)
     make = lambda model, *a: [objectives.critic_loss(model, *a), objectives.elbo(model, *a)]
     variables = perturbed(compiled_start(module, KEY, batch, KEY, method=make))
-    model, weights = module.bind(variables), variables["params"]["critic"]["Dense_0"]["kernel"]
+    weights = variables["params"]["critic"]["Dense_0"]["kernel"]
+
+    @jax.jit
+    def computed(variables):
+        model = module.bind(variables)
+        q = model.posterior(batch["x"])
+        losses = [
+            loss(model, batch, KEY)[0] for loss in (objectives.squared_error, objectives.rate)
+        ]
+        pairs = model.pairs(batch, KEY)
+        return *losses, model.reconstruct(batch["x"], KEY), (q.mean(), q.stddev()), pairs
+
     # Features are linear: the distance is that of W (x' - x).
-    loss, _ = objectives.squared_error(model, batch, KEY)
-    difference = (model.reconstruct(batch["x"], KEY) - batch["x"]) @ weights
+    loss, kl, reconstruction, (mean, deviation), (data, samples) = computed(variables)
+    difference = (reconstruction - batch["x"]) @ weights
     np.testing.assert_allclose(loss, 0.5 * (difference**2).sum(-1), rtol=1e-4)
-    kl, _ = objectives.rate(model, batch, KEY)
-    q = model.posterior(batch["x"])
-    mean, deviation = q.mean(), q.stddev()
     closed = 0.5 * (mean**2 + deviation**2 - 1.0 - 2.0 * jnp.log(deviation)).sum(-1)
     np.testing.assert_allclose(kl, closed, rtol=1e-4)
     assert groups(module, objectives.rate, batch) == {"encoder"}
     assert groups(module, objectives.squared_error, batch) == {"encoder", "decoder", "critic"}
     assert groups(module, objectives.generator_loss, batch) == {"decoder", "critic", "head"}
-    data, samples = model.pairs(batch, KEY)
     assert data.shape == samples.shape == (6, 2)
     with pytest.raises(DgmjaxError, match="`judges` must be one of"):
         models.JudgedVAE(vae(), nn.MLP((), (3,)), "both").init(KEY, batch, KEY, method=make)
