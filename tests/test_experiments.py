@@ -386,7 +386,7 @@ def test_a_margin_is_cut_off_before_images_are_resized():
 
 
 def test_an_outline_lies_around_what_is_bright():
-    from dgmjax.experiments.shared.digits import outline
+    from experiments.shared.digits import outline
 
     x = np.zeros((1, 5, 5, 1), np.uint8)
     x[0, 2, 1:3] = 255

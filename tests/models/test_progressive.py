@@ -112,7 +112,7 @@ def test_parameters_and_moments_go_on_at_a_boundary():
         "generator": Player(objectives.generator_loss, adam, ("generator",)),
     }
     learner = gradient_learner(gan((2,), 1, (8, 8, 1)), players)
-    state, step = learner.init(KEY, {"x": SMALL}), jax.jit(learner.step)
+    state, step = jax.jit(learner.init)(KEY, {"x": SMALL}), jax.jit(learner.step)
     seen = []
     for _ in range(4):
         before = state

@@ -140,11 +140,11 @@ class DRAW(LatentVariableModel):
     Source: Gregor, Danihelka, Graves, Rezende & Wierstra, "DRAW: A Recurrent Neural Network For
     Image Generation", 2015, Eq. 3 to 8 and 17 to 29, https://arxiv.org/abs/1502.04623.
 
-    >>> draw = DRAW((4, 4, 1), latent=2, num_steps=3, hidden=5, window=(2, 2))
+    >>> draw = DRAW((4, 4, 1), latent=3, num_steps=2, hidden=5, window=(2, 2))
     >>> x = jnp.zeros((6, 4, 4, 1))
     >>> variables = draw.init(jax.random.key(0), x, jax.random.key(1), method="reconstruct")
-    >>> draw.apply(variables, jnp.zeros((6, 3, 2)), method="canvases").shape
-    (6, 3, 4, 4, 1)
+    >>> draw.apply(variables, jnp.zeros((6, 2, 3)), method="canvases").shape
+    (6, 2, 4, 4, 1)
     """
 
     event_shape: tuple[int, int, int]

@@ -82,11 +82,11 @@ class VeryDeepVAE(LatentVariableModel):
     Variational Inference with Inverse Autoregressive Flow", 2016, appendix C,
     https://arxiv.org/abs/1606.04934.
 
-    >>> vae = VeryDeepVAE((4, 4, 1), factors=(2, 4), blocks=(2, 1), latent=3, width=8, hidden=4)
+    >>> vae = VeryDeepVAE((4, 4, 1), factors=(2, 4), blocks=(1, 1), latent=3, width=8, hidden=4)
     >>> x = jnp.zeros((6, 4, 4, 1))
     >>> variables = vae.init(jax.random.key(0), x, jax.random.key(1), method="reconstruct")
     >>> vae.apply(variables, x, method="posterior").event_shape
-    {'z3': (1, 1, 3), 'z2': (2, 2, 3), 'z1': (2, 2, 3)}
+    {'z2': (1, 1, 3), 'z1': (2, 2, 3)}
     """
 
     event_shape: tuple[int, ...]
