@@ -55,6 +55,8 @@ def widened(start: PyTree, step: Callable[[PyTree], PyTree]) -> PyTree:
 
 
 def _widen(leaf: Any, after: Any) -> Any:
+    if not hasattr(leaf, "dtype"):  # a Python number takes any type
+        return leaf
     narrow = jnp.issubdtype(after.dtype, jnp.floating) and leaf.dtype != after.dtype
     narrow = narrow and jnp.promote_types(leaf.dtype, after.dtype) == after.dtype
     return leaf.astype(after.dtype) if narrow else leaf

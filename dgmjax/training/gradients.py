@@ -37,8 +37,12 @@ class Gradients(Protocol):
         """Options of XLA for the program of a training step."""
         ...
 
-    def check(self, batch_size: int) -> None:
-        """Raises `DgmjaxError` unless the strategy takes batches of this size."""
+    def check(self, batch_size: int, rows: str = "") -> None:
+        """Raises `DgmjaxError` unless the strategy takes batches of this size.
+
+        Args:
+          rows: what the message calls them, if not `batch_size`.
+        """
         ...
 
     def __call__(
@@ -52,7 +56,7 @@ class WholeBatch:
 
     compiler_options: ClassVar[Options] = ()
 
-    def check(self, batch_size: int) -> None:
+    def check(self, batch_size: int, rows: str = "") -> None:
         """Accepts any size."""
 
     def __call__(
@@ -79,10 +83,11 @@ class Microbatches:
     def __post_init__(self):
         require(self.count >= 1, "accumulate", "must be at least 1", self.count)
 
-    def check(self, batch_size: int) -> None:
+    def check(self, batch_size: int, rows: str = "") -> None:
         """Raises `DgmjaxError` unless the parts are equal."""
         divides = batch_size % self.count == 0
-        require(divides, "accumulate", f"must divide batch_size={batch_size}", self.count)
+        rule = f"must divide {rows or f'batch_size={batch_size}'}"
+        require(divides, "accumulate", rule, self.count)
 
     def __call__(
         self, loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key
@@ -125,9 +130,9 @@ class Precision:
         """Those of `inner`."""
         return self.inner.compiler_options
 
-    def check(self, batch_size: int) -> None:
+    def check(self, batch_size: int, rows: str = "") -> None:
         """The check of `inner`."""
-        self.inner.check(batch_size)
+        self.inner.check(batch_size, rows)
 
     def __call__(
         self, loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key
@@ -171,9 +176,9 @@ class Rematerialised:
         """Those of `inner`."""
         return self.inner.compiler_options
 
-    def check(self, batch_size: int) -> None:
+    def check(self, batch_size: int, rows: str = "") -> None:
         """The check of `inner`."""
-        self.inner.check(batch_size)
+        self.inner.check(batch_size, rows)
 
     def __call__(
         self, loss_fn: Callable, params: PyTree, fixed: PyTree, batch: Batch, key: Key
@@ -285,7 +290,7 @@ class VirtualShards:
         cpu = self.mesh.devices.flat[0].platform == "cpu"
         return (("xla_disable_hlo_passes", "algsimp"),) if cpu else ()
 
-    def check(self, batch_size: int) -> None:
+    def check(self, batch_size: int, rows: str = "") -> None:
         """Accepts any size."""
 
     def __call__(

@@ -96,12 +96,15 @@ class Player:
       params: names of the parameter groups that it moves, or of parts of them, such as
         `posterior/encoder`; None for all. The others are frozen.
       steps: updates it makes in one step, each on a batch of its own.
+      part: name of an entry of the batch, a batch itself (with `x`, and as many rows as it likes),
+        that this player reads; None for the rest of the batch, without the parts of others.
     """
 
     objective: Objective
     optimiser: optax.GradientTransformation
     params: tuple[str, ...] | None = None
     steps: int = 1
+    part: str | None = None
 
     def __post_init__(self):
         require(self.steps >= 1, "steps", "must be at least 1", self.steps)
@@ -158,7 +161,8 @@ class GradientLearner:
         """Parameters made by every player's objective, so that none is missing."""
 
         def all_objectives(model, batch, key):
-            return [player.objective(model, batch, key) for player in self.players.values()]
+            players = self.players.values()
+            return [player.objective(model, self._read(batch, player), key) for player in players]
 
         # All objectives in one `init`: a part of the model that only one of them uses (a critic, a
         # baseline) must have its parameters, too.
@@ -234,7 +238,15 @@ class GradientLearner:
         state, (metrics, ok) = jax.lax.scan(body, state, (jnp.arange(player.steps), batches))
         return state, jax.tree.map(lambda m: m[-1], metrics), ok.all()
 
+    def _read(self, batch: Batch, player: Player) -> Batch:
+        """What a player reads: its part of a batch, or the rest."""
+        if player.part is not None:
+            return batch[player.part]
+        parts = {other.part for other in self.players.values()}
+        return {name: value for name, value in batch.items() if name not in parts}
+
     def _move(self, state: State, batch: Batch, key: Key, name: str, player: Player):
+        batch = self._read(batch, player)
         params = _select(state.params, player.params)
 
         def loss_fn(params, fixed, batch, key):

@@ -28,9 +28,11 @@ from dgmjax.applications import (
     trpo,
     with_information,
 )
+from dgmjax.devices import make_mesh
 from dgmjax.errors import DgmjaxError
 from dgmjax.runs import RunFolder
 from dgmjax.training import Execution, Job, Player, fit, fit_together
+from dgmjax.training.gradients import Microbatches, VirtualShards
 
 KEY = jax.random.key(0)
 CARTPOLE = fixed_horizon(ENVIRONMENTS["cartpole"])
@@ -93,6 +95,22 @@ def test_every_player_moves_its_own_part_alone(learner, whole):
         assert bits(state.params[part]) != bits(start.params[part])
     assert int(state.step) == 1 and int(state.skipped) == 0
     assert "episodes" not in learner.variables(state)
+
+
+def test_transitions_are_a_batch_of_their_own():
+    """In a shard there are as many of them as demonstrations, some of which are padding."""
+    whole = imitating(critic_steps=1)
+    batch = {name: jnp.asarray(a) for name, a in DATA.items()}
+    start = jax.jit(whole.init)(KEY, batch)
+    found = [
+        jax.jit(one.step)(start, batch)[1]
+        for one in (whole, whole.with_gradients(VirtualShards(make_mesh(1), 8)))
+    ]
+    assert sorted(found[0]) == sorted(found[1])
+    for name, value in found[0].items():
+        np.testing.assert_allclose(found[1][name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+    with pytest.raises(DgmjaxError, match="^`accumulate` must divide the 16 transitions of a mini"):
+        whole.with_gradients(Microbatches(3))
 
 
 @pytest.mark.slow  # what vectorises steps is tested elsewhere

@@ -74,7 +74,7 @@ def cartpole():
         agent, KEY, jnp.asarray(observation), method=lambda m, x: (m.actions(x), m.values(x))
     )
     own = {
-        "observation": observation,
+        "x": observation,
         "action": generator.integers(0, 2, 20),
         "code": np.zeros(20, np.int32),
         "log_prob": np.log(generator.uniform(0.2, 0.8, 20)).astype(np.float32),
@@ -86,7 +86,7 @@ def cartpole():
 
 def test_the_clipped_loss_is_its_formula(cartpole):
     agent, variables, own = cartpole
-    logits = np.asarray(agent.apply(variables, own["observation"], method="actions").logits, float)
+    logits = np.asarray(agent.apply(variables, own["x"], method="actions").logits, float)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     ratio = np.exp(log_probs[np.arange(20), own["action"]] - own["log_prob"])
     gain = []
@@ -94,12 +94,12 @@ def test_the_clipped_loss_is_its_formula(cartpole):
         gain.append(min(r * a, (1.2 if r > 1.2 else 0.8 if r < 0.8 else r) * a))
     entropy = -(np.exp(log_probs) * log_probs).sum(-1)
     loss = lambda m, b: clipped_gain(m, b, KEY, clip=0.2, entropy=0.1)
-    found, metrics = applied(agent, variables, {"own": own}, method=loss)
+    found, metrics = applied(agent, variables, own, method=loss)
     np.testing.assert_allclose(found, -np.array(gain) - 0.1 * entropy, rtol=2e-5, atol=1e-5)
     np.testing.assert_allclose(metrics["entropy"], entropy, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(metrics["clipped"], np.abs(ratio - 1) > 0.2)
-    error, _ = applied(agent, variables, {"own": own}, KEY, method=value_error)
-    value = applied(agent, variables, own["observation"], method="values")
+    error, _ = applied(agent, variables, own, KEY, method=value_error)
+    value = applied(agent, variables, own["x"], method="values")
     np.testing.assert_allclose(error, 0.5 * (value - own["target"]) ** 2, rtol=1e-5)
 
 

@@ -11,7 +11,7 @@ from dgmjax.applications.imitation.advantages import generalised_advantages
 from dgmjax.applications.imitation.agent import Agent
 from dgmjax.applications.imitation.rewards import Reward
 from dgmjax.applications.imitation.rollouts import Transitions, begin, rollout
-from dgmjax.applications.imitation.updates import Update
+from dgmjax.applications.imitation.updates import OWN, Update
 from dgmjax.errors import require, require_sizes
 from dgmjax.training.gradients import Gradients
 from dgmjax.training.learner import GradientLearner, Player, State
@@ -71,7 +71,13 @@ class PolicyLearner:
         self._others: dict[Gradients, PolicyLearner] = {}
 
     def with_gradients(self, gradients: Gradients) -> "PolicyLearner":
-        """The same learner with another way to take gradients."""
+        """The same learner with another way to take gradients.
+
+        Raises:
+          DgmjaxError: it cannot divide the transitions of a minibatch.
+        """
+        rows = self.num_environments * self.num_steps // self.update.minibatches
+        gradients.check(rows, f"the {rows} transitions of a minibatch")
         if gradients not in self._others:
             other = PolicyLearner(
                 self.module,
@@ -109,10 +115,10 @@ class PolicyLearner:
         kind = jnp.int32 if environment.discrete else jnp.float32
         action = jnp.zeros((self.num_environments, *environment.action_shape), kind)
         own = dict.fromkeys(("log_prob", "advantage", "target"), zeros)
-        own |= {"observation": observation, "action": action, "code": episodes.code}
+        own |= {"x": observation, "action": action, "code": episodes.code}
         event = self.module.event(observation[:1], action[:1])
         events, codes = jnp.repeat(event, rows, 0), jnp.zeros(rows, jnp.int32)
-        return {**batch, "own": own, "events": events, "codes": codes}
+        return {**batch, OWN: own, "events": events, "codes": codes}
 
     def step(self, state: State, batch: Batch) -> tuple[State, Metrics]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
@@ -161,7 +167,7 @@ class PolicyLearner:
         )
         policy = model.actions(seen.observation, seen.code)
         own = {
-            "observation": seen.observation,
+            "x": seen.observation,
             "action": seen.action,
             "code": seen.code,
             "log_prob": model.over_action(policy.log_prob(seen.action)),
@@ -181,11 +187,11 @@ class PolicyLearner:
 
     def _natural(self, apply: Callable, params: PyTree, own: dict[str, Array]) -> Any:
         """The policy's parameters after a step in its trust region."""
-        old = apply(params, own["observation"], own["code"], method="actions")
+        old = apply(params, own["x"], own["code"], method="actions")
 
         def at(policy: PyTree) -> Any:
             moved = {**params, "policy": policy}
-            return apply(moved, own["observation"], own["code"], method="actions")
+            return apply(moved, own["x"], own["code"], method="actions")
 
         over = self.module.over_action
 
@@ -229,7 +235,7 @@ class PolicyLearner:
         observation, action = picked(seen.observation), picked(seen.action)
         found["events"] = apply(params, observation, action, method="event")
         found["codes"] = picked(seen.code)
-        found["own"] = jax.tree.map(lambda a: a[rows], own)
+        found[OWN] = jax.tree.map(lambda a: a[rows], own)
         return found if count > 1 else jax.tree.map(lambda a: a[0], found)
 
     def bind(self, state: State) -> Any:

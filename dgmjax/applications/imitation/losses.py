@@ -23,18 +23,17 @@ def clipped_gain(
     """-min(r A, clip(r, 1 - clip, 1 + clip) A) - entropy H(pi), `[N]`, r = pi(a | s) / pi_old.
 
     Args:
-      batch: `own` holds `observation`, `action`, `code`, `log_prob` (of the old policy) and
-        `advantage`, `[N, ...]`.
+      batch: transitions of the policy: observations `x`, `action`, `code`, `log_prob` (of the old
+        policy) and `advantage`, `[N, ...]`.
 
     Source: Schulman, Wolski, Dhariwal, Radford & Klimov, "Proximal Policy Optimization Algorithms",
     2017, Eq. 7, https://arxiv.org/abs/1707.06347.
     """
     del key
     require(0.0 < clip < 1.0, "clip", "must be in (0, 1)", clip)
-    own = batch["own"]
-    policy = model.actions(own["observation"], own["code"])
-    log_ratio = model.over_action(policy.log_prob(own["action"])) - own["log_prob"]
-    ratio, advantage = jnp.exp(log_ratio), own["advantage"]
+    policy = model.actions(batch["x"], batch["code"])
+    log_ratio = model.over_action(policy.log_prob(batch["action"])) - batch["log_prob"]
+    ratio, advantage = jnp.exp(log_ratio), batch["advantage"]
     bounded = jnp.clip(ratio, 1.0 - clip, 1.0 + clip)
     gain = jnp.minimum(ratio * advantage, bounded * advantage)
     spread = model.over_action(policy.entropy())
@@ -45,10 +44,9 @@ def clipped_gain(
 
 
 def value_error(model, batch: Batch, key: Key) -> tuple[Array, Metrics]:
-    """1/2 (V(s) - target)^2 of `batch["own"]`, `[N]`."""
+    """1/2 (V(s) - target)^2 of the policy's transitions, `[N]`; `x` holds their observations."""
     del key
-    own = batch["own"]
-    error = model.values(own["observation"], own["code"]) - own["target"]
+    error = model.values(batch["x"], batch["code"]) - batch["target"]
     return 0.5 * error**2, {}
 
 

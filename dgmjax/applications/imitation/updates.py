@@ -13,12 +13,16 @@ from dgmjax.training.learner import Player
 from dgmjax.training.optimisers import adam
 
 
+OWN = "own"
+"""Name of the part of a batch that holds the policy's own transitions, as a batch."""
+
+
 @dataclass(frozen=True)
 class Update:
     """How a policy and its values move in one step of a `PolicyLearner`.
 
     Attributes:
-      players: that descend gradients, on batches with `own` transitions.
+      players: that descend gradients, on the part `OWN` of a batch: the policy's transitions.
       minibatches: into which the transitions of a step are divided, anew in each pass.
       trust_region: of a natural gradient step of the policy before that, or None.
     """
@@ -52,8 +56,8 @@ def ppo(
     rate = partial(adam, steps=steps * moves, schedule=schedule, clip=0.5)
     gain = partial(clipped_gain, clip=clip, entropy=entropy)
     players = {
-        "policy": Player(gain, rate(learning_rate), ("policy",), moves),
-        "value": Player(value_error, rate(value_rate), ("value",), moves),
+        "policy": Player(gain, rate(learning_rate), ("policy",), moves, OWN),
+        "value": Player(value_error, rate(value_rate), ("value",), moves, OWN),
     }
     return Update(players, minibatches)
 
@@ -81,8 +85,8 @@ def trpo(
     optimiser = adam(value_rate, steps * moves, schedule=schedule)
     players = {
         # Moves nothing: it reports the entropy and how far the natural step has led.
-        "policy": Player(clipped_gain, optax.set_to_zero(), ("policy",)),
-        "value": Player(value_error, optimiser, ("value",), moves),
+        "policy": Player(clipped_gain, optax.set_to_zero(), ("policy",), part=OWN),
+        "value": Player(value_error, optimiser, ("value",), moves, OWN),
     }
     return Update(players, minibatches, trust_region or TrustRegion())
 
