@@ -101,7 +101,7 @@ def warm_up(
 
     Args:
       kernel: of a step size and an inverse mass, such as
-        `lambda step_size, mass: hmc(log_density, step_size, 10, mass)`.
+        `lambda step_size, mass: hmc(log_density, step_size, 10, mass, jitter=0.5)`.
       position: leaves `[*chains, *event]`.
       num_steps: at least 20.
     """

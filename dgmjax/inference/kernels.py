@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dgmjax.errors import require, require_sizes
 from dgmjax.inference.hamiltonian import Info, Point, Term, evaluated, hamiltonian_step
@@ -28,6 +29,8 @@ def hmc(
     step_size: Array | float,
     num_steps: int = 10,
     inverse_mass: PyTree | float = 1.0,
+    *,
+    jitter: float = 0.0,
 ) -> Kernel:
     """Hamiltonian Monte Carlo with a diagonal mass matrix.
 
@@ -40,8 +43,12 @@ def hmc(
       num_steps: leapfrog steps of a trajectory.
       inverse_mass: diagonal of M^-1, ideally the variances of the target: a number, or a pytree
         like a position without its chains.
+      jitter: share in [0, 1) of the step size that is left to chance: each chain and trajectory has
+        a size drawn uniformly from [1 - jitter, 1] times `step_size`. Trajectories of one length
+        may all end near where they began (half a period or a whole one of some coordinate): few
+        latents then hardly mix, though nearly every proposal is accepted.
 
-    Source: Neal, "MCMC using Hamiltonian dynamics", 2011, section 3,
+    Source: Neal, "MCMC using Hamiltonian dynamics", 2011, sections 3 and 3.2 (jitter),
     https://arxiv.org/abs/1206.1901.
 
     >>> kernel = hmc(lambda z: -0.5 * (z**2).sum(-1), step_size=0.5)
@@ -49,7 +56,8 @@ def hmc(
     >>> state.position.shape, info.accepted.shape
     ((4, 2), (4,))
     """
-    return _kernel(log_density, step_size, num_steps, inverse_mass, adjusted=True)
+    require(0.0 <= jitter < 1.0, "jitter", "must be in [0, 1)", jitter)
+    return _kernel(log_density, step_size, num_steps, inverse_mass, jitter, adjusted=True)
 
 
 def mala(log_density: Term, step_size: Array | float, inverse_mass: PyTree | float = 1.0) -> Kernel:
@@ -60,7 +68,7 @@ def mala(log_density: Term, step_size: Array | float, inverse_mass: PyTree | flo
     Source: Roberts & Tweedie, "Exponential convergence of Langevin distributions and their discrete
     approximations", 1996, section 1.4.1, https://doi.org/10.2307/3318418.
     """
-    return _kernel(log_density, step_size, 1, inverse_mass, adjusted=True)
+    return _kernel(log_density, step_size, 1, inverse_mass, 0.0, adjusted=True)
 
 
 def ula(log_density: Term, step_size: Array | float, inverse_mass: PyTree | float = 1.0) -> Kernel:
@@ -68,21 +76,28 @@ def ula(log_density: Term, step_size: Array | float, inverse_mass: PyTree | floa
 
     A proposal that is not finite is left out and counted in `Info.divergent`.
     """
-    return _kernel(log_density, step_size, 1, inverse_mass, adjusted=False)
+    return _kernel(log_density, step_size, 1, inverse_mass, 0.0, adjusted=False)
 
 
-def _kernel(log_density, step_size, num_steps, inverse_mass, adjusted) -> Kernel:
+def _kernel(log_density, step_size, num_steps, inverse_mass, jitter, *, adjusted) -> Kernel:
     require_sizes(num_steps=num_steps)
-    if isinstance(step_size, int | float):
-        require(step_size > 0, "step_size", "must be positive", step_size)
+    for name, given in (("step_size", step_size), ("inverse_mass", inverse_mass)):
+        for leaf in jax.tree.leaves(given):
+            if not isinstance(leaf, jax.core.Tracer):
+                require(bool(np.all(leaf > 0)), name, "must be positive", leaf)
 
     def init(position: PyTree) -> Point:
         check_real(position)
         return evaluated([log_density], position)
 
     def step(key: Key, state: Point) -> tuple[Point, Info]:
+        size = step_size
+        if jitter:
+            key, size_key = jax.random.split(key)
+            values = jax.tree.leaves(state.values)[0]
+            size *= jax.random.uniform(size_key, values.shape, values.dtype, 1.0 - jitter, 1.0)
         return hamiltonian_step(
-            [log_density], [1.0], key, state, step_size, num_steps, inverse_mass, adjusted=adjusted
+            [log_density], [1.0], key, state, size, num_steps, inverse_mass, adjusted=adjusted
         )
 
     return Kernel(init, step)

@@ -8,9 +8,10 @@ Layers of binary units with linear logits, upwards and downwards. No gradient pa
 the objectives are four ways around that. Published, about, by wake-sleep, reweighted wake-sleep (5
 samples) and NVIL (a score-function estimate with a baseline; here the other samples are it), each
 of 200 units: one layer 116.3, 103.1 and 113.1 nats; two 106.9, 93.4 and 99.8; three 101.3, 90.1
-and 96.7. With `--epochs 40` two layers reach 106.2 reweighted after 4 minutes of one CPU core. By
-wake-sleep, with `--epochs 200 --learning-rate 0.002 --ema-decay 0.9995`, one layer reaches 114.7
-after 8 minutes, two 102.2 after 10, and three 97.9 after 14.
+and 96.7. With `--epochs 40` two layers reach 106.2 reweighted after 4 minutes of one CPU core. With
+`--epochs 200 --learning-rate 0.002 --ema-decay 0.9995` wake-sleep reaches 114.7 with one layer
+after 8 minutes, 102.2 with two after 10 and 97.9 with three after 14; the score function
+(`--objective reinforce`) reaches 106.1 after 14 and 95.9 after 30.
 Sources: Bornschein & Bengio, "Reweighted Wake-Sleep", 2015, Table 1,
 https://arxiv.org/abs/1406.2751; Mnih & Gregor, "Neural Variational Inference and Learning in Belief
 Networks", 2014, https://arxiv.org/abs/1402.0030; Mnih & Rezende, "Variational Inference for Monte

@@ -93,6 +93,20 @@ def test_unadjusted_langevin_has_its_known_bias():
     assert positions[-1].var() == pytest.approx(4.0 / 3.0, rel=0.05)
 
 
+@pytest.mark.parametrize("jitter", [0.0, 0.5])
+def test_chance_in_the_length_of_trajectories_breaks_their_period(jitter):
+    """Ten leapfrog steps of a whole period of a normal lead back to where they began."""
+    period = 2.0 * np.sin(np.pi / 10)
+    kernel = hmc(lambda z: -0.5 * (z**2).sum(-1), period, 10, jitter=jitter)
+    start = jax.random.normal(jax.random.key(1), (20_000, 1))
+    state, info = jax.jit(kernel.step)(jax.random.key(2), kernel.init(start))
+    assert float(info.acceptance.mean()) > 0.95
+    turned = 20.0 * np.arcsin(period * np.linspace(1.0 - jitter, 1.0, 1001) / 2.0)
+    correlation = float((start * state.position).mean())
+    assert correlation == pytest.approx(np.cos(turned).mean(), abs=0.05)
+    assert float((state.position**2).mean()) == pytest.approx(1.0, abs=0.05)
+
+
 def test_an_infinite_density_is_never_entered():
     pole = lambda z: jnp.where(jnp.abs(z[..., 0]) < 0.2, jnp.inf, -jnp.abs(z[..., 0]))
     for kernel in (hmc(pole, 0.5, 2), ula(pole, 0.5)):
@@ -169,6 +183,9 @@ def test_kernels_in_float64_and_under_vmap():
     [
         (lambda: hmc(normal, 0.1, 0), "num_steps"),
         (lambda: hmc(normal, -0.1), "step_size"),
+        (lambda: hmc(normal, np.float32(-0.5)), "step_size"),
+        (lambda: hmc(normal, 0.5, inverse_mass={"z": np.array([1.0, -1.0])}), "inverse_mass"),
+        (lambda: hmc(normal, 0.5, jitter=1.0), "jitter"),
         (lambda: hmc(normal, 0.1).init(jnp.zeros((2, 3), jnp.int32)), "position"),
         (lambda: run(hmc(normal, 0.1), jax.random.key(0), None, 0), "num_steps"),
         (lambda: warm_up(lambda s, m: hmc(normal, s), jax.random.key(0), MEAN, 3), "num_steps"),

@@ -92,7 +92,8 @@ def posterior_samples(
     def log_density(z: Array) -> Array:
         return generator.prior.log_prob(z) + noise.log_prob(y - operator(generator.decode(z)))
 
-    kernel = lambda size, mass: hmc(log_density, size, num_leapfrog, mass)
+    # Without chance in their lengths, trajectories over few latents return to where they began.
+    kernel = lambda size, mass: hmc(log_density, size, num_leapfrog, mass, jitter=0.5)
     found = warm_up(kernel, warm_key, start, num_warm_up, step_size, target)
     sampler = kernel(found.step_size, found.inverse_mass)
     _, z, infos = run(sampler, run_key, found.state, num_samples * thin)
