@@ -145,8 +145,15 @@ def anneal(
       state: of chains that follow f_0; backwards, f_T.
       temperatures: `[T + 1]`.
       given: leaves `[T, ...]`, for the transitions at b_1, ..., b_T.
+
+    Weights are computed in the dtype of the densities; temperatures, and real numbers that are
+    given, are cast to it.
     """
-    temperatures, given = jnp.asarray(temperatures), jax.tree.map(jnp.asarray, given)
+    # Python numbers follow the state. Wider temperatures would widen it in the first transition,
+    # and the scan must carry one type.
+    dtype = jax.eval_shape(path.increment, state, 0.0, 1.0).dtype
+    temperatures = jnp.asarray(temperatures, dtype)
+    given = jax.tree.map(lambda leaf: _real_as(dtype, jnp.asarray(leaf)), given)
     count = len(temperatures) - 1
     for leaf in jax.tree.leaves(given):
         rule = f"must have one entry for each of the {count} temperatures after the first"
@@ -174,6 +181,11 @@ def anneal(
     )
     acceptance = acceptance[::-1] if backwards else acceptance
     return state, Annealed(log_weight, state.position, acceptance, divergent, given)
+
+
+def _real_as(dtype: Any, leaf: Array) -> Array:
+    """`leaf` in `dtype` where it holds real numbers: indices and keys stay what they are."""
+    return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
 def annealed_importance_sampling(
@@ -254,6 +266,8 @@ def tuned_step_sizes(
     require(step_size > 0.0, "step_size", "must be positive", step_size)
     start = evaluated([base, ratio], position)
     betas = jnp.asarray(temperatures, start.values[1].dtype)[1:]
+    # Half precision has too few digits for a size that changes by little in each step.
+    dtype = jnp.promote_types(betas.dtype, jnp.float32)
 
     def mean(acceptance):
         return acceptance.mean(shared, keepdims=shared is not None)
@@ -261,7 +275,7 @@ def tuned_step_sizes(
     def transition(point, log_size, beta, key):
         size = jnp.exp(log_size)
         point, info = hamiltonian_step([base, ratio], [1.0, beta], key, point, size, num_steps)
-        return point, log_size + rate * (mean(info.acceptance) - target)
+        return point, log_size + rate * (mean(info.acceptance).astype(dtype) - target)
 
     def settle(carry, key):
         point, log_size = transition(carry[0], carry[1], betas[0], key)
@@ -273,7 +287,7 @@ def tuned_step_sizes(
 
     settle_key, key = jax.random.split(key)
     sizes = jax.eval_shape(mean, start.values[1])
-    carry = (start, jnp.full(sizes.shape, math.log(step_size), betas.dtype))
+    carry = (start, jnp.full(sizes.shape, math.log(step_size), dtype))
     # First at the lowest temperature alone: the guess may be far off, and the sizes of the first
     # temperatures would be those of the search.
     carry, _ = jax.lax.scan(settle, carry, jax.random.split(settle_key, 50))
@@ -282,7 +296,7 @@ def tuned_step_sizes(
     # One transition gives a noisy size, and neighbours on the path need about the same. Edge values
     # are repeated so that the ends are not averaged with zeros.
     axes = [(window, window)] + [(0, 0)] * (log_sizes.ndim - 1)
-    weights = jnp.ones(2 * window + 1) / (2 * window + 1)
+    weights = jnp.ones(2 * window + 1, dtype) / (2 * window + 1)
     average = partial(jnp.apply_along_axis, partial(jnp.convolve, v=weights, mode="valid"), 0)
     return jnp.exp(average(jnp.pad(log_sizes, axes, mode="edge")))
 

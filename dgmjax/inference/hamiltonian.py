@@ -34,10 +34,16 @@ class Point(NamedTuple):
         return sum((c * v for c, v in zip(coefficients, self.values)), jnp.zeros(()))
 
     def gradient(self, coefficients: Sequence[Array | float]) -> PyTree:
-        """sum_i c_i grad f_i."""
-        return jax.tree.map(
-            lambda *leaves: sum(c * leaf for c, leaf in zip(coefficients, leaves)), *self.gradients
-        )
+        """sum_i c_i grad f_i, of the position's dtype.
+
+        Coefficients may be wider, where values are or `jax_enable_x64` is set; were the gradients
+        to follow them, so would the position, and a loop of steps must carry one type.
+        """
+
+        def total(*leaves: Array) -> Array:
+            return sum(jnp.asarray(c, leaf.dtype) * leaf for c, leaf in zip(coefficients, leaves))
+
+        return jax.tree.map(total, *self.gradients)
 
 
 class Info(NamedTuple):

@@ -175,6 +175,34 @@ def test_temperatures_and_what_is_given_may_be_arrays_of_numpy():
     np.testing.assert_array_equal(found.log_weight, wanted.log_weight)
 
 
+@pytest.mark.parametrize("dtype, x64", [("bfloat16", False), ("float32", True)])
+def test_states_may_be_narrower_than_temperatures(dtype, x64):
+    """Weights are those of `annealed_importance_sampling`, and the chains keep their dtype."""
+    normal = lambda z: -0.5 * (z**2).sum(-1)
+    betas, sizes = np.array([0.0, 0.4, 1.0]), np.full(2, 0.3)
+    with jax.enable_x64(x64):
+        start = jnp.ones((4, 2), dtype)
+        path = hamiltonian_path(normal, normal, num_steps=1)
+        state, found = run_along(KEYS[0], path, path.init(start), betas, sizes)
+        wanted = annealed_importance_sampling(
+            KEYS[0], normal, normal, start, betas, sizes, num_steps=1
+        )
+        tuned = tuned_step_sizes(KEYS[0], normal, normal, start, betas, num_steps=1)
+    assert state.position.dtype == found.log_weight.dtype == dtype
+    assert found.log_weight.tolist() == wanted.log_weight.tolist()
+    assert tuned.dtype == "float32" and bool((tuned > 0).all())
+
+
+def test_values_may_be_wider_than_positions():
+    """Such as those of float64 data in place of float32: half precision stands for the latter."""
+    wide = lambda z: -0.5 * (z.astype(jnp.float32) ** 2).sum(-1)
+    start = jnp.ones((4, 2), jnp.bfloat16)
+    found = annealed_importance_sampling(
+        KEYS[0], wide, wide, start, np.array([0.0, 0.4, 1.0]), 0.3, num_steps=1
+    )
+    assert found.position.dtype == jnp.bfloat16 and found.log_weight.dtype == jnp.float32
+
+
 def trial(**options):
     return tuned_step_sizes(
         KEYS[0], base, ratio, prior(KEYS[0], 2), np.array([0.0, 1.0]), **options

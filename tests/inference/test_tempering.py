@@ -69,6 +69,16 @@ def test_one_temperature_is_two_transitions_of_hmc():
     np.testing.assert_array_equal(info.acceptance, 1.0)
 
 
+@pytest.mark.parametrize("dtype, x64", [("bfloat16", False), ("float32", True)])
+def test_states_may_be_narrower_than_the_ladder(dtype, x64):
+    normal = lambda z: -0.5 * (z**2).sum(-1)
+    with jax.enable_x64(x64):
+        path = hamiltonian_path(flat, normal, num_steps=1)
+        kernel = tempered_transitions(path, [0.5, 1.0], np.array([0.4, 0.3]))
+        state, info = kernel.step(KEY, kernel.init(jnp.ones((4, 2), dtype)))
+    assert state.position.dtype == dtype and not info.divergent.any()
+
+
 @pytest.mark.parametrize(
     "temperatures, given, word",
     [
