@@ -4,6 +4,7 @@ import numpy as np
 
 from dgmjax.errors import DataError, require
 from dgmjax.evaluation.averages import Measurement, average
+from dgmjax.evaluation.labels import require_no_missing
 
 
 def contingency(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
@@ -24,7 +25,7 @@ def cluster_accuracy(labels: np.ndarray, clusters: np.ndarray) -> Measurement:
     as given.
 
     Args:
-      labels, clusters: `[N]`, of any values.
+      labels, clusters: `[N]`, of any values, none of them missing.
 
     Source: Xie, Girshick & Farhadi, "Unsupervised Deep Embedding for Clustering Analysis", 2016,
     Eq. 10, https://arxiv.org/abs/1511.06335.
@@ -58,4 +59,6 @@ def _paired(labels: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.nd
     require(whole, "labels", "must be [N] and not empty", labels.shape, "", DataError)
     rule = f"must have the shape of `labels`, {labels.shape}"
     require(clusters.shape == labels.shape, "clusters", rule, clusters.shape, "", DataError)
+    require_no_missing("labels", labels)
+    require_no_missing("clusters", clusters)
     return labels, clusters

@@ -77,9 +77,10 @@ def beta_vae_score(
 
     Args:
       codes: `[N, L]`, such as posterior means.
-      factors: `[N, F]`, integers, over an exhaustive grid or a random part of it, so that
-        factors are independent.
-      num_train, num_test: points that the classifier is fitted to and measured on.
+      factors: `[N, F]`, integers, two factors or more, over an exhaustive grid or a random part of
+        it, so that factors are independent.
+      num_train, num_test: points that the classifier is fitted to and measured on; at least F to
+        fit it to, so that each factor occurs.
       num_pairs: L of the paper.
       seed: of the draws.
 
@@ -89,6 +90,11 @@ def beta_vae_score(
     codes, factors = _codes_and_factors(codes, factors)
     for name, count in (("num_train", num_train), ("num_test", num_test), ("num_pairs", num_pairs)):
         require(count >= 1, name, "must be at least 1", count)
+    num_factors = factors.shape[1]
+    rule = "must hold two factors or more, for a classifier to tell apart"
+    require(num_factors >= 2, "factors", rule, num_factors, "", DataError)
+    rule = f"must be at least the {num_factors} factors, each of which occurs in training"
+    require(num_train >= num_factors, "num_train", rule, num_train)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
     groups = [_Groups(column) for column in factors.T]
     # Distances are compared across entries, so each is in units of its own spread; one that never
@@ -154,6 +160,13 @@ def _codes_and_factors(codes: np.ndarray, factors: np.ndarray) -> tuple[np.ndarr
     table = factors.ndim == 2 and len(factors) == len(codes) and factors.shape[1] > 0
     rule = f"must be [N, F] with the {len(codes)} rows of `codes`"
     require(table, "factors", rule, factors.shape, "", DataError)
+    whole = factors.dtype.kind in "biu"
+    if factors.dtype.kind == "f":
+        whole = bool((np.isfinite(factors) & (factors == np.round(factors))).all())
+    rule = "must be whole numbers, since each value counts as a group of its own"
+    given = "NaN, infinity or fractions" if factors.dtype.kind == "f" else factors.dtype
+    remedy = "Number the values of a factor, and cut one that is continuous into bins."
+    require(whole, "factors", rule, given, remedy, DataError)
     constant = [k for k, column in enumerate(factors.T) if (column == column[0]).all()]
     rule = "must vary in each column, since a constant has no entropy"
     require(not constant, "factors", rule, f"constant columns {constant}", "", DataError)

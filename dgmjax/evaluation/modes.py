@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dgmjax.errors import require
+from dgmjax.errors import DataError, require
 from dgmjax.evaluation.averages import Measurement, average
 
 
@@ -39,7 +39,10 @@ def mode_coverage(x: np.ndarray, centres: np.ndarray, radius: float) -> ModeCove
     """
     x, centres = np.asarray(x, np.float64), np.asarray(centres, np.float64)
     require(radius > 0, "radius", "must be positive", radius)
-    fits = x.ndim == centres.ndim == 2 and x.shape[-1] == centres.shape[-1] and len(x) >= 1
+    table = centres.ndim == 2 and centres.size > 0 and bool(np.isfinite(centres).all())
+    rule = "must be [M, D], finite and not empty"
+    require(table, "centres", rule, f"shape {centres.shape}", error=DataError)
+    fits = x.ndim == 2 and x.shape[-1] == centres.shape[-1] and len(x) >= 1
     require(fits, "x", f"must be [N, {centres.shape[-1]}], as centres are", f"shape {x.shape}")
     distance = np.linalg.norm(x[:, None] - centres, axis=-1)
     good = distance.min(1) < radius

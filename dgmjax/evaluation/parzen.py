@@ -61,15 +61,18 @@ def parzen(
       chunk: points at a time.
 
     Raises:
-      DataError: arrays of different events, or empty ones.
+      DataError: arrays of different events, empty ones, or NaN and infinity.
 
     Source: Breuleux, Bengio & Vincent, "Quickly Generating Representative Samples from an
     RBM-Derived Process", 2011, section 5, https://doi.org/10.1162/NECO_a_00158.
     """
-    for name, points in (("validation", validation), ("test", test)):
+    arrays = {"samples": samples, "validation": validation, "test": test}
+    for name, points in arrays.items():
         fits = len(points) >= 1 and points.shape[1:] == samples.shape[1:]
-        rule = f"must hold events of the samples' shape {samples.shape[1:]}"
+        rule = f"must hold an event or more of the samples' shape {samples.shape[1:]}"
         require(fits, name, rule, points.shape, error=DataError)
+        finite = bool(np.isfinite(points).all())
+        require(finite, name, "must be finite", "NaN or infinity", error=DataError)
     require(len(bandwidths) >= 1, "bandwidths", "must name at least one", bandwidths)
     require(min(bandwidths) > 0.0, "bandwidths", "must be positive", min(bandwidths))
     estimate = jax.jit(parzen_log_prob)

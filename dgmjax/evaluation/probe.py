@@ -4,6 +4,7 @@ import numpy as np
 
 from dgmjax.errors import DataError, require
 from dgmjax.evaluation.averages import Measurement, average
+from dgmjax.evaluation.labels import require_no_missing
 
 
 def linear_probe(
@@ -22,7 +23,7 @@ def linear_probe(
 
     Args:
       train_codes, test_codes: `[N, latent]`.
-      train_labels, test_labels: `[N]`.
+      train_labels, test_labels: `[N]`, none of them missing.
       strength: inverse strength of the penalty (scikit-learn's C).
       iterations: the most; scikit-learn warns if it has not converged.
 
@@ -42,6 +43,7 @@ def linear_probe(
     ):
         shape = np.shape(labels)
         require(shape == (len(codes),), name, "must be [N], one per code", shape, "", DataError)
+        require_no_missing(name, np.asarray(labels))
     classes = len(np.unique(train_labels))
     require(classes > 1, "train_labels", "must hold two classes or more", classes, "", DataError)
     # Of the training split, for both: statistics of the test split would be information about it.

@@ -48,5 +48,8 @@ def test_the_standard_error_is_that_of_repeated_samples():
 def test_wrong_shapes_are_named():
     with pytest.raises(DgmjaxError, match="`x` must be"):
         mode_coverage(np.ones((4, 3)), CENTRES, 0.1)
+    for centres in (CENTRES[:0], CENTRES[0], CENTRES * np.nan):
+        with pytest.raises(DgmjaxError, match="`centres` must be"):
+            mode_coverage(np.ones((4, 2)), centres, 0.1)
     with pytest.raises(DgmjaxError, match="`radius` must be positive"):
         mode_coverage(np.ones((4, 2)), CENTRES, 0.0)

@@ -43,7 +43,10 @@ def test_the_bandwidth_is_the_best_for_validation_points():
 @pytest.mark.parametrize(
     "change, word",
     [
+        ({"samples": SAMPLES[:0]}, "samples"),
+        ({"samples": SAMPLES * np.nan}, "samples"),
         ({"validation": POINTS[:0]}, "validation"),
+        ({"validation": POINTS * np.inf}, "validation"),
         ({"test": POINTS[:, :1]}, "test"),
         ({"bandwidths": []}, "bandwidths"),
         ({"bandwidths": [0.1, 0.0]}, "bandwidths"),

@@ -113,6 +113,8 @@ def test_constant_codes_carry_nothing():
 
 
 X, Y = np.ones((4, 2)), np.array([0, 1, 0, 1])
+PAIR = np.stack([Y, Y[::-1]], 1)
+MISSING = np.array([0.0, 1.0, np.nan, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,17 @@ X, Y = np.ones((4, 2)), np.array([0, 1, 0, 1])
         (lambda: evaluation.mutual_information_gap(X, X), "factors"),
         (lambda: evaluation.mutual_information_gap(X * np.inf, Y[:, None]), "codes"),
         (lambda: evaluation.mutual_information_gap(X, Y[:, None], num_bins=1), "num_bins"),
-        (lambda: evaluation.beta_vae_score(X, Y[:, None]), "codes"),
+        (lambda: evaluation.cluster_accuracy(MISSING, Y), "labels"),
+        (lambda: evaluation.cluster_accuracy(Y, np.array([0, 1, None, 1])), "clusters"),
+        (lambda: evaluation.normalised_mutual_information(Y, MISSING), "clusters"),
+        (lambda: evaluation.linear_probe(PAIR, MISSING, X, Y), "train_labels"),
+        (lambda: evaluation.linear_probe(PAIR, Y, X, MISSING), "test_labels"),
+        (lambda: evaluation.mutual_information_gap(X, MISSING[:, None]), "factors"),
+        (lambda: evaluation.mutual_information_gap(X, PAIR + 0.5), "factors"),
+        (lambda: evaluation.beta_vae_score(PAIR, PAIR + MISSING[:, None]), "factors"),
+        (lambda: evaluation.beta_vae_score(PAIR, Y[:, None]), "factors"),
+        (lambda: evaluation.beta_vae_score(PAIR, PAIR, num_train=1), "num_train"),
+        (lambda: evaluation.beta_vae_score(X, PAIR), "codes"),
         (lambda: evaluation.beta_vae_score(X, Y[:, None], num_pairs=0), "num_pairs"),
     ],
 )
