@@ -41,7 +41,8 @@ class Point(NamedTuple):
         """
 
         def total(*leaves: Array) -> Array:
-            return sum(jnp.asarray(c, leaf.dtype) * leaf for c, leaf in zip(coefficients, leaves))
+            terms = (jnp.asarray(c, leaf.dtype) * leaf for c, leaf in zip(coefficients, leaves))
+            return sum(terms, jnp.zeros((), leaves[0].dtype))
 
         return jax.tree.map(total, *self.gradients)
 
