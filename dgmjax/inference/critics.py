@@ -187,8 +187,16 @@ def discriminator_rejection(
       log_ratio: samples to log p / q, `[count]`: a calibration of a critic's values.
       threshold: see `threshold_of`; ratios above its bound count as the bound.
     """
-    accept = lambda x: log_acceptance(log_ratio(x), threshold)
+    accept = lambda x: log_acceptance(_ratios(log_ratio, x), threshold)
     return rejection_sample(key, propose, accept, num_samples, max_tries)
+
+
+def _ratios(log_ratio: Callable[[PyTree], Array], x: PyTree) -> Array:
+    """log p / q of samples, `[count]`: those of a critic that returns `[count, 1]` would mix."""
+    ratios, count = log_ratio(x), jax.tree.leaves(x)[0].shape[0]
+    rule = f"must return one number for each sample, [{count}]"
+    require(jnp.shape(ratios) == (count,), "log_ratio", rule, f"shape {jnp.shape(ratios)}")
+    return ratios
 
 
 class Proposed(NamedTuple):
@@ -212,7 +220,7 @@ def independence(
     """
 
     def init(position: PyTree) -> Proposed:
-        return Proposed(position, log_ratio(position))
+        return Proposed(position, _ratios(log_ratio, position))
 
     def step(key: Key, state: Proposed) -> tuple[Proposed, Info]:
         propose_key, accept_key = jax.random.split(key)

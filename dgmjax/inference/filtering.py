@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgmjax.errors import require_sizes
+from dgmjax.errors import require, require_sizes
 from dgmjax.inference.resampling import Resampling
 from dgmjax.inference.smc import run_smc, sequential_monte_carlo
 from dgmjax.types import Array, Key, PyTree
@@ -55,7 +55,11 @@ def particle_filter(
     require_sizes(num_particles=num_particles)
 
     def move(key: Key, carry: PyTree, inputs: Any) -> tuple[PyTree, Array]:
-        return filtering.step(carry, key, inputs)
+        carry, log_weight = filtering.step(carry, key, inputs)
+        rule = f"must have a `step` that returns a log-weight for each particle, [{num_particles}]"
+        shape = jnp.shape(log_weight)
+        require(shape == (num_particles,), "filtering", rule, f"shape {shape}")
+        return carry, log_weight
 
     kernel = sequential_monte_carlo(move, threshold, resampling)
 

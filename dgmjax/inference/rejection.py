@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dgmjax.errors import require_sizes
+from dgmjax.errors import require, require_sizes
 from dgmjax.types import Array, Key, PyTree
 
 
@@ -59,7 +59,11 @@ def rejection_sample(
         # A draw of 0 has the logarithm -inf, which is not below an acceptance of -inf: what must
         # never be taken never is.
         draw = jnp.log(jax.random.uniform(accept_key, (num_samples,)))
-        taken = draw < log_acceptance(proposal)
+        log_a = log_acceptance(proposal)
+        rule = f"must return one number for each proposal, [{num_samples}]"
+        shape = jnp.shape(log_a)
+        require(shape == (num_samples,), "log_acceptance", rule, f"shape {shape}")
+        taken = draw < log_a
         # All samples propose in every turn, since the loop is one for the batch; those that are
         # found ignore what follows.
         open_ = ~found & (tries < max_tries)
@@ -72,6 +76,10 @@ def rejection_sample(
         )
 
     shapes = jax.eval_shape(lambda key: propose(key, num_samples), key)
+    counts = [leaf.shape[:1] for leaf in jax.tree.leaves(shapes)]
+    rule = f"must return arrays of the {num_samples} proposals that it is asked for"
+    sound = bool(counts) and all(count == (num_samples,) for count in counts)
+    require(sound, "propose", rule, shapes)
     start = (
         key,
         jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes),

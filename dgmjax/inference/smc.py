@@ -76,7 +76,11 @@ def sequential_monte_carlo(
     scheme = resampling if callable(resampling) else SCHEMES[resampling]
 
     def init(values: PyTree) -> Particles:
-        count = jax.tree.leaves(values)[0].shape[0]
+        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(values)]
+        counts = {shape[:1] for shape in shapes}
+        rule = "must hold arrays [N, ...] of one number N of particles"
+        require(len(counts) == 1 and counts != {()}, "values", rule, f"shapes {shapes}")
+        count = shapes[0][0]
         require_sizes(particles=count)
         dtype = jnp.result_type(float)
         log_weights = jnp.full((count,), -math.log(count), dtype)
@@ -95,6 +99,10 @@ def sequential_monte_carlo(
         values = jax.tree.map(lambda a: a[ancestors], state.values)
         log_weights = jnp.where(uneven, -math.log(count), state.log_weights)
         values, increments = move(move_key, values, given)
+        # Of another shape they would be broadcast: one weight for all, or a table of weights.
+        rule = f"must return an incremental log-weight for each particle, [{count}]"
+        shape = jnp.shape(increments)
+        require(shape == (count,), "move", rule, f"shape {shape}", "Sum over an event alone.")
         unnormalised = log_weights + increments
         log_increment = jax.nn.logsumexp(unnormalised)
         # Where no particle is left the estimate is 0, and stays so whatever the weights are.

@@ -158,3 +158,12 @@ def test_values_that_cannot_be_calibrated_are_named():
         inference.calibrate([2.0], [0.0, 1.0])
     with pytest.raises(DgmjaxError, match="`method` must be 'logistic' or 'isotonic'"):
         inference.calibrate([0.0, 1.0], [0.0, 1.0], "platt")
+
+
+def test_a_critic_with_an_axis_of_its_own_is_named():
+    propose = lambda key, count: jax.random.uniform(key, (count, 1))
+    message = r"`log_ratio` must return one number for each sample, \[3\]; got shape \(3, 1\)"
+    with pytest.raises(DgmjaxError, match=message):
+        inference.discriminator_rejection(KEY, propose, jnp.log, 3, exact())
+    with pytest.raises(DgmjaxError, match=message):
+        inference.independence(propose, jnp.log).init(jnp.ones((3, 1)))

@@ -125,13 +125,38 @@ def test_what_was_not_accepted_says_so():
     assert not found.found.any() and found.tries.tolist() == [5, 5, 5]
 
 
+ZEROS = np.zeros(3)
+
+
+def moved_by(shape, values=ZEROS):
+    """Particles whose move returns increments of `shape`."""
+    kernel = sequential_monte_carlo(lambda key, z, x: (z, jnp.zeros(shape)))
+    return lambda: run_smc(kernel, jax.random.key(0), values, jnp.zeros(4))
+
+
+def rejecting(log_acceptance, num=5, more=0):
+    propose = lambda key, count: jax.random.uniform(key, (count + more, 1))
+    return lambda: rejection_sample(jax.random.key(0), propose, log_acceptance, num)
+
+
 @pytest.mark.parametrize(
     "act, word",
     [
         (lambda: sequential_monte_carlo(bootstrap, 1.5), "threshold"),
         (lambda: sequential_monte_carlo(bootstrap, resampling="all"), "resampling"),
         (lambda: run_smc(sequential_monte_carlo(bootstrap), jax.random.key(0), X, ()), "given"),
+        (moved_by((2,)), "move"),
+        (moved_by((1,)), "move"),
+        (moved_by(()), "move"),
+        (moved_by((3, 1)), "move"),
+        (moved_by((3,), {}), "values"),
+        (moved_by((3,), np.zeros(())), "values"),
+        (moved_by((3,), (np.zeros(3), np.zeros(4))), "values"),
         (lambda: rejection_sample(jax.random.key(0), None, None, 0), "num_samples"),
+        (rejecting(jnp.log), "log_acceptance"),
+        (rejecting(jnp.log, num=1), "log_acceptance"),
+        (rejecting(lambda z: z.sum()), "log_acceptance"),
+        (rejecting(lambda z: z[:, 0], more=1), "propose"),
     ],
 )
 def test_bad_arguments_are_named(act, word):

@@ -127,12 +127,16 @@ def test_transformed_data_are_measured_in_their_units(vrnn):
     np.testing.assert_allclose(moved, plain - jnp.array([1.5, -2.0]), rtol=1e-5)
 
 
+ONE_WEIGHT = Filtering(jnp.zeros, lambda z, key, x: (z, jnp.zeros(())), X.T)
+
+
 @pytest.mark.parametrize(
     "act, word",
     [
         (lambda: objectives.fivo(LinearGaussian(X), {"x": X}, KEY, num_particles=0), "num_part"),
         (lambda: objectives.fivo(LinearGaussian(X), {"x": X}, KEY, threshold=2.0), "threshold"),
         (lambda: particle_filter(LinearGaussian(X).filtering(), KEY, 2, 0.5, "no"), "resampling"),
+        (lambda: particle_filter(ONE_WEIGHT, KEY, 2), "filtering"),
     ],
 )
 def test_bad_arguments_are_named(act, word):
