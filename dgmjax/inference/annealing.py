@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.bijectors.base import is_concrete
 from dgmjax.errors import require, require_sizes
 from dgmjax.inference.adaptation import TARGET
 from dgmjax.inference.hamiltonian import Info, Point, Term, evaluated, hamiltonian_step
@@ -183,6 +184,20 @@ def anneal(
     return state, Annealed(log_weight, state.position, acceptance, divergent, given)
 
 
+def _start(path: Path, position: PyTree) -> Point:
+    """The state of a Hamiltonian path at `position`, which has an axis of chains."""
+    start = path.init(position)
+    shape = start.values[0].shape
+    require(len(shape) >= 1, "position", "must have an axis of chains", shape)
+    return start
+
+
+def _require_chains(start: Point) -> None:
+    """Raises `DgmjaxError` where there is no chain to learn from."""
+    shape = start.values[0].shape
+    require(math.prod(shape) >= 1, "position", "must hold a chain at least", f"chains {shape}")
+
+
 def _real_as(dtype: Any, leaf: Array) -> Array:
     """`leaf` in `dtype` where it holds real numbers: indices and keys stay what they are."""
     return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
@@ -214,7 +229,8 @@ def annealed_importance_sampling(
       ratio: log f_1 - log f_0.
       position: z_0, leaves `[*chains, *event]`; backwards, samples of f_1.
       temperatures: `[T + 1]`, from 0 to 1.
-      step_sizes: a number, or `[T]`, of the transition at b_1, ..., b_T; each may have chain axes.
+      step_sizes: positive; a number, or `[T]`, of the transition at b_1, ..., b_T; each may have
+        chain axes.
       num_steps: leapfrog steps of a transition.
 
     Sources: Neal, "Annealed importance sampling", 2001, https://arxiv.org/abs/physics/9803008;
@@ -223,10 +239,12 @@ def annealed_importance_sampling(
     """
     check_temperatures(temperatures)
     path = hamiltonian_path(base, ratio, num_steps)
-    start = path.init(position)
-    require(
-        start.values[0].ndim >= 1, "position", "must have an axis of chains", start.values[0].shape
-    )
+    start = _start(path, position)
+    if all(map(is_concrete, jax.tree.leaves(step_sizes))):
+        # Chains that stand still look like chains of which every proposal is accepted.
+        positive = np.asarray(step_sizes) > 0.0
+        given = f"{int((~positive).sum())} of {positive.size} that are not"
+        require(bool(positive.all()), "step_sizes", "must be positive", given)
     dtype = start.values[1].dtype
     betas = jnp.asarray(temperatures, dtype)
     count = betas.shape[0] - 1
@@ -264,7 +282,8 @@ def tuned_step_sizes(
     check_temperatures(temperatures)
     require(0.0 < target < 1.0, "target", "must be in (0, 1)", target)
     require(step_size > 0.0, "step_size", "must be positive", step_size)
-    start = evaluated([base, ratio], position)
+    start = _start(hamiltonian_path(base, ratio, num_steps), position)
+    _require_chains(start)
     betas = jnp.asarray(temperatures, start.values[1].dtype)[1:]
     # Half precision has too few digits for a size that changes by little in each step.
     dtype = jnp.promote_types(betas.dtype, jnp.float32)
@@ -321,6 +340,10 @@ def adaptive_temperatures(
     Carlo approach", 2016, section 3.3, https://arxiv.org/abs/1303.3123.
     """
     require(0.0 < effective < 1.0, "effective", "must be in (0, 1)", effective)
+    require(step_size > 0.0, "step_size", "must be positive", step_size)
+    start = _start(hamiltonian_path(base, ratio, num_steps), position)
+    _require_chains(start)
+    _require_weights(start.values[1], effective)
 
     @jax.jit
     def advance(point, beta, log_size, key):
@@ -331,8 +354,7 @@ def adaptive_temperatures(
         )
         return point, beta, log_size + 0.2 * (info.acceptance.mean() - TARGET)
 
-    require(step_size > 0.0, "step_size", "must be positive", step_size)
-    point, beta, log_size = evaluated([base, ratio], position), 0.0, math.log(step_size)
+    point, beta, log_size = start, 0.0, math.log(step_size)
     betas, sizes = [0.0], []
     while betas[-1] < 1.0:
         require(
@@ -349,6 +371,23 @@ def adaptive_temperatures(
         # strictly increasing and the loop finite.
         betas.append(max(float(beta), np.nextafter(betas[-1], 2.0)))
     return np.array([*betas[:-1], 1.0]), np.array(sizes)
+
+
+def _require_weights(ratio: Array, effective: float) -> None:
+    """Raises `DgmjaxError` where no temperature above 0 has weights that are even enough.
+
+    A chain whose ratio is -inf has weight 0 at each of them, so that their effective share is at
+    most that of the others.
+    """
+    values = np.asarray(ratio, np.float64)
+    given = f"{int((~np.isfinite(values)).sum())} of {values.size} chains that are not"
+    valid = not (np.isnan(values) | (values == np.inf)).any()
+    rule = "must be finite, or -inf where the density ends, at `position`"
+    remedy = "Start chains where `ratio` is known."
+    require(valid, "ratio", rule, given, remedy)
+    rule = f"must be finite for an effective share of {effective} of the chains at `position`"
+    remedy = "Start chains where it is, or lower `effective`."
+    require(bool(np.isfinite(values).mean() >= effective), "ratio", rule, given, remedy)
 
 
 def _even_change(ratio: Array, rest: Array, effective: float) -> Array:

@@ -203,10 +203,20 @@ def test_values_may_be_wider_than_positions():
     assert found.position.dtype == jnp.bfloat16 and found.log_weight.dtype == jnp.float32
 
 
+ONES = jnp.ones((3, 2))
+
+
 def trial(**options):
     return tuned_step_sizes(
         KEYS[0], base, ratio, prior(KEYS[0], 2), np.array([0.0, 1.0]), **options
     )
+
+
+def adaptive(position=ONES, ratio=base):
+    return adaptive_temperatures(KEYS[0], base, ratio, position, num_steps=1)
+
+
+WHOLE = ONES.astype(jnp.int32)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +228,17 @@ def trial(**options):
         (lambda: anneal(num_steps=0), "num_steps"),
         (lambda: anneal((0.0, 0.5, 1.0), jnp.ones(3)), "step_sizes"),
         (lambda: anneal(start=jnp.zeros((2, 4, 3), jnp.int32)), "position"),
+        (lambda: anneal(sizes=0.0), "step_sizes"),
+        (lambda: anneal((0.0, 0.5, 1.0), np.array([0.1, -0.1])), "step_sizes"),
+        (lambda: anneal(sizes=np.nan), "step_sizes"),
         (lambda: trial(step_size=0.0), "step_size"),
+        (lambda: tuned_step_sizes(KEYS[0], base, base, WHOLE, np.array([0.0, 1.0])), "position"),
+        (lambda: tuned_step_sizes(KEYS[0], base, base, ONES[:0], np.array([0.0, 1.0])), "position"),
+        (lambda: adaptive(WHOLE), "position"),
+        (lambda: adaptive(ONES[0]), "position"),
+        (lambda: adaptive(ONES[:0]), "position"),
+        (lambda: adaptive(ratio=lambda z: base(z) * jnp.nan), "ratio"),
+        (lambda: adaptive(ratio=lambda z: base(z) + jnp.array([0.0, 0.0, -jnp.inf])), "ratio"),
         (lambda: along_path(given=jnp.ones(2)), "given"),
         (lambda: log_partition(None, KEYS[0], np.array([0.0, 1.0]), num_chains=1), "num_chains"),
         (lambda: linear_temperatures(0), "count"),
