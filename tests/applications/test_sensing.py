@@ -75,6 +75,25 @@ def test_operators_measure_what_their_names_say():
     assert float((many**2).sum(0).mean()) == pytest.approx(1.0, rel=0.02)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "bool"])
+def test_whole_and_boolean_images_and_matrices_are_real_numbers(dtype):
+    x = RNG.integers(0, 2, (2, *SHAPE)).astype(dtype)
+    for name in ("inpainting", "denoising"):
+        found, wanted = (OPERATORS[name].observe(KEY, a) for a in (x, np.float32(x)))
+        np.testing.assert_array_equal(found, wanted)
+    rows = RNG.integers(0, 2, (5, DIMS)).astype(dtype)
+    operator = measurement_matrix(rows, SHAPE, 0.1)
+    y = np.asarray(x.reshape(2, DIMS) @ rows.T.astype(np.int64))
+    np.testing.assert_array_equal(operator(x), y)
+    back = (y @ rows.astype(np.int64)).reshape(x.shape)
+    np.testing.assert_array_equal(operator.adjoint(y), back)
+
+
+def test_measurements_may_be_narrower_than_the_matrix():
+    y = jnp.ones((2, 5), jnp.bfloat16)
+    assert OPERATORS["matrix"].adjoint(y).shape == (2, *SHAPE)
+
+
 def test_equal_kinds_of_operators_compile_once():
     traces = []
 
