@@ -94,8 +94,8 @@ def _kernel(log_density, step_size, num_steps, inverse_mass, jitter, *, adjusted
         size = step_size
         if jitter:
             key, size_key = jax.random.split(key)
-            values = jax.tree.leaves(state.values)[0]
-            size *= jax.random.uniform(size_key, values.shape, values.dtype, 1.0 - jitter, 1.0)
+            chains, kind = state.values[0].shape, jax.tree.leaves(state.position)[0].dtype
+            size *= jax.random.uniform(size_key, chains, kind, 1.0 - jitter, 1.0)
         return hamiltonian_step(
             [log_density], [1.0], key, state, size, num_steps, inverse_mass, adjusted=adjusted
         )

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import flax
 import flax.linen as nn
@@ -241,7 +241,9 @@ class GradientLearner:
     def _read(self, batch: Batch, player: Player) -> Batch:
         """What a player reads: its part of a batch, or the rest."""
         if player.part is not None:
-            return batch[player.part]
+            known = sorted(batch)
+            require(player.part in batch, "part", f"must be in the batch {known}", player.part)
+            return cast(Batch, batch[player.part])
         parts = {other.part for other in self.players.values()}
         return {name: value for name, value in batch.items() if name not in parts}
 

@@ -109,7 +109,7 @@ def test_transitions_are_a_batch_of_their_own():
     assert sorted(found[0]) == sorted(found[1])
     for name, value in found[0].items():
         np.testing.assert_allclose(found[1][name], value, rtol=1e-4, atol=1e-6, err_msg=name)
-    with pytest.raises(DgmjaxError, match="^`accumulate` must divide the 16 transitions of a mini"):
+    with pytest.raises(DgmjaxError, match=r"^`accumulate` must divide the 16 transitions of a"):
         whole.with_gradients(Microbatches(3))
 
 

@@ -12,7 +12,6 @@ from dgmjax.errors import require_sizes
 from dgmjax.training.learner import Player
 from dgmjax.training.optimisers import adam
 
-
 OWN = "own"
 """Name of the part of a batch that holds the policy's own transitions, as a batch."""
 
