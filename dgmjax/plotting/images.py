@@ -57,6 +57,7 @@ def _named(
     figure = _one_mosaic(mosaic, title, ticks=True, margin=max(map(len, rows), default=0))
     axes, (height, width) = figure.axes[0], mosaic.shape[:2]
     middles = lambda names, size: (np.arange(len(names)) + 0.5) * size / max(len(names), 1)
+    axes.set_anchor("E")  # in the middle, square pixels would leave too little room for long names
     axes.set_yticks(middles(rows, height), rows)
     axes.set_xticks(middles(columns, width), columns)
     if columns:

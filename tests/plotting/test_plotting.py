@@ -205,6 +205,11 @@ def test_names_of_a_grid_stand_beside_its_rows_and_above_its_columns():
     for label in (*axes.get_yticklabels(), *axes.get_xticklabels()):
         box = label.get_window_extent()
         assert box.x0 >= 0 and box.y1 <= figure.bbox.y1, label.get_text()
+    # The height of many rows bounds the picture, which must not be in the way of its names.
+    many = [f"Lasso, wavelets m={300 + row}" for row in range(11)]
+    high = plotting.image_grid(np.zeros((110, 8, 8)), 10, row_names=many)
+    high.canvas.draw()
+    assert all(label.get_window_extent().x0 >= 0 for label in high.axes[0].get_yticklabels())
 
 
 @pytest.mark.parametrize("name", ["a$b_$", "$a^$", "US$ and $^$", "$x_1$"])
