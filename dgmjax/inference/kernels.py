@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.bijectors.base import is_concrete
 from dgmjax.errors import require, require_sizes
 from dgmjax.inference.hamiltonian import Info, Point, Term, evaluated, hamiltonian_step
 from dgmjax.types import Array, Key, PyTree
@@ -83,8 +84,9 @@ def _kernel(log_density, step_size, num_steps, inverse_mass, jitter, *, adjusted
     require_sizes(num_steps=num_steps)
     for name, given in (("step_size", step_size), ("inverse_mass", inverse_mass)):
         for leaf in jax.tree.leaves(given):
-            if not isinstance(leaf, jax.core.Tracer):
-                require(bool(np.all(leaf > 0)), name, "must be positive", leaf)
+            if is_concrete(leaf):
+                # NumPy's comparison: JAX's would be traced where a scan adapts the kernel.
+                require(bool((np.asarray(leaf) > 0).all()), name, "must be positive", leaf)
 
     def init(position: PyTree) -> Point:
         check_real(position)

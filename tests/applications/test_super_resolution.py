@@ -41,6 +41,7 @@ def test_half_the_rate_is_the_mean_of_pairs():
     np.testing.assert_array_equal(HalfRate((8,)).spread(y), np.repeat(y, 2, 1))
 
 
+@pytest.mark.slow
 def test_terms_of_whole_recordings_are_those_of_the_model_and_shorter_ones_have_fewer():
     family, small = families.Categorical(256), {"channels": 3, "skip_channels": 3, "stacks": 1}
     module = models.CoarseToFine(

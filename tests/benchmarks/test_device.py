@@ -7,6 +7,7 @@ import pytest
 from benchmarks import device, workloads
 
 
+@pytest.mark.slow
 def test_a_row_a_model(tmp_path):
     out = tmp_path / "speed.jsonl"
     assert device.main(["--out", str(out), "--only", "maf", "--side", "dgmjax", "--miniature"]) == 0

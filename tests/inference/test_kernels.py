@@ -135,7 +135,7 @@ def test_a_step_is_that_of_blackjax():
 
 def test_warm_up_reaches_the_target_and_the_scales():
     start = jax.random.normal(jax.random.key(5), (50, 3))
-    kernel = lambda step_size, mass: hmc(normal, step_size, 4, mass)
+    kernel = lambda step_size, mass: hmc(normal, step_size, 4, mass, jitter=0.1)
     found = jax.jit(lambda key: warm_up(kernel, key, start, 400))(jax.random.key(6))
     assert float(found.acceptance) == pytest.approx(0.65, abs=0.06)
     np.testing.assert_allclose(jnp.sqrt(found.inverse_mass), SCALES, rtol=0.15)

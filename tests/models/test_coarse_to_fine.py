@@ -66,6 +66,7 @@ def test_samples_follow_the_fine_density():
     assert model().log_prob(IMAGES[:0]).shape == (0,)
 
 
+@pytest.mark.slow
 def test_each_site_has_the_features_of_its_block():
     """The receptive field of a 1-wide context is the block; its sites differ from each other."""
     module = nn.LowResolutionContext(3, 4, factor=2, width=1)

@@ -77,6 +77,7 @@ def penalised(model, batch, key):
     return objectives.critic_loss(model, batch, key, penalties=(objectives.r1(1.0),))
 
 
+@pytest.mark.slow
 def test_slopes_through_the_stages_are_those_of_finite_differences():
     """Of the penalty of the critic; levels that are not in use have none."""
     with jax.enable_x64(True):

@@ -116,6 +116,7 @@ def test_bounds_lie_below_log_p_by_quadrature():
     assert (np.abs(weights.mean(0) - np.exp(exact)) < 5 * weights.std(0) / 10 + 1e-4).all()
 
 
+@pytest.mark.slow
 def test_the_posterior_reads_x_and_the_prior_is_a_chain(variables):
     """z of every size, sample axes before the batch's; log p of samples is that of their blocks."""
 
