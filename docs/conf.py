@@ -53,6 +53,7 @@ nb_execution_mode = nb_execution_mode.replace("auto", "force")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
+nb_output_stderr = "remove"  # warnings of libraries, which name folders of whoever builds it
 
 html_theme = "furo"
 html_title = "dgmjax"

@@ -75,12 +75,12 @@ class Row(NamedTuple):
             self.model,
             self.family,
             self.data,
-            "-" if likelihood is None else likelihood.formatted_value(),
+            "n/a" if likelihood is None else likelihood.formatted_value(),
             "none measured" if likelihood is None else likelihood.estimator,
-            "-" if distance is None else f"{distance.value:.4g}",
-            "-" if self.samples_per_second is None else f"{self.samples_per_second:,.0f}",
-            "-" if self.probe is None else f"{100 * self.probe.value:.1f}%",
-            "-" if self.seconds is None else format_duration(self.seconds),
+            "n/a" if distance is None else f"{distance.value:.4g}",
+            "n/a" if self.samples_per_second is None else f"{self.samples_per_second:,.0f}",
+            "n/a" if self.probe is None else f"{100 * self.probe.value:.1f}%",
+            "n/a" if self.seconds is None else format_duration(self.seconds),
         ]
 
 

@@ -185,6 +185,12 @@ def test_every_family_learns_without_retracing(learner):
         ),
         (
             lambda: gradient_learner(
+                Quadratic(), {"m": Player(loss, optax.sgd(0.1), part="own")}
+            ).init(KEY, BATCH),
+            "part",
+        ),
+        (
+            lambda: gradient_learner(
                 Quadratic(), {"m": Player(loss, optax.sgd(0.1))}, ema_decay=1.0
             ),
             "ema_decay",
@@ -237,6 +243,19 @@ def test_losses_may_be_of_another_size_than_the_batch():
     padded = step_of(rollouts(7, mask=own), mask=jnp.array([1.0, 1, 1, 0]))
     assert float(padded["loss"]) == pytest.approx(5 / 3 * factor)
     assert float(padded["count"]) == pytest.approx(1.0) and "mask" not in padded
+
+
+def test_a_player_may_read_a_part_of_the_batch():
+    """Each learns as if its batch were the only one, which may have another number of rows."""
+    part = {"x": 1.0 - BATCH["x"][:2]}
+    player = lambda name, part=None: Player(loss, optax.sgd(0.1), (name,), part=part)
+    both = gradient_learner(Quadratic(), {"a": player("a"), "b": player("b", "own")})
+    state = both.init(KEY, {**BATCH, "own": part})
+    moved, _ = both.step(state, {**BATCH, "own": part})
+    for name, batch in (("a", BATCH), ("b", part)):
+        alone = gradient_learner(Quadratic(), {"m": player(name)})
+        expected, _ = alone.step(alone.init(KEY, batch), batch)
+        np.testing.assert_allclose(moved.params[name], expected.params[name], rtol=1e-6)
 
 
 def test_parts_of_a_parameter_group_may_be_frozen():

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.shapes import require_event
 from dgmjax.types import Array, ArrayLike, Key, PyTree
@@ -65,7 +66,7 @@ class Operator:
     def __call__(self, x: Array) -> Array:
         """A x, without noise, in floating point also for whole and boolean x."""
         require_event(x, self.event_shape)
-        return APPLY[self.kind](self.data, _real(x), len(self.event_shape))
+        return APPLY[self.kind](self.data, as_float(x), len(self.event_shape))
 
     @property
     def size(self) -> int:
@@ -80,7 +81,7 @@ class Operator:
     def adjoint(self, y: Array) -> Array:
         """A^T y `[..., *event]`."""
         self.check(y)
-        y = _real(y)
+        y = as_float(y)
         x = jax.ShapeDtypeStruct((*y.shape[:-1], *self.event_shape), y.dtype)
         # A may be wider than y, and its transpose takes what A returns.
         return jax.linear_transpose(self, x)(y.astype(jax.eval_shape(self, x).dtype))[0]
@@ -100,7 +101,7 @@ def measurement_matrix(
     matrix: ArrayLike, event_shape: tuple[int, ...], scale: float = 0.0
 ) -> Operator:
     """y = A x for a matrix `[m, D]` that reads x in raster order."""
-    shape, array = as_sizes("event_shape", event_shape), _real(matrix)
+    shape, array = as_sizes("event_shape", event_shape), as_float(matrix)
     dims = math.prod(shape)
     fits = array.ndim == 2 and array.shape[1] == dims and array.shape[0] >= 1
     rule = f"must be [m, {dims}] with m >= 1, for events of shape {shape}"
@@ -170,12 +171,6 @@ def along_axes(matrices: tuple[Array, ...], x: Array, ndims: int) -> Array:
 def _made(kind: str, shape: tuple[int, ...], data: PyTree, scale: float) -> Operator:
     require(0.0 <= scale < math.inf, "scale", "must be a finite number, at least 0", scale)
     return Operator(kind, shape, data, scale)
-
-
-def _real(x: ArrayLike) -> Array:
-    """`x` in floating point: noise and derivatives have no whole or boolean numbers."""
-    array = jnp.asarray(x)
-    return array if jnp.issubdtype(array.dtype, jnp.inexact) else array.astype(float)
 
 
 def _flat(x: Array, ndims: int) -> Array:

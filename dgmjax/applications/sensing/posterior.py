@@ -61,7 +61,7 @@ def posterior_samples(
       num_samples: S.
       thin: steps from one sample to the next.
       num_warm_up: steps that adapt the step size and the masses, see `inference.warm_up`.
-      num_leapfrog: leapfrog steps of a trajectory.
+      num_leapfrog: leapfrog steps of a trajectory; `hmc` with a jitter of 0.5 takes them.
       step_size: first guess.
       target: mean acceptance that the adaptation aims at.
 
