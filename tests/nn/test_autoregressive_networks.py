@@ -195,6 +195,24 @@ def test_step_equals_call(name):
         np.testing.assert_allclose(other, samples[0], rtol=0, atol=1e-12 * np.abs(other).max())
 
 
+def test_narrow_parameters_step_under_x64(name):
+    """Zeros of a carry are of float64 there. `test_step_equals_call` runs float64 parameters."""
+    network, event_shape, context_features = NETWORKS[name]
+    with jax.enable_x64(True):
+        x = jnp.zeros((1, *event_shape), jnp.float32)
+        context = jnp.zeros(context_features, jnp.float32) if context_features else None
+        stored = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, jnp.float32),
+            jax.eval_shape(network.init, jax.random.key(0), x, context),
+        )
+        normal = families.Normal(scale=1.0)
+        model = lambda variables: Autoregressive(
+            Conditioner(network, variables), normal, event_shape, context=context
+        )
+        drawn = jax.eval_shape(lambda variables: sampled(model(variables), 2), stored)
+    assert drawn.shape == (2, *event_shape) and jnp.issubdtype(drawn.dtype, jnp.floating)
+
+
 @pytest.mark.staggered
 def test_empty_batches(name):
     for method in METHODS:
