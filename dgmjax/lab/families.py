@@ -37,7 +37,7 @@ PROBED = 10_000
 """Training examples that a probe is fitted to, the first of the split."""
 
 COLUMNS = (
-    *("model", "family", "data", "nats", "how", "distance", "samples/s", "probe", "training"),
+    *("model", "family", "data", "nats", "distance", "samples/s", "probe", "training", "nats by"),
 )
 
 
@@ -76,11 +76,11 @@ class Row(NamedTuple):
             self.family,
             self.data,
             "n/a" if likelihood is None else likelihood.formatted_value(),
-            "none measured" if likelihood is None else likelihood.estimator,
             "n/a" if distance is None else f"{distance.value:.4g}",
             "n/a" if self.samples_per_second is None else f"{self.samples_per_second:,.0f}",
             "n/a" if self.probe is None else f"{100 * self.probe.value:.1f}%",
             "n/a" if self.seconds is None else format_duration(self.seconds),
+            "none measured" if likelihood is None else likelihood.estimator,
         ]
 
 
