@@ -24,13 +24,13 @@ from dgmjax.contracts import (
 from dgmjax.distributions.discrete import is_discrete
 from dgmjax.errors import require, require_sizes
 from dgmjax.inference.annealing import (
-    SCHEDULES,
     Annealed,
     annealed_importance_sampling,
     effective_chains,
     log_mean_weight,
-    tuned_step_sizes,
 )
+from dgmjax.inference.annealing_trials import tuned_step_sizes
+from dgmjax.inference.temperatures import SCHEDULES
 from dgmjax.types import Array, Batch, Key, Metrics, PyTree
 
 

@@ -12,16 +12,15 @@ from .annealing import (
     Annealed as Annealed,
     Path as Path,
     Sandwich as Sandwich,
-    adaptive_temperatures as adaptive_temperatures,
     anneal as anneal,
     annealed_importance_sampling as annealed_importance_sampling,
     effective_chains as effective_chains,
-    geometric_temperatures as geometric_temperatures,
     hamiltonian_path as hamiltonian_path,
-    linear_temperatures as linear_temperatures,
     log_evidence_bounds as log_evidence_bounds,
     log_mean_weight as log_mean_weight,
-    sigmoid_temperatures as sigmoid_temperatures,
+)
+from .annealing_trials import (
+    adaptive_temperatures as adaptive_temperatures,
     tuned_step_sizes as tuned_step_sizes,
 )
 from .conjugate import (
@@ -97,6 +96,11 @@ from .svi import (
     Global as Global,
     global_bound as global_bound,
     stochastic_variational_inference as stochastic_variational_inference,
+)
+from .temperatures import (
+    geometric_temperatures as geometric_temperatures,
+    linear_temperatures as linear_temperatures,
+    sigmoid_temperatures as sigmoid_temperatures,
 )
 from .tempering import (
     tempered_transitions as tempered_transitions,

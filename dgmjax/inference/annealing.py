@@ -7,7 +7,6 @@ f_b(z) = exp(base(z) + b ratio(z)), b from 0 to 1, with Hamiltonian transitions:
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,9 +15,9 @@ import numpy as np
 
 from dgmjax.bijectors.base import is_concrete
 from dgmjax.errors import require, require_sizes
-from dgmjax.inference.adaptation import TARGET
 from dgmjax.inference.hamiltonian import Info, Point, Term, evaluated, hamiltonian_step
 from dgmjax.inference.kernels import check_real
+from dgmjax.inference.temperatures import check_temperatures
 from dgmjax.types import Array, Key, PyTree
 
 
@@ -39,61 +38,6 @@ class Annealed(NamedTuple):
     acceptance: Array
     divergent: Array
     step_sizes: Any
-
-
-def linear_temperatures(count: int) -> np.ndarray:
-    """0 = b_0 < ... < b_count = 1, evenly spaced.
-
-    >>> linear_temperatures(4).tolist()
-    [0.0, 0.25, 0.5, 0.75, 1.0]
-    """
-    require_sizes(count=count)
-    return np.linspace(0.0, 1.0, count + 1)
-
-
-def sigmoid_temperatures(count: int, steepness: float = 4.0) -> np.ndarray:
-    """Temperatures close together near 0 and 1: s(d (2 t / T - 1)), scaled to [0, 1].
-
-    Source: Wu, Burda, Salakhutdinov & Grosse, "On the Quantitative Analysis of Decoder-Based
-    Generative Models", 2017, section 4.1, https://arxiv.org/abs/1611.04273.
-    """
-    require_sizes(count=count)
-    require(steepness > 0.0, "steepness", "must be positive", steepness)
-    curve = 1.0 / (1.0 + np.exp(-steepness * np.linspace(-1.0, 1.0, count + 1)))
-    return (curve - curve[0]) / (curve[-1] - curve[0])
-
-
-def geometric_temperatures(count: int, ratio: float = 1000.0) -> np.ndarray:
-    """Temperatures whose distance grows by a constant factor: b_t = ((1 + r)^(t / T) - 1) / r.
-
-    Weights vary least where all steps are equally hard. If the precision of f_b grows from 1 to
-    1 + r as 1 + b r, as in a linear model with little noise, the variance of the log ratio is
-    proportional to (r / (1 + b r))^2, and its root, integrated over b, is the same for every step
-    of this schedule. Where r is a guess, one too large costs little: the length grows as log r.
-
-    Args:
-      ratio: r, how much more precise the end is than the start, positive.
-
-    Source: Gelman & Meng, "Simulating normalizing constants: from importance sampling to bridge
-    sampling to path sampling", 1998, section 4.3, https://doi.org/10.1214/ss/1028905934.
-
-    >>> geometric_temperatures(3, ratio=7.0).round(3).tolist()
-    [0.0, 0.143, 0.429, 1.0]
-    """
-    require_sizes(count=count)
-    require(0.0 < ratio < math.inf, "ratio", "must be a positive number", ratio)
-    curve = np.expm1(np.log1p(ratio) * np.linspace(0.0, 1.0, count + 1)) / ratio
-    return np.append(curve[:-1], 1.0)
-
-
-def check_temperatures(temperatures: np.ndarray | Array) -> None:
-    """Raises `DgmjaxError` unless temperatures increase from 0 to 1."""
-    if isinstance(temperatures, jax.core.Tracer):
-        return
-    given = np.asarray(temperatures)
-    sound = given.ndim == 1 and given.size >= 2 and given[0] == 0.0 and given[-1] == 1.0
-    rule = "must be at least two numbers that increase from 0 to 1"
-    require(sound and bool((np.diff(given) > 0.0).all()), "temperatures", rule, given)
 
 
 class Path(NamedTuple):
@@ -184,18 +128,12 @@ def anneal(
     return state, Annealed(log_weight, state.position, acceptance, divergent, given)
 
 
-def _start(path: Path, position: PyTree) -> Point:
+def start_of(path: Path, position: PyTree) -> Point:
     """The state of a Hamiltonian path at `position`, which has an axis of chains."""
     start = path.init(position)
     shape = start.values[0].shape
     require(len(shape) >= 1, "position", "must have an axis of chains", shape)
     return start
-
-
-def _require_chains(start: Point) -> None:
-    """Raises `DgmjaxError` where there is no chain to learn from."""
-    shape = start.values[0].shape
-    require(math.prod(shape) >= 1, "position", "must hold a chain at least", f"chains {shape}")
 
 
 def _real_as(dtype: Any, leaf: Array) -> Array:
@@ -239,7 +177,7 @@ def annealed_importance_sampling(
     """
     check_temperatures(temperatures)
     path = hamiltonian_path(base, ratio, num_steps)
-    start = _start(path, position)
+    start = start_of(path, position)
     if all(map(is_concrete, jax.tree.leaves(step_sizes))):
         # Chains that stand still look like chains of which every proposal is accepted.
         positive = np.asarray(step_sizes) > 0.0
@@ -255,169 +193,22 @@ def annealed_importance_sampling(
     return anneal(key, path, start, betas, sizes, backwards=backwards)[1]
 
 
-def tuned_step_sizes(
-    key: Key,
-    base: Term,
-    ratio: Term,
-    position: PyTree,
-    temperatures: np.ndarray | Array,
-    step_size: float = 0.1,
-    *,
-    num_steps: int = 10,
-    target: float = TARGET,
-    rate: float = 0.2,
-    shared: int | tuple[int, ...] | None = None,
-) -> Array:
-    """A step size for every temperature, `[T]`, from a trial run whose weights are discarded.
-
-    The trial anneals forwards. log e changes by `rate` times the excess of the acceptance over the
-    target; since neighbours are alike, one transition each is enough. The sizes are then averaged
-    over a window of the path, and belong to it: run them backwards, too.
-
-    Args:
-      shared: axes of the chains that share a size; all if None. With chains `[C, N]` of N data, 0
-        gives every datum sizes of its own, `[T, 1, N]`. A size that suits the average example is
-        too long for the sharpest posterior, whose chains would stand still.
-    """
-    check_temperatures(temperatures)
-    require(0.0 < target < 1.0, "target", "must be in (0, 1)", target)
-    require(step_size > 0.0, "step_size", "must be positive", step_size)
-    start = _start(hamiltonian_path(base, ratio, num_steps), position)
-    _require_chains(start)
-    betas = jnp.asarray(temperatures, start.values[1].dtype)[1:]
-    # Half precision has too few digits for a size that changes by little in each step.
-    dtype = jnp.promote_types(betas.dtype, jnp.float32)
-
-    def mean(acceptance):
-        return acceptance.mean(shared, keepdims=shared is not None)
-
-    def transition(point, log_size, beta, key):
-        size = jnp.exp(log_size)
-        point, info = hamiltonian_step([base, ratio], [1.0, beta], key, point, size, num_steps)
-        return point, log_size + rate * (mean(info.acceptance).astype(dtype) - target)
-
-    def settle(carry, key):
-        point, log_size = transition(carry[0], carry[1], betas[0], key)
-        return (point, log_size), None
-
-    def body(carry, inputs):
-        point, log_size = transition(carry[0], carry[1], inputs[0], inputs[1])
-        return (point, log_size), log_size
-
-    settle_key, key = jax.random.split(key)
-    sizes = jax.eval_shape(mean, start.values[1])
-    carry = (start, jnp.full(sizes.shape, math.log(step_size), dtype))
-    # First at the lowest temperature alone: the guess may be far off, and the sizes of the first
-    # temperatures would be those of the search.
-    carry, _ = jax.lax.scan(settle, carry, jax.random.split(settle_key, 50))
-    _, log_sizes = jax.lax.scan(body, carry, (betas, jax.random.split(key, len(betas))))
-    window = max(1, min(len(betas) // 20, 50))
-    # One transition gives a noisy size, and neighbours on the path need about the same. Edge values
-    # are repeated so that the ends are not averaged with zeros.
-    axes = [(window, window)] + [(0, 0)] * (log_sizes.ndim - 1)
-    weights = jnp.ones(2 * window + 1, dtype) / (2 * window + 1)
-    average = partial(jnp.apply_along_axis, partial(jnp.convolve, v=weights, mode="valid"), 0)
-    return jnp.exp(average(jnp.pad(log_sizes, axes, mode="edge")))
-
-
-def adaptive_temperatures(
-    key: Key,
-    base: Term,
-    ratio: Term,
-    position: PyTree,
-    *,
-    effective: float = 0.9,
-    step_size: float = 0.1,
-    num_steps: int = 10,
-    maximum: int = 10_000,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Temperatures at which weights stay even, and the step sizes used: `[T + 1]` and `[T]`.
-
-    In a trial run the next b is the one at which the conditional effective sample size of
-    exp((b' - b) ratio) over all chains falls to the share `effective`; it is found by bisection.
-
-    Source: Zhou, Johansen & Aston, "Toward automatic model comparison: an adaptive sequential Monte
-    Carlo approach", 2016, section 3.3, https://arxiv.org/abs/1303.3123.
-    """
-    require(0.0 < effective < 1.0, "effective", "must be in (0, 1)", effective)
-    require(step_size > 0.0, "step_size", "must be positive", step_size)
-    start = _start(hamiltonian_path(base, ratio, num_steps), position)
-    _require_chains(start)
-    _require_weights(start.values[1], effective)
-
-    @jax.jit
-    def advance(point, beta, log_size, key):
-        change = _even_change(point.values[1].reshape(-1), 1.0 - beta, effective)
-        beta = jnp.minimum(beta + change, 1.0)
-        point, info = hamiltonian_step(
-            [base, ratio], [1.0, beta], key, point, jnp.exp(log_size), num_steps
-        )
-        return point, beta, log_size + 0.2 * (info.acceptance.mean() - TARGET)
-
-    point, beta, log_size = start, 0.0, math.log(step_size)
-    betas, sizes = [0.0], []
-    while betas[-1] < 1.0:
-        require(
-            len(betas) <= maximum,
-            "maximum",
-            f"must suffice for an effective share of {effective}",
-            f"{maximum} temperatures, which reach {betas[-1]:.3g}",
-            "Lower `effective`, or raise `maximum`.",
-        )
-        key, step_key = jax.random.split(key)
-        sizes.append(float(jnp.exp(log_size)))
-        point, beta, log_size = advance(point, beta, log_size, step_key)
-        # Rounding may leave b where it was. The smallest number above it keeps the temperatures
-        # strictly increasing and the loop finite.
-        betas.append(max(float(beta), np.nextafter(betas[-1], 2.0)))
-    return np.array([*betas[:-1], 1.0]), np.array(sizes)
-
-
-def _require_weights(ratio: Array, effective: float) -> None:
-    """Raises `DgmjaxError` where no temperature above 0 has weights that are even enough.
-
-    A chain whose ratio is -inf has weight 0 at each of them, so that their effective share is at
-    most that of the others.
-    """
-    values = np.asarray(ratio, np.float64)
-    given = f"{int((~np.isfinite(values)).sum())} of {values.size} chains that are not"
-    valid = not (np.isnan(values) | (values == np.inf)).any()
-    rule = "must be finite, or -inf where the density ends, at `position`"
-    remedy = "Start chains where `ratio` is known."
-    require(valid, "ratio", rule, given, remedy)
-    rule = f"must be finite for an effective share of {effective} of the chains at `position`"
-    remedy = "Start chains where it is, or lower `effective`."
-    require(bool(np.isfinite(values).mean() >= effective), "ratio", rule, given, remedy)
-
-
-def _even_change(ratio: Array, rest: Array, effective: float) -> Array:
-    """The largest d <= rest with (mean w)^2 / mean w^2 >= `effective`, w = exp(d ratio)."""
-    log_count = math.log(len(ratio))
-
-    # The share falls as d grows, so bisection finds its crossing: with the convex K(d) = log mean
-    # exp(d ratio), d/dd (2 K(d) - K(2 d)) = 2 (K'(d) - K'(2 d)) <= 0.
-    def share(change):
-        log_w = change * ratio
-        return jnp.exp(2.0 * jax.nn.logsumexp(log_w) - jax.nn.logsumexp(2.0 * log_w) - log_count)
-
-    def halve(_, bounds):
-        low, high = bounds
-        middle = (low + high) / 2.0
-        even = share(middle) >= effective
-        return jnp.where(even, middle, low), jnp.where(even, high, middle)
-
-    low, _ = jax.lax.fori_loop(0, 40, halve, (jnp.zeros_like(rest), rest))
-    return jnp.where(share(rest) >= effective, rest, low)
-
-
 def log_mean_weight(log_weight: Array, axis: int = 0) -> Array:
-    """log of the mean weight over the chains of `axis`."""
+    """log of the mean weight over the chains of `axis`, of which there must be one at least."""
+    _require_weighed(log_weight, axis)
     return jax.nn.logsumexp(log_weight, axis) - math.log(log_weight.shape[axis])
 
 
 def effective_chains(log_weight: Array, axis: int = 0) -> Array:
-    """1 / sum of the squared normalised weights, over the chains of `axis`."""
+    """1 / sum of the squared normalised weights, over the chains of `axis`; at least one."""
+    _require_weighed(log_weight, axis)
     return 1.0 / (jax.nn.softmax(log_weight, axis) ** 2).sum(axis)
+
+
+def _require_weighed(log_weight: Array, axis: int) -> None:
+    shape = jnp.shape(log_weight)
+    sound = -len(shape) <= axis < len(shape) and shape[axis] >= 1
+    require(sound, "log_weight", f"must have a chain at least on axis {axis}", f"shape {shape}")
 
 
 class Sandwich(NamedTuple):
@@ -437,12 +228,3 @@ def log_evidence_bounds(forwards: Annealed, backwards: Annealed, axis: int = 0) 
     return Sandwich(
         log_mean_weight(forwards.log_weight, axis), -log_mean_weight(-backwards.log_weight, axis)
     )
-
-
-Schedule = Callable[[int], np.ndarray]
-SCHEDULES: dict[str, Schedule] = {
-    "geometric": geometric_temperatures,
-    "linear": linear_temperatures,
-    "sigmoid": sigmoid_temperatures,
-}
-"""Schedules that are chosen by name; `adaptive_temperatures` needs a model."""

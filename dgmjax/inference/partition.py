@@ -8,13 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.errors import require
-from dgmjax.inference.annealing import (
-    Path,
-    anneal,
-    check_temperatures,
-    effective_chains,
-    log_mean_weight,
-)
+from dgmjax.inference.annealing import Path, anneal, effective_chains, log_mean_weight
+from dgmjax.inference.temperatures import check_temperatures
 from dgmjax.types import Array, Key, PyTree
 
 

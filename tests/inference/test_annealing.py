@@ -206,10 +206,9 @@ def test_values_may_be_wider_than_positions():
 ONES = jnp.ones((3, 2))
 
 
-def trial(**options):
-    return tuned_step_sizes(
-        KEYS[0], base, ratio, prior(KEYS[0], 2), np.array([0.0, 1.0]), **options
-    )
+def trial(ratio=ratio, **options):
+    temperatures = np.array([0.0, 1.0])
+    return tuned_step_sizes(KEYS[0], base, ratio, prior(KEYS[0], 2), temperatures, **options)
 
 
 def adaptive(position=ONES, ratio=base):
@@ -232,6 +231,10 @@ WHOLE = ONES.astype(jnp.int32)
         (lambda: anneal((0.0, 0.5, 1.0), np.array([0.1, -0.1])), "step_sizes"),
         (lambda: anneal(sizes=np.nan), "step_sizes"),
         (lambda: trial(step_size=0.0), "step_size"),
+        (lambda: trial(ratio=lambda z: ratio(z) * jnp.nan), "ratio"),
+        (lambda: log_mean_weight(jnp.zeros((0, 3))), "log_weight"),
+        (lambda: effective_chains(jnp.zeros((3, 0)), -1), "log_weight"),
+        (lambda: effective_chains(jnp.zeros(3), 1), "log_weight"),
         (lambda: tuned_step_sizes(KEYS[0], base, base, WHOLE, np.array([0.0, 1.0])), "position"),
         (lambda: tuned_step_sizes(KEYS[0], base, base, ONES[:0], np.array([0.0, 1.0])), "position"),
         (lambda: adaptive(WHOLE), "position"),
