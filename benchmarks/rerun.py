@@ -4,7 +4,8 @@
     python -m benchmarks.rerun vae_digits ebm_plane        # these
     python -m benchmarks.rerun --table                     # only write benchmarks/RERUN.md again
 
-Each record's command is run in an empty folder with the record's seed. A number is "equal" where no
+Each record's command is run in an empty folder with the record's seed, the first if the file holds
+several. A number is "equal" where no
 bit of it changed, "within one s.e." where it moved by less than its standard error (the larger of
 the two), and "moved" else. Numbers that the command does not measure (those of `dgmjax evaluate`)
 are "not measured". What was found stands in `benchmarks/records/rerun/`, a file for each record.
@@ -98,7 +99,8 @@ def train(command: list[str], folder: Path) -> None:
 
 def rerun(file: Path, runner: Runner = train) -> dict[str, Any]:
     """What the command of a record's file finds now."""
-    recorded = read_records(file)
+    records = read_records(file)
+    recorded = [record for record in records if record.seed == records[0].seed]
     with tempfile.TemporaryDirectory() as temporary:
         run = Path(temporary) / "run"
         runner(command_of(recorded[0], run), Path(temporary))

@@ -35,7 +35,8 @@ def test_a_number_is_equal_or_within_its_error_or_moved(value, error, expected):
 
 def test_the_command_is_run_and_its_numbers_are_compared(tmp_path):
     other = dataclasses.replace(RECORD, metric="fid_of_evaluate", unit="squared distance")
-    file = write(tmp_path / "made.json", RECORD, other)
+    another_seed = dataclasses.replace(RECORD, seed=4, value=2.0)
+    file = write(tmp_path / "made.json", RECORD, other, another_seed)
     commands = []
 
     def runner(command, folder):
