@@ -6,7 +6,7 @@ import numpy as np
 
 from dgmjax.errors import DataError, require
 from dgmjax.evaluation.averages import Measurement
-from dgmjax.evaluation.probe import linear_probe
+from dgmjax.evaluation.probe import linear_probe, varies
 
 
 class Gap(NamedTuple):
@@ -100,7 +100,8 @@ def beta_vae_score(
     # Distances are compared across entries, so each is in units of its own spread; one that never
     # varies carries nothing.
     scale = codes.std(0)
-    codes = codes[:, scale > 0] / scale[scale > 0]
+    varying = varies(codes)
+    codes = codes[:, varying] / scale[varying]
     require(codes.shape[1] > 0, "codes", "must not be constant", "constant codes", "", DataError)
     total = num_train + num_test
     kept = generator.integers(len(groups), size=total)

@@ -48,7 +48,7 @@ def linear_probe(
     require(classes > 1, "train_labels", "must hold two classes or more", classes, "", DataError)
     # Of the training split, for both: statistics of the test split would be information about it.
     mean, scale = train.mean(0), train.std(0)
-    varying = scale > 0
+    varying = varies(train)
     require(
         bool(varying.any()), "train_codes", "must not be constant", "constant codes", "", DataError
     )
@@ -56,6 +56,11 @@ def linear_probe(
     probe = LogisticRegression(C=strength, max_iter=iterations)
     probe.fit(standard(train), np.asarray(train_labels))
     return average(probe.predict(standard(test)) == np.asarray(test_labels))
+
+
+def varies(codes: np.ndarray) -> np.ndarray:
+    """Which columns of `[N, D]` are not constant; the deviation of equal numbers may be rounded."""
+    return codes.max(0) > codes.min(0)
 
 
 def _codes(name: str, codes: np.ndarray) -> np.ndarray:

@@ -69,7 +69,9 @@ def latent_dirichlet_allocation(
             log_topics = expected_log(documents)
             high = log_topics.max(-1, keepdims=True)
             of_topic = jnp.exp(log_topics - high)
-            total = of_topic @ words
+            # With many topics, shares of those that no word of a document is of underflow, and so
+            # does the total of a word that it does not hold.
+            total = jnp.maximum(of_topic @ words, jnp.finfo(words.dtype).tiny)
             return of_topic, total, jnp.log(total) + high + largest
 
         def alternate(carry):

@@ -90,6 +90,38 @@ def test_carlini_wagner_comes_close_to_the_nearest_border():
     np.testing.assert_array_equal(unchanged, X)
 
 
+def test_the_nearest_input_does_not_depend_on_the_unit_of_the_values():
+    shares = jnp.clip(X, 0.0, 1.0)
+    attack = lambda top: carlini_wagner(
+        lambda x: logits(x / top),
+        top * shares,
+        LABEL,
+        num_steps=60,
+        searches=4,
+        values=(0.0, top),
+    )
+    small, large = attack(1.0), attack(65535.0)
+    assert (np.argmax(logits(small), -1) != LABEL).any()
+    np.testing.assert_allclose(large / 65535.0, small, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("narrow", [False, True])
+def test_the_nearest_input_of_half_precision(dtype, narrow):
+    """Steps are of single precision: pixels at the ends of the range have a gradient, too."""
+    ends = jnp.round(X).astype(dtype)
+    ours = lambda x: logits(x.astype(jnp.float32)).astype(dtype if narrow else jnp.float32)
+    label = np.argmax(np.asarray(ours(ends), np.float32), -1)
+    attacks = {
+        "deep_fool": lambda x: deep_fool(ours, x, values=(-5.0, 5.0)),
+        "carlini_wagner": lambda x: carlini_wagner(ours, x, label, num_steps=100),
+    }
+    for name, attack in attacks.items():
+        found = jax.jit(attack)(ends)
+        fooled = np.argmax(np.asarray(ours(found), np.float32), -1) != label
+        assert found.dtype == dtype and fooled.all(), name
+
+
 def test_adaptive_attacks_see_through_a_defence_that_hides_its_gradient():
     quantised = lambda x: jnp.round(x * 4.0) / 4.0
     hidden = cross_entropy(lambda x: logits(quantised(x)), LABEL)

@@ -192,6 +192,19 @@ def test_rewards_of_codes_and_of_potentials_are_added():
     np.testing.assert_allclose(found, -1.0 - energy(seen.observation), rtol=1e-4, atol=1e-4)
 
 
+def test_an_absorbing_state_has_no_potential():
+    """A slow and a fast arrival are seen as one state, and are paid as one."""
+    endless = fixed_horizon(ENVIRONMENTS["mountain_car"])
+    energy = ENVIRONMENTS["mountain_car"].potential
+    state = endless.reset(KEY, (2,))
+    state = state._replace(state=jnp.array([[0.495, 0.012], [0.445, 0.06]]))
+    np.testing.assert_array_equal(endless.potential(state), energy(state.state))
+    for _ in range(2):
+        state = endless.step(state, jnp.full(2, 2)).state
+    assert state.ended.all() and (energy(state.state) > 1.0).all()
+    np.testing.assert_array_equal(endless.potential(state), [0.0, 0.0])
+
+
 @pytest.mark.staggered
 @pytest.mark.parametrize("update", UPDATES)
 def test_policies_learn_to_balance(update):

@@ -23,6 +23,7 @@ from dgmjax.applications import (
     pendulum_frames,
     world_model_loss,
 )
+from dgmjax.applications.world_model import control
 from dgmjax.distributions import families
 from dgmjax.errors import DgmjaxError
 
@@ -152,6 +153,14 @@ def test_a_dream_of_known_dynamics():
         z = z + np.tanh(-z)
         expected -= z
     np.testing.assert_allclose(found, [expected.mean(), TASK.horizon * 1.0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["threefry2x32", "rbg"])
+def test_members_of_a_population_meet_the_same_chances(kind):
+    codes = distrax.Independent(distrax.Normal(jnp.zeros((3, 4, 2)), jnp.ones((3, 4, 2))), 1)
+    drawn = control._common_draw(codes, jax.random.key(0, impl=kind))
+    np.testing.assert_array_equal(drawn, jnp.broadcast_to(drawn[0], drawn.shape))
+    assert len(np.unique(drawn[0])) == 8
 
 
 def test_torques_are_held():

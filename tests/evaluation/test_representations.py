@@ -58,6 +58,17 @@ def test_probe_reads_linear_codes_and_no_others():
     assert test.num_examples == 500
 
 
+@pytest.mark.parametrize("constant", [0.25, 0.1, -0.7])
+def test_a_column_that_is_constant_in_training_is_left_out(constant):
+    """The deviation of 0.1, many times, is 1e-17: divided by it, any other value would decide."""
+    codes = RNG.normal(size=(600, 2))
+    labels = (codes[:, 0] > 0).astype(int)
+    more = np.column_stack([codes, np.full(600, constant)])
+    more[300:, 2] += 1e-6
+    without = evaluation.linear_probe(codes[:300], labels[:300], codes[300:], labels[300:])
+    assert evaluation.linear_probe(more[:300], labels[:300], more[300:], labels[300:]) == without
+
+
 def test_gap_of_perfect_codes_is_one_in_any_order_and_scale():
     codes = FACTORS[:, [2, 0, 1]] * np.array([0.1, -3.0, 1e4]) + 7.0
     gap = evaluation.mutual_information_gap(codes, FACTORS)

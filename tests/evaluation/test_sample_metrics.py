@@ -177,6 +177,10 @@ def test_one_distant_point_leaves_the_balls_of_the_others():
     near = samples.density_coverage(real, generated)
     real[0] = 1e7
     assert samples.precision_recall(real, generated).recall.value < 0.02
+    for distance in (1e7, 1e10):
+        real[0] = distance
+        assert samples.nearest_neighbour_accuracy(real, generated).value > 0.98
+        assert samples.precision_recall(real, generated).recall.value < 0.02
     far = samples.density_coverage(real, generated)
     assert far.density.value < near.density.value + 0.25
     assert far.coverage.value < near.coverage.value + 0.01

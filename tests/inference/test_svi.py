@@ -217,6 +217,25 @@ def test_rare_words_have_finite_numbers():
     assert np.isfinite(state.parameters).all() and np.isfinite(info.local).all()
 
 
+def test_many_topics_are_those_of_double_precision():
+    """exp(digamma(1 / 150)) is 0 in float32: a document has no share of a topic without words."""
+    batch = {"x": COUNTS[:6]}
+
+    def of(dtype):
+        with jax.enable_x64(dtype == np.float64):
+            model = latent_dirichlet_allocation(150, COUNTS.shape[1], tolerance=1e-4)
+            start = jnp.asarray(
+                np.random.default_rng(0).gamma(100.0, 0.01, model.prior.shape), dtype
+            )
+            kernel = stochastic_variational_inference(model, 6, forgetting=0.0)
+            state, _ = jax.jit(kernel.step)(KEY, kernel.init(start), batch)
+            return np.asarray(state.parameters), float(global_bound(model, state.parameters, batch))
+
+    (found, bound), (exact, right) = of(np.float32), of(np.float64)
+    np.testing.assert_allclose(found, exact, rtol=1e-2, atol=1e-3)
+    assert bound == pytest.approx(right, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     "act, word",
     [

@@ -206,6 +206,16 @@ def test_noise_and_data_are_carried_into_each_other():
     assert flowed.standard_error is None
 
 
+@pytest.mark.parametrize("sampler", ["ancestral", "heun"])
+def test_noise_of_half_precision_is_carried_in_single(sampler):
+    """0.999 is 1 in bfloat16, where nothing is left of the data."""
+    module = model(kind="noise", sampler=Sampler(sampler, 4))
+    noise = jax.random.normal(KEY, (5, *DATA.shape[1:])).astype(jnp.bfloat16)
+    found = run(module, "to_data", KEY, noise)
+    np.testing.assert_array_equal(found, run(module, "to_data", KEY, noise.astype(jnp.float32)))
+    assert np.isfinite(found).all()
+
+
 @pytest.mark.staggered
 @pytest.mark.parametrize("name", inference.SAMPLERS)
 def test_the_network_is_called_as_often_as_records_say(name):

@@ -121,6 +121,7 @@ def fixed_horizon(environment: Environment) -> Environment:
         return jnp.concatenate([jnp.where(ended, 0.0, seen), ended.astype(seen.dtype)], -1)
 
     scale, potential = environment.scale, environment.potential
+
     return replace(
         environment,
         reset=reset,
@@ -128,9 +129,14 @@ def fixed_horizon(environment: Environment) -> Environment:
         observe=observe,
         observation_shape=(shape[0] + 1,),
         scale=(*(scale if isinstance(scale, tuple) else (scale,) * shape[0]), 1.0),
-        potential=None if potential is None else lambda state: potential(state.state),
+        potential=None if potential is None else _until_the_end(potential),
         absorbs=True,
     )
+
+
+def _until_the_end(potential: Callable[[PyTree], Array]) -> Callable[[Absorbed], Array]:
+    """The potential, 0 in the absorbing state: what is left of the last one is not paid for."""
+    return lambda state: jnp.where(state.ended, 0.0, potential(state.state))
 
 
 def chosen(condition: Array, yes: PyTree, no: PyTree) -> PyTree:

@@ -69,9 +69,7 @@ def dreamt(
 
 def _common_draw(code: Any, key: Key) -> Array:
     """A sample whose noise is the same for every member of a population."""
-    keys = jnp.broadcast_to(jax.random.key_data(key), (code.batch_shape[0], 2))
-    draw = lambda one, key: one.sample(seed=jax.random.wrap_key_data(key))
-    return jax.vmap(draw)(code, keys)
+    return jax.vmap(lambda one: one.sample(seed=key))(code)
 
 
 def lived(model: Any, task: Task, params: Array, key: Key, num: int) -> Array:

@@ -31,7 +31,7 @@ def nearest(queries: ArrayLike, references: ArrayLike, k: int = 1) -> tuple[np.n
     x = checked("queries", queries, 1)
     rule = f"must have the {y.shape[1]} columns of `references`"
     require(x.shape[1] == y.shape[1], "queries", rule, x.shape[1], error=DataError)
-    middle = y.mean(0)
+    middle = np.median(y, 0)
     found = [
         np.argpartition(squared, k - 1, axis=1)[:, :k]
         for _, squared in _squared_distances(x - middle, y - middle)
@@ -177,10 +177,14 @@ def _with_variance(found: Measurement, factor: float = 1.0, added: float = 0.0) 
 
 
 def _centred_pair(real: ArrayLike, generated: ArrayLike, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both sets about one mean, since expanded squares lose digits far from 0."""
+    """Both sets about one median, since expanded squares lose digits far from 0.
+
+    The mean would follow a single outlier, and all others would be far from it.
+    """
     require_sizes(k=k)
     x, y = checked_pair(real, generated, k + 1, f"one more than the {k} neighbours of each")
-    return x - x.mean(0), y - x.mean(0)
+    middle = np.median(x, 0)
+    return x - middle, y - middle
 
 
 def _squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -319,6 +319,7 @@ class Denoiser(DensityModel):
     ) -> Array:
         """Samples made of noise `x[*batch, *event]` at t = 1."""
         chosen: Any = self.sampler if sampler is None else sampler
+        x = as_float(x)  # times near 1 are 1 in half precision
         weight = self.guidance if guidance is None else guidance
         if self.is_initializing():
             self._make(x, context)
