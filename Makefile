@@ -73,5 +73,8 @@ kit: $(READY)  ## wheels, data, tests and benchmarks for a machine without a net
 results: $(READY)  ## the tables of README.md and benchmarks/RESULTS.md, from benchmarks/records
 	$(BIN)/python benchmarks/results_table.py
 
+rerun: $(READY)  ## the commands of short records, again; benchmarks/RERUN.md says what moved
+	$(BIN)/python -m benchmarks.rerun
+
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

@@ -5,11 +5,11 @@
     python -m benchmarks.rerun --table                     # only write benchmarks/RERUN.md again
 
 Each record's command is run in an empty folder with the record's seed, the first if the file holds
-several. A number is "equal" where no
-bit of it changed, "within one s.e." where it moved by less than its standard error (the larger of
-the two), and "moved" else. Numbers that the command does not measure (those of `dgmjax evaluate`)
-are "not measured". What was found stands in `benchmarks/records/rerun/`, a file for each record.
-Where processors or versions differ from the record's, bits may, too.
+several. A number is "equal" where no bit of it changed, "within one s.e." where it moved by less
+than its standard error (the larger of the two), and "moved" else. Numbers that the command does not
+measure (those of `dgmjax evaluate`) are "not measured". What was found stands in
+`benchmarks/records/rerun/`, a file for each record. Where processors or versions differ from the
+record's, bits may, too.
 """
 
 import argparse
