@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export JAX_PLATFORMS ?= cpu
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test quick-test test-newest test-all test-install fault docs docs-check docs-serve lint format typecheck benchmark kit results clean
+.PHONY: demo test quick-test test-newest test-all test-install fault docs docs-check docs-serve lint format typecheck benchmark kit results rerun clean
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "dgmjax needs Python 3.11 or newer; set PYTHON=/path/to/python"; exit 1; }

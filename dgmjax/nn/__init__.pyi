@@ -115,6 +115,9 @@ from .normalised import (
     leaky_relu as leaky_relu,
     maxout as maxout,
 )
+from .packed import (
+    Packed as Packed,
+)
 from .progressive import (
     ProgressiveFeatures as ProgressiveFeatures,
     ProgressiveGenerator as ProgressiveGenerator,

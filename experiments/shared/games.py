@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import optax
 
-from dgmjax import data, lab, objectives, training
+from dgmjax import data, lab, nn, objectives, training
 from dgmjax.errors import require
 from dgmjax.types import Objective
 
@@ -93,6 +93,25 @@ class Play:
         headless = objectives.game_of(self.game).head == "none"
         return self if headless or self.penalty != "auto" else replace(self, penalty=name)
 
+    @property
+    def penalty_name(self) -> PenaltyName:
+        """The penalty that "auto" stands for."""
+        if self.penalty != "auto":
+            return self.penalty
+        return "none" if objectives.game_of(self.game).head == "none" else "r1_r2"
+
+    def packed(self, critic, size: int, event_ndims: int):
+        """The critic, of packs of `size` events; see `nn.Packed`."""
+        if size == 1:
+            return critic
+        require(size > 1, "packing", "must be at least 1", size)
+        rule = "must be none or clip for a critic of packs, which does not see events by themselves"
+        require(self.penalty_name in ("none", "clip"), "penalty", rule, self.penalty_name)
+        whole = self.batch_size % size == 0
+        rule = f"must be a multiple of the packing, {size}"
+        require(whole, "batch_size", rule, self.batch_size)
+        return nn.Packed(critic, size, event_ndims)
+
     def players(
         self,
         steps: int,
@@ -113,9 +132,7 @@ class Play:
           both: see `objectives.generator_loss`.
         """
         headless = objectives.game_of(self.game).head == "none"
-        name = self.penalty
-        if name == "auto":
-            name = "none" if headless else "r1_r2"
+        name = self.penalty_name
         rule = f"must be none, since {self.game} has no critic"
         require(not headless or name == "none", "penalty", rule, name)
         adam = partial(training.adam, steps=steps, schedule=self.schedule, b1=self.b1, b2=self.b2)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scrambling import applied, compiled_start
 
-from dgmjax import nn
+from dgmjax import masks, nn
 from dgmjax.bijectors import Squeeze
 from dgmjax.errors import DgmjaxError
 
@@ -239,3 +239,37 @@ def test_the_second_argument_of_a_dense_network_stands_beside_the_first():
     kernel, bias = (variables["params"]["Dense_0"][name] for name in ("kernel", "bias"))
     expected = np.concatenate([np.reshape(x, (5, 4)), z], -1) @ np.asarray(kernel) + bias
     np.testing.assert_allclose(applied(critic, variables, x, z), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_critic_of_packs_reads_their_events_side_by_side():
+    """Channels of an image after those of the one before; padding that fills packs is left out."""
+    critic = nn.Packed(nn.Critic(nn.DCGANFeatures(4, normalisation="batch")), 2)
+    x = jax.random.normal(KEY, (6, 16, 16, 3))
+    variables = compiled_start(critic, KEY, x)
+    inner = {name: tree["critic"] for name, tree in variables.items()}
+    joined = jnp.concatenate([x[::2], x[1::2]], -1)
+    train = {"mutable": ["batch_stats"]}
+    values, after = applied(critic, variables, x, **train)
+    expected, after_inner = applied(critic.critic, inner, joined, **train)
+    np.testing.assert_allclose(values, np.repeat(expected, 2, 0), rtol=1e-5, atol=1e-6)
+    assert len(np.unique(values)) == 3
+    np.testing.assert_array_equal(
+        *(
+            jax.tree.leaves(a)[0]
+            for a in (after["batch_stats"]["critic"], after_inner["batch_stats"])
+        )
+    )
+    with masks.counting(jnp.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0])):
+        padded, _ = critic.apply(variables, x, **train)
+    fewer, _ = critic.apply(variables, x[:4], **train)
+    np.testing.assert_allclose(padded[:4], fewer, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "size, rows, event_ndims, word",
+    [(2, 3, 1, "x"), (0, 4, 1, "size"), (2, 4, 0, "event_ndims"), (2, 4, 3, "x")],
+)
+def test_packs_that_cannot_be_made_are_named(size, rows, event_ndims, word):
+    packed = nn.Packed(nn.NormalisedMLP((3,), (1,)), size, event_ndims)
+    with pytest.raises(DgmjaxError, match=rf"^`{word}`"):
+        packed.init(KEY, jnp.ones((rows, 2)))
