@@ -177,8 +177,12 @@ def is_initialising(model: Any) -> bool:
 
 
 def is_judged(model: Any) -> bool:
-    """Whether a model has samples and a critic with a value for each (`ImplicitModel`)."""
-    return hasattr(model, "sample") and hasattr(model, "logit")
+    """Whether a model has samples and a critic with a value for each (`ImplicitModel`).
+
+    The value of a critic of packs (`nn.Packed`) is not that of a sample.
+    """
+    of_packs = getattr(getattr(model, "critic", None), "of_packs", False)
+    return hasattr(model, "sample") and hasattr(model, "logit") and not of_packs
 
 
 def makes_pairs(model: Any) -> bool:

@@ -1,5 +1,7 @@
 """Critics that look at several events together."""
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -34,6 +36,7 @@ class Packed(nn.Module):
     critic: nn.Module
     size: int
     event_ndims: int = 3
+    of_packs: ClassVar[bool] = True
 
     @nn.compact
     def __call__(self, x: Array) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from dgmjax import data, evaluation, lab
+from dgmjax import data, evaluation, lab, models, nn
 from dgmjax.cli.commands import main
 from dgmjax.data.dataset import Dataset
 from dgmjax.errors import DgmjaxError
@@ -89,7 +89,10 @@ class WithoutCritic(flax.linen.Module):
         return jax.random.normal(key, (*sample_shape, 1))
 
 
-@pytest.mark.parametrize("module", [OfFeatures(), OfPairs(), WithoutCritic()])
+OF_PACKS = models.GAN(1, nn.NormalisedMLP((2,), (1,)), nn.Packed(nn.MLP((2,), (1,)), 2, 1))
+
+
+@pytest.mark.parametrize("module", [OfFeatures(), OfPairs(), WithoutCritic(), OF_PACKS])
 def test_models_without_a_critic_of_samples_are_refused(module):
     trained = known(Known())
     learner = gradient_learner(module, trained.experiment.players)
