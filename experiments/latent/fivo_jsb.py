@@ -53,7 +53,6 @@ def fivo_jsb(
     latent: int = 32,
     hidden: int = 32,
     length: int | None = None,
-    centred: bool = True,
     shared: Epochs = Epochs(learning_rate=3e-3, epochs=60, batch_size=4),
 ) -> lab.Experiment:
     """A VRNN trained by ELBO, IWAE or FIVO.
@@ -65,7 +64,6 @@ def fivo_jsb(
       latent: dimensions of z of a frame.
       hidden: units of the LSTM and of every other layer.
       length: frames of the windows into which pieces are cut; whole pieces if None.
-      centred: frames are read less their mean, as in the published table.
     """
     many = 128
     if shared.tiny:
@@ -82,7 +80,7 @@ def fivo_jsb(
     return common.experiment(
         shared,
         model=f"VRNN {hidden}-{latent}, {objective} N={particles}",
-        module=models.VRNN(dataset.event_shape, latent, hidden, centred=centred),
+        module=models.VRNN(dataset.event_shape, latent, hidden),
         loss=bound_with(objective, particles),
         adam={"clip": 1000.0},
         dataset=dataset,

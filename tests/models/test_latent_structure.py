@@ -380,37 +380,6 @@ def test_what_comes_after_the_end_changes_nothing():
     np.testing.assert_allclose(by_mask, by_length, rtol=1e-6)
 
 
-def test_frames_less_their_mean_are_read_as_by_another_bias():
-    """W (x - c) + b = W x + (b - W c), in bound and samples; c starts at the mean and stays."""
-    centred, plain = models.VRNN((3, 2), 2, 4, centred=True), models.VRNN((3, 2), 2, 4)
-    lengths = np.array([3, 1, 2, 0, 3])
-    rolls = binary(5, 3, 2).at[1, 1:].set(9.0).at[2, 2].set(9.0).at[3].set(9.0)
-    batch = {"x": rolls, "length": jnp.asarray(lengths)}
-    start_of = lambda batch: compiled_start(centred, KEY, batch, KEY, method=objectives.elbo)
-    start = start_of(batch)["params"]["cell"]["centre"]
-    seen = np.concatenate([x[:length] for x, length in zip(rolls, lengths, strict=True)])
-    np.testing.assert_allclose(start, seen.mean(0), rtol=1e-6)
-
-    variables = scrambled(centred, batch)
-    cell = dict(variables["params"]["cell"])
-    centre, first = cell.pop("centre"), dict(cell["of_x"])
-    name, layer = next((name, layer) for name, layer in first.items() if "kernel" in layer)
-    first[name] = {**layer, "bias": layer["bias"] - centre @ layer["kernel"]}
-    moved = {"params": {"cell": {**cell, "of_x": first}}}
-
-    def bound_and_samples(module, variables):
-        bound, _ = module.apply(variables, batch, KEY, method=objectives.elbo)
-        return bound, module.apply(variables, KEY, (4,), method="sample")
-
-    both = jax.jit(bound_and_samples, static_argnums=0)
-    for ours, expected in zip(both(centred, variables), both(plain, moved), strict=True):
-        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
-    slope = jax.jit(jax.grad(lambda v: bound_and_samples(centred, v)[0].mean()))(variables)
-    assert not np.any(slope["params"]["cell"]["centre"])
-    nobody = start_of({**batch, "length": jnp.zeros(5, jnp.int32)})
-    assert not np.any(nobody["params"]["cell"]["centre"])
-
-
 # Several modalities
 
 

@@ -31,7 +31,6 @@ class VRNNCell(nn.Module):
       hidden: units of the recurrent state and of every other layer.
       num_params: parameters of a number of x_t.
       recurrence: "lstm" or "gru".
-      centred: whether frames are read less their mean, which is kept as a constant.
     """
 
     features: int
@@ -39,7 +38,6 @@ class VRNNCell(nn.Module):
     hidden: int
     num_params: int
     recurrence: str = "lstm"
-    centred: bool = False
 
     def setup(self):
         units = (self.hidden,)
@@ -51,14 +49,6 @@ class VRNNCell(nn.Module):
         self.recurrent = Recurrent(self.hidden, self.recurrence)
         shape = (self.features, self.num_params)
         self.offset = self.param("offset", nn.initializers.zeros, shape)
-        if self.centred:
-            self.centre = self.param("centre", nn.initializers.zeros, (self.features,))
-
-    def read(self, frames: Array) -> Array:
-        """Features of frames `[..., F]`, as the states and the posterior read them."""
-        if self.centred:  # rare notes are lost beside a constant that every unit would read
-            frames = frames - jax.lax.stop_gradient(self.centre)
-        return self.of_x(frames)
 
     def init_carry(self, batch_shape: tuple[int, ...]) -> PyTree:
         """The empty memory."""
@@ -86,13 +76,11 @@ class VRNNCell(nn.Module):
         """Parameters of p(x_t | z_t, h_{t-1}) `[..., F, num_params]` (Eq. 6)."""
         return self.decoder(join(self.of_z(z), h)) + self.offset
 
-    def create(self, offset: Array | None = None, centre: Array | None = None) -> None:
+    def create(self, offset: Array | None = None) -> None:
         """Makes every parameter by one step; what is decoded starts about `offset`."""
         if offset is not None:
             self.put_variable("params", "offset", offset)
-        if centre is not None and self.centred:
-            self.put_variable("params", "centre", centre)
-        inputs = {"features": self.read(jnp.zeros(self.features)), "observed": jnp.array(True)}
+        inputs = {"features": self.of_x(jnp.zeros(self.features)), "observed": jnp.array(True)}
         carry = self.init_carry(())
         self.emit_prior(carry, None, inputs)
         _, params = self.emit_posterior(carry, None, inputs)
@@ -123,7 +111,6 @@ class VRNN(nn.Module):
       hidden: units of the recurrent state and of every other layer.
       observation: family of a number of x_t.
       recurrence: "lstm" or "gru".
-      centred: whether the networks read frames less the mean of those that parameters start from.
 
     Source: Chung, Kastner, Dinh, Goel, Courville & Bengio, "A Recurrent Latent Variable Model for
     Sequential Data", 2015, Eq. 5 to 11, https://arxiv.org/abs/1506.02216.
@@ -139,7 +126,6 @@ class VRNN(nn.Module):
     hidden: int
     observation: Family = Bernoulli()
     recurrence: str = "lstm"
-    centred: bool = False
 
     def setup(self):
         require_sizes(latent=self.latent, hidden=self.hidden)
@@ -153,9 +139,7 @@ class VRNN(nn.Module):
         )
         params = self.observation.num_params
         features = self.event_shape[1]
-        self.cell = VRNNCell(
-            features, self.latent, self.hidden, params, self.recurrence, self.centred
-        )
+        self.cell = VRNNCell(features, self.latent, self.hidden, params, self.recurrence)
 
     def data_rules(self, batch: Batch) -> Mapping[str, Family | range | str]:
         """What the arrays that are read of such a batch must hold, see `contracts.data_rules`."""
@@ -190,11 +174,7 @@ class VRNN(nn.Module):
             observed = ends if name == "length" else steps > 0
             x = kept(x, observed)
         if self.is_initializing():  # frames start at the marginal rates of their numbers
-            frames = as_float(network_input(x, self.observation))
-            seen = jnp.where(observed[..., None], frames, 0.0).sum((0, 1))
-            centre = seen / jnp.maximum(observed.sum(), 1)
-            offset = self.observation.marginal(as_float(x).reshape(-1, x.shape[-1]))
-            self.cell.create(offset, centre)
+            self.cell.create(self.observation.marginal(as_float(x).reshape(-1, x.shape[-1])))
         return GivenSequences(self, x, observed)
 
     def sample(self, key: Key, sample_shape: tuple[int, ...] = ()) -> Array:
@@ -217,7 +197,7 @@ def _draw_frame(cell: VRNNCell, carry: PyTree, key: Key, family: Family) -> tupl
     z_key, x_key = jax.random.split(key)
     z = Normal()(as_float(cell.prior_params(carry[0]))).sample(seed=z_key)
     x = family(as_float(cell.decode(carry[0], z))).sample(seed=x_key)
-    inputs = {"features": cell.read(as_float(network_input(x, family)))}
+    inputs = {"features": cell.of_x(as_float(network_input(x, family)))}
     return cell.absorb(carry, None, inputs, z), as_float(x)
 
 
@@ -249,7 +229,7 @@ class GivenSequences:
         self.model, self.x, self.observed = model, x, observed
         self.inputs = {
             "features": jnp.moveaxis(
-                model.cell.read(as_float(network_input(x, model.observation))), 1, 0
+                model.cell.of_x(as_float(network_input(x, model.observation))), 1, 0
             ),
             "observed": observed.T,
         }
