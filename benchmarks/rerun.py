@@ -4,7 +4,7 @@
     python -m benchmarks.rerun vae_digits ebm_plane        # these
     python -m benchmarks.rerun --table                     # only write benchmarks/RERUN.md again
 
-Each record's command is run in an empty folder with the record's seed, the first if the file holds
+Each command of a file of records is run in an empty folder, with the first seed if the file holds
 several. A number is "equal" where no bit of it changed, "within one s.e." where it moved by less
 than its standard error (the larger of the two), and "moved" else. Numbers that the command does not
 measure (those of `dgmjax evaluate`) are "not measured". What was found stands in
@@ -43,6 +43,21 @@ the device named in `benchmarks/records/rerun/`. "Equal" is to the last bit.
 Runner = Callable[[list[str], Path], None]
 
 
+def commands(records: Sequence[Record]) -> list[list[Record]]:
+    """The records of each command of a file, those of its first seed."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        group = found.setdefault(json.dumps(record.arguments, sort_keys=True), [])
+        if not group or record.seed == group[0].seed:
+            group.append(record)
+    return list(found.values())
+
+
+def seconds_of(records: Sequence[Record]) -> float:
+    """Of training, of all commands of a file."""
+    return sum(group[0].seconds for group in commands(records))
+
+
 def command_of(record: Record, run: Path) -> list[str]:
     """`dgmjax train` with the record's arguments and seed, into the folder `run`."""
     flags = shlex.split(as_flags(record.arguments)) if record.arguments else []
@@ -52,10 +67,10 @@ def command_of(record: Record, run: Path) -> list[str]:
 
 def reason_not_to_run(records: Sequence[Record]) -> str | None:
     """Why the command of a record cannot be run alone; None if it can."""
-    first = records[0]
-    if first.arguments is None:
+    if any(record.arguments is None for record in records):
         return "its arguments were not recorded"
-    runs = [name for name, value in first.arguments.items() if str(value).startswith("runs/")]
+    given = [pair for record in records for pair in (record.arguments or {}).items()]
+    runs = [name for name, value in given if str(value).startswith("runs/")]
     return f"`{runs[0]}` is the folder of another run" if runs else None
 
 
@@ -98,19 +113,22 @@ def train(command: list[str], folder: Path) -> None:
 
 
 def rerun(file: Path, runner: Runner = train) -> dict[str, Any]:
-    """What the command of a record's file finds now."""
+    """What the commands of a file of records find now."""
     records = read_records(file)
-    recorded = [record for record in records if record.seed == records[0].seed]
-    with tempfile.TemporaryDirectory() as temporary:
-        run = Path(temporary) / "run"
-        runner(command_of(recorded[0], run), Path(temporary))
-        now = read_records(run / "results.json")
+    every, numbers = [], []
+    for recorded in commands(records):
+        with tempfile.TemporaryDirectory() as temporary:
+            run = Path(temporary) / "run"
+            runner(command_of(recorded[0], run), Path(temporary))
+            now = read_records(run / "results.json")
+        every += now
+        numbers += compare(recorded, now)
     return {
-        "device": now[0].device,
-        "versions": dict(now[0].versions),
-        "seconds": now[0].seconds,
-        "recorded_seconds": recorded[0].seconds,
-        "numbers": compare(recorded, now),
+        "device": every[0].device,
+        "versions": dict(every[0].versions),
+        "seconds": seconds_of(every),
+        "recorded_seconds": seconds_of(records),
+        "numbers": numbers,
     }
 
 
@@ -121,7 +139,7 @@ def chosen(folder: Path, names: Sequence[str], at_most: float) -> list[Path]:
     require(not unknown, "records", f"must be files of {folder.name}/", ", ".join(unknown))
     if names:
         return [files[name] for name in names]
-    seconds = {file: read_records(file)[0].seconds for file in files.values()}
+    seconds = {file: seconds_of(read_records(file)) for file in files.values()}
     short = [file for file in files.values() if seconds[file] <= 60.0 * at_most]
     return sorted(short, key=lambda file: (seconds[file], file.stem))
 

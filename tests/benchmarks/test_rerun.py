@@ -36,25 +36,28 @@ def test_a_number_is_equal_or_within_its_error_or_moved(value, error, expected):
 def test_the_command_is_run_and_its_numbers_are_compared(tmp_path):
     other = dataclasses.replace(RECORD, metric="fid_of_evaluate", unit="squared distance")
     another_seed = dataclasses.replace(RECORD, seed=4, value=2.0)
-    file = write(tmp_path / "made.json", RECORD, other, another_seed)
+    another_command = dataclasses.replace(RECORD, arguments={"epochs": 3}, value=3.0)
+    file = write(tmp_path / "made.json", RECORD, other, another_seed, another_command)
     commands = []
 
     def runner(command, folder):
-        commands.append(command)
-        run = folder / "run"
-        run.mkdir()
-        write(run / "results.json", dataclasses.replace(RECORD, seconds=9.0))
+        commands.append(shlex.join(command[2:-1]))
+        (folder / "run").mkdir()
+        arguments = RECORD.arguments if len(commands) == 1 else another_command.arguments
+        now = dataclasses.replace(RECORD, arguments=arguments, seconds=9.0)
+        write(folder / "run" / "results.json", now)
 
     found = rerun.rerun(file, runner)
-    (command,) = commands
-    expected = f"dgmjax train {RECORD.experiment} --epochs 2 --hidden 8 8 --seed 3 --run-dir"
-    assert shlex.join(command[2:-1]) == expected
-    assert [one["verdict"] for one in found["numbers"]] == ["equal", "not measured"]
-    assert (found["seconds"], found["recorded_seconds"]) == (9.0, RECORD.seconds)
+    start = f"dgmjax train {RECORD.experiment} --epochs"
+    ends = ("2 --hidden 8 8 --seed 3 --run-dir", "3 --seed 3 --run-dir")
+    assert commands == [f"{start} {end}" for end in ends]
+    verdicts = [one["verdict"] for one in found["numbers"]]
+    assert verdicts == ["equal", "not measured", "moved by -20.0 s.e."]
+    assert (found["seconds"], found["recorded_seconds"]) == (18.0, 2 * RECORD.seconds)
     (tmp_path / "found").mkdir()
     (tmp_path / "found" / "made.json").write_text(json.dumps(found))
     page = rerun.table(tmp_path / "found")
-    assert "1 records, 2 numbers: 1 equal, 1 not measured" in page and "| made | " in page
+    assert "1 records, 3 numbers: 1 equal, 1 moved, 1 not measured" in page and "| made | " in page
 
 
 def test_records_are_chosen_by_name_or_by_time(tmp_path):
