@@ -170,8 +170,9 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
         rule = "must not be an argument of an experiment: it is a title in the help of the command"
         require(part not in own, part, rule, f"one of {name}", remedy)
     fields += [field for field in _shared_options() if field.name not in own]
-    fields = _with_configuration(fields, arguments)
-    values = _parse_fields(fields, f"train {name}", description, arguments)
+    # The words of a file come first, so that those of the command line count; both are checked.
+    words = [*_configured(fields, arguments), *arguments]
+    values = _parse_fields(fields, f"train {name}", description, words)
     for option, least in (("seeds", 1), ("steps", 1), ("restart", 0)):
         given = values[option]
         if given is not None and given < least:
@@ -197,17 +198,32 @@ def parse_train(function: Callable[..., Any], name: str, arguments: Sequence[str
     )
 
 
-def _with_configuration(fields: list[Field], arguments: Sequence[str]) -> list[Field]:
-    """The fields with the values of a file `--config` as defaults."""
-    names = [field.name for field in fields if field.name not in UNPRINTED]
+def _configured(fields: list[Field], arguments: Sequence[str]) -> list[str]:
+    """The values of a file `--config` as words of a command line; none without one."""
+    kinds = {field.name: field.kind for field in fields if field.name not in UNPRINTED}
     given = None
     for index, word in enumerate(arguments):
         name, equals, value = word.partition("=")
         if name == "--config":
             following = arguments[index + 1] if index + 1 < len(arguments) else ""
             given = value if equals else following
-    values = {} if given is None else read_configuration(Path(given), names)
-    return [field._replace(default=values.get(field.name, field.default)) for field in fields]
+    values = {} if given is None else read_configuration(Path(given), list(kinds))
+    return [word for name, value in values.items() for word in _as_words(name, kinds[name], value)]
+
+
+def _as_words(name: str, kind: Any, value: Any) -> list[str]:
+    """A value of a file as the command line would give it.
+
+    >>> _as_words("batch_norm", bool, False), _as_words("hidden", tuple[int, ...], (8, 4))
+    (['--no-batch-norm'], ['--hidden', '8', '4'])
+    """
+    if kind is bool:
+        told = f"{option(name)} of `--config`"
+        require(isinstance(value, bool), told, "must be true or false", repr(value))
+        return [option(name) if value else f"--no-{option(name)[2:]}"]
+    if isinstance(value, tuple):
+        return [option(name), *map(str, value)]
+    return [f"{option(name)}={value}"]
 
 
 def parse(function: Callable[..., None], command: str, arguments: Sequence[str]) -> None:

@@ -34,6 +34,8 @@ def read_configuration(path: Path, known: Sequence[str]) -> dict[str, Any]:
         ) from problem
     require(isinstance(found, dict), "--config", "must hold names and values", path)
     given = {str(name).replace("-", "_"): value for name, value in found.items()}
+    twice = len(given) < len(found)
+    require(not twice, "--config", "must name each argument once, with dashes or without", path)
     unknown = next((name for name in given if name not in known), None)
     if unknown is not None:
         raise DgmjaxError(

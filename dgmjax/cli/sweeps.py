@@ -4,10 +4,12 @@ import itertools
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -124,14 +126,36 @@ def _words(chosen: Mapping[str, str], several: Container[str]) -> list[str]:
     return [word for name, value in chosen.items() for word in (name, *parts(name, value))]
 
 
+def with_folder(
+    options: list[str], request: TrainRequest, plan: Plan, own: Container[str]
+) -> tuple[list[str], TrainRequest]:
+    """The run in a folder of its own, where the plan varies options that a folder's name lacks.
+
+    Those are the options that all experiments share, such as `--compute-dtype`: runs that differ in
+    nothing else would be taken for one.
+
+    Args:
+      own: the experiment's own options, as written.
+    """
+    varied = [name for name, values in plan.values.items() if len(values) > 1 and name not in own]
+    if not varied:
+        return options, request
+    told = [f"{name[2:]}_{options[options.index(name) + 1]}" for name in varied]
+    place = request.place()
+    folder = place.with_name("-".join([place.name, *(re.sub(r"[^\w.+-]", "_", t) for t in told)]))
+    return [*options, "--run-dir", str(folder)], replace(request, run_dir=folder)
+
+
 def is_done(request: TrainRequest) -> Path | None:
-    """The folder of the run if it has been carried out to its end, with the same steps."""
+    """The folder of the run if it has been carried out to its end, with the same options."""
     from dgmjax.runs.folder import RunFolder
 
     path = request.place()
     if not (path / "results.json").is_file():
         return None
-    return path if RunFolder(path).options.get("steps") == request.steps else None
+    run = RunFolder(path)
+    same = not run.numbers_differ(request.execution.changed())
+    return path if same and run.options.get("steps") == request.steps else None
 
 
 def carry_out_all(

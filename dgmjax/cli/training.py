@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from dgmjax.cli import restarts
-from dgmjax.cli.arguments import options_of_several, parse, parse_train
+from dgmjax.cli.arguments import option, options_of_several, parse, parse_train
 from dgmjax.cli.comparing import print_comparison
 from dgmjax.cli.stopping import STOPPING
 from dgmjax.errors import DgmjaxError, require
@@ -63,8 +63,9 @@ def sweep_command(arguments: list[str]) -> None:
     name, plan = arguments[0], sweeps.parse_sweep(arguments[1:])
     function = catalogue.load_experiment(name)
     # All of them before any is trained: the last may have a value that its option does not take.
+    own = [option(argument) for argument in catalogue.own_defaults(function)]
     runs = [
-        (options, parse_train(function, name, options).absolute())
+        sweeps.with_folder(options, parse_train(function, name, options).absolute(), plan, own)
         for options in sweeps.combinations(plan, options_of_several(function))
     ]
     if plan.dry_run:

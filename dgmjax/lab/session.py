@@ -98,9 +98,19 @@ class TrainRequest:
         """The run's folder, new or found again; one that may train the experiment on, if given."""
         from dgmjax.runs.folder import RunFolder
 
+        options = {
+            "data_dir": self.data_dir,
+            "steps": self.steps,
+            "execution": self.execution.changed(),
+            "in_code": self.execution.changed_in_code() or None,
+        }
         if experiment is not None and (self.place() / "config.json").is_file():
             steps = experiment.steps if self.steps is None else self.steps
-            RunFolder(self.place()).check_steps(steps)
+            run = RunFolder(self.place())
+            run.check_steps(steps)
+            if run.reached == steps:  # nothing is left to train
+                run.check_numbers(self.execution.changed())
+                options = {}  # the record names what the parameters were trained with
         return RunFolder.create(
             "runs",
             self.experiment,
@@ -108,12 +118,7 @@ class TrainRequest:
             self.seed,
             tiny=self.tiny,
             defaults=catalogue.own_defaults(self.function),
-            options={
-                "data_dir": self.data_dir,
-                "steps": self.steps,
-                "execution": self.execution.changed(),
-                "in_code": self.execution.changed_in_code() or None,
-            },
+            options=options,
             run_dir=self.run_dir,
         )
 

@@ -86,8 +86,10 @@ def variational_bound(
     require(whole, "times", "must be 'time' for a number of steps, which are equal in it", times)
     if num_steps is not None:
         require_sizes(num_steps=num_steps)
-        s = jnp.floor(u * num_steps) / num_steps
-        s, t = (first + (last - first) * v for v in (s, s + 1.0 / num_steps))
+        step = jnp.minimum(jnp.floor(u * num_steps), num_steps - 1)
+        # Rounding may not leave the span, outside of which there is no process.
+        at = lambda k: jnp.clip(first + (last - first) * (k / num_steps), first, last)
+        s, t = at(step), at(step + 1)
         weight = num_steps * jnp.expm1(process.log_snr(s) - process.log_snr(t))
     elif times == "time":
         t = first + (last - first) * u

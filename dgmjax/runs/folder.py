@@ -46,6 +46,8 @@ __all__ = ["Published", "Record", "RunFolder", "run_name"]
 
 
 NOTED = ("steps", "execution", "in_code")
+OF_NUMBERS = ("compute_dtype", "accumulate", "deterministic")
+"""Options of an execution that change the numbers of a run."""
 """Options that may differ from one call to the next; each difference is kept."""
 
 
@@ -166,15 +168,34 @@ class RunFolder:
         earlier = [*self.options.get("earlier", []), kept]
         self._update_options({**now, "earlier": earlier})
 
+    @property
+    def reached(self) -> int:
+        """The steps that the run has behind it."""
+        return max(steps_at(self.checkpoints("latest")).committed(), default=0)
+
     def check_steps(self, steps: int) -> None:
         """Raises `RunError` if the run has more steps behind it already.
 
         Its record would name a number of steps that no parameters of it have seen.
         """
-        reached = max(steps_at(self.checkpoints("latest")).committed(), default=0)
+        reached = self.reached
         rule = f"must be at least {reached}, the steps that the run {self.path} has behind it"
         remedy = "Give another `--run-dir` for a shorter run; nothing has been changed."
         require(steps >= reached, "steps", rule, steps, remedy, RunError)
+
+    def numbers_differ(self, execution: Mapping[str, Any]) -> list[str]:
+        """The options of the execution that change numbers and are not those of the last call."""
+        before = self.options.get("execution") or {}
+        return [name for name in OF_NUMBERS if before.get(name) != execution.get(name)]
+
+    def check_numbers(self, execution: Mapping[str, Any]) -> None:
+        """Raises `RunError` if a run that is done was trained with other options."""
+        for name in self.numbers_differ(execution):
+            before = (self.options.get("execution") or {}).get(name, "left out")
+            rule = f"must be {before}, as the run {self.path} was trained to its end"
+            given = execution.get(name, "left out")
+            remedy = "Give another `--run-dir`; nothing has been changed."
+            require(False, name, rule, given, remedy, RunError)
 
     def note_data(self, fingerprint: Mapping[str, str]) -> None:
         """Keeps the fingerprint of the data, by split, if there is none yet.

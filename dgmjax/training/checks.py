@@ -43,6 +43,7 @@ def check_training_data(
         numbers = jnp.issubdtype(kind, jnp.number) or jnp.issubdtype(kind, jnp.bool_)
         remedy = "Leave the array out, or number what it names."
         require(numbers, name, "must hold numbers", f"dtype {kind}", remedy, DataError)
+        _require_width(name, np.asarray(array))
     if transform is None or not hasattr(transform, "check"):
         validate(arrays, values="real")
     else:
@@ -59,6 +60,23 @@ def check_training_data(
             array = found[name]
             read = slice(None) if present is None else present[: len(array), column] > 0
             _check(name, array[read], rule)
+
+
+def _require_width(name: str, array: np.ndarray) -> None:
+    """Raises `DataError` where numbers of 64 bits are beyond those of 32, which devices hold."""
+    if array.dtype.kind not in "iuf" or array.dtype.itemsize < 8:
+        return
+    if jax.dtypes.canonicalize_dtype("float64") == "float64":
+        return
+    held: Any = np.finfo(np.float32)
+    if array.dtype.kind != "f":
+        held = np.iinfo(np.uint32 if array.dtype.kind == "u" else np.int32)
+    rule = f"must be in {held.min} .. {held.max}, since devices hold 32 bits of a number"
+    remedy = "Subtract an offset, scale them as fractions, or set JAX_ENABLE_X64=1."
+    for part in _parts(array):
+        inside = not part.size or (part.min() >= held.min and part.max() <= held.max)
+        given = "" if inside else f"{array.dtype} values between {part.min()} and {part.max()}"
+        require(bool(inside), name, rule, given, remedy, DataError)
 
 
 def _trained_on(

@@ -77,6 +77,31 @@ def test_a_file_of_arguments_that_cannot_be_used(tmp_path, toy, capsys, name, co
     assert code == 2 and words in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "content, word",
+    [
+        ("steps = 10.5", "--steps"),
+        ('tiny = "no"', "--tiny"),
+        ('steps = "ten"', "--steps"),
+        ('compute-dtype = "float8"', "--compute-dtype"),
+        ("learning-rate = 0.5\nlearning_rate = 0.25", "--config"),
+    ],
+)
+@pytest.mark.parametrize("then", [(), ("--print-config",)])
+def test_values_of_a_file_are_checked_as_those_of_the_command_line(
+    tmp_path,
+    toy,  # noqa: F811
+    requests,
+    capsys,
+    content,
+    word,
+    then,
+):
+    (tmp_path / "c.toml").write_text(content)
+    code, out, err = run(capsys, "train", toy, "--config", "c.toml", *then)
+    assert code == 2 and word in err and not requests and "=" not in out
+
+
 def test_the_grid_and_random_draws():
     plan = sweeps.parse_sweep(["--latent", "2", "4", "--hidden", "8,8", "--tiny", "--seeds", "2"])
     assert sweeps.combinations(plan, {"--hidden"}) == [
@@ -156,6 +181,19 @@ def test_a_sweep_trains_compares_and_continues(toy, training, capsys):  # noqa: 
     assert (
         out == f"dgmjax train {toy} --latent 2 --seed 0\ndgmjax train {toy} --latent 3 --seed 0\n"
     )
+
+
+def test_runs_of_a_sweep_over_shared_options_have_folders_of_their_own(toy, training, capsys):  # noqa: F811
+    """The name of a run's folder holds the experiment's own arguments only."""
+    command = ("sweep", toy, "--compute-dtype", "float32", "bfloat16", "--latent", 2, 4, "--tiny")
+    assert run(capsys, *command)[0] == 0
+    folders = {arguments[-1] for arguments in training}
+    assert len(training) == len(folders) == 4
+    assert sum(folder.endswith("-compute-dtype_bfloat16") for folder in folders) == 2
+    code, out, _ = run(capsys, *command)
+    assert code == 0 and len(training) == 4 and out.count("done already") == 4
+    _, out, _ = run(capsys, "sweep", toy, "--steps", 4, 8, "--dry-run")
+    assert "--steps 4 --seed 0 --run-dir runs/" in out and "-steps_8\n" in out
 
 
 def test_models_of_one_run_are_rows_and_no_seeds(tmp_path):

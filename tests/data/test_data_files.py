@@ -76,6 +76,16 @@ def test_npz_spellings_of_splits(tmp_path, keys):
         np.testing.assert_array_equal(arrays["x"], IMAGES[arrays["label"]])
 
 
+def test_splits_of_two_units_are_refused(tmp_path):
+    """Fractions of the range beside grey levels; labels may be of any type."""
+    label = {"y_train": np.arange(40.0), "y_test": np.arange(4)}
+    np.savez(tmp_path / "a.npz", x_train=IMAGES / np.float32(255), x_test=IMAGES[:4], **label)
+    with pytest.raises(DataError, match=r"^`x` must be fractions in every split.*uint8 in test"):
+        load(str(tmp_path / "a.npz"))
+    np.savez(tmp_path / "a.npz", x_train=IMAGES.astype(np.int64), x_test=IMAGES[:4], **label)
+    assert load(str(tmp_path / "a.npz")).splits["test"]["label"].dtype == np.int32
+
+
 @pytest.mark.parametrize(
     "keys, message",
     [

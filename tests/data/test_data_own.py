@@ -4,7 +4,9 @@ import gzip
 import hashlib
 import http.server
 import os
+import struct
 import threading
+import zlib
 
 import numpy as np
 import pytest
@@ -83,6 +85,57 @@ def test_pictures_are_resized_on_request_and_turned_grey(photos):
     np.testing.assert_allclose(by_mean(grey[grey.std((1, 2, 3)) > 0]), by_mean(luma), atol=0.6)
 
 
+def write_split(folder, kind, split, label, value):
+    """A picture or a sound of that value in a folder of a class of a split."""
+    place = folder / split / label
+    place.mkdir(parents=True, exist_ok=True)
+    if kind == "pictures":
+        Image.fromarray(np.full((4, 4), value, np.uint8)).save(place / f"{value}.png")
+    else:
+        write_wav(place / f"{value}.wav", np.full(16, value, np.int16), 8000)
+
+
+@pytest.mark.parametrize("kind", ["pictures", "sounds"])
+def test_folders_of_splits_are_no_classes(tmp_path, kind):
+    """The classes are what is in them, a split may lack one, and a single `train` is divided."""
+    folder = tmp_path / "own"
+    for value, label in enumerate(("ant", "bee", "cat") * 4):
+        write_split(folder, kind, "train", label, value)
+    options = {"length": 16} if kind == "sounds" else {}
+    alone = load(str(folder), splits={"train": 6, "test": 6}, **options)
+    assert alone.info["classes"] == ["ant", "bee", "cat"] and "random" in alone.info["splits"]
+    write_split(folder, kind, "val", "cat", 50)
+    write_split(folder, kind, "test", "bee", 60)
+    found = load(str(folder), **options)
+    assert found.info["classes"] == ["ant", "bee", "cat"]
+    assert found.info["splits"] == "as in the folder"
+    values = {s: part["x"].reshape(len(part["x"]), -1)[:, 0] for s, part in found.splits.items()}
+    labels = {split: part["label"].tolist() for split, part in found.splits.items()}
+    assert sorted(values["train"].tolist()) == list(range(12))
+    assert labels["train"] == (values["train"] % 3).tolist()
+    assert (values["validation"].tolist(), labels["validation"]) == ([50], [2])
+    assert (values["test"].tolist(), labels["test"]) == ([60], [1])
+    with pytest.raises(DataError, match="`splits` must be left out: the folder has its own"):
+        load(str(folder), splits={"train": 1.0}, **options)
+    write_split(folder, kind, "bus", "red", 70)
+    assert load(str(folder), **options).info["classes"] == ["bus", "test", "train", "val"]
+
+
+@pytest.mark.parametrize("kind, channels", [(2, 3), (4, 2)])
+def test_colours_of_16_bits_are_refused(tmp_path, kind, channels):
+    """Pillow reads them as 8 bits."""
+    part = lambda name, body: (
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    )
+    header = struct.pack(">IIBBBBB", 2, 1, 16, kind, 0, 0, 0)
+    pixels = zlib.compress(b"\0" + struct.pack(">H", 300) * 2 * channels)
+    content = part(b"IHDR", header) + part(b"IDAT", pixels) + part(b"IEND", b"")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    with pytest.raises(DataError, match="8 bits a channel"):
+        load(str(tmp_path / "deep"))
+
+
 def test_what_is_no_picture_of_8_bits_is_refused(photos, tmp_path):
     Image.fromarray(np.zeros((6, 8), np.uint16)).save(photos / "cats" / "deep.png")
     with pytest.raises(DataError, match="8 bits a channel"):
@@ -145,6 +198,8 @@ def test_text_and_sounds(tmp_path):
     (tmp_path / "mine.txt").write_text("Änderung, naïve. " * 20, encoding="utf-8")
     text = load(str(tmp_path / "mine.txt"), length=16, test=0.2)
     assert vocabulary(text).decode(text.splits["train"]["x"][0]) == "Änderung, naïve."
+    (tmp_path / "mine.txt").write_text("with a mark. " * 40, encoding="utf-8-sig")
+    assert "\ufeff" not in vocabulary(load(str(tmp_path / "mine.txt"), length=16)).symbols
     (tmp_path / "mine.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match=r"readable .txt"):
         load(str(tmp_path / "mine.txt"))

@@ -14,6 +14,7 @@ from dgmjax.errors import DgmjaxError, RunError
 from dgmjax.lab import catalogue, runner
 from dgmjax.runs import RunFolder
 from dgmjax.runs.verdict import is_reference
+from dgmjax.training import Execution
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +107,21 @@ def test_a_run_is_not_made_shorter_than_it_is():
             lab.train(without_steps, run="mine", steps=steps, quiet=True)
     assert before == {path: path.read_bytes() for path in Path("mine").glob("*.json")}
     assert lab.train(without_steps, run="mine", steps=6, quiet=True).step == 6
+
+
+def test_a_run_that_is_done_keeps_what_it_was_trained_with():
+    """A call that trains nothing does not say that its numbers are of bfloat16."""
+    trained = lambda **options: lab.train(without_steps, run="mine", quiet=True, **options)
+    narrow = Execution(compute_dtype="bfloat16")
+    arguments = lambda: [one.arguments for one in RunFolder("mine").read_records()]
+    trained()
+    before = arguments()
+    with pytest.raises(RunError, match="`compute_dtype` must be left out, as the run mine was"):
+        trained(execution=narrow)
+    trained(execution=Execution(remat=True))
+    assert arguments() == before and not any("compute_dtype" in one for one in before)
+    trained(execution=narrow, steps=5)
+    assert all(one["compute_dtype"] == "bfloat16" for one in arguments())
 
 
 def test_an_installed_package_offers_experiments(tmp_path, monkeypatch, capsys):

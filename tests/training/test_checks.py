@@ -190,3 +190,15 @@ def test_arrays_that_hold_no_numbers_are_named():
     arrays = {"x": np.zeros((4, 3), np.float32), "name": np.array(["a", "b", "c", "d"])}
     with pytest.raises(DataError, match=r"^`name` must hold numbers; got dtype <U1"):
         check_training_data(models.PPCA(3, 1), arrays, None)
+
+
+@pytest.mark.parametrize("dtype, far", [(np.int64, 2**40), (np.uint64, 2**33), (np.float64, 1e39)])
+@pytest.mark.parametrize("name", ["x", "identity"])
+def test_numbers_beyond_32_bits_are_named(name, dtype, far):
+    """Devices would hold 2^40 as 0, and 10^39 as infinity."""
+    arrays = {"x": np.zeros((4, 3), np.float32)} | {name: np.full((4, 3), far, dtype)}
+    with pytest.raises(DataError, match=rf"^`{name}` must be in .*, since devices hold 32 bits"):
+        check_training_data(models.PPCA(3, 1), arrays, None)
+    with jax.enable_x64(True):
+        check_training_data(models.PPCA(3, 1), arrays, None)
+    check_training_data(models.PPCA(3, 1), arrays | {name: np.full((4, 3), 7, dtype)}, None)

@@ -68,15 +68,22 @@ def _is_grey(path: Path) -> bool:
     try:
         with Image.open(path) as picture:
             mode, size = picture.mode, picture.size
+        with path.open("rb") as stream:
+            deep = _deep(stream.read(25))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise damaged(path, error) from error
-    eight = not mode.startswith(("I", "F"))
+    eight = not (deep or mode.startswith(("I", "F")))
     rule = "must have 8 bits a channel"
     require(eight, "name", rule, f"{path} of mode {mode}", "Convert it first.", DataError)
     small = size[0] * size[1] <= MAX_PIXELS
     rule = f"must have at most {MAX_PIXELS} pixels"
     require(small, "name", rule, f"{path} of {size[0]} x {size[1]}", "", DataError)
     return mode in ("1", "L", "LA")
+
+
+def _deep(header: bytes) -> bool:
+    """Whether a PNG has 16 bits a channel, of which Pillow keeps 8 where there are colours."""
+    return header.startswith(b"\x89PNG\r\n\x1a\n") and header[24:25] == b"\x10"
 
 
 def _pixels(path: Path, mode: str, size: int | None) -> np.ndarray:

@@ -10,8 +10,8 @@ from dgmjax.data.dataset import Dataset, describe, num_rows, split_rows
 from dgmjax.data.reading.files import read_npy, read_npz, reader
 from dgmjax.errors import DataError, require
 
-_SPLITS = ("train", "validation", "test")
-_SPLIT_ALIASES = {"val": "validation", "valid": "validation"}
+SPLITS = ("train", "validation", "test")
+SPLIT_ALIASES = {"val": "validation", "valid": "validation"}
 _ALIASES = {"": "x", "y": "label", "labels": "label", "data": "x", "images": "x", "image": "x"}
 
 
@@ -107,7 +107,7 @@ def _read(path: Path, mmap: bool, max_bytes: int | None) -> dict[str, np.ndarray
 def _renamed(stored: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
     """The arrays, in their order, under their names here; a single one of no split is `x`."""
     names = [_name(key) for key in stored]
-    if len(names) == 1 and names[0].rpartition("_")[2] not in _SPLITS:
+    if len(names) == 1 and names[0].rpartition("_")[2] not in SPLITS:
         names = ["x"]
     once = len(set(names)) == len(names)
     rule = f"must hold one array each of {sorted(set(names))}"
@@ -118,9 +118,9 @@ def _renamed(stored: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarr
 
 def _name(key: str) -> str:
     """`label_train` of `y_train` and `train_y`, `x_validation` of `val`, `x` of `data`."""
-    words = [_SPLIT_ALIASES.get(word, word) for word in key.split("_")]
-    split = [word for word in words if word in _SPLITS]
-    rest = "_".join(word for word in words if word not in _SPLITS)
+    words = [SPLIT_ALIASES.get(word, word) for word in key.split("_")]
+    split = [word for word in words if word in SPLITS]
+    rest = "_".join(word for word in words if word not in SPLITS)
     return "_".join([_ALIASES.get(rest, rest), *split])
 
 
@@ -128,7 +128,7 @@ def _own_splits(
     arrays: Mapping[str, np.ndarray], keys: Iterable[str], path: Path
 ) -> dict[str, dict[str, np.ndarray]]:
     """The splits that a file brings, none or `train` among them; `keys` are its own names."""
-    found = {split: _of_split(arrays, split) for split in _SPLITS}
+    found = {split: _of_split(arrays, split) for split in SPLITS}
     parts = {split: part for split, part in found.items() if "x" in part}
     if parts:
         used = {f"{name}_{split}" for split, part in parts.items() for name in part}
@@ -139,7 +139,22 @@ def _own_splits(
         rule = "must hold a split for training, such as x_train"
         remedy = "Rows that are still to be divided are named x."
         require("train" in parts, "name", rule, f"{path} with {list(keys)}", remedy, DataError)
+        _require_one_kind(parts, path)
     return parts
+
+
+def _require_one_kind(parts: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> None:
+    """Raises `DataError` where an array is of fractions in one split, of integers in another.
+
+    Such pixels are in [0, 1] in the one and in 0 .. 255 in the other.
+    """
+    for name in parts["train"]:
+        types = {split: part[name].dtype for split, part in parts.items() if name in part}
+        alike = len({kind.kind in "biu" for kind in types.values()}) == 1
+        given = ", ".join(f"{kind} in {split}" for split, kind in types.items())
+        rule = "must be fractions in every split, or whole numbers in every split"
+        remedy = "Convert them to one type and unit."
+        require(alike or name == "label", name, rule, f"{given} of {path}", remedy, DataError)
 
 
 def _of_split(arrays: Mapping[str, np.ndarray], split: str) -> dict[str, np.ndarray]:

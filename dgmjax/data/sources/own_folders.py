@@ -13,7 +13,7 @@ from dgmjax.data.reading.archives import require_size
 from dgmjax.data.reading.cache import cached, fingerprint
 from dgmjax.data.reading.files import damaged, read_idx, reader
 from dgmjax.data.reading.pictures import pictures_of, read_pictures
-from dgmjax.data.sources.own_files import load_path
+from dgmjax.data.sources.own_files import SPLIT_ALIASES, SPLITS, load_path
 from dgmjax.data.sources.sequences import pad
 from dgmjax.data.text import text_dataset
 from dgmjax.errors import DataError, require
@@ -76,7 +76,8 @@ def load_pictures(
     """The pictures of a folder and its subfolders; see `reading.pictures.read_pictures`.
 
     Where every picture lies in a subfolder, the subfolder is its `label`, named in
-    `info["classes"]`. Decoded once: a second call reads the cache.
+    `info["classes"]`. Subfolders `train`, `validation` (or `val`) and `test` are splits, and labels
+    are what they hold. Decoded once: a second call reads the cache.
     """
     path = _found(name, folder)
     files = pictures_of(path)
@@ -84,14 +85,46 @@ def load_pictures(
     build = lambda: {"x": read_pictures(files, size=size, grey=grey)}
     arrays = cached(path.name, {**key, "size": size, "grey": grey}, build)
     labels, classes = _labels(path, files)
-    parts = split_rows({**arrays, **labels}, splits, split_seed)
-    facts = _facts(path, "pictures of", f"random, seed {split_seed}")
+    own = _own_splits(path, files, {**arrays, **labels}, splits)
+    made = "as in the folder" if own else f"random, seed {split_seed}"
+    parts = own or split_rows({**arrays, **labels}, splits, split_seed)
+    facts = _facts(path, "pictures of", made)
     return Dataset(path.name, parts, describe(parts, **facts, levels=256, **classes))
+
+
+def _splits_of(path: Path, files: list[Path]) -> list[str]:
+    """The split of every file, where the subfolders of `path` are splits; else none.
+
+    They are if each has the name of one and there is more to tell apart: two of them, or folders of
+    classes in a single `train`.
+    """
+    within = [file.relative_to(path).parts[:-1] if path.is_dir() else () for file in files]
+    names = [SPLIT_ALIASES.get(parts[0], parts[0]) if parts else "" for parts in within]
+    several = len(set(names)) > 1 or any(len(parts) > 1 for parts in within)
+    return names if "train" in names and set(names) <= set(SPLITS) and several else []
+
+
+def _own_splits(
+    path: Path, files: list[Path], arrays: Arrays, splits: Mapping[str, float] | None
+) -> dict[str, Arrays]:
+    """The rows of every split that the folder brings, none if it has none of its own.
+
+    A single one is still to be divided.
+    """
+    names = np.array(_splits_of(path, files))
+    if len(set(names)) < 2:
+        return {}
+    rule = "must be left out: the folder has its own splits"
+    require(splits is None, "splits", rule, splits, "", DataError)
+    of = lambda split: {key: array[names == split] for key, array in arrays.items()}
+    return {split: of(split) for split in SPLITS if split in names}
 
 
 def _labels(path: Path, files: list[Path]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The `label` of every file and the names of the `classes`, if all lie in subfolders."""
     within = [file.relative_to(path).parts[:-1] if path.is_dir() else () for file in files]
+    if _splits_of(path, files):
+        within = [parts[1:] for parts in within]
     if not all(within):
         return {}, {}
     classes = sorted({parts[0] for parts in within})
@@ -137,7 +170,7 @@ def load_text(
     path = _found(name, folder)
     require_size(path, path.stat().st_size, None)
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise damaged(path, error) from error
     options: dict[str, Any] = {"validation": validation, "test": test, "stride": stride}
@@ -156,7 +189,7 @@ def load_sounds(
     """`.wav` files, 16 bits, mono and of one rate, as int16 `[N, length]` with their `length`.
 
     Each file is cut into pieces of `length` samples, the last one padded with zeros. Subfolders are
-    labels, as of pictures.
+    labels or splits, as of pictures.
 
     Whole files are divided at random, so that no split holds pieces of a recording of another; the
     sizes of `splits`, in pieces or fractions of them, are met as nearly as whole files allow. With
@@ -174,9 +207,12 @@ def load_sounds(
         pieces += [sound[start : start + length] for start in starts]
         owners += [index] * len(starts)
     require(len(pieces) > 0, "name", "must hold sound", path, "", DataError)
-    labels, classes = _labels(path, [files[index] for index in owners])
+    of_pieces = [files[index] for index in owners]
+    labels, classes = _labels(path, of_pieces)
     arrays = {**pad(pieces, length), **labels}
-    parts, made = split_whole(arrays, np.array(owners), splits, split_seed)
+    own = _own_splits(path, of_pieces, arrays, splits)
+    divided = lambda: split_whole(arrays, np.array(owners), splits, split_seed)
+    parts, made = (own, "as in the folder") if own else divided()
     facts = {**_facts(path, "sounds of", made), "sample_rate_hz": rate, **classes}
     return Dataset(path.name, parts, describe(parts, **facts))
 
