@@ -11,7 +11,10 @@ enough for a minute on one CPU core. All games with equal networks, penalties an
 
 and so on. Of `f_kl` half of the seeds end with a gradient that is not finite, and the generator of
 `f_pearson_chi2` never leaves its start. The `_non_saturating` form of Pearson's covers all modes;
-that of KL's, whose critic has the exponential still, is as unstable. PacGAN's GAN, whose numbers
+that of KL's, whose critic has the exponential still, is as unstable. Without a penalty the
+non-saturating game covers 24.40 +- 0.27 modes with 85.1% good samples and a KL of 0.11; with a
+critic of pairs (`--packing 2`) 21.1 +- 1.8 modes, 24.6% and 0.71: pairs ask for more than these
+small networks and few steps. PacGAN's GAN, whose numbers
 stand beside ours, is
 
     --game non_saturating --penalty none --normalisation batch --hidden 400 400 400 400
