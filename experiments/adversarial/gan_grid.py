@@ -14,8 +14,7 @@ and so on. Of `f_kl` half of the seeds end with a gradient that is not finite, a
 that of KL's, whose critic has the exponential still, is as unstable. Without a penalty the
 non-saturating game covers 24.40 +- 0.27 modes with 85.1% good samples and a KL of 0.11; with a
 critic of pairs (`--packing 2`) 21.1 +- 1.8 modes, 24.6% and 0.71: pairs ask for more than these
-small networks and few steps. PacGAN's GAN, whose numbers
-stand beside ours, is
+small networks and few steps. PacGAN's GAN, whose numbers stand beside ours, is
 
     --game non_saturating --penalty none --normalisation batch --hidden 400 400 400 400
     --critic-hidden 200 200 200 --pieces 5 --steps 400000 --batch-size 100
