@@ -9,12 +9,12 @@ on Fashion-MNIST, the worst of all attacks at 8 and at 25 levels: accuracy 0 wit
 with the defence. Those attacks do not know the defence. One that does, by straight-through
 gradients averaged over noise (BPDA with EOT), is measured beside them: purification hides
 gradients, and is no proof of safety (published for CIFAR-10: 9% are left). A random search of
-squares, which needs no gradient, stands beside it. Here both take little more than the attacks that
-do not know the defence; that is no proof against stronger ones. The records lack Carlini and
-Wagner's attack and the worst of all: they were made when it moved few pixels, and left 73% and 46%
-right. On the first 200 images it leaves 55.5% and 12% now, cut to 8 and to 25 levels, of the 87.5%
-that the classifier has right, and none where nothing is cut; of the classifier trained on attacked
-images 80% and 68.5% of 86.5%.
+squares, which needs no gradient, stands beside it, and has no record yet. Here the former takes
+little more than the attacks that do not know the defence; that is no proof against stronger ones.
+The records lack Carlini and Wagner's attack and the worst of all: they were made when it moved few
+pixels, and left 73% and 46% right. On the first 200 images it leaves 55.5% and 12% now, cut to 8
+and to 25 levels, of the 87.5% that the classifier has right, and none where nothing is cut; of the
+classifier trained on attacked images 80% and 68.5% of 86.5%.
 Sources: Song, Kim, Nowozin, Ermon & Kushman, "PixelDefend: Leveraging Generative Models to
 Understand and Defend against Adversarial Examples", 2018, Table 1,
 https://arxiv.org/abs/1710.10766; Athalye, Carlini & Wagner, "Obfuscated Gradients Give a False
