@@ -76,7 +76,7 @@ class Setting(NamedTuple):
       defence_radius: of purification, in levels.
       iterations: of BIM, and for scale of the other attacks.
       adaptive_iterations: of the attack that knows the defence by its gradients.
-      queries: of the one that only asks for the outputs.
+      queries: of the one that only asks for the outputs, which is left out if 0.
       draws: of noise, over which they average.
     """
 
@@ -104,6 +104,7 @@ def pixel_defend(
     channels: int = 16,
     images: int = 1000,
     adaptive_images: int = 200,
+    queries: int = 300,
     shared: Epochs = Epochs(learning_rate=2e-3, epochs=6, batch_size=100, ema_decay=0.999),
 ) -> lab.Experiment:
     """Two classifiers, attacked with and without a defence by an autoregressive density.
@@ -117,6 +118,8 @@ def pixel_defend(
       channels: of the residual classifiers.
       images: test images of the table.
       adaptive_images: the part of them that attacks which know the defence move.
+      queries: how often the random search of squares asks the defended classifier about an image;
+        0 leaves it out.
     """
     require(len(radii) >= 1, "radii", "must name at least one", radii)
     require(len(set(radii)) == len(radii), "radii", "must differ", radii)
@@ -124,10 +127,11 @@ def pixel_defend(
     require(min(radii) > 0 and max(radii) <= 255, "radii", rule, radii)
     for name, radius in {"defence_radius": defence_radius, "train_radius": train_radius}.items():
         require(0 <= radius <= 255, name, "must be in 0 .. 255, grey levels", radius)
-    iterations, adaptive_iterations, queries, draws = 40, 40, 300, 2
+    require(queries >= 0, "queries", "must be at least 0", queries)
+    iterations, adaptive_iterations, draws = 40, 40, 2
     if shared.tiny:
         images, adaptive_images, channels = 8, 4, 4
-        iterations, adaptive_iterations, queries = 2, 1, 2
+        iterations, adaptive_iterations, queries = 2, 1, min(queries, 2)
         radii, defence_radius, train_radius = (2,), 2, 1
         shared = replace(shared, epochs=1)
     first = first_stage(
@@ -380,8 +384,9 @@ def attacked(setting: Setting, trained, which: str, kind: str, radius: int) -> A
 
 def table(setting: Setting, which: str, radii, dataset: str):
     """Accuracies of a classifier after each attack, without and with the defence."""
+    adaptive = [kind for kind in ADAPTIVE if kind != "square" or setting.queries]
     rows = [("clean", 0)] + [
-        (kind, radius) for radius in radii for kind in (*ATTACKS, "strongest", *ADAPTIVE)
+        (kind, radius) for radius in radii for kind in (*ATTACKS, "strongest", *adaptive)
     ]
     return [
         _accuracy(setting, which, kind, radius, defended, dataset)

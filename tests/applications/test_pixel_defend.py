@@ -105,11 +105,20 @@ def test_the_second_classifier_sees_attacked_images(built):
     assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(slopes["plain"]))
 
 
+def test_without_queries_no_squares_are_searched(setting):
+    names = lambda setting: {
+        row.metric for row in experiment.table(setting, "plain", (2,), "digits")
+    }
+    with_squares = names(setting._replace(queries=2))
+    assert with_squares - names(setting._replace(queries=0)) == {"accuracy_square_2"}
+
+
 @pytest.mark.parametrize(
     "given, message",
     [
         ({"radii": ()}, "`radii` must name at least one"),
         ({"radii": (8, 8)}, "`radii` must differ"),
+        ({"queries": -1}, "`queries` must be at least 0"),
         ({"density": None}, "`density` must be the run folder of a PixelCNN"),
     ],
 )

@@ -207,6 +207,7 @@ def test_csv_keeps_every_row(tmp_path, text):
     [
         ("5,\n1,2\n", "line 1, column 2 holds '', not a number"),
         ("5,NA\n1,2\n", "line 1, column 2 holds 'NA', not a number"),
+        ("5,1_000\n1,2\n", "line 1, column 2 holds '1_000', not a number"),
         ("a,b\n\n1,2\n3,four\n", "line 4, column 2 holds 'four', not a number"),
         ("1,2\n3\n", "line 2 has 1 cells, not 2"),
         ("1," + "2" * 200_000, "field larger than field limit"),

@@ -115,7 +115,7 @@ def read_csv(path: Path, *, max_bytes: int | None = None) -> np.ndarray:
                 if len(cells) != columns:
                     raise damaged(path, f"line {line} has {len(cells)} cells, not {columns}")
                 try:
-                    numbers.extend(map(float, cells))
+                    numbers.extend(map(_number, cells))
                 except ValueError as error:
                     column = next(i for i, cell in enumerate(cells) if not is_number(cell))
                     why = f"line {line}, column {column + 1} holds {cells[column]!r}, not a number"
@@ -148,10 +148,17 @@ def _split(line: str, separator: str) -> list[str]:
     return next(csv.reader([line], delimiter=separator, skipinitialspace=True))
 
 
+def _number(cell: str) -> float:
+    """The number in a table's cell; 1_000 is Python's, and in a table more likely a mistake."""
+    if "_" in cell:
+        raise ValueError(cell)
+    return float(cell)
+
+
 def is_number(cell: str) -> bool:
     """Whether the text of a table's cell is a number."""
     try:
-        float(cell)
+        _number(cell)
     except ValueError:
         return False
     return True
