@@ -121,12 +121,14 @@ def test_labels_are_whole_numbers_wherever_they_come_from(tmp_path, key):
         path = tmp_path / name
         path.write_bytes(made(label.astype(np.float64)))
         assert load(str(path)).splits["train"]["label"].dtype == np.int32
-        for wrong, given in (
-            (np.full(40, "a"), f"got <U1 in {path}"),
-            (label + 0.5, f"got {path}"),
+        for wrong, message in (
+            (np.full(40, "a"), "be whole numbers; got <U1"),
+            (label + 0.5, "be whole numbers below 2"),
+            (np.eye(3)[label], r"be one number for each row; got shape \(.*argmax"),
+            (label - 2, "be classes from 0 on, or -1 for none; got -2"),
         ):
             path.write_bytes(made(wrong))
-            with pytest.raises(DataError, match=f"^`label` must be whole numbers.*{given}"):
+            with pytest.raises(DataError, match=f"^`label` must {message}"):
                 load(str(path))
 
 

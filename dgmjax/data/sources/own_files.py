@@ -65,7 +65,7 @@ def load_path(
             arrays["x"] = np.delete(arrays["x"], label, axis=1)
         elif label is not None:
             labelled = _find(str(label), folder)
-            arrays["label"] = _only(_read(labelled, False, max_bytes), labelled).reshape(-1)
+            arrays["label"] = _only(_read(labelled, False, max_bytes), labelled)
         if path.suffix == ".csv":  # after the labels, of which float32 would merge those above 2^24
             with np.errstate(over="ignore"):  # an infinity is refused later
                 arrays["x"] = arrays["x"].astype(np.float32)
@@ -170,9 +170,16 @@ def _only(stored: Mapping[str, np.ndarray], path: Path) -> np.ndarray:
 
 
 def _whole(label: np.ndarray, path: Path) -> np.ndarray:
-    """Labels as int32."""
+    """Labels `[N]` as int32, -1 for none."""
     numeric = label.dtype.kind in "buif"
     require(numeric, "label", "must be whole numbers", f"{label.dtype} in {path}", "", DataError)
+    rule, remedy = "must be one number for each row", "The number of a one-hot row is its argmax."
+    one = label.size == len(label)
+    require(one, "label", rule, f"shape {label.shape} in {path}", remedy, DataError)
+    label = label.reshape(-1)
     whole = bool(np.all((abs(label.astype(np.float64)) < 2**31) & (label == np.round(label))))
     require(whole, "label", "must be whole numbers below 2**31", path, "", DataError)
+    lowest = int(label.min(initial=0))
+    rule, remedy = "must be classes from 0 on, or -1 for none", "Number the classes from 0."
+    require(lowest >= -1, "label", rule, f"{lowest} in {path}", remedy, DataError)
     return label.astype(np.int32)
