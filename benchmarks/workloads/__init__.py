@@ -13,6 +13,8 @@ NAMES = (
     "maf_peers_6",
     "maf_peers_63",
     "maf_peers_784",
+    "spline_peers_6",
+    "spline_peers_63",
     "spline_depth",
     "remat_memory",
     "glow_peers",
@@ -34,6 +36,8 @@ SIZED = {
     "maf_peers_6": ("maf_peers", "D6"),
     "maf_peers_63": ("maf_peers", "D63"),
     "maf_peers_784": ("maf_peers", "D784"),
+    "spline_peers_6": ("maf_peers", "SPLINES_6"),
+    "spline_peers_63": ("maf_peers", "SPLINES_63"),
 }
 """Workloads of one file that differ in a size: the file, and the name in it."""
 

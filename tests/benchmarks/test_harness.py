@@ -170,8 +170,8 @@ PARAMETERS = {
 """Of our side when tiny: those of the peers' models of these sizes."""
 
 
-REPEATED = {"maf_peers_63", "maf_peers_784"}
-"""The model of `maf_peers_6` at other sizes."""
+REPEATED = {"maf_peers_63", "maf_peers_784", "spline_peers_63"}
+"""Models of `maf_peers_6` and `spline_peers_6` at other sizes."""
 
 
 @pytest.mark.staggered(of=9)
