@@ -19,7 +19,7 @@ LONGEST_PAUSE = 60.0
 def supervise(
     command: Sequence[str],
     restarts: int,
-    newest: Callable[[], int | None],
+    newest: Callable[[], Sequence[int | None]],
     *,
     pause: float = 1.0,
 ) -> int:
@@ -29,23 +29,24 @@ def supervise(
     crashes in a row without a new checkpoint between them count as permanent and end the attempts.
 
     Args:
-      newest: step of the newest checkpoint, None without one; called after a crash.
+      newest: step of the newest checkpoint of each run, None without one; called after a crash.
     """
-    last: tuple[int | None] | None = None
+    last: list[int | None] | None = None
     for attempt in range(restarts + 1):
         code = _run(command)
         if code in FINAL:
             return code
-        step = newest()
-        where = "before the first checkpoint" if step is None else f"after that of step {step}"
+        steps = list(newest())
+        saved = [step for step in steps if step is not None]
+        where = f"after that of step {saved[-1]}" if saved else "before the first checkpoint"
         crash = f"training crashed ({_reason(code)}) {where}"
-        if last == (step,):
+        if last == steps:
             _say(f"{crash} twice in a row; not restarted.")
             return code
         if attempt == restarts:
             _say(f"{crash}; not restarted after {restarts} restarts.")
             return code
-        last, seconds = (step,), min(LONGEST_PAUSE, pause * 2.0**attempt)
+        last, seconds = steps, min(LONGEST_PAUSE, pause * 2.0**attempt)
         _say(f"{crash}; restart {attempt + 1} of {restarts} in {seconds:g} s.")
         time.sleep(seconds)
     return code

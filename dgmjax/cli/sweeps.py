@@ -5,6 +5,7 @@ import math
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -126,17 +127,31 @@ def _words(chosen: Mapping[str, str], several: Container[str]) -> list[str]:
     return [word for name, value in chosen.items() for word in (name, *parts(name, value))]
 
 
-def with_folder(
+def with_own_places(
     options: list[str], request: TrainRequest, plan: Plan, own: Container[str]
 ) -> tuple[list[str], TrainRequest]:
-    """The run in a folder of its own, where the plan varies options that a folder's name lacks.
+    """The run in a folder, and with a place of checkpoints, that no other run of the plan has.
 
-    Those are the options that all experiments share, such as `--compute-dtype`: runs that differ in
-    nothing else would be taken for one.
+    A folder's name lacks the options that all experiments share, such as `--compute-dtype`: runs
+    that differ in nothing else would be taken for one. Below `--checkpoint-dir` there is a folder
+    for each run, by the name of its own.
 
     Args:
       own: the experiment's own options, as written.
     """
+    options, request = _with_folder(options, request, plan, own)
+    place = request.execution.checkpoint_dir
+    if place is None:
+        return options, request
+    place = f"{place.rstrip('/')}/{request.experiment}/{request.place().name}"
+    at = options.index("--checkpoint-dir") + 1
+    execution = replace(request.execution, checkpoint_dir=place)
+    return [*options[:at], place, *options[at + 1 :]], replace(request, execution=execution)
+
+
+def _with_folder(
+    options: list[str], request: TrainRequest, plan: Plan, own: Container[str]
+) -> tuple[list[str], TrainRequest]:
     varied = [name for name, values in plan.values.items() if len(values) > 1 and name not in own]
     if not varied:
         return options, request
@@ -150,12 +165,13 @@ def is_done(request: TrainRequest) -> Path | None:
     """The folder of the run if it has been carried out to its end, with the same options."""
     from dgmjax.runs.folder import RunFolder
 
-    path = request.place()
-    if not (path / "results.json").is_file():
+    if not request.exists():
         return None
+    path = request.place()
     run = RunFolder(path)
     same = not run.numbers_differ(request.execution.changed())
-    return path if same and run.options.get("steps") == request.steps else None
+    same = same and run.options.get("steps") == request.steps
+    return path if same and run.has_results else None
 
 
 def carry_out_all(
@@ -176,7 +192,11 @@ def carry_out_all(
     def one(numbered: tuple[int, tuple[list[str], TrainRequest]]) -> Path | None:
         number, (options, request) = numbered
         told = f"[{number}/{len(runs)}] {' '.join(options)}"
-        done = is_done(request)
+        try:
+            done = is_done(request)
+        except DgmjaxError as problem:  # a damaged folder ends this run, not the others
+            say(f"{told}: failed, error: {problem}")
+            return None
         if done is not None:
             say(f"{told}: done already, {done}")
             return done
@@ -195,11 +215,32 @@ def carry_out_all(
         return request.place()
 
     with ThreadPoolExecutor(workers) as pool:
-        folders = list(pool.map(one, enumerate(runs, 1)))
+        try:
+            folders = list(pool.map(one, enumerate(runs, 1)))
+        except KeyboardInterrupt:
+            for process in list(_running):
+                process.send_signal(signal.SIGINT)
+            raise
     return [folder for folder in folders if folder is not None], folders.count(None)
+
+
+_running: set[subprocess.Popen] = set()
 
 
 def _train(arguments: Sequence[str], variables: Mapping[str, str]) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "dgmjax", "train", *arguments]
-    environment = {**os.environ, **variables}
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    with subprocess.Popen(
+        command,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,  # a signal to stop reaches it once, through the sweep
+    ) as process:
+        _running.add(process)
+        try:
+            out, err = process.communicate()
+        finally:
+            _running.discard(process)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)

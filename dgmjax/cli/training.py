@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 from keyword import iskeyword
 from pathlib import Path
@@ -65,12 +66,12 @@ def sweep_command(arguments: list[str]) -> None:
     # All of them before any is trained: the last may have a value that its option does not take.
     own = [option(argument) for argument in catalogue.own_defaults(function)]
     runs = [
-        sweeps.with_folder(options, parse_train(function, name, options).absolute(), plan, own)
+        sweeps.with_own_places(options, parse_train(function, name, options).absolute(), plan, own)
         for options in sweeps.combinations(plan, options_of_several(function))
     ]
     if plan.dry_run:
         for options, _ in runs:
-            print(f"dgmjax train {name} {' '.join(options)}")
+            print(shlex.join(["dgmjax", "train", name, *options]))
         return
     folders, failed = sweeps.carry_out_all(name, runs, plan.workers)
     if folders:
@@ -122,9 +123,10 @@ def dispatch_supervised(request: TrainRequest, arguments: list[str]) -> None:
     """Trains in a process that is started again after a crash."""
     from dgmjax.runs.checkpoint_steps import steps_at
 
-    def newest() -> int | None:
-        place = request.absolute().folder().checkpoints("latest")
-        return max(steps_at(place).committed(), default=None)
+    def newest() -> list[int | None]:
+        folders = [one.folder() for one in request.absolute().of_each_seed() if one.exists()]
+        steps = (steps_at(run.checkpoints("latest")).committed() for run in folders)
+        return [max(found, default=None) for found in steps]
 
     command = [sys.executable, "-m", "dgmjax", "train", *arguments]
     code = restarts.supervise(command, request.restart, newest)

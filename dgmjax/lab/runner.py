@@ -92,13 +92,14 @@ class _Seeding:
         one_of_many: bool,
     ):
         experiment.check()
-        if processes.is_main():
-            run.note_data(fingerprint(experiment.dataset))
         self.experiment, self.run, self.seed, self.quiet = experiment, run, seed, quiet
         self.one_of_many = one_of_many
         self.execution = replace(execution or Execution(), quiet=quiet)
         self.steps = experiment.steps if steps is None else steps
         require(self.steps >= 1, "steps", "must be at least 1", self.steps)
+        if processes.is_main():
+            run.note_data(fingerprint(experiment.dataset))
+            run.note_begin(self.steps)
         self.learner = experiment.learner()
         self.shell = partial(Trained, experiment, self.learner, seed=seed, folder=run)
 
@@ -146,6 +147,9 @@ class _Seeding:
         # A collective operation: all processes take part before process 0 goes on alone.
         state = processes.to_host(result.state) if processes.part()[1] > 1 else result.state
         trained = self.shell(state, step=result.best_step, seconds=result.seconds)
+        if processes.is_main():
+            with on_disk_error(self.execution.on_disk_error):
+                self.run.note_trained(self.steps)
         started = time.perf_counter()
         with busy("measuring", quiet=self.quiet or not processes.is_main()):
             records = evaluate(trained)
@@ -153,6 +157,7 @@ class _Seeding:
             with processes.alone():
                 with on_disk_error(self.execution.on_disk_error):
                     self.run.write_records(records)
+                    self.run.note_measured()
                 self._draw(trained, self.experiment.figures)
         if not self.quiet and processes.is_main():
             told = [] if self.one_of_many else [record.summary() for record in records]
@@ -280,7 +285,9 @@ def evaluate(
 
 
 def shortened(run: RunFolder, experiment: Experiment) -> bool:
-    """Whether a run was asked for fewer steps than its experiment has, which is another number."""
+    """Whether a run has fewer steps than its experiment, by request or since it is under way."""
+    if run.is_under_way:
+        return True
     given = run.options.get("steps")
     if given is not None:
         return given < experiment.steps

@@ -76,8 +76,11 @@ class TrainRequest:
             return [self]
 
         def of(seed: int) -> TrainRequest:
-            folder = None if self.run_dir is None else self.run_dir / f"seed_{seed}"
-            return replace(self, seed=seed, run_dir=folder, seeds=1)
+            name, place = f"seed_{seed}", self.execution.checkpoint_dir
+            folder = None if self.run_dir is None else self.run_dir / name
+            own = None if place is None else f"{place.rstrip('/')}/{name}"
+            execution = replace(self.execution, checkpoint_dir=own)
+            return replace(self, seed=seed, run_dir=folder, execution=execution, seeds=1)
 
         return [of(self.seed + number) for number in range(self.seeds)]
 
@@ -94,23 +97,22 @@ class TrainRequest:
         name = run_name(self.arguments, defaults, self.seed, self.tiny)
         return self.run_dir or Path("runs") / self.experiment / name
 
-    def folder(self, experiment: "Experiment | None" = None) -> "RunFolder":
-        """The run's folder, new or found again; one that may train the experiment on, if given."""
-        from dgmjax.runs.folder import RunFolder
+    def exists(self) -> bool:
+        """Whether the run's folder has been made."""
+        return (self.place() / "config.json").is_file()
 
-        options = {
+    def _options(self) -> dict[str, Any]:
+        return {
             "data_dir": self.data_dir,
             "steps": self.steps,
             "execution": self.execution.changed(),
             "in_code": self.execution.changed_in_code() or None,
         }
-        if experiment is not None and (self.place() / "config.json").is_file():
-            steps = experiment.steps if self.steps is None else self.steps
-            run = RunFolder(self.place())
-            run.check_steps(steps)
-            if run.reached == steps:  # nothing is left to train
-                run.check_numbers(self.execution.changed())
-                options = {}  # the record names what the parameters were trained with
+
+    def folder(self) -> "RunFolder":
+        """The run's folder, new or found again, in which nothing is changed."""
+        from dgmjax.runs.folder import RunFolder
+
         return RunFolder.create(
             "runs",
             self.experiment,
@@ -118,9 +120,23 @@ class TrainRequest:
             self.seed,
             tiny=self.tiny,
             defaults=catalogue.own_defaults(self.function),
-            options=options,
+            options=self._options(),
             run_dir=self.run_dir,
         )
+
+    def claim(self, run: "RunFolder", experiment: "Experiment") -> None:
+        """Keeps the options of this request in a folder that is locked, if it may go on so.
+
+        Raises:
+          RunError: the run has more steps behind it, or is done and was trained with others.
+        """
+        run.refresh()
+        steps = experiment.steps if self.steps is None else self.steps
+        run.check_steps(steps)
+        if run.is_trained(steps):  # the record names what the parameters were trained with
+            run.check_numbers(self.execution.changed())
+            return
+        run.note_options(self._options())
 
 
 def carry_out(
@@ -136,8 +152,10 @@ def carry_out(
     with busy("reading the data and building the model", quiet=quiet):
         experiment = request.build()
     with processes.main_first("run folder"):
-        run = request.folder(experiment)
+        run = request.folder()
     with run, run.lock() if processes.is_main() else contextlib.nullcontext():
+        with processes.main_first("options"):
+            request.claim(run, experiment)
         if processes.is_main():
             run.log_to(request.log)
         if request.profile:
@@ -152,7 +170,8 @@ def carry_out(
             one_of_many=one_of_many,
         )
     if processes.is_main():
-        write_report(run)
+        with runner.on_disk_error(request.execution.on_disk_error):
+            write_report(run)
     return trained, run
 
 
@@ -167,17 +186,19 @@ def carry_out_seeds(request: TrainRequest) -> "list[tuple[Trained, RunFolder]]":
     devices = request.execution.make_mesh().size
     require(devices == 1, "mesh", "must be one device for seeds together", devices)
     experiment = requests[0].build()
-    runs = {one.seed: one.folder(experiment) for one in requests}
+    runs = {one.seed: one.folder() for one in requests}
     with contextlib.ExitStack() as opened:
-        for run in runs.values():
-            opened.enter_context(run)
+        for one in requests:
+            run = opened.enter_context(runs[one.seed])
             opened.enter_context(run.lock())
+            one.claim(run, experiment)
             run.log_to(request.log)
         trained = runner.train_together(
             experiment, runs, steps=request.steps, execution=request.execution
         )
     for run in runs.values():
-        write_report(run)
+        with runner.on_disk_error(request.execution.on_disk_error):
+            write_report(run)
     return list(zip(trained, runs.values(), strict=True))
 
 

@@ -199,7 +199,8 @@ def compare(folders: Sequence[Path]) -> Comparison:
     runs = [RunFolder(folder) for folder in {path.resolve(): path for path in folders}.values()]
     groups: dict[tuple[str, str], list[RunFolder]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
-        settings = run.changed if run.changed is not None else run.arguments
+        settings = dict(run.changed if run.changed is not None else run.arguments)
+        settings.pop("checkpoint_dir", None)  # a place, in which no number lies
         groups.setdefault((run.experiment, as_flags(settings)), []).append(run)
     several = len({experiment for experiment, _ in groups}) > 1
     found = []

@@ -31,6 +31,8 @@ _OPTIONS = {
     "earlier": list,
     "data": dict,
     "training": dict,
+    "trained": int,
+    "measured": int,
 }
 """Types of what `options` may hold; each may also be null."""
 

@@ -46,9 +46,9 @@ __all__ = ["Published", "Record", "RunFolder", "run_name"]
 
 
 NOTED = ("steps", "execution", "in_code")
+"""Options that may differ from one call to the next; each difference is kept."""
 OF_NUMBERS = ("compute_dtype", "accumulate", "deterministic")
 """Options of an execution that change the numbers of a run."""
-"""Options that may differ from one call to the next; each difference is kept."""
 
 
 def run_name(
@@ -105,6 +105,8 @@ class RunFolder:
     ) -> "RunFolder":
         """Makes the folder `root/<experiment>/<run_name>`, or opens it if the same run made it.
 
+        One that is there is not changed: another process may be training in it (`lock`).
+
         Args:
           root: the folder of all runs, usually `runs`.
           experiment: the experiment's name; the file's, with `.py`, for one of the user's own.
@@ -112,7 +114,7 @@ class RunFolder:
           seed: of the run.
           tiny: whether this is the experiment in miniature.
           defaults: the arguments' defaults, left out of the run's name.
-          options: further facts to keep; not compared when the run is resumed.
+          options: further facts that a new folder keeps; `note_options` changes them.
           run_dir: the run's folder itself, in place of one under `root`.
 
         Raises:
@@ -130,7 +132,8 @@ class RunFolder:
         if (path / "config.json").exists():
             run = cls(path)
             check_same(path, run.config, asked, plain(defaults or {}))
-            run.note_options(options or {})
+            if options and "execution" in options:
+                run.check_place((options["execution"] or {}).get("checkpoint_dir"))
             return run
         check_unused(path)
         changed = changed_arguments(arguments, defaults or {})
@@ -167,6 +170,38 @@ class RunFolder:
         kept = {name: before[name] for name in before if before[name] or name != "in_code"}
         earlier = [*self.options.get("earlier", []), kept]
         self._update_options({**now, "earlier": earlier})
+
+    def refresh(self) -> None:
+        """Reads `config.json` again, which another process may have changed."""
+        self.config = read_configuration(self.path)
+
+    def note_begin(self, steps: int) -> None:
+        """Keeps that the run is being trained until this step, unless it was already."""
+        if self.options.get("trained") != steps:
+            self._update_options({"trained": None, "measured": None})
+
+    def note_trained(self, steps: int) -> None:
+        """Keeps that training until this step came to its end, perhaps early, of its own accord."""
+        self._update_options({"trained": steps})
+
+    def note_measured(self) -> None:
+        """Keeps that `results.json` holds the numbers of the training that ended."""
+        self._update_options({"measured": self.options.get("trained")})
+
+    def is_trained(self, steps: int) -> bool:
+        """Whether training until this step came to its end."""
+        return self.options.get("trained") == steps or self.reached == steps
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether its last training was interrupted, or still goes on."""
+        return "trained" in self.options and self.options["trained"] is None
+
+    @property
+    def has_results(self) -> bool:
+        """Whether `results.json` holds the numbers of a training that came to its end."""
+        there = (self.path / "results.json").is_file()
+        return there and ("trained" not in self.options or self.options.get("measured") is not None)
 
     @property
     def reached(self) -> int:

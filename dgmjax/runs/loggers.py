@@ -4,6 +4,7 @@ A logger that fails is named once and then left alone; it never ends a run.
 """
 
 import csv
+import hashlib
 import io
 import logging
 import math
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from dgmjax.errors import DgmjaxError, require
+from dgmjax.errors import require
 from dgmjax.files import open_file, read_file, write_atomically
 from dgmjax.lazy import extras_named
 
@@ -116,7 +117,8 @@ class WandB:
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "dgmjax"),
             name=name,
-            id=run.identity[:16],
+            # Runs of the same arguments in two folders are two runs.
+            id=hashlib.sha256(f"{run.identity} {run.path.absolute()}".encode()).hexdigest()[:16],
             resume="allow",
             dir=str(run.path),
         )
@@ -210,8 +212,6 @@ class Loggers:
         for name, one in list(self._loggers.items()):
             try:
                 getattr(one, method)(*values)
-            except DgmjaxError:
-                raise
             except Exception as problem:
                 del self._loggers[name]
                 kind = type(problem).__name__

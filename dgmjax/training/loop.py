@@ -378,7 +378,12 @@ class Loop:
         self.store.wait()
         state, best_step = self.tree["state"], self.step
         if self.host.best_step >= 0 and not interrupted:
-            state, best_step = self.store.best(state), self.host.best_step
+            state, best_step = self.store.best(state)
+            if best_step != self.host.best_step:
+                self.progress.message(
+                    f"The best parameters, of step {self.host.best_step}, are not on the disk: "
+                    f"those of step {best_step} take their place."
+                )
         return FitResult(
             state=state,
             history=self.store.whole_history(),

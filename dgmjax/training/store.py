@@ -55,11 +55,11 @@ class Store:
         """The best state so far."""
         self._best = jax.tree.map(jnp.copy, state), step
 
-    def best(self, like: PyTree) -> PyTree:
-        """The last state given to `save_best`."""
+    def best(self, like: PyTree) -> tuple[PyTree, int]:
+        """The last state that `save_best` kept, and its step."""
         if self._best is None:
             raise CheckpointError("`save_best` must have been called before `best`; it was not.")
-        return self._best[0]
+        return self._best
 
     def whole_history(self) -> list[dict[str, Any]]:
         """All metrics of the run, those before a resumption too."""
@@ -124,6 +124,8 @@ class RunStore(Store):
             self.wait()
 
     def save_best(self, step: int, state: PyTree, host: Mapping[str, Any]) -> None:
+        if self._execution.on_disk_error == "continue":  # there may be no room on the disk
+            super().save_best(step, state, host)
         self._one_at_a_time()
         self._checkpoints["best"].save(step, state, host)
 
@@ -132,14 +134,16 @@ class RunStore(Store):
         if processes.part()[1] > 1:
             self.wait()
 
-    def best(self, like: PyTree) -> PyTree:
+    def best(self, like: PyTree) -> tuple[PyTree, int]:
         restored = self._checkpoints["best"].restore(jax.tree.map(_struct, like))
+        if self._best is not None and (restored is None or restored[2] != self._best[1]):
+            return self._best
         if restored is None:
             raise CheckpointError(
                 f"`run` must hold the best checkpoint that training wrote; got none in "
                 f"{self._checkpoints['best'].folder}. Start anew with another --run-dir."
             )
-        return restored[0]
+        return restored[0], restored[2]
 
     def whole_history(self) -> list[dict[str, Any]]:
         processes.barrier("history")

@@ -257,7 +257,7 @@ def training(monkeypatch):
     import dgmjax.lab.runner
 
     module = types.ModuleType("dgmjax.lab.runner")
-    module.calls = []
+    module.calls, module.on_disk_error = [], dgmjax.lab.runner.on_disk_error
     module.train = lambda experiment, run, **options: module.calls.append((experiment, options))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(dgmjax.lab, "runner", module, raising=False)

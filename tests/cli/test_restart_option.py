@@ -23,7 +23,7 @@ def attempts(folder, codes, steps, restarts=3):
     count = folder / "count"
     command = [sys.executable, "-S", "-c", CRASH, str(count), *map(str, codes)]
     seen = iter(steps)
-    code = supervise(command, restarts, lambda: next(seen), pause=0.0)
+    code = supervise(command, restarts, lambda: [next(seen)], pause=0.0)
     return code, int(count.read_text())
 
 
@@ -49,5 +49,5 @@ def test_a_crash_is_tried_again_unless_it_repeats(tmp_path, codes, steps, expect
 
 def test_a_supervised_process_knows_it(tmp_path):
     check = f"import os; os._exit(0 if os.environ.get({VARIABLE!r}) else 2)"
-    assert supervise([sys.executable, "-S", "-c", check], 1, lambda: None) == 0
+    assert supervise([sys.executable, "-S", "-c", check], 1, list) == 0
     assert VARIABLE not in os.environ

@@ -4,7 +4,13 @@ import csv
 import dataclasses
 import io
 import math
+import os
 import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +18,11 @@ from measured import record
 from test_cli import run, toy  # noqa: F401
 
 from dgmjax.cli import sweeps, training as cli_training
-from dgmjax.cli.arguments import options_of_several
+from dgmjax.cli.arguments import options_of_several, parse_train
+from dgmjax.cli.stopping import STOPPING
 from dgmjax.errors import DgmjaxError
 from dgmjax.lab import catalogue
+from dgmjax.lab.session import TrainRequest
 from dgmjax.plotting import image_grid, save
 from dgmjax.runs.comparison import compare
 from dgmjax.runs.folder import RunFolder
@@ -146,9 +154,6 @@ def training(monkeypatch):
 
     def train(arguments, variables):
         commands.append(arguments)
-        from dgmjax.cli.arguments import parse_train
-        from dgmjax.lab import catalogue
-
         request = parse_train(catalogue.load_experiment(arguments[0]), arguments[0], arguments[1:])
         failed = request.arguments["latent"] == 13
         if not failed:
@@ -194,6 +199,72 @@ def test_runs_of_a_sweep_over_shared_options_have_folders_of_their_own(toy, trai
     assert code == 0 and len(training) == 4 and out.count("done already") == 4
     _, out, _ = run(capsys, "sweep", toy, "--steps", 4, 8, "--dry-run")
     assert "--steps 4 --seed 0 --run-dir runs/" in out and "-steps_8\n" in out
+
+
+def test_every_run_has_a_place_of_its_own_for_checkpoints(toy, training, capsys):  # noqa: F811
+    command = ("sweep", toy, "--checkpoint-dir", "/far/away", "--latent", 2, 4, "--tiny")
+    code, out, _ = run(capsys, *command)
+    places = [arguments[arguments.index("--checkpoint-dir") + 1] for arguments in training]
+    assert code == 0 and len(set(places)) == 2 and "/far" not in out.split("\nrun ")[1]
+    assert all(place.startswith("/far/away/toy.py/seed0-tiny-") for place in places)
+    request = parse_train(catalogue.load_experiment(toy), toy, ["--checkpoint-dir", "/far"])
+    several = dataclasses.replace(request, seeds=2).of_each_seed()
+    places = [one.execution.checkpoint_dir for one in several]
+    assert places == ["/far/seed_0", "/far/seed_1"]
+
+
+def test_a_damaged_folder_ends_its_own_run_only(toy, training, capsys):  # noqa: F811
+    command = ("sweep", toy, "--latent", 2, 4, "--tiny")
+    assert run(capsys, *command)[0] == 0
+    folder = sorted((Path("runs") / "toy.py").iterdir())[0]
+    (folder / "config.json").write_text("{")
+    code, out, err = run(capsys, *command)
+    assert code == 2 and "1 of 2 runs failed" in err
+    assert out.count("done already") == 1 and out.count("failed, error: ") == 1
+
+
+def test_words_of_a_dry_run_can_be_pasted(toy, capsys):  # noqa: F811
+    _, out, _ = run(capsys, "sweep", toy, "--name", "a b", "c", "--dry-run")
+    assert f"dgmjax train {toy} --name 'a b' --seed 0\n" in out
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+
+try:
+    Path(sys.argv[1]).touch()
+    time.sleep(60)
+except KeyboardInterrupt:
+    Path(sys.argv[1]).write_text("told")
+    sys.exit(130)
+"""
+
+
+def test_a_sweep_that_is_asked_to_stop_tells_its_runs(tmp_path, monkeypatch):
+    """A batch system tells the sweep alone."""
+    begun = tmp_path / "begun"
+    monkeypatch.setattr(sweeps.sys, "executable", make_script(tmp_path, SLOW, begun))
+    request = TrainRequest("toy.py", lambda: None, {}, run_dir=tmp_path / "run")
+
+    def stop():
+        while not begun.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop).start()
+    with STOPPING, pytest.raises(KeyboardInterrupt):
+        sweeps.carry_out_all("toy.py", [([], request)], 1)
+    assert begun.read_text() == "told" and not sweeps._running
+
+
+def make_script(folder, text, argument):
+    """A program in place of Python, which ignores the arguments that it is called with."""
+    (folder / "slow.py").write_text(text)
+    program = folder / "program"
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} -S {folder / 'slow.py'} {argument}\n")
+    program.chmod(0o755)
+    return str(program)
 
 
 def test_models_of_one_run_are_rows_and_no_seeds(tmp_path):

@@ -1,5 +1,9 @@
 """Experiments of the user's own: a new file, a function in Python, an installed package."""
 
+import dataclasses
+import errno
+import os
+import signal
 import sys
 import textwrap
 from pathlib import Path
@@ -8,11 +12,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dgmjax import data, lab
+from dgmjax import data, lab, objectives
 from dgmjax.cli import commands
 from dgmjax.errors import DgmjaxError, RunError
 from dgmjax.lab import catalogue, runner
+from dgmjax.plotting import image_grid
 from dgmjax.runs import RunFolder
+from dgmjax.runs.checkpoints import Checkpoints
 from dgmjax.runs.verdict import is_reference
 from dgmjax.training import Execution
 
@@ -46,7 +52,7 @@ def test_a_new_file_trains_as_it_stands_and_is_loaded_again(tmp_path, capsys):
 
 def plane(*, layers: int = 2, steps: int = 3, tiny: bool = False) -> lab.Experiment:
     """An experiment function as a user writes it in a notebook."""
-    from dgmjax import models, objectives, training
+    from dgmjax import models, training
 
     loss = objectives.negative_log_likelihood
     return lab.Experiment(
@@ -122,6 +128,100 @@ def test_a_run_that_is_done_keeps_what_it_was_trained_with():
     assert arguments() == before and not any("compute_dtype" in one for one in before)
     trained(execution=narrow, steps=5)
     assert all(one["compute_dtype"] == "bfloat16" for one in arguments())
+
+
+def stopping_early(*, patience: int = 1, tiny: bool = False) -> lab.Experiment:
+    """Training that is over at its second validation, which cannot be better than the first."""
+    from dgmjax import training
+
+    loss = objectives.negative_log_likelihood
+    still = {"model": training.Player(loss, training.adam(1e-30, 90))}
+    steps = {"steps": 90, "evaluate_every": 2, "validation": loss, "patience": patience}
+    return dataclasses.replace(plane(), players=still, **steps)
+
+
+def test_a_run_that_stopped_early_is_done():
+    trained = lambda **options: lab.train(stopping_early, run="mine", quiet=True, **options)
+    trained()
+    run = RunFolder("mine")
+    assert run.reached < 90 and run.is_trained(90) and run.has_results and not run.is_under_way
+    with pytest.raises(RunError, match="`compute_dtype` must be left out, as the run mine was"):
+        trained(execution=Execution(compute_dtype="bfloat16"))
+
+
+def validated(*, tiny: bool = False) -> lab.Experiment:
+    """An experiment whose validations may interrupt it."""
+    loss = objectives.negative_log_likelihood
+    return dataclasses.replace(
+        plane(),
+        steps=6,
+        evaluate_every=2,
+        validation=loss,
+        figures={"stop": stops},
+        previews=("stop",),
+    )
+
+
+def stops(trained):
+    """A figure of the second validation, beside which a batch system asks to stop."""
+    if Path("stop").exists() and trained.step == 4:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return image_grid(np.zeros((1, 4, 4)))
+
+
+def test_an_interrupted_run_is_not_done_and_has_no_published_number():
+    trained = lambda steps=None: lab.train(validated, run="mine", steps=steps, quiet=True)
+    trained(2)
+    assert RunFolder("mine").has_results
+    Path("stop").touch()
+    with pytest.raises(KeyboardInterrupt):
+        trained()
+    run = RunFolder("mine")
+    assert run.is_under_way and not run.has_results and (run.path / "results.json").exists()
+    assert runner.shortened(run, validated())
+    Path("stop").unlink()
+    trained()
+    run = RunFolder("mine")
+    assert run.has_results and not run.is_under_way and not runner.shortened(run, validated())
+
+
+def test_a_refused_process_leaves_the_options_of_the_running_one():
+    lab.train(without_steps, run="mine", steps=3, quiet=True)
+    before = Path("mine/config.json").read_bytes()
+    with RunFolder("mine").lock(), pytest.raises(RunError, match="Another process is training"):
+        lab.train(without_steps, run="mine", steps=5, execution=Execution(accumulate=2), quiet=True)
+    assert Path("mine/config.json").read_bytes() == before
+
+
+def test_the_best_parameters_of_a_full_disk_are_those_in_memory(monkeypatch):
+    """With `continue` they were an older checkpoint's, under the number of the best step."""
+    whole = lab.train(validated, run="whole", quiet=True)
+    seal = Checkpoints._seal
+
+    def full(self, step):
+        if step > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        seal(self, step)
+
+    monkeypatch.setattr(Checkpoints, "_seal", full)
+    going_on = Execution(on_disk_error="continue")
+    found = lab.train(validated, run="mine", execution=going_on, quiet=True)
+    assert found.step == whole.step > 2
+    x = data.load("moons", n_train=8, n_validation=8, n_test=8).splits["test"]["x"]
+    np.testing.assert_array_equal(found.model.log_prob(x), whole.model.log_prob(x))
+    assert RunFolder("mine").reached == 2
+
+
+def test_the_record_names_the_step_of_the_parameters_that_are_there(capsys):
+    """The best checkpoint is damaged, so that an older one takes its place."""
+    trained = lambda: lab.train(validated, run="mine")
+    best = trained().step
+    steps = sorted(int(path.name) for path in Path("mine/checkpoints/best/steps").iterdir())
+    assert steps[-1] == best and len(steps) == 2
+    Path(f"mine/checkpoints/best/steps/{best}/host.json").write_text("{")
+    assert trained().step == steps[0]
+    assert {record.step for record in RunFolder("mine").read_records()} == {steps[0]}
+    assert f"of step {best}, are not on the disk" in capsys.readouterr().err
 
 
 def test_an_installed_package_offers_experiments(tmp_path, monkeypatch, capsys):

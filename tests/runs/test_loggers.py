@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-from dgmjax.errors import DgmjaxError
+from dgmjax.errors import DgmjaxError, RunError
 from dgmjax.lazy import MissingExtra
 from dgmjax.runs import RunFolder
 from dgmjax.runs.loggers import LOGGERS, loggers_named
@@ -91,7 +91,7 @@ def test_services_get_arguments_metrics_and_figures(run, monkeypatch, tmp_path, 
         run.note_figure("means", tmp_path / "means.png", 20)
     called = {call[0]: call for call in service.calls}
     if name == "wandb":
-        assert called["init"][2]["id"] == run.identity[:16] and called["init"][2]["dir"]
+        assert len(called["init"][2]["id"]) == 16 and called["init"][2]["dir"]
         assert called["config"][1][0]["latent"] == 3
         logged = [(values[0], options) for what, values, options in service.calls if what == "log"]
         assert logged[0][0]["loss"] == 0.5 and logged[0][1] == {"step": 10}
@@ -103,10 +103,20 @@ def test_services_get_arguments_metrics_and_figures(run, monkeypatch, tmp_path, 
         assert "end_run" in called
 
 
-def test_a_logger_that_fails_is_left_and_the_run_goes_on(run, monkeypatch, caplog):
+def test_runs_of_the_same_arguments_in_two_folders_are_two_runs_of_wandb(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "wandb", service := Recorder("wandb"))
+    for name in ("one", "two", "one"):
+        with RunFolder.create(tmp_path, "toy", {}, 0, run_dir=tmp_path / name) as run:
+            run.log_to(("wandb",))
+    first, second, again = (options["id"] for what, _, options in service.calls if what == "init")
+    assert first == again != second
+
+
+@pytest.mark.parametrize("kind", [ConnectionError, RunError])
+def test_a_logger_that_fails_is_left_and_the_run_goes_on(run, monkeypatch, caplog, kind):
     class Broken:
         def __getattr__(self, name):
-            raise ConnectionError("no route")
+            raise kind("no route")
 
     monkeypatch.setitem(LOGGERS, "broken", lambda run: Broken())
     with run, caplog.at_level(logging.WARNING):
@@ -114,7 +124,7 @@ def test_a_logger_that_fails_is_left_and_the_run_goes_on(run, monkeypatch, caplo
         for step in (1, 2):
             run.write_metrics(step, loss=1.0)
     assert [record.getMessage() for record in caplog.records] == [
-        "No more of the logger broken: ConnectionError: no route"
+        f"No more of the logger broken: {kind.__name__}: no route"
     ]
     assert [row["step"] for row in rows(run)] == ["1", "2"]
 
