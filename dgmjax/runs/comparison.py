@@ -192,20 +192,24 @@ def _pictures(run: RunFolder) -> list[Path]:
 def compare(folders: Sequence[Path]) -> Comparison:
     """The runs of the folders, those that differ in the seed only in one row.
 
+    The numbers of a run whose training was interrupted, or still goes on, are of an earlier moment:
+    its row says that it is unfinished.
+
     Raises:
       RunError: one of them is no run folder, or has damaged records.
     """
     require(len(folders) > 0, "runs", "must be at least one run folder", "none")
     runs = [RunFolder(folder) for folder in {path.resolve(): path for path in folders}.values()]
-    groups: dict[tuple[str, str], list[RunFolder]] = {}
+    groups: dict[tuple[str, str, bool], list[RunFolder]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
         settings = dict(run.changed if run.changed is not None else run.arguments)
         settings.pop("checkpoint_dir", None)  # a place, in which no number lies
-        groups.setdefault((run.experiment, as_flags(settings)), []).append(run)
-    several = len({experiment for experiment, _ in groups}) > 1
+        key = run.experiment, as_flags(settings), run.is_under_way
+        groups.setdefault(key, []).append(run)
+    several = len({experiment for experiment, *_ in groups}) > 1
     found = []
-    for (experiment, flags), members in groups.items():
-        told = "defaults" if flags == "-" else flags
+    for (experiment, flags, under_way), members in groups.items():
+        told = ("defaults" if flags == "-" else flags) + (", unfinished" if under_way else "")
         found.extend(_rows(f"{experiment} {told}" if several else told, members))
     metrics = dict.fromkeys(metric for row in found for metric in row.records)
     return Comparison(tuple(found), tuple(metrics))

@@ -19,6 +19,7 @@ from dgmjax.lab import catalogue, runner
 from dgmjax.plotting import image_grid
 from dgmjax.runs import RunFolder
 from dgmjax.runs.checkpoints import Checkpoints
+from dgmjax.runs.comparison import compare
 from dgmjax.runs.verdict import is_reference
 from dgmjax.training import Execution
 
@@ -178,6 +179,7 @@ def test_an_interrupted_run_is_not_done_and_has_no_published_number():
         trained()
     run = RunFolder("mine")
     assert run.is_under_way and not run.has_results and (run.path / "results.json").exists()
+    assert compare([run.path]).table()[1][0][0] == "defaults, unfinished"
     assert runner.shortened(run, validated())
     Path("stop").unlink()
     trained()
