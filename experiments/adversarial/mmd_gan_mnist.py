@@ -5,17 +5,21 @@
 
 The first command is `gan_mnist` with the game `mmd_gan_rational_quadratic` and the slope of the
 witness held to 1 on lines; the second matches moments of the pixels themselves, without a critic.
+The generator is normalised over the batch and the critic over the layer. Without (and at a rate of
+1e-4, five critic steps for one of the generator, as published for deeper networks) the slope of the
+witness falls to 0.1 after 1800 of 4000 steps, and samples are dots.
 `dgmjax evaluate RUN --samples` adds the distances of the published comparison, in features of our
 own classifier, not of LeNet as published. Source: Binkowski, Sutherland, Arbel & Gretton,
 "Demystifying MMD GANs", 2018, section 4, https://arxiv.org/abs/1801.01401.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 from dgmjax import lab
 
 from ..shared.games import Play
-from ..shared.image_networks import Network
+from ..shared.image_networks import NORMALISED_PLAY, Network
 from .gan_mnist import gan_mnist
 
 
@@ -23,18 +27,15 @@ def mmd_gan_mnist(
     *,
     dataset: Literal["mnist", "fashion_mnist"] = "mnist",
     network: Network = "dcgan",
-    latent: int = 10,
+    latent: int = 64,
     channels: int = 32,
-    steps: int = 20_000,
-    play: Play = Play(
+    steps: int = 4000,
+    play: Play = replace(
+        NORMALISED_PLAY,
         game="mmd_gan_rational_quadratic",
+        penalty="auto",
         penalty_weight=1.0,
-        learning_rate=1e-4,
-        b1=0.5,
-        b2=0.9,
-        critic_steps=5,
-        ema_decay=0.999,
-        batch_size=64,
+        generator_rate=1e-3,
     ),
 ) -> lab.Experiment:
     """A game of moments of images in [-1, 1]; "auto" is the penalty on lines.
@@ -51,8 +52,8 @@ def mmd_gan_mnist(
         network=network,
         latent=latent,
         channels=channels,
-        normalisation="none",
-        critic_normalisation="none",
+        normalisation="batch",
+        critic_normalisation="layer",
         steps=steps,
         play=play.or_penalty("lines"),
     )
