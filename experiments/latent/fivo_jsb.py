@@ -10,7 +10,8 @@ with 128, in nats per frame. Published with N = 4, as log-likelihood: JSB -8.60 
 7.50 with three seeds, where 60 have 7.67, 7.84 and 7.71: some runs overfit early, and the IWAE's
 validation is best after 36 epochs of 240. FIVO on Nottingham, in windows of 256 frames, has 3.19
 with 32 units and 3.06 with 64 (`--latent 64 --hidden 64`).
-Source: Maddison, Lawson, Tucker, Heess, Norouzi, Mnih, Doucet & Teh, "Filtering Variational Objectives", 2017, Table 1, https://arxiv.org/abs/1705.09279.
+Source: Maddison, Lawson, Tucker, Heess, Norouzi, Mnih, Doucet & Teh, "Filtering
+Variational Objectives", 2017, Table 1, https://arxiv.org/abs/1705.09279.
 """
 
 from dataclasses import replace
