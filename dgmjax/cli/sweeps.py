@@ -144,9 +144,11 @@ def with_own_places(
     if place is None:
         return options, request
     place = f"{place.rstrip('/')}/{request.experiment}/{request.place().name}"
+    request = replace(request, execution=replace(request.execution, checkpoint_dir=place))
+    if "--checkpoint-dir" not in options:  # a file of arguments names it; what is written counts
+        return [*options, "--checkpoint-dir", place], request
     at = options.index("--checkpoint-dir") + 1
-    execution = replace(request.execution, checkpoint_dir=place)
-    return [*options[:at], place, *options[at + 1 :]], replace(request, execution=execution)
+    return [*options[:at], place, *options[at + 1 :]], request
 
 
 def _with_folder(

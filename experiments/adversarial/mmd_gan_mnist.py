@@ -9,8 +9,8 @@ The generator is normalised over the batch and the critic over the layer. Withou
 1e-4, five critic steps for one of the generator, as published for deeper networks) the slope of the
 witness falls to 0.1 after 1800 of 4000 steps, and samples are dots.
 `dgmjax evaluate RUN --samples` adds the distances of the published comparison, in features of our
-own classifier, not of LeNet as published: the Frechet distance is 46 after 4000 steps, where the
-games of `gan_mnist` with equal networks have 70 to 89.
+own classifier, not of LeNet as published: the Frechet distance is 46 after 4000 steps (one seed),
+where the games of `gan_mnist` with an equal generator have 70 to 89.
 Source: Binkowski, Sutherland, Arbel & Gretton, "Demystifying MMD GANs", 2018, section 4,
 https://arxiv.org/abs/1801.01401.
 """

@@ -207,6 +207,12 @@ def test_every_run_has_a_place_of_its_own_for_checkpoints(toy, training, capsys)
     places = [arguments[arguments.index("--checkpoint-dir") + 1] for arguments in training]
     assert code == 0 and len(set(places)) == 2 and "/far" not in out.split("\nrun ")[1]
     assert all(place.startswith("/far/away/toy.py/seed0-tiny-") for place in places)
+    training.clear()
+    Path("c.toml").write_text('checkpoint-dir = "/near"\n')
+    code, _, err = run(capsys, "sweep", toy, "--config", "c.toml", "--latent", 6, 8, "--tiny")
+    assert code == 0, err
+    places = {arguments[arguments.index("--checkpoint-dir") + 1] for arguments in training}
+    assert len(places) == 2 and all(place.startswith("/near/toy.py/") for place in places)
     request = parse_train(catalogue.load_experiment(toy), toy, ["--checkpoint-dir", "/far"])
     several = dataclasses.replace(request, seeds=2).of_each_seed()
     places = [one.execution.checkpoint_dir for one in several]
