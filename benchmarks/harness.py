@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from benchmarks.workload import Measured, Target, Workload
+from benchmarks.workload import Growth, Measured, Target, Workload, slope
 from dgmjax.errors import DgmjaxError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,6 +162,7 @@ def measure(
             for measured in operations
         ],
         "targets": [ratio_row(target, times) for target in workload.targets]
+        + [growth_row(growth, times) for growth in workload.growths]
         + [fact_row(target, facts) for target in workload.fact_targets],
     }
 
@@ -203,6 +204,19 @@ def ratio_row(target: Target, times: Times) -> dict[str, Any]:
     sides = {"numerator": target.numerator, "denominator": target.denominator}
     bounds = {"at_least": target.at_least, "at_most": target.at_most}
     return {"label": target.label, **found, **sides, **bounds, "met": target.met(found["median"])}
+
+
+def growth_row(growth: Growth, times: Times) -> dict[str, Any]:
+    """The median over rounds of the exponent of time, and whether the bound is kept."""
+    measured = {size: times[growth.side, name] for name, size in growth.sizes.items()}
+    rounds = range(min(map(len, measured.values())))
+    found = spread([slope({s: t[turn]["cpu"] for s, t in measured.items()}) for turn in rounds])
+    return {
+        "label": growth.label,
+        **found,
+        "at_most": growth.at_most,
+        "met": found["median"] <= growth.at_most,
+    }
 
 
 def fact_row(target, facts: dict[str, dict[str, Any]]) -> dict[str, Any]:

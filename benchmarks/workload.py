@@ -3,6 +3,7 @@
 It is imported in the peers' environments too, and so needs the standard library only.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -85,6 +86,33 @@ class FactTarget:
 
 
 @dataclass(frozen=True)
+class Growth:
+    """An upper bound on the exponent a of time ~ size^a over operations of one side.
+
+    Attributes:
+      label: what grows with what, in words.
+      sizes: operation to size, two or more.
+    """
+
+    label: str
+    side: str
+    sizes: Mapping[str, float]
+    at_most: float
+
+
+def slope(values: Mapping[float, float]) -> float:
+    """The exponent a of value ~ size^a: the least-squares slope of log value against log size.
+
+    >>> slope({1.0: 3.0, 2.0: 12.0, 4.0: 48.0})
+    2.0
+    """
+    x, y = ([math.log(v) for v in part] for part in (values.keys(), values.values()))
+    middle_x, middle_y = sum(x) / len(x), sum(y) / len(y)
+    above = sum((a - middle_x) * (b - middle_y) for a, b in zip(x, y))
+    return round(above / sum((a - middle_x) ** 2 for a in x), 12)
+
+
+@dataclass(frozen=True)
 class Workload:
     """Sides, the unit of work, and the bounds.
 
@@ -100,6 +128,7 @@ class Workload:
     sides: Mapping[str, Side]
     targets: tuple[Target, ...]
     fact_targets: tuple[FactTarget, ...] = ()
+    growths: tuple[Growth, ...] = ()
     scale: float = 1.0
     scale_name: str = ""
     equal_facts: tuple[str, ...] = ("parameters",)

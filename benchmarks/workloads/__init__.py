@@ -29,6 +29,7 @@ NAMES = (
     "parallel_wavenet",
     "annealing",
     "particle_bounds",
+    "growth",
 )
 
 

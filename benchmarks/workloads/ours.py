@@ -13,26 +13,30 @@ def configured() -> None:
     environment.configure()
 
 
-def repeated(function, *arguments) -> Operation:
-    """n calls of a compiled function, each waited for."""
+def repeated(function, *arguments, program=None) -> Operation:
+    """n calls of a function under `jit`, each waited for.
+
+    Args:
+      program: the function itself, where the one that is called was compiled ahead of time.
+    """
     import jax
 
     def run(n: int) -> None:
         for _ in range(n):
             jax.block_until_ready(function(*arguments))
 
-    return counted(run, function, *arguments)
+    return counted(run, program or function, *arguments)
 
 
 def counted(operation: Operation, program, *arguments, times: int = 1) -> Operation:
     """The operation, of which a unit runs a program so many times; `worker` asks for its `work`."""
     from benchmarks import flops
 
-    def work() -> dict[str, float]:
-        return {
-            "flops": times * flops.flops(program, *arguments),
-            "megabytes": times * flops.megabytes(program, *arguments),
-        }
+    def work(compiled: bool = True) -> dict[str, float]:
+        found = {"flops": times * flops.flops(program, *arguments)}
+        if compiled:
+            found["megabytes"] = times * flops.megabytes(program, *arguments)
+        return found
 
     operation.work = work  # type: ignore[attr-defined]
     return operation

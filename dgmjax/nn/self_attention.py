@@ -1,11 +1,10 @@
 """Self-attention in which every site looks at every site."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from dgmjax.errors import require, require_sizes
-from dgmjax.nn.autoregressive.attention import rotary
+from dgmjax.nn.autoregressive.attention import attend, rotary
 from dgmjax.nn.dense import Dense
 from dgmjax.types import Array
 
@@ -41,6 +40,6 @@ class SelfAttention(nn.Module):
         if self.rotary:
             sites = jnp.arange(h.shape[1])
             query, key = rotary(query, sites), rotary(key, sites)
-        out = jax.nn.dot_product_attention(query, key, value)
+        out = attend(*(part.swapaxes(1, 2) for part in (query, key, value))).swapaxes(1, 2)
         init = nn.initializers.zeros if self.zero_output else nn.initializers.lecun_normal()
         return Dense(features, kernel_init=init)(out.reshape(h.shape))

@@ -11,6 +11,7 @@ from benchmarks import harness, run, speed_table, worker, workloads
 from benchmarks.workload import (
     Elapsed,
     FactTarget,
+    Growth,
     Target,
     Workload,
 )
@@ -135,6 +136,19 @@ def test_ratios_are_taken_within_a_round():
     assert (row["median"], row["least"], row["most"], row["met"]) == (3.0, 2.0, 4.0, True)
 
 
+def test_growth_is_an_exponent_taken_within_a_round():
+    times = {
+        ("a", "step 2"): [{"cpu": 1.0}, {"cpu": 10.0}, {"cpu": 1.0}],
+        ("a", "step 4"): [{"cpu": 2.0}, {"cpu": 40.0}, {"cpu": 2.0 * 2**0.5}],
+        ("a", "step 8"): [{"cpu": 4.0}, {"cpu": 160.0}, {"cpu": 8.0}],
+    }
+    sizes = {"step 2": 2.0, "step 4": 4.0, "step 8": 8.0}
+    row = harness.growth_row(Growth("time", "a", sizes, at_most=1.2), times)
+    found = [row[name] for name in ("median", "least", "most")]
+    assert found == pytest.approx([1.5, 1.0, 2.0]) and not row["met"]
+    assert harness.growth_row(Growth("time", "a", sizes, at_most=1.5), times)["met"]
+
+
 def test_an_operation_may_give_its_own_time():
     assert worker.timed(lambda n: Elapsed(n, 2 * n), 3) == (3, 6)
     took = worker.timed(lambda n: sum(range(200_000)) and None, 1)
@@ -194,6 +208,8 @@ def test_our_side_of_every_workload(name, monkeypatch):
     for operation in list(prepared.operations.values())[: 1 if processes else None]:
         took = worker.timed(operation, 1)
         assert took.cpu > 0 and math.isfinite(took.wall)
+        if hasattr(operation, "work"):  # what it computes must be countable, as a worker does it
+            assert operation.work(compiled=False)["flops"] >= 0
     if name in PARAMETERS:
         assert prepared.facts["parameters"] == PARAMETERS[name]
     for target in workload.fact_targets:
@@ -210,5 +226,8 @@ def test_bounds_name_sides_and_operations_that_exist():
             assert (target.at_least is None) != (target.at_most is None)
             for side, operation in filter(None, (target.numerator, target.denominator)):
                 assert operation in workload.sides[side].units
+        for growth in workload.growths:
+            assert set(growth.sizes) <= set(workload.sides[growth.side].units)
+            assert len(set(growth.sizes.values())) == len(growth.sizes) >= 2
         for fact in workload.fact_targets:
             assert isinstance(fact, FactTarget) and fact.side in workload.sides

@@ -39,8 +39,7 @@ def test_value_and_derivatives_are_those_of_the_definition(length, monkeypatch):
             for f in (causal_attention, softmax_over_the_past)
         )
     assert found[0].dtype == jnp.float64
-    bound = 1e-12 if length > 4 else 2e-5  # JAX's own function has a softmax of float32
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=bound), found, expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), found, expected)
 
 
 def test_half_precision_stays_what_it_is(monkeypatch):

@@ -10,6 +10,7 @@ from scrambling import applied, compiled_start, perturbed
 
 from dgmjax import nn
 from dgmjax.errors import DgmjaxError
+from dgmjax.nn.autoregressive.attention import attend
 from dgmjax.nn.unet import GroupNorm, halved_up
 
 KEY = jax.random.key(0)
@@ -107,6 +108,17 @@ def test_attention_is_a_softmax_over_all_sites(turned):
     out = jnp.einsum("bhts,bshd->bthd", weights, value).reshape(2, 5, 8)
     wanted = out @ write["kernel"] + write["bias"]
     np.testing.assert_allclose(applied(layer, variables, h), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_of_float64_has_a_softmax_of_float64():
+    """`jax.nn.dot_product_attention` takes it in float32, an error of 1e-7."""
+    values = np.random.default_rng(0).normal(size=(3, 1, 1, 5, 4))
+    with jax.enable_x64(True):
+        query, key, value = map(jnp.asarray, values)
+        found = jax.jit(attend)(query, key, value)
+    scores = values[0, 0, 0] @ values[1, 0, 0].T / 2.0
+    weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    np.testing.assert_allclose(found[0, 0], weights @ values[2, 0, 0], rtol=1e-14, atol=1e-15)
 
 
 def test_groups_are_normalised_as_by_flax():

@@ -114,31 +114,39 @@ def causal_attention(query: Array, key: Array, value: Array) -> Array:
     >>> causal_attention(jnp.zeros((1, 3, 2, 1)), values, values)[0, :, 0, 0].tolist()
     [0.0, 1.0, 2.0]
     """
-    whole = partial(jax.nn.dot_product_attention, is_causal=True)
     length = query.shape[1]
+    whole = partial(_attention_in_blocks, size=length)
     if length <= QUERIES:
         return whole(query, key, value)
-    return by_platform(_attention_in_blocks, whole, query, key, value)
+    in_blocks = partial(_attention_in_blocks, size=max(QUERIES, -(-length // MOST_BLOCKS)))
+    return by_platform(in_blocks, whole, query, key, value)
 
 
-def _attention_in_blocks(query: Array, key: Array, value: Array) -> Array:
+def _attention_in_blocks(query: Array, key: Array, value: Array, size: int) -> Array:
     length = query.shape[1]
-    size = max(QUERIES, -(-length // MOST_BLOCKS))
     query, key, value = (part.swapaxes(1, 2) for part in (query, key, value))
     parts = []
     for start in range(0, length, size):
         end = min(start + size, length)
         seen = np.arange(start, end)[:, None] >= np.arange(end)
-        scores = jnp.einsum(
-            "nhqd,nhkd->nhqk",
-            query[:, :, start:end],
-            key[:, :, :end],
-            preferred_element_type=jnp.promote_types(query.dtype, jnp.float32),
-        )
-        scores = jnp.where(seen, scores / math.sqrt(query.shape[-1]), -jnp.inf)
-        weights = jax.nn.softmax(scores, -1).astype(value.dtype)
-        parts.append(jnp.einsum("nhqk,nhkd->nhqd", weights, value[:, :, :end]))
+        parts.append(attend(query[:, :, start:end], key[:, :, :end], value[:, :, :end], seen))
     return jnp.concatenate(parts, 2).swapaxes(1, 2)
+
+
+def attend(query: Array, key: Array, value: Array, seen: Array | np.ndarray | None = None) -> Array:
+    """sum_s softmax_s(q_t . k_s / sqrt(D)) v_s over the seen s, of arrays `[N, heads, T, D]`.
+
+    In this layout the products of heads are products of matrices as they lie, where
+    `jax.nn.dot_product_attention`, with sites before heads, copies its operands on a CPU; and the
+    softmax is float32 at least, not at most.
+    """
+    wide = jnp.promote_types(query.dtype, jnp.float32)
+    scores = jnp.einsum("nhqd,nhkd->nhqk", query, key, preferred_element_type=wide)
+    scores = scores / math.sqrt(query.shape[-1])
+    if seen is not None:
+        scores = jnp.where(seen, scores, -jnp.inf)
+    weights = jax.nn.softmax(scores, -1).astype(value.dtype)
+    return jnp.einsum("nhqk,nhkd->nhqd", weights, value)
 
 
 class CausalAttention(nn.Module):
@@ -193,20 +201,22 @@ class CausalAttention(nn.Module):
         return self.write(out.reshape(*flat.shape[:-1], self.features)).reshape(h.shape)
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
-        shape = (math.prod(batch_shape), self.length, self.heads, self.features // self.heads)
+        # Heads before sites: a product over sites then reads the cache as it lies. With sites first
+        # a CPU copies all of it at every step, which took four times as long.
+        shape = (math.prod(batch_shape), self.heads, self.length, self.features // self.heads)
         return {name: jnp.zeros(shape, self._dtype) for name in ("keys", "values")}
 
     def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
         flat = h.reshape(-1, h.shape[-1])[:, None]
-        query, key, value = self._projections(flat, jnp.asarray(index)[None])
+        parts = self._projections(flat, jnp.asarray(index)[None])
+        query, key, value = (part.swapaxes(1, 2) for part in parts)
         # Keys are kept as turned: their angle is that of their own site, whoever looks at them
         # later.
         update = jax.lax.dynamic_update_slice_in_dim
-        keys = update(carry["keys"], key, index, axis=1)
-        values = update(carry["values"], value, index, axis=1)
+        keys = update(carry["keys"], key, index, axis=2)
+        values = update(carry["values"], value, index, axis=2)
         # Later places hold zeros, which a softmax would not ignore.
-        seen = (jnp.arange(self.length) <= index)[None, None, None]
-        out = jax.nn.dot_product_attention(query, keys, values, mask=seen)
+        out = attend(query, keys, values, jnp.arange(self.length) <= index)
         out = self.write(out.reshape(len(flat), self.features))
         return {"keys": keys, "values": values}, out.reshape(h.shape)
 
