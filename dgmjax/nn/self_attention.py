@@ -1,7 +1,7 @@
 """Self-attention in which every site looks at every site."""
 
 import flax.linen as nn
-import jax.numpy as jnp
+import numpy as np
 
 from dgmjax.errors import require, require_sizes
 from dgmjax.nn.autoregressive.attention import attend, rotary
@@ -38,7 +38,7 @@ class SelfAttention(nn.Module):
         parts = Dense(3 * features)(h).reshape(*h.shape[:2], 3, self.heads, features // self.heads)
         query, key, value = (parts[:, :, i] for i in range(3))
         if self.rotary:
-            sites = jnp.arange(h.shape[1])
+            sites = np.arange(h.shape[1])
             query, key = rotary(query, sites), rotary(key, sites)
         out = attend(*(part.swapaxes(1, 2) for part in (query, key, value))).swapaxes(1, 2)
         init = nn.initializers.zeros if self.zero_output else nn.initializers.lecun_normal()

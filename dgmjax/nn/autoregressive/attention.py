@@ -23,6 +23,8 @@ from dgmjax.types import Array, PyTree
 
 QUERIES, MOST_BLOCKS = 64, 16
 """Sites of a block of queries, and the most blocks: more take long to compile."""
+Rotations = tuple[Array | np.ndarray, Array | np.ndarray]
+"""Cosines and sines `[T, 1, D/2]` of the angles by which pairs turn."""
 
 
 class Positions(nn.Module):
@@ -79,7 +81,7 @@ class Start(nn.Module):
         return carry, h + jnp.where(index == 0, self.vector.astype(h.dtype), 0.0)
 
 
-def rotary(x: Array, sites: Array, base: float = 10_000.0) -> Array:
+def rotary(x: Array, sites: Array | np.ndarray, base: float = 10_000.0) -> Array:
     """Turns pairs of entries of x_t by angles that grow with t: `[..., T, heads, D]`.
 
     The pair (x_i, x_{i + D/2}) turns by t base^(-2i/D), for i < D/2, so that the inner product of
@@ -88,16 +90,26 @@ def rotary(x: Array, sites: Array, base: float = 10_000.0) -> Array:
 
     Args:
       x: queries or keys; D is even.
-      sites: `[T]`, the numbers t.
+      sites: `[T]`, the numbers t. Of a NumPy array, sines and cosines are constants of a program;
+        of others they are computed in it, for each head and example anew.
       base: the slowest pair takes 2 pi base sites or a little less for a turn.
 
     >>> rotary(jnp.array([[[1.0, 0.0]]]), jnp.array([jnp.pi / 2])).round(3).tolist()
     [[[-0.0, 1.0]]]
     """
+    return _turned(x, *_rotations(sites, x.shape[-1] // 2, base))
+
+
+def _rotations(sites: Array | np.ndarray, half: int, base: float = 10_000.0) -> Rotations:
+    """Those of the angles of these sites, NumPy's for a NumPy array."""
+    xp = np if isinstance(sites, np.ndarray) else jnp
+    angles = sites[:, None, None] * base ** (-np.arange(half) / half)
+    return xp.cos(angles), xp.sin(angles)
+
+
+def _turned(x: Array, cos: Array | np.ndarray, sin: Array | np.ndarray) -> Array:
+    """The complex numbers first + i second, times cos + i sin."""
     half = x.shape[-1] // 2
-    # The complex numbers first + i second, times exp(i angle).
-    angles = sites[:, None, None] * base ** (-jnp.arange(half) / half)
-    cos, sin = jnp.cos(angles), jnp.sin(angles)
     first, second = x[..., :half], x[..., half:]
     turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
     return turned.astype(x.dtype)
@@ -185,19 +197,23 @@ class CausalAttention(nn.Module):
         """Of queries, keys and values."""
         return canonicalize_dtype(self.read.variables["params"]["kernel"], dtype=self.dtype)
 
-    def _projections(self, h: Array, sites: Array) -> tuple[Array, Array, Array]:
-        """Queries, keys and values `[N, T, heads, C / heads]` of `sites` `[T]`."""
+    def _rotations(self, length: int) -> Rotations:
+        """Those of the first sites; not read where nothing turns."""
+        return _rotations(np.arange(length), self.features // self.heads // 2)
+
+    def _projections(self, h: Array, rotations: Rotations) -> tuple[Array, Array, Array]:
+        """Queries, keys and values `[N, T, heads, C / heads]` of sites with these rotations."""
         parts = self.read(h).astype(self._dtype)
         parts = parts.reshape(*h.shape[:-1], 3, self.heads, self.features // self.heads)
         query, key, value = (parts[..., i, :, :] for i in range(3))
         if self.rotary:
-            query, key = rotary(query, sites), rotary(key, sites)
+            query, key = _turned(query, *rotations), _turned(key, *rotations)
         return query, key, value
 
     def __call__(self, h: Array, context: Array | None = None) -> Array:
         _check_length(h, self.length)
         flat = h.reshape(math.prod(h.shape[:-2]), *h.shape[-2:])
-        out = causal_attention(*self._projections(flat, jnp.arange(flat.shape[1])))
+        out = causal_attention(*self._projections(flat, self._rotations(flat.shape[1])))
         return self.write(out.reshape(*flat.shape[:-1], self.features)).reshape(h.shape)
 
     def init_carry(self, batch_shape: tuple[int, ...], context: Array | None = None) -> PyTree:
@@ -208,7 +224,8 @@ class CausalAttention(nn.Module):
 
     def step(self, carry: PyTree, h: Array, index: Array) -> tuple[PyTree, Array]:
         flat = h.reshape(-1, h.shape[-1])[:, None]
-        parts = self._projections(flat, jnp.asarray(index)[None])
+        cos, sin = (jnp.asarray(table)[index] for table in self._rotations(self.length))
+        parts = self._projections(flat, (cos, sin))
         query, key, value = (part.swapaxes(1, 2) for part in parts)
         # Keys are kept as turned: their angle is that of their own site, whoever looks at them
         # later.
