@@ -6,9 +6,11 @@
 No label is read in training. The record is the error of the recognised category on test images
 under the best matching of categories to digits. Five seeds had 0.098, 0.116, 0.148, 0.138 and 0.187
 after 8 epochs, 0.137 on average; in all but the first, two categories share two digits (2 and 3, 3
-and 5, 2 and 8, 5 and 8). The continuous codes become slant and width. Source: Chen, Duan,
-Houthooft, Schulman, Sutskever & Abbeel, "InfoGAN: Interpretable Representation Learning by
-Information Maximizing Generative Adversarial Nets", 2016, section 7.2,
+and 5, 2 and 8, 5 and 8). The continuous codes become slant and width. With 16 dimensions of noise
+in place of 62 the last of these seeds had 0.278: what the noise no longer says, the categories do.
+
+Source: Chen, Duan, Houthooft, Schulman, Sutskever & Abbeel, "InfoGAN: Interpretable Representation
+Learning by Information Maximizing Generative Adversarial Nets", 2016, section 7.2,
 https://arxiv.org/abs/1606.03657.
 """
 
