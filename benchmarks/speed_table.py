@@ -24,6 +24,7 @@ counted in the program, loops as often as they run; "of peak" is their speed ove
 fastest float32 matrix product in the same process; MB are XLA's account of memory traffic, which
 takes a loop once. In tables that have these columns PyTorch runs with denormals flushed, fused
 optimisers and, where a row says so, under bfloat16 autocast; in older ones with its defaults.
+An exponent is the slope of the logarithm of time or memory against that of a size.
 The peers are installed by
 `sh benchmarks/install_peers.sh`.
 """
