@@ -217,6 +217,7 @@ def test_every_choice_of_an_argument_builds(name):
         ("vae_mnist", {"size": 8}, "size"),
         ("iwae_mnist", {"stage_epochs": (1, 1)}, "stage_epochs"),
         ("pixel_vae_mnist", {"warm_up": -3}, "warm_up"),
+        ("vae_clusters_mnist", {"warm_up": 3}, "warm_up"),
         ("miwae_breast_cancer", {"missing": 1.5}, "missing"),
         ("pixel_defend", {"radii": (8, 0)}, "radii"),
         ("pixel_defend", {"train_radius": -1}, "train_radius"),
@@ -285,6 +286,28 @@ def test_a_learnt_schedule_of_noise_goes_on_learning():
     for _ in range(3):
         moved, state = optimiser.update(params, state, params)
         np.testing.assert_allclose(np.abs(moved["w"]), 1e-3, rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    "name, option, player",
+    [
+        ("gan_grid", "critic_steps", "critic"),
+        ("gan_eight_gaussians", "discriminator_steps", "discriminator"),
+    ],
+)
+def test_a_critic_of_several_updates_a_step_learns_to_the_end(name, option, player):
+    """Its rate was 0 after a fifth of the steps, since it fell by its updates."""
+    function = catalogue.load_experiment(name)
+    given = catalogue.own_defaults(function) | {option: 5}
+    built = catalogue.build(function, given, seed=0, tiny=True, data_dir=None)
+    optimiser, params = built.players[player].optimiser, {"w": np.ones(1, np.float32)}
+    state = optimiser.init(params)
+    sizes = []
+    for _ in range(5 * built.steps):
+        moved, state = optimiser.update(params, state, params)
+        sizes.append(float(np.abs(moved["w"][0])))
+    half = sizes[len(sizes) // 2] / sizes[0]
+    assert half == pytest.approx(0.5, abs=0.05) and sizes[-1] > 0.0
 
 
 def test_published_numbers_stand_beside_models_of_their_size():

@@ -107,7 +107,12 @@ def _shared_options() -> tuple[Field, ...]:
             "auto",
             "train the seeds in one compiled program; auto: on accelerators, where it pays",
         ),
-        ("steps", int | None, None, "number of training steps, in place of the experiment's own"),
+        (
+            "steps",
+            int | None,
+            None,
+            "number of training steps, in place of the experiment's own, by which its schedules go",
+        ),
         ("run_dir", Path | None, None, "folder of this run, in place of one under runs/"),
         ("data_dir", str | None, None, "folder of data sets, in place of $DGMJAX_DATA"),
         ("config", Path | None, None, "file (.toml, .yaml) of arguments; options count above it"),

@@ -48,7 +48,12 @@ _RULES: dict[str, _Rule] = {
         lambda x: bool(np.all((x >= 0) & (x <= 255))),
         "Grey values are stored as uint8, unscaled.",
     ),
-    "real": _Rule("must be finite numbers", "uif", lambda x: True, ""),
+    "real": _Rule(
+        "must be finite numbers",
+        "uif",
+        lambda x: True,
+        "Make true and false 1 and 0 with `x.astype(np.uint8)`.",
+    ),
     "count": _Rule(
         "must be integers of at least 0",
         "ui",

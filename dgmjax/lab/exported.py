@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from dgmjax.lazy import extras_named
 from dgmjax.runs import strict_json
 
 FORMAT = 1
+KEYS = "threefry2x32"
+"""Kind of the keys that `sample` takes, two words each."""
 WEIGHTS, FACTS, CARD = "model.safetensors", "model.json", "README.md"
 
 
@@ -56,7 +59,9 @@ class Exported:
         import jax
 
         require(num >= 1, "num", "must be at least 1", num)
-        keys = jax.random.key_data(jax.random.split(jax.random.key(seed), num))
+        # Whatever kind of keys JAX is set to: the compiled function takes these.
+        key = jax.random.key(seed, impl=KEYS)
+        keys = jax.random.key_data(jax.random.split(key, num))
         return self._call("sample", np.asarray(keys))
 
     def _raw(self, x: Any) -> np.ndarray:
@@ -175,7 +180,8 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Nested dictionaries of leaves by path: the inverse of what `exporting` writes."""
     tree: dict[str, Any] = {}
     for path, leaf in flat.items():
-        *above, last = path.split("/")
+        # Names of singular vectors have slashes of their own, which are quoted.
+        *above, last = map(unquote, path.split("/"))
         place = tree
         for name in above:
             place = place.setdefault(name, {})

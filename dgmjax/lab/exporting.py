@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 
 from dgmjax.errors import RunError, require
 from dgmjax.files import make_folder, write_atomically
-from dgmjax.lab.exported import CARD, FACTS, FORMAT, WEIGHTS, digest
+from dgmjax.lab.exported import CARD, FACTS, FORMAT, KEYS, WEIGHTS, digest
 from dgmjax.lazy import extras_named
 from dgmjax.runs import strict_json
 from dgmjax.types import Array
@@ -56,10 +57,11 @@ def export(trained: "Trained", folder: str | Path) -> Path:
 
 
 def _flat(tree: Any, above: str = "") -> dict[str, Any]:
-    """Leaves of nested dictionaries by their path, joined by slashes."""
+    """Leaves of nested dictionaries by their path, joined by slashes; those in names are quoted."""
     if not isinstance(tree, Mapping):
         return {above: tree}
-    parts = (_flat(tree[name], f"{above}/{name}" if above else name) for name in sorted(tree))
+    step = lambda name: f"{above}/{quote(name, safe='')}" if above else quote(name, safe="")
+    parts = (_flat(tree[name], step(name)) for name in sorted(tree))
     return {name: leaf for part in parts for name, leaf in part.items()}
 
 
@@ -80,14 +82,14 @@ def _functions(trained: "Trained") -> dict[str, tuple[Callable, tuple[Any, ...],
     objective = elbo if latent else negative_log_likelihood
 
     def log_prob(variables: Any, x: Array, seed: Array) -> Array:
-        keys = jax.random.split(jax.random.key(seed))
+        keys = jax.random.split(jax.random.key(seed, impl=KEYS))
         batch = transform({"x": x}, keys[0])
         loss, _ = module.apply(variables, batch, keys[1], method=objective)
         return -loss
 
     def sample(variables: Any, keys: Array) -> Array:
         draw = lambda key: module.apply(variables, key, (), method="sample")
-        drawn = jax.vmap(draw)(jax.random.wrap_key_data(keys))
+        drawn = jax.vmap(draw)(jax.random.wrap_key_data(keys, impl=KEYS))
         return transform.inverse(drawn)
 
     found: dict[str, tuple[Callable, tuple[Any, ...], dict[str, Any]]] = {}

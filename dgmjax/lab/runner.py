@@ -97,6 +97,13 @@ class _Seeding:
         self.execution = replace(execution or Execution(), quiet=quiet)
         self.steps = experiment.steps if steps is None else steps
         require(self.steps >= 1, "steps", "must be at least 1", self.steps)
+        if self.steps > experiment.steps and processes.is_main():
+            logger.warning(
+                "Schedules of rates and weights end at the experiment's own %d steps: most rates "
+                "are 0 in the other %d. Its own options, such as --epochs, make them longer.",
+                experiment.steps,
+                self.steps - experiment.steps,
+            )
         if processes.is_main():
             run.note_data(fingerprint(experiment.dataset))
             run.note_begin(self.steps)

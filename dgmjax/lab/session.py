@@ -242,7 +242,8 @@ def train(
         keyword arguments have types and defaults, and it returns a `lab.Experiment`.
       run: the run folder; one under `runs/` if None. The same call on the same folder resumes.
       seed: of parameters, batches and noise.
-      steps: training steps, in place of the experiment's own.
+      steps: training steps, in place of the experiment's own. Schedules go by the latter: a rate
+        that falls to 0 stays there in the steps beyond.
       tiny: shrink the experiment to seconds.
       data_dir: folder of data sets, in place of `$DGMJAX_DATA`.
       execution: devices, precision, treatment of faults.

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.errors import require, require_sizes
 from dgmjax.nn.autoregressive.attention import Positions
 from dgmjax.nn.dense import Dense
@@ -111,6 +112,11 @@ def modulation(parts: int, features: int, time: Array) -> list[Array]:
 
 
 def plain_norm(h: Array) -> Array:
-    """(h - mean) / sqrt(variance + 1e-6) over the last axis, without parameters."""
-    centred = h - h.mean(-1, keepdims=True)
-    return centred * jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
+    """(h - mean) / sqrt(variance + 1e-6) over the last axis, without parameters.
+
+    Moments are float32 at least: squares of float16 overflow.
+    """
+    wide = as_float(h)
+    centred = wide - wide.mean(-1, keepdims=True)
+    scale = jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
+    return (centred * scale).astype(h.dtype)

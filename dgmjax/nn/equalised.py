@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.masks import weighted_mean, weights_of
 from dgmjax.types import Array, PyTree
 
@@ -54,7 +55,9 @@ def pixel_norm(x: Array, epsilon: float = 1e-8) -> Array:
     >>> pixel_norm(jnp.array([3.0, -3.0])).round(4).tolist()
     [1.0, -1.0]
     """
-    return x / jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + epsilon)
+    wide = as_float(x)  # squares of half precision overflow, and lose epsilon
+    square = jnp.square(wide).mean(-1, keepdims=True)
+    return (wide / jnp.sqrt(square + epsilon)).astype(jnp.result_type(x, 0.0))
 
 
 def minibatch_deviation(x: Array, epsilon: float = 1e-8) -> Array:

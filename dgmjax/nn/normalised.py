@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.actnorm import moments
+from dgmjax.bijectors.base import as_float
 from dgmjax.errors import require, require_sizes
 from dgmjax.masks import weights_of
 from dgmjax.nn.dense import Dense
@@ -67,9 +68,9 @@ class Normalise(nn.Module):
         variance = self.variable(RUNNING, "variance", jnp.ones, size)
         scale = self.param("scale", nn.initializers.ones, size)
         bias = self.param("bias", nn.initializers.zeros, size)
-        now = mean.value, variance.value
+        now, wide = (mean.value, variance.value), as_float(h)
         if self.is_mutable_collection(RUNNING):
-            now = moments(h, weights_of(h))
+            now = moments(wide, weights_of(h))
             if not self.is_initializing():
                 rule = "must have at least two vectors for statistics of a batch"
                 remedy = "Train on larger batches, or with another `normalisation`."
@@ -79,7 +80,8 @@ class Normalise(nn.Module):
                 for running, value in zip((mean, variance), now):
                     kept = self.momentum * running.value
                     running.value = kept + (1.0 - self.momentum) * jax.lax.stop_gradient(value)
-        return (h - now[0]) * jax.lax.rsqrt(now[1] + EPSILON) * scale + bias
+        out = (wide - now[0]) * jax.lax.rsqrt(now[1] + EPSILON) * scale + bias
+        return out.astype(jnp.result_type(h, 0.0))
 
 
 class NormalisedMLP(nn.Module):

@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.errors import require, require_sizes
 from dgmjax.nn.convolution import Conv, TapConv
 from dgmjax.nn.dcgan import start_of
@@ -64,7 +65,12 @@ class _Growing(nn.Module):
         growth = jnp.clip(jnp.asarray(growth, jnp.float32), 0.0, levels - 1.0)
         level = jnp.ceil(growth).astype(jnp.int32)
         share = growth - level + 1.0
-        of = [lambda share, x, level=level: branch(level, share, x) for level in range(levels)]
+        # The share is float32, which the branch of the coarsest level does not read: where layers
+        # compute in bfloat16, branches would differ in type.
+        of = [
+            lambda share, x, level=level: as_float(branch(level, share, x))
+            for level in range(levels)
+        ]
         if self.is_initializing():
             return [one(share, x) for one in of][-1]
         return jax.lax.switch(level, of, share, x)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
+from dgmjax.bijectors.base import is_concrete
 from dgmjax.errors import require
 from dgmjax.types import Array, Batch
 
@@ -31,8 +33,9 @@ def scheduled(value: Scheduled, batch: Batch) -> Array | float:
 def scheduled_weight(beta: Scheduled, batch: Batch) -> Array | float:
     """`scheduled`, for the weight of a term of a loss.
 
-    Raises `DgmjaxError` for a plain number that is negative or not finite.
+    Raises `DgmjaxError` for numbers that are negative or not finite, where they are known.
     """
-    if isinstance(beta, int | float):
-        require(0.0 <= beta < math.inf, "beta", "must be a number of at least 0", beta)
+    if not callable(beta) and is_concrete(beta):
+        sound = bool(np.all((np.asarray(beta) >= 0.0) & (np.asarray(beta) < math.inf)))
+        require(sound, "beta", "must be a number of at least 0", beta)
     return scheduled(beta, batch)

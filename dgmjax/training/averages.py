@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.errors import require
 from dgmjax.types import Array, Batch, Metrics
 
@@ -20,7 +21,7 @@ def masked_mean(values: Array, mask: Array | None) -> Array:
     >>> float(masked_mean(jnp.array([1.0, 3.0, 9.0]), jnp.array([1.0, 1.0, 0.0])))
     2.0
     """
-    values = jnp.asarray(values)
+    values = as_float(values)  # of networks that compute in bfloat16, too
     if values.ndim == 0 or mask is None:
         return values.mean()
     values = values.reshape(len(values), -1).mean(1) if values.ndim > 1 else values
@@ -47,7 +48,7 @@ def averages(
     rule = "must return a pair (loss, metrics), with metrics a dict of arrays"
     remedy = "Return `loss, {}` where there is nothing to report."
     require(pair, argument, rule, _described(result), remedy)
-    loss, metrics = jnp.asarray(result[0]), dict(result[1])
+    loss, metrics = as_float(result[0]), dict(result[1])
     given = f"shape {loss.shape}"
     rule = "must return one loss per example, a one-dimensional array that is not empty"
     require(loss.ndim == 1 and loss.size >= 1, argument, rule, given)

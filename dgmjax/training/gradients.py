@@ -149,7 +149,8 @@ def computing_in(dtype: jnp.dtype) -> Iterator[None]:
     """Inside, modules whose `dtype` is None compute in this one."""
 
     def lower(method, arguments, options, context):
-        if getattr(context.module, "dtype", dtype) is None:
+        # Not `getattr`: that of Flax's adapter of NNX modules is itself a method, and recurs here.
+        if vars(context.module).get("dtype", dtype) is None:
             object.__setattr__(context.module, "dtype", dtype)  # a clone that lives for one call
         return method(*arguments, **options)
 

@@ -29,7 +29,8 @@ def adam(
 
     Args:
       learning_rate: peak rate, positive.
-      steps: length of the schedule, at least 1.
+      steps: length of the schedule in updates, at least 1; of a player that makes several in a step
+        of training, as many times more.
       schedule: "constant"; "cosine", to 0; "flat_cosine", constant for 70% of the steps and then
         to 0, for averaged parameters, which profit from a high rate for long; or "burda": 10^(-i/7)
         times the rate in stage i of 8, stage i lasting 3^i of 3280 parts (Burda et al., 2016,

@@ -58,7 +58,7 @@ def gan_eight_gaussians(
     players = {
         "discriminator": training.Player(
             partial(objectives.critic_loss, penalties=penalties),
-            training.adam(discriminator_learning_rate, steps, b1=0.5),
+            training.adam(discriminator_learning_rate, steps * discriminator_steps, b1=0.5),
             params=("discriminator",),
             steps=discriminator_steps,
         ),

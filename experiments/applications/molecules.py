@@ -126,7 +126,7 @@ def molecules(
         shared,
         model=f"VAE {latent}, LSTM {layers} x {features}",
         module=vae,
-        loss=common.warmed_up(objectives.elbo, strings, warm_up, shared.batch_size),
+        loss=common.warmed_up(objectives.elbo, strings, warm_up, shared),
         adam={"clip": 10.0},
         dataset=strings,
         validation=objectives.elbo,

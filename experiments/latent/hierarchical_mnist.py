@@ -96,7 +96,7 @@ def hierarchical_mnist(
     loss = measured = common.bound_of_samples(bound, num_samples)
     if bound == "elbo":
         loss = partial(measured, free_bits=free_bits, free_bits_per="latent")
-        loss = common.warmed_up(loss, dataset, warm_up, shared.batch_size)
+        loss = common.warmed_up(loss, dataset, warm_up, shared)
     names = module.names
     found = PUBLISHED.get((sizes, posterior, bound, num_samples, binarisation))
     published = shared.beside(runs.Published(*found)) if found else None

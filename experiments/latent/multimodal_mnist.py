@@ -65,7 +65,7 @@ def multimodal_mnist(
         shared,
         model=f"{experts.replace('_', ' ')} of experts {common.sizes(*hidden, latent)}",
         module=vae.clone(marginal_start=marginal_start),
-        loss=common.warmed_up(loss, dataset, warm_up, shared.batch_size),
+        loss=common.warmed_up(loss, dataset, warm_up, shared),
         dataset=dataset,
         transform=transform,
         estimators=(

@@ -59,7 +59,7 @@ def pixel_vae_mnist(
     loss = objectives.elbo
     if method == "free_bits":
         loss = partial(loss, free_bits=free_bits)
-    loss = common.warmed_up(loss, dataset, warm_up, shared.batch_size)
+    loss = common.warmed_up(loss, dataset, warm_up, shared)
     return common.latent_experiment(
         shared,
         model=f"PixelVAE {latent}, {method}",

@@ -65,7 +65,7 @@ def vae_clusters_mnist(
         shared,
         model=f"VAE {common.sizes(*hidden, latent)}, {components} clusters",
         module=vae,
-        loss=common.warmed_up(objectives.elbo, dataset, warm_up, shared.batch_size),
+        loss=common.warmed_up(objectives.elbo, dataset, warm_up, shared),
         start=start,
         dataset=dataset,
         transform=transform,

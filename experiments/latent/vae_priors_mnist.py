@@ -67,7 +67,7 @@ def vae_priors_mnist(
         shared,
         model=f"VAE {common.sizes(*hidden, latent)}, {prior}{sized} prior",
         module=vae,
-        loss=common.warmed_up(objectives.elbo, dataset, warm_up, shared.batch_size),
+        loss=common.warmed_up(objectives.elbo, dataset, warm_up, shared),
         dataset=dataset,
         transform=transform,
         validation=objectives.elbo,

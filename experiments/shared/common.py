@@ -125,12 +125,15 @@ def bound_of_samples(bound: Bound, num_samples: int):
     return partial(bounds[bound], num_samples=num_samples)
 
 
-def warmed_up(objective, dataset, epochs, batch_size):
+def warmed_up(objective, dataset, epochs, shared: Epochs):
     """The objective with a weight of the KL term that rises from 0 to 1 over `epochs` epochs."""
     require(epochs >= 0, "warm_up", "must be at least 0", epochs)
     if epochs == 0:
         return objective
-    steps = epochs_to_steps(dataset, epochs, batch_size)
+    # Otherwise the weight would never be 1, and the bound itself never be trained.
+    rule, remedy = f"must be at most the {shared.epochs} epochs of training", "Raise --epochs."
+    require(epochs <= shared.epochs, "warm_up", rule, epochs, remedy)
+    steps = epochs_to_steps(dataset, epochs, shared.batch_size)
     return partial(objective, beta=optax.linear_schedule(0.0, 1.0, steps))
 
 

@@ -141,7 +141,8 @@ class Play:
         generating = {"generator": training.Player(loss, adam(rate), params=generator)}
         if headless:
             return generating
-        optimiser = adam(self.learning_rate)
+        # Its schedule counts its own updates.
+        optimiser = adam(self.learning_rate, steps=steps * self.critic_steps)
         if name == "clip":
             optimiser = optax.chain(optimiser, training.keep_within(self.penalty_weight))
         penalties = tuple(make(self.penalty_weight) for make in PENALTIES[name])

@@ -122,6 +122,13 @@ def test_the_nearest_input_of_half_precision(dtype, narrow):
         assert found.dtype == dtype and fooled.all(), name
 
 
+def test_the_loss_of_logits_of_half_precision_is_of_single_precision():
+    coarse = lambda x: logits(x).astype(jnp.bfloat16)
+    found, exact = cross_entropy(coarse, LABEL)(X), LOSS(X)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, exact, atol=0.02)
+
+
 def test_adaptive_attacks_see_through_a_defence_that_hides_its_gradient():
     quantised = lambda x: jnp.round(x * 4.0) / 4.0
     hidden = cross_entropy(lambda x: logits(quantised(x)), LABEL)

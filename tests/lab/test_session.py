@@ -105,9 +105,11 @@ def without_steps() -> lab.Experiment:
     return plane()
 
 
-def test_a_run_is_not_made_shorter_than_it_is():
+def test_a_run_is_not_made_shorter_than_it_is(caplog):
     """Its record would say that fewer steps had led to its parameters."""
     lab.train(without_steps, run="mine", steps=5, quiet=True)
+    # Schedules end where the experiment would: the user believed that two more steps train.
+    assert "the experiment's own 3 steps: most rates are 0 in the other 2" in caplog.text
     before = {path: path.read_bytes() for path in Path("mine").glob("*.json")}
     for steps in (4, None):  # the experiment's own are three
         with pytest.raises(RunError, match=r"`steps` must be at least 5.* got [34]\. Give another"):

@@ -12,6 +12,7 @@ from dgmjax.errors import DgmjaxError
 from dgmjax.nn.progressive import averaged
 from dgmjax.nn.rescale import enlarged
 from dgmjax.training import Player, gradient_learner
+from dgmjax.training.gradients import computing_in
 
 KEY, SHAPE = jax.random.key(0), (16, 16, 1)
 GENERATOR = nn.ProgressiveGenerator(SHAPE, 2, 4)
@@ -136,3 +137,15 @@ def test_wrong_sizes_are_named():
         gan(fade=0).init(KEY, {"x": X}, KEY, method=penalised)
     with pytest.raises(DgmjaxError, match="`x` must be images"):
         FEATURES.init(KEY, X[:, :8, :8])
+
+
+@pytest.mark.parametrize("network, x", [(GENERATOR, Z), (FEATURES, X)])
+def test_levels_compute_in_bfloat16(network, x):
+    """The share of a level is float32 and the coarsest reads none: levels differed in type."""
+    variables = jax.eval_shape(network.init, KEY, x)
+
+    def look(variables, x, growth):
+        with computing_in(jnp.dtype("bfloat16")):
+            return network.apply(variables, x, growth)
+
+    assert jax.eval_shape(look, variables, x, 0.5).dtype == jnp.float32

@@ -280,3 +280,10 @@ def test_tempered_transitions_leave_the_density_invariant():
     positions, info = jax.jit(lambda v: MODULE.apply(v, method=draw))(strong)
     np.testing.assert_allclose(shares(positions["visible"][20:]), truth, atol=0.02)
     assert 0.2 < float(info.accepted.mean()) < 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_chains_start_at_whole_numbers(dtype):
+    """Chains that start at the data had the data's type, which no draw has."""
+    loss = lambda x: apply(objectives.contrastive_divergence, {"x": x}, KEY)[0]
+    np.testing.assert_array_equal(loss(X.astype(dtype)), loss(X))

@@ -10,6 +10,8 @@ from scrambling import applied, compiled_start
 from dgmjax import masks, nn
 from dgmjax.bijectors import Squeeze
 from dgmjax.errors import DgmjaxError
+from dgmjax.nn.dit import plain_norm
+from dgmjax.nn.normalised import Normalise
 
 KEY = jax.random.key(0)
 GENERATORS = {
@@ -141,6 +143,22 @@ def test_the_minibatch_deviation_is_zero_of_equal_samples_only():
     same = nn.minibatch_deviation(jnp.broadcast_to(x[:1], x.shape))
     assert float(same[..., 2].max()) < 1e-3
     np.testing.assert_allclose((nn.pixel_norm(x) ** 2).mean(-1), 1.0, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.pixel_norm,
+        plain_norm,
+        lambda h: Normalise("batch").init_with_output(KEY, h)[0],
+    ],
+)
+def test_norms_of_float16_do_not_overflow(norm):
+    """The squares of 400 do, and every output was 0."""
+    h = (400.0 * jax.random.normal(KEY, (8, 5))).astype(jnp.float16)
+    found, exact = jax.jit(norm)(h), jax.jit(norm)(h.astype(jnp.float32))
+    assert found.dtype == jnp.float16
+    np.testing.assert_allclose(found, exact, atol=2e-3)
 
 
 def test_the_projection_adds_the_embedding_of_the_class():

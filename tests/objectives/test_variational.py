@@ -456,6 +456,8 @@ def test_linear_vae_has_the_evidence_of_probabilistic_pca():
         (lambda: objectives.chi_upper_bound(Scalar(), BATCH, KEY, gradient="stl"), "gradient"),
         (lambda: objectives.elbo(Scalar(), {"y": BATCH["x"]}, KEY), "batch"),
         (lambda: objectives.elbo(Scalar(), BATCH, KEY, beta=-1.0), "beta"),
+        (lambda: objectives.elbo(Scalar(), BATCH, KEY, beta=np.float32(-1.0)), "beta"),
+        (lambda: objectives.elbo(Scalar(), BATCH, KEY, beta=jnp.float32(np.nan)), "beta"),
         (lambda: objectives.elbo(Scalar(), BATCH, KEY, beta=math.nan), "beta"),
         (lambda: objectives.elbo(Scalar(), BATCH, KEY, capacity=-1.0), "capacity"),
         (lambda: objectives.regularised_autoencoder(Scalar(), BATCH, KEY, weight=-1.0), "weight"),

@@ -8,7 +8,7 @@ from flax import nnx
 from flax.nnx import bridge
 
 from dgmjax import models, objectives
-from dgmjax.training import Player, fit, gradient_learner
+from dgmjax.training import Execution, Player, fit, gradient_learner
 
 KEY = jax.random.key(0)
 
@@ -53,3 +53,18 @@ def test_nnx_networks_train_inside_a_model():
 
 def test_equal_nnx_modules_compile_once():
     assert vae() == vae() and hash(vae()) == hash(vae())
+
+
+def test_nnx_networks_train_beside_a_compute_dtype():
+    """They keep the dtype that they were given; asking them for theirs called itself for ever."""
+    data = {"x": np.tile(np.eye(4, dtype=np.float32), (4, 1))}
+    learner = gradient_learner(vae(), {"model": Player(objectives.elbo, optax.adam(0.05))})
+    result = fit(
+        learner,
+        data,
+        key=KEY,
+        steps=2,
+        batch_size=8,
+        execution=Execution(compute_dtype="bfloat16", log_every=1),
+    )
+    assert all(np.isfinite(line["loss"]) for line in result.history)

@@ -82,3 +82,13 @@ def test_flat_cosine_is_constant_and_then_falls_to_zero():
     expected = [0.1] * 8 + [0.1 * (1 + np.cos(np.pi * t / 3)) / 2 for t in (1, 2, 3)]
     np.testing.assert_allclose(updates, expected, rtol=1e-4, atol=1e-7)
     assert isinstance(optimiser, optax.GradientTransformation)
+
+
+def test_losses_of_networks_in_bfloat16_are_means_in_float32():
+    """They were rounded to three digits, and stages whose losses differed in type did not run."""
+    values = jnp.arange(8) / 16 + 1.0  # all of them exact in bfloat16, but not their mean
+    own = lambda model, batch, key: (values.astype(jnp.bfloat16), {"elbo": jnp.bfloat16(1.0)})
+    learner = learner_of(Stages((own, FEW), (1,)))
+    state = compiled_start(learner, jax.random.key(1), BATCH)
+    _, metrics = learner.step(state, BATCH)
+    assert metrics["loss"].dtype == jnp.float32 and float(metrics["loss"]) == float(values.mean())

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.errors import require, require_sizes
 from dgmjax.types import Array, Key
 
@@ -27,7 +28,7 @@ Values = tuple[float, float]
 
 def cross_entropy(logits: Logits, label: Array) -> Loss:
     """-log softmax of the true class, `label[B]`: what most attacks raise."""
-    return lambda x: optax.softmax_cross_entropy_with_integer_labels(logits(x), label)
+    return lambda x: optax.softmax_cross_entropy_with_integer_labels(as_float(logits(x)), label)
 
 
 def straight_through(change: Callable[[Array], Array]) -> Callable[[Array], Array]:

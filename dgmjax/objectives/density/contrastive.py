@@ -2,6 +2,7 @@
 
 import jax
 
+from dgmjax.bijectors.base import as_float
 from dgmjax.contracts import check_batch, is_energy_based, keeps_chains
 from dgmjax.errors import require, require_sizes
 from dgmjax.types import Array, Batch, Key, Metrics
@@ -38,7 +39,8 @@ def contrastive_divergence(
     rule = "must keep chains of its own (`chains()` and `keep(x)`) where `persistent` is asked for"
     require(not persistent or keeps_chains(model), "model", rule, name)
     energy = model.energy(batch["x"])
-    start = model.chains() if persistent else batch["x"]
+    # Draws are real numbers, and chains keep one type: data may be whole ones.
+    start = model.chains() if persistent else as_float(batch["x"])
     move = lambda index, x: model.transition(jax.random.fold_in(key, index), x)
     # Chains are data here: only the energies have gradients.
     chains = jax.lax.stop_gradient(jax.lax.fori_loop(0, num_steps, move, start))
