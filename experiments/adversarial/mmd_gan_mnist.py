@@ -5,9 +5,10 @@
 
 The first command is `gan_mnist` with the game `mmd_gan_rational_quadratic` and the slope of the
 witness held to 1 on lines; the second matches moments of the pixels themselves, without a critic.
-The generator is normalised over the batch and the critic over the layer. Without (and at a rate of
-1e-4, five critic steps for one of the generator, as published for deeper networks) the slope of the
-witness falls to 0.1 after 1800 of 4000 steps, and samples are dots.
+The generator is normalised over the batch and the critic over the layer. Without (at a rate of 1e-4
+and with five critic steps for one of the generator, as published for deeper networks) the slope of
+the witness fell to 0.1 after 1800 of 4000 steps, and samples were dots; but the critic's rate had
+then ended after 800, which alone may have done it.
 `dgmjax evaluate RUN --samples` adds the distances of the published comparison, in features of our
 own classifier, not of LeNet as published: the Frechet distance is 46 after 4000 steps (one seed),
 where the games of `gan_mnist` with an equal generator have 70 to 89.
