@@ -96,8 +96,8 @@ def warm_up(
     """Finds a step size and a diagonal mass for chains that start at `position`.
 
     The first half adapts the step size with unit masses; masses are then the variances over chains
-    and steps of the second quarter, shrunk towards 1 as Stan does, and the second half adapts the
-    step size for them.
+    and steps of the second quarter, shrunk towards 0.001 as Stan does, and the second half adapts
+    the step size for them.
 
     Args:
       kernel: of a step size and an inverse mass, such as

@@ -54,6 +54,7 @@ def bigan_mnist(
       references: training images that neighbours are looked for in.
       steps: training steps (generator and encoder updates); 25 epochs.
     """
+    play.require_critic()
     if play.tiny:
         latent, channels, hidden, steps = 4, 4, 8, 10
     require_no_averages(play, normalisation, critic_normalisation)

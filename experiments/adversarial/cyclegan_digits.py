@@ -63,6 +63,7 @@ def cyclegan_digits(
       classifier_steps: training steps of each classifier of the records.
       steps: training steps (generator updates).
     """
+    play.require_critic()
     if play.tiny:
         size, channels, critic_channels, halvings = 8, (4,), 4, 1
         classifier_steps, steps = 5, 10

@@ -26,7 +26,7 @@ from typing import Literal
 import jax.numpy as jnp
 import numpy as np
 
-from dgmjax import data, evaluation, lab, models, nn
+from dgmjax import data, evaluation, lab, models, nn, objectives
 from dgmjax.errors import require
 from dgmjax.objectives.mmd import mmd
 
@@ -78,8 +78,9 @@ def gan_mnist(
         steps, channels, hidden = 10, 4, min(hidden, 8)
     require_no_averages(play, normalisation, critic_normalisation)
     known = dataset in ("mnist", "fashion_mnist")
+    pictures = OwnImages(size=size, grey=grey, data_dir=play.data_dir)
+    own.require_own(pictures, is_own=not known)
     if not known:
-        pictures = OwnImages(size=size, grey=grey, data_dir=play.data_dir)
         images, levels = own.integer_images(pictures, dataset)
     elif play.tiny:
         images, levels = data.load("digits"), 17
@@ -87,6 +88,9 @@ def gan_mnist(
         images, levels = data.load(dataset, data_dir=play.data_dir), 256
     rule = "must be left out: only `mnist` and `fashion_mnist` have the ten classes"
     require(known or not conditional, "conditional", rule, dataset)
+    sees = objectives.game_of(play.game).head != "none"
+    rule = f"must be left out: {play.game} has no critic, which alone looks at classes"
+    require(sees or not conditional, "conditional", rule, conditional)
     generator, features = networks(
         images.event_shape,
         channels,

@@ -61,6 +61,7 @@ def infogan_mnist(
       critic_normalisation: of the critic's layers.
       steps: training steps (generator updates).
     """
+    play.require_critic()
     if play.tiny:
         noise, channels, steps, hidden = 4, 4, 10, min(hidden, 8)
     require_no_averages(play, normalisation, critic_normalisation)

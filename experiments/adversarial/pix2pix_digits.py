@@ -45,6 +45,7 @@ def pix2pix_digits(
       halvings: of the critic; with two it judges patches of 18x18 pixels.
       steps: training steps (generator updates).
     """
+    play.require_critic()
     if play.tiny:
         channels, critic_channels, halvings, steps = (4,), 4, 1, 10
     dataset, levels = images_of(play)

@@ -51,9 +51,14 @@ def progressive_gan_mnist(
       most: channels that no map exceeds.
       steps: training steps (generator updates).
     """
+    require(0.0 < fade <= 1.0, "fade", "must be in (0, 1]", fade)
+    if grow:
+        # Otherwise training would end, and samples be measured, before the full size.
+        rule = f"must leave the last level its share `fade`, {fade}, of the steps to fade in"
+        inside = all(0.0 <= share <= 1.0 - fade + 1e-9 for share in stages)
+        require(inside, "stages", rule, stages)
     if play.tiny:
         latent, channels, most, steps, stages = 4, 4, 4, 10, (0.3,)
-    require(0.0 < fade <= 1.0, "fade", "must be in (0, 1]", fade)
     images, levels = images_of(play, dataset)
     shape = images.event_shape
     begin = tuple(int(share * steps) for share in stages)

@@ -14,6 +14,8 @@ https://arxiv.org/abs/2302.00482.
 from functools import partial
 from typing import Literal
 
+import jax.numpy as jnp
+
 from dgmjax import lab, models, nn, noising, objectives
 from dgmjax.inference import Solver
 
@@ -43,11 +45,17 @@ def flow_matching_plane(
     """
     if shared.tiny:
         hidden, steps = (16,), min(steps, 300)
-    base = None if source == "normal" else models.Known(plane.eight_gaussians)
+    path, base = noising.process_of(process), None
+    if source == "eight_gaussians":
+        # They are the noise of the process, whose end they are: wide where data are never scaled.
+        make = plane.eight_gaussians
+        if process == "variance_exploding":
+            make = partial(make, float(path.coefficients(jnp.ones(()))[1]))
+        base = models.Known(make)
     module = models.Denoiser(
         (2,),
         nn.TimeMLP(tuple(hidden)),
-        noising.process_of(process),
+        path,
         base=base,
         solver=Solver("rk4", 4 if shared.tiny else 32),
     )

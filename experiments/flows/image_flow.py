@@ -62,6 +62,7 @@ def image_flow(
     glow = flow == "glow"
     if shared.tiny:
         levels, depth, channels, shared = 1, int(glow), 4, replace(shared, epochs=1)
+    own.require_own(shared, is_own=dataset not in KNOWN)
     if dataset not in KNOWN:
         images, grey = own.integer_images(shared, dataset)
     elif shared.tiny:

@@ -71,8 +71,11 @@ def maf_mnist_logit(
       weight_decay: of Adam (decoupled).
       patience: epochs without a better validation before training stops.
     """
+    sized = model == "gaussian" or tuple(hidden) == (1024,)
+    of_that_size = sized and (layers == 5 or model in ("gaussian", "made"))
     if shared.tiny:
         layers, hidden, shared = 2, (16,), replace(shared, epochs=1, batch_size=100)
+    own.require_own(shared, is_own=shared.dataset is not None)
     if shared.dataset is not None:
         dataset, levels = own.integer_images(shared, shared.dataset)
     elif shared.tiny:
@@ -84,7 +87,7 @@ def maf_mnist_logit(
         (data.Dequantise(levels), data.Logit(1e-6), Flatten(dataset.event_shape))
     )
     published = None
-    if model in PUBLISHED and (layers == 5 or model in ("gaussian", "made")):
+    if model in PUBLISHED and of_that_size:
         published = runs.Published(PUBLISHED[model], SOURCE)
     nll = objectives.negative_log_likelihood
     density = densities.density_model(model, features, layers=layers, hidden=hidden)

@@ -80,14 +80,14 @@ def iwae_mnist(
         value and runs.Published(value, row, differs)
         for value in PUBLISHED[bound, binarisation].get(num_samples, (None, None))
     )
-    loss = common.bound_of_samples(bound, num_samples)
-    if bound == "iwae":
-        loss = partial(loss, gradient=gradient)
-    else:
-        require(gradient == "total", "gradient", 'must be "total" for the ELBO', gradient)
+    sound = bound == "iwae" or gradient == "total"
+    require(sound, "gradient", 'must be "total" for the ELBO', gradient)
+    options = {"gradient": gradient} if bound == "iwae" else {}
+    bound_of = lambda k: partial(common.bound_of_samples(bound, k), **options)
+    loss = bound_of(num_samples)
     validation = loss if static else None
     if stages or stage_epochs:
-        first = [common.bound_of_samples("elbo" if k == 1 else bound, k) for k in stages]
+        first = [common.bound_of_samples("elbo", 1) if k == 1 else bound_of(k) for k in stages]
         loss = common.in_stages(first, stage_epochs, loss, shared, dataset)
     vae = models.DenseVAE(dataset.event_shape, latent, hidden)
     vae = vae.clone(marginal_start=marginal_start)

@@ -40,9 +40,7 @@ def images(shared: OwnImages, binarisation: Binarisation):
     """`mnist`, or the images of `shared.dataset`: 0/1 as they are, grey ones drawn afresh."""
     if shared.dataset is not None:
         return own.binary_images(shared)
-    given = {"size": shared.size, "grey": shared.grey or None}
-    for option, value in given.items():
-        require(value is None, option, "must be left out without `dataset`, a folder", value)
+    own.require_own(shared, is_own=False)
     return mnist(shared, binarisation)
 
 

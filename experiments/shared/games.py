@@ -100,11 +100,18 @@ class Play:
             return self.penalty
         return "none" if objectives.game_of(self.game).head == "none" else "r1_r2"
 
+    def require_critic(self) -> None:
+        """An error where the game has no critic, for models that need what it learns."""
+        has = objectives.game_of(self.game).head != "none"
+        require(has, "game", "must be one with a critic", self.game)
+
     def packed(self, critic, size: int, event_ndims: int):
         """The critic, of packs of `size` events; see `nn.Packed`."""
         if size == 1:
             return critic
         require(size > 1, "packing", "must be at least 1", size)
+        headless = objectives.game_of(self.game).head == "none"
+        require(not headless, "packing", f"must be 1, since {self.game} has no critic", size)
         rule = "must be none or clip for a critic of packs, which does not see events by themselves"
         require(self.penalty_name in ("none", "clip"), "penalty", rule, self.penalty_name)
         whole = self.batch_size % size == 0

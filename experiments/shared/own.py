@@ -30,6 +30,14 @@ def load(name: str, data_dir: str | None, **options: Any) -> data.Dataset:
     return replace(found, splits=splits, info=info)
 
 
+def require_own(shared: OwnImages, is_own: bool) -> None:
+    """An error where options of a folder of pictures stand beside the experiment's own images."""
+    given = {"size": shared.size, "grey": shared.grey or None}
+    for option, value in given.items():
+        rule = "must be left out without `dataset`, a folder"
+        require(is_own or value is None, option, rule, value)
+
+
 def images(
     shared: OwnImages, name: str | None = None, **options: Any
 ) -> tuple[data.Dataset, int | None]:

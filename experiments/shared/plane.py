@@ -167,9 +167,9 @@ def points_experiment(
     )
 
 
-def eight_gaussians() -> Mixture:
-    """Eight normals of deviation 0.2 on a circle of radius 2, a source of flows."""
+def eight_gaussians(scale: float = 1.0) -> Mixture:
+    """Eight normals of deviation 0.2 on a circle of radius 2, times `scale`: a source of flows."""
     angles = jnp.arange(8) * jnp.pi / 4
-    centres = 2.0 * jnp.stack([jnp.cos(angles), jnp.sin(angles)], -1)
-    normals = distrax.Normal(centres, jnp.full_like(centres, 0.2))
+    centres = 2.0 * scale * jnp.stack([jnp.cos(angles), jnp.sin(angles)], -1)
+    normals = distrax.Normal(centres, jnp.full_like(centres, 0.2 * scale))
     return Mixture(jnp.zeros(8), distrax.Independent(normals, 1))

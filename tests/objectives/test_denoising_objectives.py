@@ -93,6 +93,26 @@ def test_a_base_of_its_own_is_what_noise_is_drawn_from():
     assert 600.0 < float(at_shift(student, objective, jnp.zeros(()), batch, KEY).mean()) < 2700.0
 
 
+@pytest.mark.parametrize("scale", [1.0, 5.0])
+def test_paths_lead_to_where_samples_begin(scale):
+    """Noise that counts `scale` times at the end led `scale` times as far as the base."""
+
+    class Far(models.DensityModel):
+        @fnn.compact
+        def __call__(self, context=None):
+            return distrax.Independent(distrax.Normal(jnp.full(2, 50.0), jnp.ones(2)), 1)
+
+    process = noising.variance_exploding(0.01 * scale, scale)
+    module = models.Denoiser((2,), nn.TimeMLP((4,), zero_output=True), process, base=Far())
+    batch = {"x": jnp.zeros((200, 2))}
+    variables = compiled_start(module, KEY, batch, KEY, method=objectives.flow_matching)
+    # With data at 0, velocities are those of the noise, s' eps, with s = scale 100^(t - 1).
+    loss, _ = applied(module, variables, batch, KEY, method=objectives.flow_matching)
+    rate = np.log(100.0)
+    expected = 50.0**2 * rate * (1.0 - 1e-4) / 2.0  # E[(s' / scale)^2] 50^2
+    np.testing.assert_allclose(loss.mean(), expected, rtol=0.05)
+
+
 def test_the_bound_is_the_sum_of_its_terms_in_the_units_of_the_raw_data():
     module = optimal(noising.straight())
     variables = {"params": {"network": {"shift": jnp.zeros(())}}}

@@ -100,6 +100,8 @@ class Denoiser(DensityModel):
             self.network_time in ("time", "log_snr"), "network_time", rule, repr(self.network_time)
         )
         require(self.num_classes >= 0, "num_classes", "must be at least 0", self.num_classes)
+        told = self.num_classes > 0 or _is_one(self.guidance)
+        require(told, "guidance", "must be 1 without classes", self.guidance)
         known = self.preconditioning is None or self.predicts == "data"
         require(known, "predicts", "must be 'data' with a preconditioning", repr(self.predicts))
         rises = self.data_range is None or self.data_range[0] < self.data_range[1]
@@ -164,6 +166,8 @@ class Denoiser(DensityModel):
             "labels",
             "`num_classes` says how many there are.",
         )
+        rule = "must be 1 without a context"
+        require(context is not None or _is_one(guidance), "guidance", rule, guidance)
         at = self.path.at(t).like(x)
         value = self._prediction(x, t, context)
         if context is not None and not _is_one(guidance):
@@ -320,7 +324,9 @@ class Denoiser(DensityModel):
         """Samples made of noise `x[*batch, *event]` at t = 1."""
         chosen: Any = self.sampler if sampler is None else sampler
         x = as_float(x)  # times near 1 are 1 in half precision
-        weight = self.guidance if guidance is None else guidance
+        weight: Any = guidance
+        if weight is None:
+            weight = 1.0 if context is None else self.guidance
         if self.is_initializing():
             self._make(x, context)
             return x

@@ -88,9 +88,10 @@ def denoising(
 ) -> tuple[Array, Metrics]:
     """w(t) |target - prediction(x_t, t)|^2 / D at one time t for each example.
 
-    x_t = signal(t) x + noise(t) eps with eps of the model's base, and the target is what x and eps
-    make of `of`: eps itself, x, the velocity signal' x + noise' eps, or the score -eps / noise. Its
-    minimum over all functions is the expectation of the target given x_t, for every weight.
+    x_t = signal(t) x + noise(t) eps, with draws of the model's base at the end where no signal is
+    left, and the target is what x and eps make of `of`: eps itself, x, the velocity signal' x +
+    noise' eps, or the score -eps / noise. Its minimum over all functions is the expectation of the
+    target given x_t, for every weight.
 
     Args:
       model: a denoiser: `predict(x, t, context, kind)`, `path`, `ends`, `base_at_end()`.
@@ -122,10 +123,16 @@ def denoising(
 
 
 def noise_of_base(model: Any, key: Key, x0: Array) -> Array:
-    """eps for each example: draws of the model's base, N(0, I) where it has none of its own."""
+    """eps for each example: draws of the model's base, N(0, I) where it has none of its own.
+
+    The base is the distribution at the end, where eps counts `noise` times: paths lead to where
+    samples begin.
+    """
     if model.base is None:
         return jax.random.normal(key, x0.shape, x0.dtype)
-    return model.base_at_end().sample(seed=key, sample_shape=x0.shape[:1])
+    drawn = model.base_at_end().sample(seed=key, sample_shape=x0.shape[:1])
+    scale = model.path.coefficients(jnp.asarray(model.ends[1], jnp.result_type(float)))[1]
+    return drawn / scale.astype(drawn.dtype)
 
 
 def classes(model: Any, batch: Batch) -> Array | None:
