@@ -9,8 +9,8 @@ plain an image is. Three scores are compared by the area under their ROC curve, 
 knows nothing: log p(x); the two-sided rank of log p(x) among those of held-out images; and log p(x)
 - log p_0(x), with the same model trained on images some pixels of which are replaced by noise.
 Published for a PixelCNN++: 0.089 by the likelihood, 0.973 by the ratio, and 0.994 where its weight
-decay is tuned as well, on a third data set. Nothing here is tuned on images from outside. A ratio of
-two Glows says less than nothing (0.43); for every model the likelihood by itself is upside down.
+decay is tuned as well, on a third data set. Nothing here is tuned on images from outside. The ratio
+of two Glows knows nothing (0.43); of every model, the likelihood by itself is upside down.
 Source: Ren, Liu, Fertig, Snoek, Poplin, DePristo, Dillon & Lakshminarayanan, "Likelihood Ratios for
 Out-of-Distribution Detection", 2019, Table 1, https://arxiv.org/abs/1906.02845.
 """
