@@ -15,7 +15,6 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 
@@ -180,8 +179,9 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Nested dictionaries of leaves by path: the inverse of what `exporting` writes."""
     tree: dict[str, Any] = {}
     for path, leaf in flat.items():
-        # Names of singular vectors have slashes of their own, which are quoted.
-        *above, last = map(unquote, path.split("/"))
+        # Names of singular vectors have slashes of their own, written as ~1.
+        names = [name.replace("~1", "/").replace("~0", "~") for name in path.split("/")]
+        *above, last = names
         place = tree
         for name in above:
             place = place.setdefault(name, {})

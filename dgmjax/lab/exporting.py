@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import numpy as np
 
@@ -57,10 +56,14 @@ def export(trained: "Trained", folder: str | Path) -> Path:
 
 
 def _flat(tree: Any, above: str = "") -> dict[str, Any]:
-    """Leaves of nested dictionaries by their path, joined by slashes; those in names are quoted."""
+    """Leaves of nested dictionaries by their path, joined by slashes.
+
+    Those in names are written as JSON Pointer does (RFC 6901): ~ is ~0 and / is ~1.
+    """
     if not isinstance(tree, Mapping):
         return {above: tree}
-    step = lambda name: f"{above}/{quote(name, safe='')}" if above else quote(name, safe="")
+    escaped = lambda name: name.replace("~", "~0").replace("/", "~1")
+    step = lambda name: f"{above}/{escaped(name)}" if above else escaped(name)
     parts = (_flat(tree[name], step(name)) for name in sorted(tree))
     return {name: leaf for part in parts for name, leaf in part.items()}
 
