@@ -42,6 +42,11 @@ def test_value_and_derivatives_are_those_of_the_definition(length, monkeypatch):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), found, expected)
 
 
+@pytest.mark.parametrize("shape", [(2, 0, 3, 4), (0, 5, 3, 4)])
+def test_empty_sequences_and_batches(shape):
+    assert causal_attention(*[jnp.zeros(shape)] * 3).shape == shape
+
+
 def test_half_precision_stays_what_it_is(monkeypatch):
     monkeypatch.setattr(attention, "QUERIES", 4)
     operands = [jnp.ones((1, 9, 2, 4), jnp.bfloat16)] * 3

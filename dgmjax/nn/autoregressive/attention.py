@@ -127,7 +127,7 @@ def causal_attention(query: Array, key: Array, value: Array) -> Array:
     [0.0, 1.0, 2.0]
     """
     length = query.shape[1]
-    whole = partial(_attention_in_blocks, size=length)
+    whole = partial(_attention_in_blocks, size=max(length, 1))
     if length <= QUERIES:
         return whole(query, key, value)
     in_blocks = partial(_attention_in_blocks, size=max(QUERIES, -(-length // MOST_BLOCKS)))
@@ -138,7 +138,7 @@ def _attention_in_blocks(query: Array, key: Array, value: Array, size: int) -> A
     length = query.shape[1]
     query, key, value = (part.swapaxes(1, 2) for part in (query, key, value))
     parts = []
-    for start in range(0, length, size):
+    for start in range(0, max(length, 1), size):  # one block of an empty sequence
         end = min(start + size, length)
         seen = np.arange(start, end)[:, None] >= np.arange(end)
         parts.append(attend(query[:, :, start:end], key[:, :, :end], value[:, :, :end], seen))
