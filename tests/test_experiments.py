@@ -235,6 +235,7 @@ def test_every_choice_of_an_argument_builds(name):
         ("maf_mnist_logit", {"grey": True}, "grey"),
         ("gan_mnist", {"size": 8, "grey": True}, "size"),
         ("iwae_mnist", {"stage_epochs": (1, 1)}, "stage_epochs"),
+        ("hierarchical_mnist", {"stages": (1,), "stage_epochs": (1,), "warm_up": 2}, "warm_up"),
         ("pixel_vae_mnist", {"warm_up": -3}, "warm_up"),
         ("vae_clusters_mnist", {"warm_up": 3}, "warm_up"),
         ("miwae_breast_cancer", {"missing": 1.5}, "missing"),

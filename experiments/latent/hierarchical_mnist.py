@@ -63,6 +63,8 @@ def hierarchical_mnist(
     warm_up: int = 0,
     free_bits: float = 0.0,
     eps: float = 1e-4,
+    stages: tuple[int, ...] = (),
+    stage_epochs: tuple[int, ...] = (),
     shared: BoundedImages = BoundedImages(learning_rate=1e-3, epochs=200, batch_size=100),
 ) -> lab.Experiment:
     """A hierarchy of normals over Bernoulli pixels.
@@ -78,13 +80,18 @@ def hierarchical_mnist(
       warm_up: epochs in which the weight of the KL divergence rises from 0 to 1 ("elbo" only).
       free_bits: nats that each layer may tell at no cost in training ("elbo" only).
       eps: of Adam; 1e-4 is the published one.
+      stages: samples of the stages of training before that with `num_samples`; one of a single
+        sample is the ELBO. Without a warm-up or free bits.
+      stage_epochs: how many of `epochs` each of these stages lasts.
     """
     for name, value in {"warm_up": warm_up, "free_bits": free_bits}.items():
         require(bound == "elbo" or value == 0, name, 'needs `bound` "elbo"', value)
+        require(not stages or value == 0, name, "must be 0 in training by stages", value)
     dataset, transform = common.images(shared, binarisation)
     latents, hidden, activation = SIZES[sizes]
     if shared.tiny:
         latents, hidden, shared = (4, 2), ((16,), (8,)), replace(shared, epochs=2)
+        stages, stage_epochs = stages[:1], stage_epochs and (1,)
     if posterior == "very_deep":
         module = very_deep(dataset.event_shape, shared.tiny)
         name = f"very deep, {len(module.names)} maps"
@@ -93,10 +100,12 @@ def hierarchical_mnist(
             dataset.event_shape, latents, hidden, inference=posterior, activation=activation
         )
         name = f"{posterior} {'-'.join(map(str, latents))}"
-    loss = measured = common.bound_of_samples(bound, num_samples)
+    bound_of = partial(common.bound_of_samples, bound)
+    loss = measured = bound_of(num_samples)
     if bound == "elbo":
         loss = partial(measured, free_bits=free_bits, free_bits_per="latent")
         loss = common.warmed_up(loss, dataset, warm_up, shared)
+    loss = common.samples_in_stages(bound_of, stages, stage_epochs, loss, shared, dataset)
     names = module.names
     found = PUBLISHED.get((sizes, posterior, bound, num_samples, binarisation))
     published = shared.beside(runs.Published(*found)) if found else None

@@ -86,9 +86,7 @@ def iwae_mnist(
     bound_of = lambda k: partial(common.bound_of_samples(bound, k), **options)
     loss = bound_of(num_samples)
     validation = loss if static else None
-    if stages or stage_epochs:
-        first = [common.bound_of_samples("elbo", 1) if k == 1 else bound_of(k) for k in stages]
-        loss = common.in_stages(first, stage_epochs, loss, shared, dataset)
+    loss = common.samples_in_stages(bound_of, stages, stage_epochs, loss, shared, dataset)
     vae = models.DenseVAE(dataset.event_shape, latent, hidden)
     vae = vae.clone(marginal_start=marginal_start)
     return common.latent_experiment(

@@ -135,6 +135,14 @@ def warmed_up(objective, dataset, epochs, shared: Epochs):
     return partial(objective, beta=optax.linear_schedule(0.0, 1.0, steps))
 
 
+def samples_in_stages(bound_of, stages, epochs, loss, shared: Epochs, dataset):
+    """`loss` after stages of fewer samples, `bound_of(k)` each; one of one sample is the ELBO."""
+    if not (stages or epochs):
+        return loss
+    first = [bound_of_samples("elbo", 1) if k == 1 else bound_of(k) for k in stages]
+    return in_stages(first, epochs, loss, shared, dataset)
+
+
 def in_stages(first, epochs, loss, shared: Epochs, dataset):
     """The losses `first`, each for its number of `epochs`, and then `loss`, in one run."""
     rule = f"must have an entry for each of the {len(first)} stages"
