@@ -67,7 +67,11 @@ def average(values: np.ndarray) -> Measurement:
 
     >>> average(np.array([1.0, 2.0, 3.0]))
     Measurement(value=2.0, standard_error=0.5773502691896258, num_examples=3)
+
+    Of one value there is no standard error. None at all, and arrays of another shape, are refused.
     """
     values = np.asarray(values, np.float64)
+    rule, remedy = "must be of shape [N], at least one value", "Reduce other axes; measure examples."
+    require(values.ndim == 1 and len(values) > 0, "values", rule, values.shape, remedy)
     error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
     return Measurement(float(values.mean()), error, len(values))

@@ -1,8 +1,9 @@
 """Training of the experts of imitation, and recording of their demonstrations.
 
     python -m dgmjax.experiments.shared.experts --out experiments/shared
+    python -m dgmjax.experiments.shared.experts --out experiments/shared --only mountain_car
 
-About five minutes on a CPU. Writes `demonstrations.npz`: for each task of classic control 15
+About five minutes on a CPU; with `--only`, the other tasks' demonstrations are kept as they are. Writes `demonstrations.npz`: for each task of classic control 15
 episodes of 200 steps whose terminal states absorb, drawn from a policy that PPO found with the true
 reward, the best of three seeds. Into `demonstrations.json` go the mean returns of these policies
 and of random actions over 1,000 other episodes.
@@ -71,11 +72,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
+    names = list(app.ENVIRONMENTS)
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="TASK")
     given = parser.parse_args()
+    archive, report = given.out / "demonstrations.npz", given.out / "demonstrations.json"
     arrays: dict[str, Any] = {}
     facts: dict[str, Any] = {}
+    if len(set(given.only)) < len(names):
+        with np.load(archive, allow_pickle=False) as kept:
+            arrays = dict(kept)
+        facts = json.loads(report.read_text())
     keys = jax.random.split(jax.random.key(1), 4)
-    for name, environment in app.ENVIRONMENTS.items():
+    for name in given.only:
+        environment = app.ENVIRONMENTS[name]
         started = time.process_time()
         learner = learner_of(name, given.steps)
         states = experts(learner, given.steps, given.seeds)
@@ -97,8 +106,8 @@ def main() -> None:
             "cpu_seconds": round(time.process_time() - started),
         }
         print(name, facts[name])
-    np.savez_compressed(given.out / "demonstrations.npz", **arrays)
-    (given.out / "demonstrations.json").write_text(json.dumps(facts, indent=2) + "\n")
+    np.savez_compressed(archive, **arrays)
+    report.write_text(json.dumps(facts, indent=2) + "\n")
 
 
 if __name__ == "__main__":
