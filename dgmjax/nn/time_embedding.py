@@ -65,8 +65,10 @@ class TimeEmbedding(nn.Module):
             remedy = "Give the network `num_classes`."
             require(label is None, "context", "must be None without classes", "labels", remedy)
             return h
-        # The last row is that of "no class": -1 counts from the end.
-        init = nn.initializers.normal(0.02)
+        # The last row is that of "no class": -1 counts from the end. The vectors are as large as
+        # those of the time, as in Dhariwal & Nichol 2021: at a fiftieth of that size a network has
+        # not begun to tell classes apart after a thousand steps.
+        init = nn.initializers.normal(1.0)
         table = self.param("classes", init, (self.num_classes + 1, self.width))
         if label is None:
             return h + table[NO_CLASS]

@@ -87,6 +87,17 @@ def test_labels_are_hidden_in_training_at_the_rate_of_the_dropout():
     assert float(jnp.abs(plain - plain[0]).max()) < 1e-7
 
 
+def test_classes_are_as_loud_as_times():
+    """A fiftieth of that left samples of a class at chance after a thousand steps."""
+    embedding = nn.TimeEmbedding(64, 10, label_dropout=0.0)
+    t = jnp.linspace(0.0, 1.0, 100)
+    variables = compiled_start(embedding, KEY, t, jnp.arange(100) % 10)
+    spread = lambda h: float(h.std(0).mean())
+    of_times = spread(applied(embedding, variables, t))
+    of_classes = spread(applied(embedding, variables, jnp.zeros(10), jnp.arange(10)))
+    assert 1.0 < of_classes / of_times < 20.0
+
+
 def test_fourier_features_tell_close_and_distant_times_apart():
     t = jnp.linspace(0.0, 1.0, 1001)
     f = nn.fourier_features(t, 16)
