@@ -3,6 +3,7 @@
     dgmjax train gail
     dgmjax train gail --seeds 10 --seeds-together yes
     dgmjax train gail --environment acrobot --steps 600
+    dgmjax train gail --environment mountain_car --steps 900
     dgmjax train gail --method bc --steps 10000
     dgmjax train gail --method wrong_expert
     dgmjax train gail --expert-file imitation/cartpole_0_expert.npz --data-dir DATA
