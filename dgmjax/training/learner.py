@@ -251,10 +251,11 @@ class GradientLearner:
         batch = self._read(batch, player)
         params = _select(state.params, player.params)
 
-        def loss_fn(params, fixed, batch, key):
-            others, collections, step = fixed
+        fixed = (state.params, state.collections, state.step)
 
-            def evaluate(objective, weighted):
+        def evaluate(objective, weighted):
+            def loss_fn(params, fixed, batch, key):
+                others, collections, step = fixed
                 with counting(batch.get("mask")):
                     result, moved = self.module.apply(
                         {"params": _merged(others, params), **collections},
@@ -267,10 +268,9 @@ class GradientLearner:
                 loss, metrics = averages(result, batch, name, weighted)
                 return loss, (metrics, moved)
 
-            return staged(player.objective, step, evaluate)
+            return self.gradients(loss_fn, params, fixed, batch, key)
 
-        fixed = (state.params, state.collections, state.step)
-        value, grads = self.gradients(loss_fn, params, fixed, batch, key)
+        value, grads = staged(player.objective, state.step, evaluate)
         loss, (metrics, collections) = value
         # A batch of nothing but padding moves no running statistics, codebooks or chains.
         seen = metrics.get(WEIGHT, 1.0) > 0

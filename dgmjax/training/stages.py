@@ -50,27 +50,27 @@ class Stages:
         return self.objectives[-1](model, batch, key)
 
 
-def staged(
-    objective: Objective, step: Array, evaluate: Callable[[Objective, bool], tuple[Array, Any]]
-) -> tuple[Array, Any]:
-    """`evaluate(objective, weighted)` of the stage at `step`: (loss, (metrics, others)).
+def staged(objective: Objective, step: Array, evaluate: Callable[[Objective, bool], Any]) -> Any:
+    """`evaluate(objective, weighted)` of the stage at `step`: ((loss, (metrics, others)), gradient).
 
-    `weighted` asks for the metric `WEIGHT`, where another stage has one.
+    The gradient belongs inside: that of a switch would make room, and write zeros, for what every
+    other stage keeps for its backward pass. `weighted` asks for the metric `WEIGHT`, where another
+    stage has one.
     """
     if not isinstance(objective, Stages):
         return evaluate(objective, False)
     if len(objective.objectives) == 1:
         return evaluate(objective.objectives[0], False)
     # Branches of a switch must agree in structure.
-    found = [jax.eval_shape(lambda o=o: evaluate(o, False)[1][0]) for o in objective.objectives]
+    found = [jax.eval_shape(lambda o=o: evaluate(o, False)[0][1][0]) for o in objective.objectives]
     weighted = any(WEIGHT in metrics for metrics in found)
     common = set.intersection(*(set(metrics) for metrics in found))
     common |= {WEIGHT} if weighted else set()
 
-    def branch(objective: Objective) -> Callable[[], tuple[Array, Any]]:
-        def evaluated() -> tuple[Array, Any]:
-            loss, (metrics, others) = evaluate(objective, weighted)
-            return loss, ({name: metrics[name] for name in sorted(common)}, others)
+    def branch(objective: Objective) -> Callable[[], Any]:
+        def evaluated() -> Any:
+            (loss, (metrics, others)), gradient = evaluate(objective, weighted)
+            return (loss, ({name: metrics[name] for name in sorted(common)}, others)), gradient
 
         return evaluated
 

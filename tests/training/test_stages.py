@@ -92,3 +92,13 @@ def test_losses_of_networks_in_bfloat16_are_means_in_float32():
     state = compiled_start(learner, jax.random.key(1), BATCH)
     _, metrics = learner.step(state, BATCH)
     assert metrics["loss"].dtype == jnp.float32 and float(metrics["loss"]) == float(values.mean())
+
+
+def test_a_stage_makes_no_room_for_what_another_keeps_for_its_gradient():
+    """Zeros of every other stage's activations took as long as the step of a stage of one sample."""
+    many = partial(objectives.iwae, num_samples=500)
+    learner = learner_of(Stages((FEW, many), (2,)))
+    state = jax.eval_shape(learner.init, jax.random.key(0), BATCH)
+    equations = jax.make_jaxpr(learner.step)(state, BATCH).eqns
+    sizes = [v.aval.size for e in equations if e.primitive.name == "cond" for v in e.outvars]
+    assert sizes and max(sizes) < 8 * 500
