@@ -2,13 +2,15 @@
 
 import ast
 import inspect
+from dataclasses import replace
 from typing import Literal, get_args, get_origin, get_type_hints
 
+import chex
 import jax
 import numpy as np
 import pytest
 
-from dgmjax import data, plotting
+from dgmjax import data, plotting, training
 from dgmjax.errors import DataError, DgmjaxError, RunError
 from dgmjax.lab import catalogue, runner
 from dgmjax.lab.writing import write_samples
@@ -338,6 +340,28 @@ def test_every_stage_takes_the_gradient_that_is_asked_for():
     stages = built.players["model"].objective.objectives
     found = [(stage.keywords["num_samples"], stage.keywords["gradient"]) for stage in stages]
     assert found == [(3, "dreg"), (9, "dreg")]
+
+
+def test_growing_by_known_levels_is_growing():
+    function = catalogue.load_experiment("progressive_gan_mnist")
+    given = catalogue.own_defaults(function)
+    built = catalogue.build(function, given, seed=0, tiny=True, data_dir=None)
+    plain = {
+        name: replace(player, objective=player.objective.objectives[-1])
+        for name, player in built.players.items()
+    }
+    rows = {"x": np.tanh(np.random.default_rng(0).normal(size=(4, 8, 8, 1))).astype(np.float32)}
+    learners = [training.gradient_learner(built.module, each) for each in (built.players, plain)]
+    batches = [
+        jax.tree.map(lambda a, n=learner.batches_per_step: np.stack([a] * n) if n > 1 else a, rows)
+        for learner in learners
+    ]
+    states = [jax.jit(learners[0].init)(jax.random.key(0), rows)] * 2
+    steps = [jax.jit(learner.step) for learner in learners]
+    for _ in range(5):  # the second level begins at step 3
+        states = [step(state, batch)[0] for step, state, batch in zip(steps, states, batches)]
+        chex.assert_trees_all_close(states[0].params, states[1].params, atol=1e-5)
+    assert float(states[0].collections["growth"]["value"]) > 0.0
 
 
 @pytest.mark.parametrize("process", get_args(denoising.ProcessName))

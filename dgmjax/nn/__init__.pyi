@@ -121,6 +121,7 @@ from .packed import (
 from .progressive import (
     ProgressiveFeatures as ProgressiveFeatures,
     ProgressiveGenerator as ProgressiveGenerator,
+    at_level as at_level,
     coarsened as coarsened,
 )
 from .quantiser import (

@@ -51,7 +51,7 @@ class Stages:
 
 
 def staged(objective: Objective, step: Array, evaluate: Callable[[Objective, bool], Any]) -> Any:
-    """`evaluate(objective, weighted)` of the stage at `step`: ((loss, (metrics, others)), gradient).
+    """`evaluate(objective, weighted)` of the stage: ((loss, (metrics, others)), gradient).
 
     The gradient belongs inside: that of a switch would make room, and write zeros, for what every
     other stage keeps for its backward pass. `weighted` asks for the metric `WEIGHT`, where another

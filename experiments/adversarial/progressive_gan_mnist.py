@@ -13,11 +13,13 @@ Source: Karras, Aila, Laine & Lehtinen, "Progressive Growing of GANs for Improve
 Stability, and Variation", 2018, section 6.2, https://arxiv.org/abs/1710.10196.
 """
 
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
-from dgmjax import lab, models, nn
+from dgmjax import lab, models, nn, training
 from dgmjax.errors import require
 from dgmjax.evaluation.samples import frechet_distance, load_feature_net
 
@@ -70,11 +72,17 @@ def progressive_gan_mnist(
         fade=max(1, int(fade * steps)) if grow else 1,
     )
     num = 200 if play.tiny else 10_000
+    players = play.players(steps, critic=("features", "head"))
+    if grow:
+        players = {
+            name: replace(player, objective=by_level(player.objective, begin))
+            for name, player in players.items()
+        }
     return image_experiment(
         play,
         model="progressive GAN" if grow else "the same at full size",
         module=module,
-        players=play.players(steps, critic=("features", "head")),
+        players=players,
         dataset=images,
         levels=levels,
         steps=steps,
@@ -88,6 +96,22 @@ def progressive_gan_mnist(
             ),
         ),
     )
+
+
+def by_level(objective, boundaries: tuple[int, ...]):
+    """The objective with the level of each stage known while it is compiled.
+
+    The last one, which is also that of evaluations, reads it from the growth.
+    """
+    starts = (0, *boundaries)
+    begun = [level for level in range(len(boundaries)) if starts[level] < starts[level + 1]]
+    known = [partial(_of_level, objective=objective, level=level) for level in begun]
+    return training.Stages((*known, objective), tuple(starts[level + 1] for level in begun))
+
+
+def _of_level(model, batch, key, *, objective, level: int):
+    with nn.at_level(level):
+        return objective(model, batch, key)
 
 
 def frechet(trained, x: np.ndarray, name: str, num: int):

@@ -3,10 +3,11 @@
     python -m dgmjax.experiments.shared.experts --out experiments/shared
     python -m dgmjax.experiments.shared.experts --out experiments/shared --only mountain_car
 
-About five minutes on a CPU; with `--only`, the other tasks' demonstrations are kept as they are. Writes `demonstrations.npz`: for each task of classic control 15
-episodes of 200 steps whose terminal states absorb, drawn from a policy that PPO found with the true
-reward, the best of three seeds. Into `demonstrations.json` go the mean returns of these policies
-and of random actions over 1,000 other episodes.
+About five minutes on a CPU; with `--only`, the demonstrations of other tasks are kept as they are.
+Writes `demonstrations.npz`: for each task of classic control 15 episodes of 200 steps whose
+terminal states absorb, drawn from a policy that PPO found with the true reward, the best of three
+seeds. Into `demonstrations.json` go the mean returns of these policies and of random actions over
+1,000 other episodes.
 """
 
 import argparse

@@ -54,6 +54,17 @@ def test_a_critic_sees_the_pixels_of_its_level(networks):
     assert float(jnp.abs(values[1] - values[0]).max()) > 0.01
 
 
+@pytest.mark.parametrize("growth", [0.0, 0.25, 1.0, 1.5, 2.0])
+def test_a_level_that_is_known_is_the_one_that_is_chosen(networks, growth):
+    for index, (network, x) in enumerate(((GENERATOR, Z), (FEATURES, X))):
+        variables = perturbed(compiled_start(network, KEY, x))
+        with nn.at_level(int(np.ceil(growth))):
+            program = jax.make_jaxpr(lambda x, n=network, v=variables: n.apply(v, x, growth))(x)
+            known = network.apply(variables, x, growth)
+        assert "cond" not in {equation.primitive.name for equation in program.eqns}
+        np.testing.assert_allclose(known, networks[index](x, growth), rtol=1e-4, atol=1e-4)
+
+
 def gan(boundaries=(4, 8), fade=2, shape=SHAPE):
     generator, features = (
         network(shape, 2, 4) for network in (nn.ProgressiveGenerator, nn.ProgressiveFeatures)

@@ -95,7 +95,7 @@ def test_losses_of_networks_in_bfloat16_are_means_in_float32():
 
 
 def test_a_stage_makes_no_room_for_what_another_keeps_for_its_gradient():
-    """Zeros of every other stage's activations took as long as the step of a stage of one sample."""
+    """Zeros for the activations of another stage took as long as a step of one sample."""
     many = partial(objectives.iwae, num_samples=500)
     learner = learner_of(Stages((FEW, many), (2,)))
     state = jax.eval_shape(learner.init, jax.random.key(0), BATCH)
