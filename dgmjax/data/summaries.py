@@ -31,7 +31,9 @@ def _facts(dataset: Dataset) -> Iterator[str]:
         label = train["label"]
         names = dataset.info.get("classes")
         named = f": {', '.join(map(str, names[:12]))}" if names else ""
-        yield f"labels: {len(np.unique(label))} classes{named}"
+        told = label[label >= 0]
+        none = f", {len(label) - len(told)} rows without" if len(told) < len(label) else ""
+        yield f"labels: {len(np.unique(told))} classes{named}{none}"
     constant = int(np.sum(x.reshape(len(x), -1).min(0) == x.reshape(len(x), -1).max(0)))
     if constant:
         yield f"note: {constant} of {x[0].size} entries are the same in every training example"

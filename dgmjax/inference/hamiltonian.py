@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.carry import fori_loop
+from dgmjax.errors import require
 from dgmjax.types import Array, Key, PyTree
 
 Term = Callable[[PyTree], Array]
@@ -68,6 +69,14 @@ def evaluated(terms: Sequence[Term], position: PyTree) -> Point:
         value, pull_back = jax.vjp(term, position)
         values.append(value)
         gradients.append(pull_back(jnp.ones_like(value))[0])
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(position)]
+    chains = values[0].shape
+    rule = "must return a number for each chain, in the leading axes of the position"
+    found = f"shapes {[value.shape for value in values]} at {shapes}"
+    each = all(value.shape == chains for value in values)
+    each = each and all(shape[: len(chains)] == chains for shape in shapes)
+    # Of another shape, coordinates would be accepted one by one.
+    require(each, "log_density", rule, found, "Sum over the axes of an event alone.")
     return Point(position, tuple(values), tuple(gradients))
 
 

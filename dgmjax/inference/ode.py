@@ -193,6 +193,7 @@ def flow_and_log_det(
     >>> [round(float(v), 4) for v in flowed.log_det]
     [-3.0, -3.0, -3.0]
     """
+    x = as_float(x)
     batch_ndims = x.ndim - event_ndims
     directions = varying(divergence.directions(x, batch_ndims), lambda e: e + x)
     exact = divergence.probes is None
@@ -200,7 +201,7 @@ def flow_and_log_det(
     event = tuple(range(-event_ndims, 0))
 
     def augmented(state: tuple[Array, Array, Array], t: Array) -> tuple[Array, Array, Array]:
-        value, push = jax.linearize(lambda x: field(x, t), state[0])
+        value, push = jax.linearize(lambda x: field(x, t).astype(x.dtype), state[0])
         traces = (jax.vmap(push)(directions) * directions).sum(event)
         traces = traces.sum(0, keepdims=True) if exact else traces
         # Positive also where time runs backwards.

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
-from dgmjax.errors import require_sizes
+from dgmjax.errors import require, require_sizes
 from dgmjax.nn.mlp import MLP
 from dgmjax.nn.time_embedding import checked_labels, fourier_features, one_batch
 from dgmjax.types import Activation, Array
@@ -55,6 +55,9 @@ class TimeMLP(nn.Module):
                 )
                 label = jnp.where(hidden, -1, label)
             read.append(jax.nn.one_hot(label, self.num_classes, dtype=x.dtype))  # -1: all zeros
+        else:
+            remedy = "Give the network `num_classes`."
+            require(label is None, "context", "must be None without classes", "labels", remedy)
         mlp = MLP(self.hidden, x.shape[-1:], self.activation, zero_output=self.zero_output)
         out = mlp(jnp.concatenate(read, -1))
         return out.reshape(*batch, out.shape[-1])

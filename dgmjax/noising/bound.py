@@ -99,6 +99,8 @@ def variational_bound(
         t, weight = process.time_of(high + (low - high) * u), high - low
     noise = jax.random.normal(noise_key, x.shape, x.dtype)
     found = predict(process.interpolate(x, noise, t), t)
+    rule = f"must return the shape of x, {x.shape}"
+    require(found.shape == x.shape, "predict", rule, f"shape {found.shape}")
     error = total((noise - found) ** 2)
     if control_variate:
         # The best prediction for normal data leaves the variance s = sigmoid(log_snr) of eps, of

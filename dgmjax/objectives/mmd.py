@@ -2,6 +2,7 @@
 
 from typing import Literal, get_args
 
+import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
@@ -17,7 +18,11 @@ DEVIATIONS = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
 def squared_distances(x: Array, y: Array) -> Array:
     """|x_i - y_j|^2 of `x[N, D]` and `y[M, D]`, `[N, M]`."""
     x, y = as_float(x), as_float(y)
-    squared = (x**2).sum(-1)[:, None] - 2.0 * x @ y.T + (y**2).sum(-1)[None]
+    # Squares of points far from the origin would leave nothing of their differences.
+    middle = jax.lax.stop_gradient(0.5 * (x.mean(0) + y.mean(0)))
+    x, y = x - middle, y - middle
+    product = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
+    squared = (x**2).sum(-1)[:, None] - 2.0 * product + (y**2).sum(-1)[None]
     # Cancellation may leave a small negative number where two points are equal.
     return jnp.maximum(squared, 0.0)
 

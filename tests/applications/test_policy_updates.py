@@ -189,3 +189,20 @@ def test_the_divergence_of_categories_is_the_sum():
     np.testing.assert_allclose(found, (p * jnp.log(p / q)).sum(-1), rtol=1e-5)
     without = Categorical(jnp.array([0.0, -jnp.inf])).kl_divergence(Categorical(jnp.zeros(2)))
     assert float(without) == pytest.approx(np.log(2.0))
+
+
+@pytest.mark.parametrize(
+    "changed, name",
+    [
+        ({"value": np.ones((3, 1))}, "value"),
+        ({"terminated": np.zeros((3, 1), bool)}, "terminated"),
+        ({"discount": 1.5}, "discount"),
+        ({"decay": -0.1}, "decay"),
+        ({"reward": np.ones(0)}, "reward"),
+    ],
+)
+def test_advantages_of_what_would_be_broadcast_are_refused(changed, name):
+    ones, no = np.ones(3), np.zeros(3, bool)
+    given = {"reward": ones, "value": ones, "next_value": ones, "terminated": no, "truncated": no}
+    with pytest.raises(DgmjaxError, match=f"`{name}` must"):
+        generalised_advantages(**{**given, "discount": 0.9, "decay": 0.9, **changed})

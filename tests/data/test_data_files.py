@@ -312,3 +312,16 @@ def test_an_archive_made_to_exhaust_memory(tmp_path):
 def test_absent_file(tmp_path):
     with pytest.raises(DataError, match=f"looked for nowhere.npz and {tmp_path}/nowhere.npz"):
         load("nowhere.npz", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz"])
+def test_arrays_of_another_order_of_bytes_are_read_in_that_of_the_machine(tmp_path, name):
+    """JAX takes no other."""
+    x = np.arange(24.0).reshape(12, 2)
+    if name == "x.npy":
+        np.save(tmp_path / name, x.astype(">f4"))
+    else:
+        np.savez(tmp_path / name, x=x.astype(">f4"))
+    found = load(str(tmp_path / name), splits={"train": 1.0}).splits["train"]["x"]
+    assert found.dtype == np.float32 and found.dtype.isnative
+    np.testing.assert_array_equal(np.sort(found.ravel()), x.ravel())

@@ -204,8 +204,8 @@ def test_text_and_sounds(tmp_path):
     with pytest.raises(DataError, match=r"readable .txt"):
         load(str(tmp_path / "mine.txt"))
     sound = DRAWN.integers(-9000, 9000, 100).astype(np.int16)
-    for name in ("one", "two"):
-        write_wav(tmp_path / f"{name}.wav", sound, 8000)
+    for name in ("one.wav", "two.WAV"):
+        write_wav(tmp_path / name, sound, 8000)
     data = load(str(tmp_path), length=40, splits={"train": 1.0})
     train = data.splits["train"]
     assert train["length"].tolist() == [40, 40, 20, 40, 40, 20]
@@ -368,6 +368,9 @@ def test_check_says_what_was_found(photos, tmp_path, capsys):
     assert out.startswith("images 6 x 8 x 3, uint8 (pictures of photos)\nsplits: train 16")
     assert "labels: 2 classes: cats, dogs" in out
     assert f"dgmjax train vae_mnist --dataset {photos}" in out
+    np.savez(tmp_path / "t.npz", x=DRAWN.normal(size=(40, 2)), label=np.arange(40) % 3 - 1)
+    assert commands.main(["data", "check", str(tmp_path / "t.npz")]) == 0
+    assert "labels: 2 classes, " in capsys.readouterr().out
     np.savetxt(tmp_path / "t.csv", DRAWN.normal(size=(40, 2)))
     assert commands.main(["data", "check", str(tmp_path / "t.csv")]) == 0
     assert "rows of 2 numbers" in capsys.readouterr().out

@@ -189,6 +189,10 @@ def test_kernels_in_float64_and_under_vmap():
         (lambda: hmc(normal, 0.1).init(jnp.zeros((2, 3), jnp.int32)), "position"),
         (lambda: run(hmc(normal, 0.1), jax.random.key(0), None, 0), "num_steps"),
         (lambda: warm_up(lambda s, m: hmc(normal, s), jax.random.key(0), MEAN, 3), "num_steps"),
+        (
+            lambda: hmc(lambda z: -(z**2).sum(-1, keepdims=True), 0.1).init(MEAN[None]),
+            "log_density",
+        ),
         (lambda: block_gibbs({}), "conditionals"),
         (lambda: block_gibbs({"a": None}).init({"b": MEAN}), "position"),
         (lambda: REAL.step(KEY, REAL.init({"a": jnp.array(0)})), "position"),

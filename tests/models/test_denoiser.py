@@ -489,3 +489,45 @@ def test_preconditioning_leaves_the_prediction_that_of_the_data():
     expected = 0.49 / total * DATA + scale * 0.7 / jnp.sqrt(total) * raw
     found = applied(module, variables, DATA, t, kind="data", method="predict")
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+class Narrow(flax.linen.Module):
+    """One number for each point, whatever its dimension."""
+
+    @flax.linen.compact
+    def __call__(self, x, t, context=None):
+        return flax.linen.Dense(1)(x)
+
+
+def test_a_network_of_another_shape_is_named():
+    for module in (models.Denoiser((2,), Narrow()), models.Denoiser((2,), nn.TimeMLP((4,)))):
+        given = () if isinstance(module.network, Narrow) else (jnp.array([0, 1]),)
+        module = module.clone(num_classes=3 if given else 0)
+        with pytest.raises(DgmjaxError, match="num_classes" if given else "`network` must return"):
+            module.init(KEY, DATA[:2], *given, method="log_prob")
+
+
+def test_predictions_at_whole_numbers_are_those_at_their_values():
+    module = models.Denoiser((2,), nn.TimeMLP((4,)))
+    variables = scrambled_start(module, KEY, DATA[:4], method="log_prob")
+    whole = jnp.array([[0, 3], [2, 1]], jnp.uint8)
+    for kind in noising.KINDS:
+        of = lambda x, kind=kind: module.apply(variables, x, 0.5, kind=kind, method="predict")
+        np.testing.assert_allclose(of(whole), of(whole.astype(jnp.float32)), rtol=1e-5)
+    parts = lambda x: module.apply(variables, x, 0.5, method="parts")
+    for found, expected in zip(parts(whole), parts(whole.astype(jnp.float32)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("label", [7, -2])
+def test_samples_of_a_class_that_does_not_exist_are_refused(label):
+    module = models.Denoiser((2,), nn.TimeMLP((4,), num_classes=3), num_classes=3)
+    variables = scrambled_start(module, KEY, DATA[:2], jnp.array([0, 1]), method="log_prob")
+    with pytest.raises(DgmjaxError, match="`context` must hold"):
+        module.apply(variables, KEY, (3,), jnp.array([label]), method="sample")
+
+
+def test_flows_of_half_precision_have_a_determinant():
+    times = inference.steps_between(0.0, 1.0, 20)
+    flowed = inference.flow_and_log_det(lambda x, t: -x, jnp.ones((3, 2), jnp.bfloat16), times)
+    np.testing.assert_allclose(flowed.log_det, -2.0, atol=1e-3)

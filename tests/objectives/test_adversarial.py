@@ -331,6 +331,14 @@ def test_mixtures_of_kernels_by_hand(kernel):
     )
 
 
+@pytest.mark.parametrize("kernel", ["rbf", "imq", "rational_quadratic", "gaussian_mixture"])
+def test_mmd_does_not_change_with_the_origin(kernel):
+    """Squares of distant points have no digits left for their differences."""
+    x, y = np.round(64 * np.random.default_rng(0).normal(size=(2, 60, 3))) / 64  # exact when moved
+    near, far = (mmd(x + c, y + 1.0 + c, kernel=kernel) for c in (0.0, 1e4))
+    np.testing.assert_allclose(far, near, rtol=1e-3)
+
+
 def test_what_a_game_cannot_do_is_named():
     model, batch = Implicit(lambda x: x.sum(-1)), {"x": jnp.ones((3, 2))}
     loss = lambda **options: objectives.critic_loss(model, batch, KEY, **options)

@@ -28,7 +28,28 @@ Values = tuple[float, float]
 
 def cross_entropy(logits: Logits, label: Array) -> Loss:
     """-log softmax of the true class, `label[B]`: what most attacks raise."""
-    return lambda x: optax.softmax_cross_entropy_with_integer_labels(as_float(logits(x)), label)
+
+    def loss(x: Array) -> Array:
+        scores = as_float(logits(x))
+        check_classes(label, scores.shape)
+        return optax.softmax_cross_entropy_with_integer_labels(scores, label)
+
+    return loss
+
+
+def check_classes(label: Array, shape: tuple[int, ...]) -> None:
+    """Raises DgmjaxError for labels that are not classes of logits of this shape `[B, C]`.
+
+    The cross-entropy of another label is NaN, which no step raises: a classifier would look robust.
+    """
+    given = jnp.result_type(label), jnp.shape(label)
+    whole = jnp.issubdtype(given[0], jnp.integer) and given[1] == shape[:1]
+    rule = f"must hold a whole number for each of {shape[0]} inputs"
+    require(whole, "label", rule, f"{given[0]} of shape {given[1]}")
+    if not isinstance(label, jax.core.Tracer):
+        values = np.asarray(label)
+        known = bool(((values >= 0) & (values < shape[-1])).all())
+        require(known, "label", f"must be in 0 .. {shape[-1] - 1}", np.unique(values)[:5].tolist())
 
 
 def straight_through(change: Callable[[Array], Array]) -> Callable[[Array], Array]:

@@ -7,7 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dgmjax.applications.defence.attacks import Logits, Values, check_attack, wide
+from dgmjax.applications.defence.attacks import (
+    Logits,
+    Values,
+    check_attack,
+    check_classes,
+    wide,
+)
 from dgmjax.bijectors.base import as_float
 from dgmjax.errors import require, require_sizes
 from dgmjax.types import Array
@@ -88,7 +94,9 @@ def carlini_wagner(
     low, high = values
     dtype, x = jnp.asarray(x).dtype, as_float(x)
     classify = _in_dtype(logits, dtype)
-    own = jax.nn.one_hot(label, jax.eval_shape(classify, x).shape[-1], dtype=x.dtype)
+    scores = jax.eval_shape(classify, x).shape
+    check_classes(label, scores)
+    own = jax.nn.one_hot(label, scores[-1], dtype=x.dtype)
     to_image = lambda w: low + (high - low) * 0.5 * (jnp.sin(w) + 1.0)
     inner = jnp.clip((x - low) / (high - low) * 2.0 - 1.0, -1.0 + 1e-6, 1.0 - 1e-6)
     start, optimiser = jnp.arcsin(inner), optax.adam(learning_rate)

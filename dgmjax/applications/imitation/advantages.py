@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from dgmjax.errors import require
 from dgmjax.types import Array
 
 
@@ -34,6 +35,22 @@ def generalised_advantages(
     >>> generalised_advantages(r, 0 * r, 0 * r, no, no, discount=0.5, decay=1.0).tolist()
     [1.75, 1.5, 1.0]
     """
+    reward = jnp.asarray(reward)
+    steps = reward.ndim >= 1 and len(reward) >= 1
+    require(steps, "reward", "must be of shape [T, ...] with at least one step", reward.shape)
+    others = {
+        "value": value,
+        "next_value": next_value,
+        "terminated": terminated,
+        "truncated": truncated,
+    }
+    for name, array in others.items():
+        # Of another shape it would be broadcast.
+        rule = f"must have the shape of the rewards, {reward.shape}"
+        require(jnp.shape(array) == reward.shape, name, rule, jnp.shape(array))
+    for name, share in {"discount": discount, "decay": decay}.items():
+        known = not isinstance(share, jax.core.Tracer)
+        require(not known or bool(0.0 <= share <= 1.0), name, "must be in [0, 1]", share)
     terminated, truncated = (jnp.asarray(flag, bool) for flag in (terminated, truncated))
     delta = reward + discount * jnp.where(terminated, 0.0, next_value) - value
     ended = terminated | truncated

@@ -153,7 +153,8 @@ def restore(
         update, moments = optimiser.update(by_z, moments)
         z = optax.apply_updates(z, update)
         if deviation is not None:
-            last, moved = nu, soft_threshold(ahead - step_size * by_nu, step_size * weight)
+            moved = soft_threshold(ahead - step_size * by_nu, step_size * weight)
+            last, moved = nu, moved.astype(nu.dtype)
             nu = jnp.where(step >= num_steps // 2, moved, nu)
             grown = 0.5 * (1.0 + jnp.sqrt(1.0 + 4.0 * inertia**2))
             ahead = nu + (inertia - 1.0) / grown * (nu - last)

@@ -80,4 +80,6 @@ def read_data(stream: IO[bytes], header: Header) -> np.ndarray:
     if stream.read(1):
         raise ValueError(f"it announces {len(buffer)} bytes and holds more")
     flat = np.frombuffer(buffer, header.dtype)
+    if not header.dtype.isnative:  # JAX takes no other order of bytes
+        flat = flat.astype(header.dtype.newbyteorder("="))
     return flat.reshape(header.shape, order="F" if header.fortran else "C")

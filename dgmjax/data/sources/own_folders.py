@@ -43,14 +43,20 @@ def own_loader(name: str, folder: Path) -> Loader | None:
             return load_idx_folder
         if pictures_of(path):
             return load_pictures
-        if any(path.rglob("*.wav")):
+        if sounds_of(path):
             return load_sounds
         raise DataError(f"`name` must be {FORMS}; got the folder {path}, which holds none of them.")
     by_ending: Mapping[str, Loader] = {".txt": load_text, ".wav": load_sounds}
-    found = by_ending.get(path.suffix, load_path if reader(path) is not None else None)
+    found = by_ending.get(path.suffix.lower(), load_path if reader(path) is not None else None)
     if found is None:
         raise DataError(f"`name` must be {FORMS}; got {path}.")
     return found
+
+
+def sounds_of(folder: Path) -> list[Path]:
+    """The .wav files in and below a folder, whatever the case of their ending."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() == ".wav")
+    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
 
 
 def _found(name: str, folder: Path) -> Path:
@@ -197,7 +203,7 @@ def load_sounds(
     in the order of `splits`, by default training first, then validation, then test.
     """
     path = _found(name, folder)
-    files = sorted(path.rglob("*.wav")) if path.is_dir() else [path]
+    files = sounds_of(path) if path.is_dir() else [path]
     rate = _rate(files[0])
     require(length >= 1, "length", "must be at least 1", length, "", DataError)
     pieces, owners = [], []

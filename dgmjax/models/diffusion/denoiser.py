@@ -16,6 +16,7 @@ from dgmjax.errors import as_sizes, require
 from dgmjax.inference.denoising import Denoising, Sampler, run_sampler
 from dgmjax.inference.ode import Divergence, Flowed, Solver, flow_and_log_det
 from dgmjax.models.base import DensityModel
+from dgmjax.nn.time_embedding import checked_labels
 from dgmjax.noising.bound import Terms, variational_bound
 from dgmjax.noising.conversions import Kind, Parts, check_kind, convert, from_parts, to_parts
 from dgmjax.noising.gaussian import GaussianProcess, aligned, check_times, of_log_snr, straight
@@ -158,7 +159,10 @@ class Denoiser(DensityModel):
           guidance: w of u + w (c - u), with c the prediction of the class and u that of none.
         """
         check_times(t)
-        x, t = self._checked(x), jnp.asarray(t, jnp.result_type(float))
+        x = self._checked(jnp.asarray(x))
+        # Of whole numbers, predictions would be cut to whole numbers.
+        x = x if jnp.issubdtype(x.dtype, jnp.floating) else as_float(x)
+        t = _time(t, x)
         require(
             context is None or self.num_classes > 0,
             "context",
@@ -178,15 +182,23 @@ class Denoiser(DensityModel):
     def _prediction(self, x: Array, t: Array, context: Array | None) -> Array:
         given = () if context is None else (context,)
         if self.preconditioning is None:
-            return as_float(self.network(x, self._network_time(t), *given)).astype(x.dtype)
+            return self._called(x, self._network_time(t), *given).astype(x.dtype)
         of, (signal, noise) = self.preconditioning, self.path.coefficients(t)
         scale = noise / signal
         skip, out, inner = (
             aligned(factor(scale, of.deviation), x) for factor in (of.skip, of.out, of.inner)
         )
         clean = x / aligned(signal, x)
-        found = self.network(inner * clean, of.time(scale, of.deviation), *given)
-        return skip * clean + out * as_float(found)
+        found = self._called(inner * clean, of.time(scale, of.deviation), *given)
+        return skip * clean + out * found
+
+    def _called(self, x: Array, *arguments: Any) -> Array:
+        found = as_float(self.network(x, *arguments))
+        # A smaller output would be broadcast.
+        rule = f"must return the shape of x, {x.shape}"
+        remedy = "Leave out `num_outputs`."
+        require(found.shape == x.shape, "network", rule, f"shape {found.shape}", remedy)
+        return found
 
     def _network_time(self, t: Array) -> Array:
         if isinstance(self.process, GaussianProcess):
@@ -201,8 +213,10 @@ class Denoiser(DensityModel):
 
     def parts(self, x: Array, t: Array | float, context: Array | None = None) -> Parts:
         """Expected data and noise at x."""
+        x = jnp.asarray(x)
+        x = x if jnp.issubdtype(x.dtype, jnp.floating) else as_float(x)
         value = self.predict(x, t, context)
-        at = self.path.at(jnp.asarray(t, jnp.result_type(float))).like(x)
+        at = self.path.at(_time(t, x)).like(x)
         return to_parts(self.predicts, x, value, at)
 
     def score(self, x: Array, t: Array | float, context: Array | None = None) -> Array:
@@ -266,6 +280,7 @@ class Denoiser(DensityModel):
           times: ends of the steps, in place of equal ones.
         """
         x, solver = as_float(x), self.solver if solver is None else solver
+        context = self._classes(context)
         exact = solver.probes is None and self.num_dims <= EXACT_DIMENSIONS
         probes = None if exact else solver.probes or DEFAULT_PROBES
         first, last = self.ends
@@ -324,6 +339,7 @@ class Denoiser(DensityModel):
         """Samples made of noise `x[*batch, *event]` at t = 1."""
         chosen: Any = self.sampler if sampler is None else sampler
         x = as_float(x)  # times near 1 are 1 in half precision
+        context = self._classes(context)
         weight: Any = guidance
         if weight is None:
             weight = 1.0 if context is None else self.guidance
@@ -379,6 +395,12 @@ class Denoiser(DensityModel):
         """Makes all parameters, outside of any loop."""
         self.predict(x, jnp.full((), sum(self.ends) / 2), context)
 
+    def _classes(self, context: Array | None) -> Array | None:
+        # Checked here: within a loop over times they are no longer known.
+        if context is None or not self.num_classes:
+            return context
+        return checked_labels(context, self.num_classes)
+
     def _checked(self, x: Array) -> Array:
         require_event(x, self.event_shape)
         return x
@@ -415,6 +437,11 @@ class Denoised(Distribution):
 
     def draw(self, key: Key, sample_shape: tuple[int, ...]) -> Array:
         return self._call("sample", key, sample_shape)
+
+
+def _time(t: Array | float, x: Array) -> Array:
+    """t in the precision of x, float32 at least: float64 times would widen all that follows."""
+    return jnp.asarray(t, jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _is_one(weight: Any) -> bool:

@@ -101,6 +101,7 @@ def mean_flow(
     pair = first, jax.random.permutation(jax.random.fold_in(second_key, 1), second)
     t, r = jnp.maximum(*pair), jnp.minimum(*pair)
     r = jnp.where(jax.random.bernoulli(equal_key, equal, r.shape), t, r)
+    t, r = t.astype(x0.dtype), r.astype(x0.dtype)
     noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
     x = model.path.interpolate(x0, noise, t)
     v = noise - x0
