@@ -71,10 +71,7 @@ def average(values: np.ndarray) -> Measurement:
     Of one value there is no standard error. None at all, and arrays of another shape, are refused.
     """
     values = np.asarray(values, np.float64)
-    rule, remedy = (
-        "must be of shape [N], at least one value",
-        "Reduce other axes; measure examples.",
-    )
-    require(values.ndim == 1 and len(values) > 0, "values", rule, values.shape, remedy)
+    rule = "must be of shape [N], of at least one value"
+    require(values.ndim == 1 and len(values) > 0, "values", rule, values.shape)
     error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
     return Measurement(float(values.mean()), error, len(values))

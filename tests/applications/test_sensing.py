@@ -182,6 +182,16 @@ def test_around_a_constant_the_deviation_is_the_lasso_of_the_rest(basis):
     np.testing.assert_allclose(found.x.reshape(2, DIMS) - B, wanted @ rows, atol=2e-3)
 
 
+def test_deviations_stay_in_single_precision_where_double_is_enabled():
+    with jax.enable_x64(True):
+        prior = distrax.Independent(distrax.Normal(*jnp.float32([[0.0, 0.0], [1.0, 1.0]])), 1)
+        generator = Generator(prior, lambda z: z @ jnp.ones((2, 6), jnp.float32))
+        operator = measurement_matrix(np.eye(6, dtype=np.float32)[:3], (6,), 0.1)
+        options = {"num_steps": 4, "deviation": Deviation("dct")}
+        found = restore(generator, operator, jnp.ones((5, 3), jnp.float32), KEY, **options)
+    assert found.nu.dtype == jnp.float32 and bool(jnp.isfinite(found.x).all())
+
+
 def test_the_restart_of_the_lowest_objective_is_kept():
     two = Generator(NORMAL, lambda z: jnp.tanh(z @ W)[..., :2] + 0.0 * z[..., :2] ** 2)
     operator = measurement_matrix(np.eye(2), (2,))

@@ -531,3 +531,18 @@ def test_flows_of_half_precision_have_a_determinant():
     times = inference.steps_between(0.0, 1.0, 20)
     flowed = inference.flow_and_log_det(lambda x, t: -x, jnp.ones((3, 2), jnp.bfloat16), times)
     np.testing.assert_allclose(flowed.log_det, -2.0, atol=1e-3)
+
+
+def test_single_precision_stays_where_double_is_enabled():
+    """Times in float64 widened what the network read and left derivatives of another type."""
+    with jax.enable_x64(True):
+        x = jnp.ones((3, 2), jnp.float32)
+        process = noising.variance_preserving()
+        noise = models.Denoiser((2,), nn.TimeMLP((4,)), process, "noise", solver=Solver("euler", 2))
+        variables = scrambled_start(noise, KEY, x, method="log_prob")
+        found = noise.apply(variables, x, method="log_prob")
+        assert found.dtype == jnp.float32 and bool(jnp.isfinite(found).all())
+        flow = models.MeanFlow((2,), nn.TimeMLP((4,)))
+        variables = scrambled(flow.init(KEY, KEY, (3,), method="sample"))
+        loss, _ = flow.apply(variables, {"x": x}, KEY, method=objectives.mean_flow)
+        assert loss.dtype == jnp.float32 and bool(jnp.isfinite(loss).all())
