@@ -34,6 +34,8 @@ def assignment(key: Key, x0: Array, x1: Array) -> Array:
     """
     del key
     check_pairs(x0, x1)
+    if not len(x0):
+        return x1
     from optax.assignment import hungarian_algorithm
 
     rows, columns = hungarian_algorithm(squared_distances(x0, x1))
@@ -56,6 +58,8 @@ def sinkhorn(
     https://arxiv.org/abs/1306.0895.
     """
     check_pairs(x0, x1)
+    if not len(x0):
+        return x1
     log_plan = entropic_plan(squared_distances(x0, x1), regularisation, iterations)
     return x1[jax.random.categorical(key, log_plan, axis=1)]
 

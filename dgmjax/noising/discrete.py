@@ -11,7 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from dgmjax.errors import require, require_sizes
-from dgmjax.noising.gaussian import aligned, as_times, check_times, quarter_cosine
+from dgmjax.noising.gaussian import (
+    aligned,
+    as_times,
+    check_time_shape,
+    check_times,
+    quarter_cosine,
+)
 from dgmjax.noising.times import spread_times
 from dgmjax.types import Array, Key
 
@@ -25,6 +31,9 @@ KEPT: dict[str, Callable[[Array], Array]] = {
 
 _CHECKED = 65
 """Times at which a share is checked to fall."""
+
+_LEAST = 1e-6
+"""A share that stands for 0 where it is divided by."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +133,16 @@ class DiscreteProcess:
 
     def probabilities(self, p0: Array, t: Array) -> Array:
         """q(x_t) `[*batch, *event, states]` where x_0 has probabilities of that shape."""
-        share = aligned(self.share(as_times(t)), p0)
+        return self._mixed(p0, self.share(as_times(t)))
+
+    def _mixed(self, p0: Array, share: Array) -> Array:
+        share = aligned(share, p0)
         return share * p0 + (1.0 - share) * self.pi
 
     def marginal(self, x0: Array, t: Array) -> distrax.Distribution:
         """q(x_t | x_0) of whole numbers `x0[*batch, *event]` at `t[*batch]`."""
         check_times(t)
+        check_time_shape(t, x0)
         if not isinstance(x0, jax.core.Tracer):
             wrong = np.asarray(x0)[~np.isin(x0, np.arange(self.levels))]
             rule = f"must be whole numbers in 0 .. {self.levels - 1}"
@@ -141,8 +154,10 @@ class DiscreteProcess:
 
         Proportional to q(x_t | x_s) q(x_s), with q(x_s) from `p0[*batch, *event, states]`.
         """
-        check_times(s)
-        check_times(t)
+        for name, times in (("s", s), ("t", t)):
+            check_times(times)
+            check_time_shape(times, x_t, name)
+        self._check_probabilities(p0, x_t)
         if not isinstance(s, jax.core.Tracer) and not isinstance(t, jax.core.Tracer):
             backwards = bool((np.asarray(s) <= np.asarray(t)).all())
             require(backwards, "s", "must be at most `t`: time runs from data to noise", (s, t))
@@ -168,21 +183,39 @@ class DiscreteProcess:
         https://arxiv.org/abs/2205.14987; Lou, Meng & Ermon, "Discrete Diffusion Modeling by
         Estimating the Ratios of the Data Distribution", 2024, https://arxiv.org/abs/2310.16834.
         """
+        check_time_shape(t, x_t)
+        self._check_probabilities(p0, x_t)
         share, slope = self.share_and_rate(t)
+        # At t = 1 nothing is kept, and what is divided by the share vanishes as fast as it does.
+        share = jnp.maximum(share, _LEAST)
         own = self.as_probabilities(x_t)
 
         def ratios(p0: Array) -> Array:
-            at = self.probabilities(p0, t)
+            at = self._mixed(p0, share)
             here = (own * at).sum(-1, keepdims=True)
             # Where x_t is not noise nothing jumps, and the ratio, which may be 0 / 0, is not read.
             return jnp.where(own @ self.pi > 0.0, 1.0, 0.0)[..., None] * at / _no_zero(here)
 
         true, model = ratios(self.as_probabilities(x0)), ratios(p0)
         possible = (true > 0.0) & (own == 0.0)
-        log_ratio = jnp.log(_no_zero(true)) - jnp.log(jnp.where(possible, model, 1.0))
-        terms = jnp.where(possible, true * log_ratio, 0.0) - true + model
+        # Of nearly equal rates, as they are near t = 1, the logarithm of the ratio is taken by
+        # their difference: what remains of r log(r / r') - r + r' is of second order.
+        safe, known = _no_zero(model), jnp.where(possible, true, 1.0)
+        excess = (known - safe) / safe
+        close = jnp.abs(excess) < 0.5
+        log_ratio = jnp.where(
+            close, jnp.log1p(jnp.where(close, excess, 0.0)), jnp.log(known) - jnp.log(safe)
+        )
+        near = known * log_ratio - (known - safe)
+        never = possible & (model == 0.0)  # a jump that the model holds impossible
+        terms = jnp.where(possible, jnp.where(never, jnp.inf, near), model - true)
         rate = aligned(slope / share, x_t) * (own @ self.pi)
         return rate * ((1.0 - own) * terms).sum(-1)
+
+    def _check_probabilities(self, p0: Array, x_t: Array) -> None:
+        shape = (*x_t.shape, self.num_states)
+        rule = f"must have the shape {shape}: that of x_t, and an axis of states"
+        require(p0.shape == shape, "p0", rule, p0.shape, "`padded` adds the mask's probability, 0.")
 
     def hide(self, key: Key, x0: Array, event_ndims: int) -> tuple[Array, Array, Array]:
         """x_t with k of D sites masked, k uniform on 1 .. D; its time; and the weight D / k.

@@ -164,6 +164,7 @@ class GaussianProcess:
     def marginal(self, x0: Array, t: Array) -> distrax.Distribution:
         """q(x_t | x_0) of `x0[*batch, *event]` at `t[*batch]`."""
         check_times(t)
+        check_time_shape(t, x0)
         at = self.at(t).like(x0)
         normal = distrax.Normal(at.signal * x0, jnp.broadcast_to(at.noise, x0.shape))
         return distrax.Independent(normal, x0.ndim - jnp.ndim(t))
@@ -171,6 +172,10 @@ class GaussianProcess:
     def interpolate(self, x0: Array, noise: Array, t: Array) -> Array:
         """signal(t) x_0 + noise(t) eps, of the shape of x_0."""
         check_times(t)
+        check_time_shape(t, x0)
+        same = jnp.shape(noise) == jnp.shape(x0)
+        rule = f"must have the shape {jnp.shape(x0)} of `x0`"
+        require(same, "noise", rule, jnp.shape(noise))
         at = self.at(t).like(x0)
         return at.signal * x0 + at.noise * noise
 
@@ -207,6 +212,14 @@ def check_times(t: Any) -> None:
     wrong = given[~((given >= 0.0) & (given <= 1.0))]
     remedy = "0 is the data and 1 is noise."
     require(wrong.size == 0, "t", "must be in [0, 1]", wrong.ravel()[:3].tolist(), remedy)
+
+
+def check_time_shape(t: Any, x: Any, name: str = "t") -> None:
+    """Raises `DgmjaxError` unless times are one number, or one for each row of `x`."""
+    shape, whole = jnp.shape(t), jnp.shape(x)
+    fits = shape == whole[: len(shape)]
+    rule = f"must have the first axes of the shape {whole} that it belongs to, or none"
+    require(fits, name, rule, f"shape {shape}")
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def char_rnn_shakespeare(
         module = models.CharRNN(shape[0], levels, cell=model, embedding=embedding, **sizes)
     shared = replace(shared, learning_rate=used["learning_rate"], batch_size=used["batch_size"])
     nll = objectives.negative_log_likelihood
-    remembered = () if model == "transformer" else (_with_memory(memory),)
+    remembered = _with_context(shape[0]) if model == "transformer" else _with_memory(memory)
     return common.experiment(
         shared,
         model=f"{model}, {used['layers']} x {used['features']}",
@@ -131,7 +131,7 @@ def char_rnn_shakespeare(
         dataset=text,
         steps=epochs_to_steps(text, used["epochs"], used["batch_size"]),
         validation=nll if "validation" in text.splits else None,
-        estimators=(_bits_per_character(), *remembered, _unigram()),
+        estimators=(_bits_per_character(), remembered, _unigram()),
         figures={"text": lab.figures.text},
         previews=("text",),
         evaluation_batch_size=128,
@@ -162,6 +162,36 @@ def _with_memory(length: int):
     return lab.Estimator(
         metric="bits_per_character",
         estimator=f"exact, in pieces of {length} characters",
+        measure=measure,
+        unit="bits/character",
+    )
+
+
+def _with_context(length: int):
+    """The same text in blocks that overlap by half; after the first, their latter halves count."""
+    half = max(1, length // 2)
+
+    def measure(trained, arrays):
+        text = arrays["x"].ravel()
+        blocks = np.lib.stride_tricks.sliding_window_view(text, length)[::half]
+        module = trained.experiment.module
+
+        def nats(model, x):
+            distribution = model()
+            return -distribution.family(distribution.params(x)).log_prob(x)
+
+        each_block = jax.jit(partial(module.apply, method=nats))
+        variables = trained.learner.variables(trained.state)
+        parts = np.split(blocks, range(128, len(blocks), 128))
+        each = np.concatenate([each_block(variables, part) for part in parts])
+        each = each.reshape(blocks.shape)
+        scored = np.concatenate([each[0, : length - half], each[:, length - half :].ravel()])
+        whole = scored[: scored.size // half * half].reshape(-1, half)
+        return evaluation.average(whole.mean(1) / np.log(2.0))
+
+    return lab.Estimator(
+        metric="bits_per_character",
+        estimator=f"exact, of each character given the {length - half} before it at least",
         measure=measure,
         unit="bits/character",
     )

@@ -546,3 +546,14 @@ def test_single_precision_stays_where_double_is_enabled():
         variables = scrambled(flow.init(KEY, KEY, (3,), method="sample"))
         loss, _ = flow.apply(variables, {"x": x}, KEY, method=objectives.mean_flow)
         assert loss.dtype == jnp.float32 and bool(jnp.isfinite(loss).all())
+
+
+class _FirstChannels(nn.TimeMLP):
+    def __call__(self, x, t, context=None):
+        return super().__call__(x, t, context)[..., :-1]
+
+
+def test_average_velocities_of_another_shape_are_named():
+    flow = models.MeanFlow((2,), _FirstChannels((4,)))
+    with pytest.raises(DgmjaxError, match="the length's channel among it"):
+        flow.init(KEY, KEY, (3,), method="sample")

@@ -279,3 +279,61 @@ def test_distances_of_bytes_do_not_wrap():
     x0, x1 = jax.random.randint(KEY, (2, 6, 3), 0, 256).astype(jnp.uint8)
     expected = squared_distances(x0.astype(jnp.float32), x1.astype(jnp.float32))
     np.testing.assert_array_equal(squared_distances(x0, x1), expected)
+
+
+@pytest.mark.parametrize("name", noising.COUPLINGS)
+def test_no_rows_are_no_pairs(name):
+    nothing = jnp.zeros((0, 3))
+    assert noising.COUPLINGS[name](KEY, nothing, nothing).shape == (0, 3)
+
+
+@pytest.mark.parametrize("replacement", ["absorbing", "uniform"])
+def test_the_rate_of_divergence_has_its_limit_at_the_end(replacement):
+    """At t = 1 nothing is kept, and the rate was 0 / 0."""
+    process = noising.DiscreteProcess(3, replacement)
+    p0 = process.padded(jnp.array([[0.7, 0.2, 0.1]]))
+    x0 = jnp.array([0])
+    x_t = jnp.array([3 if process.absorbs else 2])
+    at = lambda t: float(process.divergence_rate(x0, x_t, p0, jnp.array([t]))[0])
+    # One jump left, from the mask: to the data, where the model expects it with 0.7.
+    limit = -np.log(0.7) if process.absorbs else 0.0
+    np.testing.assert_allclose(at(1.0), limit, atol=2e-6)
+    np.testing.assert_allclose(at(1.0 - 1e-4), limit, atol=2e-3)
+
+
+def test_rates_of_nearly_equal_jumps_are_exact():
+    """r log(r / r') - r + r' near t = 1 is of second order: rounding had hidden it."""
+    process = noising.DiscreteProcess(3, "uniform")
+    x0, x_t, p0 = jnp.array([0]), jnp.array([2]), jnp.array([[0.7, 0.2, 0.1]])
+    share = 1e-3
+    own = (
+        np.eye(3)[0] * share + (1 - share) / 3,
+        np.array([0.7, 0.2, 0.1]) * share + (1 - share) / 3,
+    )
+    true, model = (q / q[2] for q in own)
+    exact = ((true * np.log(true / model) - true + model)[:2]).sum() / share / 3
+    found = process.divergence_rate(x0, x_t, p0, jnp.array([1.0 - share]))
+    np.testing.assert_allclose(found, [exact], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "wrong, argument",
+    [
+        (lambda p, d: p.marginal(jnp.ones((4, 2)), jnp.full(3, 0.5)), "`t`"),
+        (
+            lambda p, d: p.interpolate(jnp.ones((4, 2)), jnp.ones((4, 2)), jnp.full((4, 1), 0.5)),
+            "`t`",
+        ),
+        (lambda p, d: p.interpolate(jnp.ones((4, 2)), jnp.ones(4), jnp.full(4, 0.5)), "`noise`"),
+        (lambda p, d: d.marginal(jnp.ones((4, 2), int), jnp.full(2, 0.5)), "`t`"),
+        (
+            lambda p, d: d.posterior(
+                jnp.ones((4, 2), int), jnp.full((4, 2, 3), 1 / 3), jnp.zeros(4), jnp.ones(4)
+            ),
+            "`p0`",
+        ),
+    ],
+)
+def test_shapes_that_would_broadcast_are_named(wrong, argument):
+    with pytest.raises(DgmjaxError, match=argument):
+        wrong(noising.straight(), noising.DiscreteProcess(3))

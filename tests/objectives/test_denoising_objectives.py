@@ -189,6 +189,22 @@ def test_noise_contrast_finds_the_density_with_its_normaliser():
     assert metrics["accuracy"].shape == (8,)
 
 
+class Columns(Normal):
+    """Keeps the axis that a log-density has summed over."""
+
+    def log_unnormalised(self, x):
+        return super().log_unnormalised(x)[..., None]
+
+
+@pytest.mark.parametrize("model, noise", [(Columns, 2), (Normal, 1)])
+def test_noise_contrast_of_another_shape_is_named(model, noise):
+    noise = distrax.MultivariateNormalDiag(jnp.zeros(noise), jnp.ones(noise))
+    with pytest.raises(DgmjaxError, match=r"log-density of each example|must have events"):
+        objectives.noise_contrastive_estimation(
+            model(0.4, 0.64, 0.0), {"x": NORMAL[:8]}, KEY, noise=lambda: noise
+        )
+
+
 def energy_model(**options):
     return models.EnergyModel((2,), nn.MLP((16,), (1,), jnp.tanh), **options)
 

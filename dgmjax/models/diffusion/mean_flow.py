@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
 from dgmjax.distributions.base import check_temperature
-from dgmjax.errors import as_sizes, require_sizes
+from dgmjax.errors import as_sizes, require, require_sizes
 from dgmjax.noising.gaussian import GaussianProcess, aligned, straight
 from dgmjax.types import Array, Key
 
@@ -50,6 +50,9 @@ class MeanFlow(nn.Module):
         length = jnp.broadcast_to(aligned(t - r, x), (*x.shape[:-1], 1)).astype(x.dtype)
         given = () if context is None else (context,)
         found = self.network(jnp.concatenate([x, length], -1), t, *given)
+        shape = (*x.shape[:-1], x.shape[-1] + 1)
+        rule = f"must return the shape {shape} of what it is given, the length's channel among it"
+        require(found.shape == shape, "network", rule, found.shape)
         return as_float(found)[..., : x.shape[-1]].astype(x.dtype)
 
     def sample(

@@ -105,7 +105,16 @@ def noise_contrastive_estimation(
     require_sizes(ratio=ratio)
     x, known = _data(batch), noise()
     y = known.sample(seed=key, sample_shape=(ratio, len(x)))
-    logit = lambda x: model.log_unnormalised(x) - known.log_prob(x) - math.log(ratio)
+    require(y.shape[1:] == x.shape, "noise", f"must have events {x.shape[1:]}", y.shape[2:])
+    event = x.ndim - 1
+
+    def logit(x: Array) -> Array:
+        unnormalised, log_noise = model.log_unnormalised(x), known.log_prob(x)
+        for of_what, found in (("model", unnormalised), ("noise", log_noise)):
+            rule = f"must give the log-density of each example, {x.shape[: x.ndim - event]}"
+            require(found.shape == x.shape[: x.ndim - event], of_what, rule, found.shape)
+        return unnormalised - log_noise - math.log(ratio)
+
     of_data, of_noise = logit(x), logit(y)
     loss = jax.nn.softplus(-of_data) + jax.nn.softplus(of_noise).sum(0)
     right = jnp.concatenate([(of_data > 0)[None], of_noise < 0])
