@@ -1,3 +1,6 @@
+from .affine import (
+    RandomAffine as RandomAffine,
+)
 from .audio import (
     MuLaw as MuLaw,
     SixteenBit as SixteenBit,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import ndimage, stats
 
 from dgmjax.data import (
     Binarise,
@@ -14,6 +14,7 @@ from dgmjax.data import (
     Dequantise,
     Identity,
     Logit,
+    RandomAffine,
     Scale,
     Standardise,
     Together,
@@ -30,6 +31,7 @@ TABLE = [
     Identity(),
     Binarise("dynamic"),
     Binarise("threshold"),
+    RandomAffine(),
     Dequantise(),
     Scale(low=-1.0),
     Compose((Dequantise(), Logit(0.05), Standardise((0.3,), (1.7,)))),
@@ -314,3 +316,46 @@ def test_together_transforms_other_arrays_alike():
     zeros = {name: np.zeros((50, 3), np.uint8) for name in ("x", "context")}
     drawn = noisy(zeros, jax.random.key(0))
     assert bool((drawn["x"] != drawn["context"]).all())
+
+
+def test_random_affine_maps_are_scipy_s():
+    """The map of each image is read off two ramps, which it keeps straight away from the edge."""
+    size = 41
+    ramps = np.stack(np.mgrid[:size, :size], -1) + 100.0
+    noise = RNG.random((size, size, 1))
+    images = np.broadcast_to(np.concatenate([ramps, noise], -1), (5, size, size, 3))
+    transform = RandomAffine(shift=3.0, angle=0.5, log_scale=0.2, shear=0.3)
+    moved = np.asarray(transform({"x": images.astype(np.float32)}, KEY)["x"])
+    inner = np.s_[14:27, 14:27]
+    places = np.moveaxis(np.mgrid[:size, :size], 0, -1)[inner].reshape(-1, 2)
+    places = np.concatenate([places - 20.0, np.ones((len(places), 1))], 1)
+    for image in moved:
+        found = np.linalg.lstsq(places, image[inner][..., :2].reshape(-1, 2) - 100.0)[0].T
+        matrix, offset = found[:, :2], found[:, 2] - 20.0
+        assert np.abs(offset).max() <= 3.0 + 1e-3 and np.abs(offset).max() > 0.1
+        assert abs(np.log(np.linalg.det(matrix))) <= 0.4 + 1e-3
+        assert abs(np.arctan2(matrix[1, 0], matrix[0, 0])) <= 0.5 + 1e-3
+        shift = offset + 20.0 - matrix @ [20.0, 20.0]
+        expected = ndimage.affine_transform(noise[..., 0], matrix, shift, order=1)[inner]
+        np.testing.assert_allclose(image[inner][..., 2], expected, atol=2e-3)
+    assert np.abs(moved[0] - moved[1]).max() > 0.1  # maps of their own
+
+
+def test_whole_numbers_stay_whole_where_images_are_moved():
+    moved = RandomAffine()({"x": BYTES}, KEY)["x"]
+    assert moved.dtype == jnp.uint8
+    same = RandomAffine(0.0, 0.0, 0.0, 0.0)({"x": BYTES}, KEY)["x"]
+    np.testing.assert_array_equal(same, BYTES)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "argument"),
+    [
+        (lambda: RandomAffine(shift=-1.0), "shift"),
+        (lambda: RandomAffine(angle=np.nan), "angle"),
+        (lambda: RandomAffine()({"x": np.ones((3, 4))}, KEY), "x"),
+    ],
+)
+def test_affine_maps_of_other_things_are_named(wrong, argument):
+    with pytest.raises(DgmjaxError, match=f"`{argument}` must be"):
+        wrong()

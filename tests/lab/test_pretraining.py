@@ -1,6 +1,7 @@
 """Where training begins: parameters handed in, mixtures fitted to codes."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -140,10 +141,56 @@ def test_the_prior_begins_at_the_clusters_of_the_codes():
     np.testing.assert_allclose(density.log_prob(means).mean(), reference.score(means), atol=1e-2)
 
 
+def test_views_choose_the_fit():
+    """The likelihood prefers the heaps that a second view does not share."""
+    rng = np.random.default_rng(0)
+    which = rng.integers(0, 2, 600)
+    # One coordinate tells the cluster and stays in a second view; the other, a mixture of two
+    # narrow heaps, does not, and its likelihood is the higher of the two splits.
+    heap = lambda: np.where(rng.random(600) < 0.5, -1.0, 1.0)
+    code = lambda: np.stack([3.0 * which + 0.3 * rng.normal(size=600), 1.3 * heap()], 1)
+    x, views = code(), code()
+    x[:, 1] += 0.1 * rng.normal(size=600)
+    views[:, 1] += 0.1 * rng.normal(size=600)
+    x, views = x.astype(np.float32), views.astype(np.float32)
+
+    def accuracy(**options):
+        fitted = fitted_mixture(x, 2, "diag", key=jax.random.key(0), restarts=12, **options)
+        prior = models.NormalMixture(2, 2, covariance="diag")
+        density = applied(prior, {"params": prior.fitted(*fitted)})
+        found = np.asarray(density.responsibilities(x)).argmax(-1)
+        return max((found == which).mean(), (found != which).mean())
+
+    assert accuracy() < 0.6
+    assert accuracy(views=views) > 0.95
+
+
+def test_a_corrupted_start_learns_what_views_share():
+    x, which = blobs()
+    seen = []
+
+    def corruption(batch, key):
+        seen.append(batch["x"].shape)
+        return {"x": batch["x"] + 0.1 * jax.random.normal(key, batch["x"].shape)}
+
+    prior = models.NormalMixture(2, 3, covariance="full")
+    module = models.DenseVAE((2,), 2, (8,), observation=families.Normal(), prior_model=prior)
+    dataset = data.Dataset("blobs", {"train": {"x": x, "label": which}}, {})
+    player = Player(partial(objectives.elbo, corruption=corruption), optax.adam(1e-2))
+    experiment = Experiment("vae", module, {"model": player}, dataset, steps=3, batch_size=50)
+    state = jax.jit(experiment.learner().init)(jax.random.key(1), {"x": x[:50]})
+    options = {"player": player, "steps": 100, "restarts": 2, "corruption": corruption}
+    begun = jax.device_get(state.params)
+    params = clustered_start(experiment, begun, jax.random.key(2), **options)
+    assert jax.tree.structure(params) == jax.tree.structure(begun)
+    assert (300, 2) in seen and (50, 2) in seen
+
+
 @pytest.mark.parametrize(
     ("act", "word"),
     [
         (lambda: fitted_mixture(X[0], 2, key=jax.random.key(0)), "x"),
+        (lambda: fitted_mixture(X, 2, key=jax.random.key(0), views=X[:1]), "views"),
         (lambda: fitted_mixture(X, 2, key=jax.random.key(0), restarts=0), "restarts"),
         (lambda: models.NormalMixture(2, 3).fitted(jnp.zeros(3), jnp.zeros((3, 1)), 1), "loc"),
         (

@@ -265,6 +265,16 @@ def test_free_bits_cost_their_floor_and_have_no_slope_below():
     np.testing.assert_allclose(slope, only(0.3), rtol=1e-4)
 
 
+def test_a_corruption_is_seen_by_the_posterior_alone():
+    """Of Scalar(a), whose posterior has the mean a x, that of 2 x is that of Scalar(2 a)."""
+    double = lambda batch, key: {**batch, "x": 2.0 * batch["x"]}
+    options = {"num_samples": 20_000}
+    _, found = objectives.elbo(Scalar(0.3), BATCH, KEY, corruption=double, **options)
+    _, wanted = objectives.elbo(Scalar(0.6), BATCH, KEY, **options)
+    np.testing.assert_allclose(found["kl"], wanted["kl"], rtol=1e-6)
+    np.testing.assert_allclose(found["log_likelihood"], wanted["log_likelihood"], atol=0.05)
+
+
 def test_a_capacity_is_the_distance_of_the_rate_to_it():
     """beta |mean KL - C| and its slope on both sides of C, with padding left out of the mean."""
     mask = jnp.array([1.0] * 6 + [0.0] * 2)

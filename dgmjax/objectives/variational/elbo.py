@@ -1,6 +1,7 @@
 """Evidence lower bound."""
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -34,6 +35,7 @@ def elbo(
     free_bits: float = 0.0,
     free_bits_per: Per = "dimension",
     capacity: Scheduled | None = None,
+    corruption: Callable[[Batch, Key], Batch] | None = None,
 ) -> tuple[Array, Metrics]:
     """-(E_q[log p(x | z)] - beta KL(q(z | x) || p(z))), in nats per example.
 
@@ -41,6 +43,9 @@ def elbo(
     max(lambda, mean over the batch of KL_j): below lambda nats a group costs nothing more, and
     has no gradient. With a capacity C the term is beta |mean over the batch of KL - C|, which
     asks for a rate of C nats where the KL term alone asks for none.
+
+    With a corruption x~ of x the posterior is q(z | x~), and the likelihood still that of x: a
+    bound, too, and codes that tell nothing of what the corruption changes.
 
     Args:
       model: with `prior()`, `posterior(x)` and `likelihood(z)`.
@@ -53,6 +58,8 @@ def elbo(
       free_bits_per: the groups: dimensions, named latents of a hierarchy, or all together.
       capacity: C, in nats, at least 0, or a schedule of the training step; None for the KL term
         as it is.
+      corruption: of what the posterior reads, such as `data.RandomAffine()`: any function of the
+        batch and a key that returns a batch.
 
     Returns:
       loss `[B]`; metrics `elbo`, `log_likelihood`, `kl`, each `[B]`, and in a hierarchy
@@ -65,7 +72,9 @@ def elbo(
     Inference with Inverse Autoregressive Flow", 2016, Eq. 15, https://arxiv.org/abs/1606.04934;
     warm-up: Bowman et al., "Generating Sentences from a Continuous Space", 2016,
     https://arxiv.org/abs/1511.06349; capacity: Burgess et al., "Understanding Disentangling in
-    beta-VAE", 2018, Eq. 8, https://arxiv.org/abs/1804.03599.
+    beta-VAE", 2018, Eq. 8, https://arxiv.org/abs/1804.03599; corruption: Im, Ahn, Memisevic &
+    Bengio, "Denoising Criterion for Variational Auto-Encoding Framework", 2017, Eq. 6,
+    https://arxiv.org/abs/1511.06406.
     """
     require_sizes(num_samples=num_samples)
     finite = 0 <= free_bits < math.inf
@@ -73,7 +82,11 @@ def elbo(
     groups = ("dimension", "latent", "total")
     require(free_bits_per in groups, "free_bits_per", f"must be one of {groups}", free_bits_per)
     model = given(model, batch)
-    q, p = model.posterior(batch["x"]), model.prior()
+    seen = batch["x"]
+    if corruption is not None:
+        key, corruption_key = jax.random.split(key)
+        seen = corruption(batch, corruption_key)["x"]
+    q, p = model.posterior(seen), model.prior()
     samples = posterior_samples(q, key, num_samples)
     # One sample loses its axis: networks over [1, B] cost more to differentiate than over [B].
     one = num_samples == 1 and samples.weight is None
