@@ -361,6 +361,10 @@ class DiscretisedLogisticMixture:
     `channels=None` makes a scalar site; an integer makes a vector of channels whose locations
     depend linearly on the channels before.
 
+    With `companding` mu the location is `expanded` from the network's output, and networks read
+    `compressed` values: of 16-bit sound, which crowds around 0, steps of the optimiser that are
+    small to an output are then small to its quietest passages, too.
+
     Source: Salimans, Karpathy, Chen & Kingma, "PixelCNN++: Improving the PixelCNN with Discretized
     Logistic Mixture Likelihood and Other Modifications", 2017, Eq. 1 to 3,
     https://arxiv.org/abs/1701.05517.
@@ -370,9 +374,12 @@ class DiscretisedLogisticMixture:
     levels: int = 256
     channels: int | None = None
     log_scale_bound: float = 9.0
+    companding: float = 0.0
     values: Values = "levels"
 
     def __post_init__(self):
+        positive = 0.0 <= self.companding < math.inf
+        require(positive, "companding", "must be finite and not negative", self.companding)
         require(self.num_components >= 1, "num_components", "must be >= 1", self.num_components)
         require(self.levels >= 2, "levels", "must be at least 2", self.levels)
         require(self.channels is None or self.channels >= 1, "channels", "must be at least 1", 0)
@@ -401,7 +408,7 @@ class DiscretisedLogisticMixture:
         k = self.num_components
         by_component = lambda part: part.reshape(*part.shape[:-1], k, part.shape[-1] // k)
         loc, raw_scale, coefficients = (by_component(part) for part in parts[1:])
-        loc = loc + _spread(self.num_components)[:, None]
+        loc = expanded(loc + _spread(self.num_components)[:, None], self.companding)
         log_scale = bounded(raw_scale, self.log_scale_bound)
         return LogisticMixtureDistribution(
             parts[0] / temperature,
@@ -416,6 +423,33 @@ class DiscretisedLogisticMixture:
         """Zero: the components start spread over the range."""
         sites = x.shape[1 : x.ndim - self.event_ndims]
         return jnp.zeros((*sites, self.num_params))
+
+
+def compressed(x: Array, mu: float) -> Array:
+    """sign(x) log(1 + mu |x|) / log(1 + mu): [-1, 1] to itself; x where mu is 0.
+
+    Source: ITU-T, "G.711: Pulse Code Modulation (PCM) of Voice Frequencies", 1988,
+    https://www.itu.int/rec/T-REC-G.711 (mu-law with mu = 255).
+    """
+    return _odd(lambda x: jnp.log1p(mu * x) / math.log1p(mu), x) if mu else x
+
+
+def expanded(y: Array, mu: float) -> Array:
+    """The inverse of `compressed`, sign(y) ((1 + mu)^|y| - 1) / mu.
+
+    >>> y = jnp.array([-1.0, -0.2, 0.0, 0.7])
+    >>> bool(jnp.allclose(compressed(expanded(y, 255.0), 255.0), y, atol=1e-6))
+    True
+    """
+    return _odd(lambda y: jnp.expm1(y * math.log1p(mu)) / mu, y) if mu else y
+
+
+def _odd(function: Callable[[Array], Array], x: Array) -> Array:
+    """sign(x) function(|x|), whose slope at 0 is that of the function and not 0."""
+    above = x >= 0
+    return jnp.where(
+        above, function(jnp.where(above, x, 0.0)), -function(jnp.where(above, 0.0, -x))
+    )
 
 
 def _moments(x: Array) -> Array:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax.bijectors.base import as_float
-from dgmjax.distributions.families import num_levels
+from dgmjax.distributions.families import compressed, num_levels
 from dgmjax.types import Array
 
 
@@ -15,7 +15,7 @@ class Real(nn.Module):
     """Values as they are, shifted and scaled: [(x - shift) / scale, 1], no parameters.
 
     The constant feature tells a layer where the padding begins. `channels=None` reads scalars
-    `[...]`, an integer vectors `[..., channels]`.
+    `[...]`, an integer vectors `[..., channels]`. With `companding` mu the values are `compressed`.
 
     Source: the code of Salimans, Karpathy, Chen & Kingma, "PixelCNN++: Improving the PixelCNN with
     Discretized Logistic Mixture Likelihood and Other Modifications", 2017,
@@ -28,9 +28,10 @@ class Real(nn.Module):
     shift: float = 0.0
     scale: float = 1.0
     channels: int | None = None
+    companding: float = 0.0
 
     def __call__(self, x: Array) -> Array:
-        x = (as_float(x) - self.shift) / self.scale
+        x = compressed((as_float(x) - self.shift) / self.scale, self.companding)
         x = x[..., None] if self.channels is None else x
         return jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)
 
@@ -67,7 +68,10 @@ def scaled(family: Any) -> Real:
     """`Real` that maps the values of a site of `family` to [-1, 1] where it bounds them."""
     channels = family.site_shape[0] if family.event_ndims else None
     levels = num_levels(family)
-    return Real(channels=channels) if levels is None else centred(levels, channels)
+    if levels is None:
+        return Real(channels=channels)
+    half = (levels - 1) / 2
+    return Real(half, half, channels, getattr(family, "companding", 0.0))
 
 
 def network_input(x: Array, family: Any) -> Array:

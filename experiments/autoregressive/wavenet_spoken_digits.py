@@ -19,6 +19,7 @@ from typing import Literal
 from dgmjax import data, lab, models, objectives
 from dgmjax.data import audio
 from dgmjax.distributions import families
+from dgmjax.errors import require
 
 from ..shared import common, own, speech
 from ..shared.options import Epochs
@@ -36,6 +37,7 @@ def wavenet_spoken_digits(
     length: int = 4096,
     dataset: str | None = None,
     frame_features: int = 16,
+    companding: float | None = None,
     shared: Epochs = Epochs(learning_rate=1e-3, epochs=30, batch_size=8),
 ) -> lab.Experiment:
     """p(sound | digit) by dilated causal convolutions, a sample after the other.
@@ -50,6 +52,8 @@ def wavenet_spoken_digits(
         one rate), cut into pieces of `length`; subfolders are classes that the model is given.
       frame_features: length of a vector that each digit has learned for every 16 ms, so that the
         network need not know from memory how far into the word it is; 0 for none.
+      companding: mu of what the network reads and says of 16-bit samples, 255 where not given; 0
+        for samples as they are. Codes after mu-law are companded already.
     """
     if shared.tiny:
         channels, stacks, layers, length = 8, 1, 3, 64
@@ -61,11 +65,14 @@ def wavenet_spoken_digits(
     else:
         sounds = data.load("spoken_digits", data_dir=shared.data_dir, length=length)
     classes = int(sounds.splits["train"]["label"].max()) + 1
+    rule = "must be left out where the output is mu_law, whose codes are companded"
+    require(companding is None or output == "mixture", "companding", rule, companding)
+    companding = 255.0 if companding is None else companding
     transform = audio.MuLaw() if output == "mu_law" else audio.SixteenBit()
     family = (
         families.Categorical(256)
         if output == "mu_law"
-        else families.DiscretisedLogisticMixture(10, audio.LEVELS_16_BIT)
+        else families.DiscretisedLogisticMixture(10, audio.LEVELS_16_BIT, companding=companding)
     )
     levels = family.levels
     density = models.WaveNet(
