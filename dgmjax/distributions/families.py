@@ -16,6 +16,7 @@ a fraction of the time of drawing it site by site.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
