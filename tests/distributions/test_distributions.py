@@ -12,6 +12,7 @@ import scipy.stats
 from dgmjax.bijectors import ElementwiseAffine
 from dgmjax.distributions import Bernoulli, StudentT, Transformed, families
 from dgmjax.errors import DgmjaxError
+from dgmjax.nn.embeddings import scaled
 
 BATCH = 7
 
@@ -213,3 +214,24 @@ def test_transformed_is_a_change_of_variables():
 def test_bad_arguments_are_named(make):
     with pytest.raises(DgmjaxError, match=r"^`\w+` must"):
         make()
+
+
+def test_companded_mixtures_are_plain_ones_of_expanded_locations():
+    mu, levels = 255.0, 65536
+    plain = families.DiscretisedLogisticMixture(2, levels)
+    companded = families.DiscretisedLogisticMixture(2, levels, companding=mu)
+    params = jax.random.normal(jax.random.key(0), (7, companded.num_params))
+    loc = params[:, 2:4] + jnp.array([-1.0, 1.0])
+    far = np.sign(loc) * (256.0 ** np.abs(loc) - 1.0) / 255.0 - np.array([-1.0, 1.0])
+    moved = jnp.concatenate([params[:, :2], far, params[:, 4:]], -1)
+    x = jnp.arange(0, levels, levels // 7)[:7]
+    found, wanted = companded(params).log_prob(x), plain(moved).log_prob(x)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    one = families.DiscretisedLogisticMixture(1, levels, companding=mu)
+    slope = jax.grad(lambda loc: one(jnp.array([0.0, loc, -3.0])).log_prob(jnp.array(40_000)))
+    assert abs(float(slope(0.0))) > 0.01  # at the middle, where |y| has none
+    read = scaled(companded).apply({}, jnp.array([0, 32767, 32800, 65535]))[:, 0]
+    np.testing.assert_allclose(read[jnp.array([0, 3])], [-1.0, 1.0], atol=1e-6)
+    assert abs(float(read[1])) < 1e-3 and 0.02 < float(read[2]) < 0.05
+    with pytest.raises(DgmjaxError, match="`companding` must be finite"):
+        families.DiscretisedLogisticMixture(2, companding=-1.0)
