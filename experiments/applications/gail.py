@@ -2,7 +2,7 @@
 
     dgmjax train gail
     dgmjax train gail --seeds 10 --seeds-together yes
-    dgmjax train gail --environment acrobot --steps 1800
+    dgmjax train gail --environment acrobot --steps 5400
     dgmjax train gail --environment mountain_car --steps 900
     dgmjax train gail --method bc --steps 10000
     dgmjax train gail --method wrong_expert
