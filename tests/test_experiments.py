@@ -3,6 +3,7 @@
 import ast
 import inspect
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
 import chex
@@ -172,6 +173,29 @@ def test_codes_of_residuals_and_their_prior(levels, tmp_path):
     records = {record.metric: record.value for record in run.read_records()}
     assert all(np.isfinite(value) for value in records.values())
     assert trained.sample(3).shape == (3, 2 * (16 if levels == 1 else 20))
+
+
+@pytest.mark.slow
+def test_pairs_of_a_teacher_are_made_once(tmp_path):
+    shared = {"seed": 0, "tiny": True, "data_dir": None}
+    name, given = "flow_matching_mnist", {}
+    for _ in range(2):
+        function = catalogue.load_experiment(name)
+        arguments = catalogue.own_defaults(function) | given
+        experiment = catalogue.build(function, arguments, **shared)
+        run = RunFolder.create(tmp_path, name, arguments, 0, tiny=True, options={"data_dir": None})
+        trained = runner.train(experiment, run, seed=0, steps=STEPS)
+        if name == "flow_matching_mnist":
+            name, given = "distilled_flow_mnist", {"teacher": str(run.path), "pairs": 500}
+            given["method"] = "one_step"
+    (kept,) = Path(given["teacher"]).glob("pairs_*.npz")
+    written = kept.stat().st_mtime_ns
+    again = catalogue.build(function, arguments, **shared)
+    assert kept.stat().st_mtime_ns == written
+    pairs = again.dataset.splits["train"]
+    assert pairs["x"].shape == pairs["noise"].shape == (256, 8, 8, 1)
+    assert abs(float(pairs["noise"].std()) - 1.0) < 0.05
+    assert trained.sample(3).shape == (3, 8, 8, 1)
 
 
 TRAINED_FIRST = ("distilled_flow_mnist", "pixel_defend", "vq_prior_mnist")

@@ -55,6 +55,7 @@ from .diffusion.few_steps import (
     consistency as consistency,
     mean_flow as mean_flow,
     reflow as reflow,
+    teacher_pairs as teacher_pairs,
 )
 from .diffusion.latents import (
     latent_diffusion as latent_diffusion,

@@ -3,9 +3,11 @@
     dgmjax train flow_matching_mnist --data-dir DATA
     dgmjax train distilled_flow_mnist --teacher runs/flow_matching_mnist/seed0 --data-dir DATA
     dgmjax train distilled_flow_mnist --method mean_flow --teacher RUN --data-dir DATA
+    dgmjax train distilled_flow_mnist --method one_step --pairs 20000 --teacher RUN --data-dir DATA
 
 Reflow learns straight paths between noise and what the teacher makes of it; mean flow the average
-velocity; consistency the end of the path from any of its points. All have the teacher's network.
+velocity; consistency the end of the path from any of its points; `one_step` the whole path of
+reflow's pairs from its start alone. All have the teacher's network.
 `dgmjax compare RUN RUN ... --html PAGE` draws teacher and students in one figure. After 781 steps
 of 64 images (`--epochs 1 --teacher-steps 4`) reflow has a distance of 214 with one call and 140
 with 50, its teacher 1658 and 64; a mean flow has 1071 and 76 after 1562.
@@ -23,6 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from dgmjax import lab, models, objectives
+from dgmjax.errors import require
 from dgmjax.inference import Sampler
 
 from ..shared import common, denoising
@@ -34,8 +37,9 @@ from .flow_matching_mnist import CALLS, OPTIONS, flow_matching_mnist
 def distilled_flow_mnist(
     *,
     teacher: str | None = None,
-    method: Literal["reflow", "mean_flow", "consistency"] = "reflow",
+    method: Literal["reflow", "one_step", "mean_flow", "consistency"] = "reflow",
     teacher_steps: int = 8,
+    pairs: int = 0,
     samples: int = 2000,
     shared: Epochs = Epochs(learning_rate=1e-3, ema_decay=0.999, epochs=20, batch_size=128),
 ) -> lab.Experiment:
@@ -44,7 +48,8 @@ def distilled_flow_mnist(
     Args:
       teacher: run folder of a `flow_matching_mnist`.
       method: of distillation.
-      teacher_steps: Heun steps of the teacher for a pair of "reflow".
+      teacher_steps: Heun steps of the teacher for a pair of "reflow" or "one_step".
+      pairs: made once by the teacher, and kept in its run folder; 0 for fresh ones at every step.
       samples: of each distance.
     """
     trained = first_stage(
@@ -57,13 +62,23 @@ def distilled_flow_mnist(
     )
     experiment, flow = trained.experiment, trained.experiment.module
     name: Any = experiment.dataset.name
+    of_pairs = method in ("reflow", "one_step")
+    rule = f"must be 0 for {method}, which reads images"
+    require(pairs == 0 or of_pairs, "pairs", rule, pairs)
+    require(pairs >= 0, "pairs", "must not be negative", pairs)
     if shared.tiny:
-        teacher_steps, shared = 1, replace(shared, epochs=1)
+        teacher_steps, pairs = 1, 256 if pairs else 0
+        shared = replace(shared, epochs=1)
     rows: dict[str, tuple[Any, Any, tuple[dict[str, Any], ...]]] = {
         "reflow": (
             flow.clone(sampler=Sampler("euler", 1)),
             partial(objectives.reflow, sampler=Sampler("heun", teacher_steps)),
             OPTIONS,
+        ),
+        "one_step": (
+            flow.clone(sampler=Sampler("euler", 1)),
+            partial(objectives.reflow, sampler=Sampler("heun", teacher_steps), times="end"),
+            OPTIONS[:1],
         ),
         "mean_flow": (
             models.MeanFlow(flow.event_shape, flow.network),
@@ -78,14 +93,19 @@ def distilled_flow_mnist(
     }
     module, loss, options = rows[method]
     loss = partial(loss, teacher=trained.model)
-    measured = () if shared.tiny else denoising.distances_by(CALLS, options, samples, name)
+    calls = CALLS[: len(options)]
+    measured = () if shared.tiny else denoising.distances_by(calls, options, samples, name)
+    dataset, transform = experiment.dataset, experiment.transform
+    if pairs:
+        dataset = denoising.kept_pairs(trained, pairs, teacher_steps)
+        transform = denoising.UnlessPaired(transform)
     return common.experiment(
         shared,
         model=f"{method} student of {experiment.model}",
         module=module,
         loss=loss,
-        dataset=experiment.dataset,
-        transform=experiment.transform,
+        dataset=dataset,
+        transform=transform,
         evaluations=10,
         start=partial(from_teacher, trained),
         estimators=(
@@ -99,7 +119,7 @@ def distilled_flow_mnist(
             **(
                 {}
                 if shared.tiny
-                else {"calls": denoising.calls_figure(CALLS, options, samples, name)}
+                else {"calls": denoising.calls_figure(calls, options, samples, name)}
             ),
         },
         previews=("samples",),

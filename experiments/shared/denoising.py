@@ -1,5 +1,8 @@
 """Parts of experiments on models with a time axis: options, estimators and figures."""
 
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Literal
 
@@ -11,12 +14,15 @@ from optax.assignment import hungarian_algorithm
 
 from dgmjax import data, evaluation, lab, nn, objectives, plotting
 from dgmjax.contracts import original_units
+from dgmjax.data.dataset import describe
 from dgmjax.errors import require
 from dgmjax.evaluation.samples import frechet_distance, load_feature_net
+from dgmjax.files import write_atomically
 from dgmjax.inference import Sampler, Solver
 from dgmjax.lab.sampling import Comparison
 from dgmjax.lab.trained import Trained
 from dgmjax.noising.couplings import squared_distances
+from dgmjax.types import Array, Key
 
 from .options import Shared
 
@@ -108,6 +114,54 @@ def images(shared: Shared, dataset: str) -> tuple[data.Dataset, int]:
     if shared.tiny:
         return data.load("digits"), 17
     return data.load(dataset, data_dir=shared.data_dir), 256
+
+
+def kept_pairs(teacher: Trained, num: int, num_steps: int) -> data.Dataset:
+    """Pairs of noise and what the teacher makes of it: made once, and kept in its run folder."""
+    sampler = Sampler("heun", num_steps)
+    run = teacher.folder
+    stored = None if run is None else run.path / f"pairs_{num}_heun_{num_steps}_{teacher.step}.npz"
+    if stored is not None and stored.is_file():
+        with np.load(stored, allow_pickle=False) as file:
+            pairs = dict(file)
+    else:
+        sizes = [min(500, num - start) for start in range(0, num, 500)]
+        parts = [
+            teacher.call(_pairs_of(sampler, size), jax.random.fold_in(jax.random.key(2), index))
+            for index, size in enumerate(sizes)
+        ]
+        found = (np.concatenate([np.asarray(part) for part in column]) for column in zip(*parts))
+        pairs = dict(zip(("x", "noise"), found))
+        if stored is not None:
+            packed = io.BytesIO()
+            np.savez(packed, **pairs)
+            write_atomically(stored, packed.getvalue())
+    images = teacher.experiment.dataset
+    splits = {"train": pairs, "test": images.splits["test"]}
+    source = f"{teacher.experiment.model} of step {teacher.step}"
+    return data.Dataset(images.name, splits, describe(splits, derived=True, source=source))
+
+
+@dataclass(frozen=True)
+class UnlessPaired:
+    """A transform of images that leaves pairs alone: the teacher made them of such images."""
+
+    of_images: data.Transform
+
+    def __call__(self, batch: Mapping[str, Any], key: Key) -> dict[str, Any]:
+        return dict(batch) if "noise" in batch else self.of_images(batch, key)
+
+    def check(self, arrays: Mapping[str, np.ndarray]) -> None:
+        if "noise" not in arrays:
+            self.of_images.check(arrays)
+
+    def inverse(self, x: Array) -> Array:
+        return self.of_images.inverse(x)
+
+
+@lru_cache
+def _pairs_of(sampler: Sampler, num: int):
+    return lambda model, key: objectives.teacher_pairs(model, key, num, sampler=sampler)
 
 
 def dequantised(levels: int) -> data.Compose:

@@ -447,6 +447,25 @@ def test_reflow_pairs_data_with_what_the_teacher_samples_from():
     assert float(loss.max()) < 1e-3  # of squared velocities near 100
 
 
+def test_reflow_of_pairs_made_before():
+    process = noising.straight()
+    network = OptimalDenoiser(((0.0, 0.0),), 0.5, process)
+    module = models.Denoiser((2,), network, process, sampler=inference.Sampler("rk4", 20))
+    teacher = module.bind({"params": {"network": {"shift": jnp.zeros(())}}})
+    x, noise = objectives.teacher_pairs(teacher, KEY, 300)
+    np.testing.assert_allclose(x, 0.5 * noise, atol=1e-4)  # of N(0, 0.25 I)
+    student, pairs = models.Denoiser((2,), Straightened(0.5)), {"x": x, "noise": noise}
+    for times in ("uniform", "end"):
+        loss = at_shift(student, partial(objectives.reflow, times=times), jnp.zeros(()), pairs, KEY)
+        assert float(loss.max()) < 1e-6
+    # At the end alone the data are half of the noise for any network that says so there.
+    found = at_shift(module, partial(objectives.reflow, times="end"), jnp.zeros(()), pairs, KEY)
+    np.testing.assert_allclose(found, ((noise - x - noise) ** 2).mean(1), atol=1e-5)
+    for wrong, word in (({"x": x}, "teacher"), ({"x": x, "noise": noise[:, :1]}, "noise")):
+        with pytest.raises(DgmjaxError, match=f"`{word}` must"):
+            at_shift(student, objectives.reflow, jnp.zeros(()), wrong, KEY)
+
+
 @pytest.fixture(scope="module")
 def promoted():
     """Losses and a score of points, and what they are of float32."""

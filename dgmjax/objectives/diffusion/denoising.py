@@ -16,7 +16,7 @@ from dgmjax.noising.gaussian import GaussianProcess
 from dgmjax.noising.times import even_times
 from dgmjax.types import Array, Batch, Key, Metrics
 
-TimesName = Literal["uniform", "log_snr", "logit_normal", "edm"]
+TimesName = Literal["uniform", "log_snr", "logit_normal", "edm", "end"]
 Draw = Callable[[GaussianProcess, Array, tuple[float, float]], Array]
 
 
@@ -47,8 +47,9 @@ TIMES: dict[str, Draw] = {
     "log_snr": _uniform_log_snr,
     "logit_normal": _logit_normal,
     "edm": _edm,
+    "end": lambda path, u, ends: jnp.full_like(u, ends[1]),
 }
-"""How times are drawn, from uniform numbers.
+"""How times are drawn, from uniform numbers; "end" is where samples begin, at all times.
 
 Sources: Esser et al., "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis",
 2024, section 3.1 (logit-normal), https://arxiv.org/abs/2403.03206; Karras, Aittala, Aila & Laine,

@@ -11,7 +11,12 @@ from dgmjax.errors import require, require_sizes
 from dgmjax.inference.denoising import Sampler
 from dgmjax.noising.gaussian import aligned
 from dgmjax.noising.times import even_times
-from dgmjax.objectives.diffusion.denoising import classes, flow_matching, noise_of_base
+from dgmjax.objectives.diffusion.denoising import (
+    TimesName,
+    classes,
+    flow_matching,
+    noise_of_base,
+)
 from dgmjax.types import Array, Batch, Key, Metrics
 
 
@@ -115,36 +120,73 @@ def mean_flow(
     return weight * error, {"squared_error": error / x0[0].size}
 
 
+def teacher_pairs(
+    teacher: Any,
+    key: Key,
+    num: int,
+    context: Array | None = None,
+    sampler: Sampler | None = None,
+) -> tuple[Array, Array]:
+    """Draws of the teacher's base, and where its ODE leads from there: data and noise `[num, ...]`.
+
+    Args:
+      teacher: a denoiser: `to_data(key, x, context)`, `base_at_end()`, `path` and `ends`.
+      num: of pairs.
+      context: classes `[num]`, where the teacher has them.
+      sampler: of the teacher; its own if None.
+    """
+    noise_key, teacher_key = jax.random.split(key)
+    x_1 = teacher.base_at_end().sample(seed=noise_key, sample_shape=(num,))
+    data = teacher.to_data(teacher_key, x_1, context, sampler=sampler)
+    data = jax.lax.stop_gradient(data)
+    # The eps whose path leads from the data to x_1, where a process keeps some signal, too.
+    signal, scale = teacher.path.coefficients(jnp.asarray(teacher.ends[1]))
+    return data, (x_1 - signal * data) / scale
+
+
 def reflow(
-    model, batch: Batch, key: Key, *, teacher: Any, sampler: Sampler | None = None
+    model,
+    batch: Batch,
+    key: Key,
+    *,
+    teacher: Any = None,
+    sampler: Sampler | None = None,
+    times: TimesName = "uniform",
 ) -> tuple[Array, Metrics]:
     """Flow matching of pairs that the teacher's ODE makes: its base, and where it leads from there.
 
     The paths of such pairs do not cross, so that those of the student are nearly straight, and few
-    steps follow them.
+    steps follow them. With `times="end"` the student learns the whole step from the noise to the
+    data alone, for one call.
 
     Args:
       model: a denoiser on the process and of the base of the teacher.
-      batch: gives the number of pairs, and the classes where the model has them.
-      teacher: a denoiser: `to_data(key, x, context)`, `base_at_end()`, `path` and `ends`.
+      batch: pairs `x` and `noise` made before (`teacher_pairs`); or the number of pairs to make,
+        and the classes where the model has them.
+      teacher: a denoiser, see `teacher_pairs`, where the batch has no `noise`.
       sampler: of the teacher; its own if None.
+      times: see `denoising`.
 
     Returns:
       loss `[B]`; metric `squared_error` `[B]`.
 
-    Source: Liu, Gong & Liu, "Flow Straight and Fast: Learning to Generate and Transfer Data with
-    Rectified Flow", 2023, section 2, https://arxiv.org/abs/2209.03003.
+    Sources: Liu, Gong & Liu, "Flow Straight and Fast: Learning to Generate and Transfer Data with
+    Rectified Flow", 2023, section 2, https://arxiv.org/abs/2209.03003; the whole step: Luhman &
+    Luhman, "Knowledge Distillation in Iterative Generative Models for Improved Sampling Speed",
+    2021, https://arxiv.org/abs/2101.02388.
     """
     check_batch(batch)
-    noise_key, teacher_key, key = jax.random.split(key, 3)
-    x_1 = teacher.base_at_end().sample(seed=noise_key, sample_shape=batch["x"].shape[:1])
-    data = teacher.to_data(teacher_key, x_1, classes(model, batch), sampler=sampler)
-    data = jax.lax.stop_gradient(data)
-    # The eps whose path leads from the data to x_1, where a process keeps some signal, too.
-    signal, scale = teacher.path.coefficients(jnp.asarray(teacher.ends[1]))
-    noise = (x_1 - signal * data) / scale
+    if "noise" in batch:
+        data, noise = as_float(batch["x"]), batch["noise"]
+        rule = f"must have the shape of `x`, {data.shape}"
+        require(noise.shape == data.shape, "noise", rule, noise.shape)
+    else:
+        require(teacher is not None, "teacher", "must be given where a batch has no `noise`", None)
+        pair_key, key = jax.random.split(key)
+        num = batch["x"].shape[0]
+        data, noise = teacher_pairs(teacher, pair_key, num, classes(model, batch), sampler)
     pairs = {**batch, "x": data}
-    return flow_matching(model, pairs, key, coupling=lambda *_: noise)
+    return flow_matching(model, pairs, key, times=times, coupling=lambda *_: noise)
 
 
 def _sum(values: Array) -> Array:
