@@ -1,7 +1,10 @@
 """Characters of Shakespeare: at most 2.3 bits per character on a held-out tenth, exact.
 
     dgmjax train char_rnn_shakespeare --validation 0 --data-dir DATA
-    dgmjax train char_rnn_shakespeare --model transformer --validation 0 --data-dir DATA
+    dgmjax train char_rnn_shakespeare --model transformer --learning-rate 2e-3 --ema-decay 0.999
+
+The second command with `--validation 0`, too, took 11 minutes of one core for 2.18 bits, and 2.16
+where every character is given 128 others at least; 4 epochs at 0.001 without averaging had 2.39.
 
 One LSTM layer (or a causal transformer) over blocks of 256 characters of a text of 1.1 million. The
 last tenth of the text is the test split; `--validation` cuts its share from the end of the nine
