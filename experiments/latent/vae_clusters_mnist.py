@@ -16,6 +16,7 @@ from functools import partial
 from typing import Literal
 
 from dgmjax import data, lab, models, objectives, runs, training
+from dgmjax.errors import require
 
 from ..shared import common
 from ..shared.options import Epochs, epochs_to_steps
@@ -54,6 +55,8 @@ def vae_clusters_mnist(
       warm_up: epochs in which the weight of the KL divergence rises from 0 to 1.
       marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
     """
+    finite = 0.0 <= distortion < float("inf")
+    require(finite, "distortion", "must be finite and not negative", distortion)
     dataset, transform = common.mnist(shared, "dynamic")
     if shared.tiny:
         hidden, latent, pretrain_epochs = (16,), 4, min(2, pretrain_epochs)
