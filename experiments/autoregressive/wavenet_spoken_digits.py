@@ -38,6 +38,7 @@ def wavenet_spoken_digits(
     dataset: str | None = None,
     frame_features: int = 16,
     companding: float | None = None,
+    speakers: bool = False,
     shared: Epochs = Epochs(learning_rate=1e-3, epochs=30, batch_size=8),
 ) -> lab.Experiment:
     """p(sound | digit) by dilated causal convolutions, a sample after the other.
@@ -54,6 +55,7 @@ def wavenet_spoken_digits(
         network need not know from memory how far into the word it is; 0 for none.
       companding: mu of what the network reads and says of 16-bit samples, 255 where not given; 0
         for samples as they are. Codes after mu-law are companded already.
+      speakers: whether the model is told who speaks, too; its classes are then digits of speakers.
     """
     if shared.tiny:
         channels, stacks, layers, length = 8, 1, 3, 64
@@ -64,6 +66,8 @@ def wavenet_spoken_digits(
         sounds = audio.built_in_tones()
     else:
         sounds = data.load("spoken_digits", data_dir=shared.data_dir, length=length)
+    if speakers:
+        sounds = speech.by_speaker(sounds)
     classes = int(sounds.splits["train"]["label"].max()) + 1
     rule = "must be left out where the output is mu_law, whose codes are companded"
     require(companding is None or output == "mixture", "companding", rule, companding)
@@ -99,8 +103,13 @@ def wavenet_spoken_digits(
         validation=loss,
         estimators=(
             *speech.information_per_sample(loss, shared.batch_size, levels, sounds),
-            *(speech.recognised(each=1 if shared.tiny else 10) if classes > 1 else ()),
+            *(speech.recognised(each=sounds_each(classes, shared.tiny)) if classes > 1 else ()),
         ),
         figures={"waveforms": speech.waveforms},
         evaluation_batch_size=shared.batch_size,
     )
+
+
+def sounds_each(classes: int, tiny: bool) -> int:
+    """Sounds of a class, of which there are about 100 in all."""
+    return 1 if tiny else -(-100 // classes)

@@ -21,7 +21,7 @@ from dgmjax.data import audio
 from dgmjax.distributions.families import DiscretisedLogisticMixture
 from dgmjax.errors import require
 
-from ..autoregressive.wavenet_spoken_digits import HOP, wavenet_spoken_digits
+from ..autoregressive.wavenet_spoken_digits import HOP, sounds_each, wavenet_spoken_digits
 from ..shared import common, speech
 from ..shared.first_stage import first_stage
 from ..shared.options import Epochs
@@ -88,7 +88,7 @@ def parallel_wavenet_spoken_digits(
     )
     rule = "must be 0 where the teacher has one class: no other digit is there to differ from"
     require(classes > 1 or contrast == 0, "contrast", rule, contrast)
-    generated, real = speech.recognised(each=1 if shared.tiny else 10)
+    generated, real = speech.recognised(each=sounds_each(classes, shared.tiny))
     of_teacher = lambda trained, arrays: generated.measure(expert, arrays)
     of_teacher = replace(generated, measure=of_teacher, model=f"teacher: {taught.model}")
     return common.experiment(
