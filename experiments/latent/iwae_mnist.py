@@ -9,7 +9,7 @@ k = 1 is the VAE, and `--bound elbo` the VAE with k samples. The published sched
 one of a single sample: `--stages 1 5 --stage-epochs 300 60` trains with 1 and then 5 samples first,
 in the same run. With `--learning-rate 2e-3 --schedule flat_cosine --ema-decay 0.9995`, on one CPU
 core: k = 5, `--epochs 900 --stages 1 --stage-epochs 720`, 85.84 nats after 23 minutes; k = 50,
-`--epochs 455 --stages 1 5 --stage-epochs 400 40`, 86.08 after 38; static k = 50, `--epochs 232
+`--epochs 895 --stages 1 5 --stage-epochs 720 140`, 85.48 after 37; static k = 50, `--epochs 232
 --stages 1 5 --stage-epochs 200 20`, 88.28 after 12 (published 87.10).
 Source: Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", 2016, Tables 1 and 3,
 https://arxiv.org/abs/1509.00519.
