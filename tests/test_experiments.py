@@ -17,7 +17,7 @@ from dgmjax.lab import catalogue, runner
 from dgmjax.lab.writing import write_samples
 from dgmjax.objectives.diffusion.denoising import noise_of_base
 from dgmjax.runs import RunFolder
-from experiments.shared import denoising
+from experiments.shared import denoising, speech
 
 NAMES = [entry.name for entry in catalogue.catalogue()]
 STEPS = 4
@@ -196,6 +196,18 @@ def test_pairs_of_a_teacher_are_made_once(tmp_path):
     assert pairs["x"].shape == pairs["noise"].shape == (256, 8, 8, 1)
     assert abs(float(pairs["noise"].std()) - 1.0) < 0.05
     assert trained.sample(3).shape == (3, 8, 8, 1)
+
+
+def test_classes_of_speakers_are_digits_again():
+    rows = {"x": np.zeros((4, 3), np.int16), "label": np.array([0, 9, 3, 3])}
+    rows["speaker"] = np.array([0, 0, 1, 5])
+    told = speech.by_speaker(data.Dataset("takes", {"train": rows}, {}))
+    classes = told.splits["train"]["label"]
+    assert classes.tolist() == [0, 9, 13, 53] and rows["label"].tolist() == [0, 9, 3, 3]
+    assert speech.said(told, classes).tolist() == [0, 9, 3, 3]
+    unknown = {name: rows[name] for name in ("x", "label")}
+    with pytest.raises(DgmjaxError, match="`speakers` must be left out"):
+        speech.by_speaker(data.Dataset("takes", {"train": unknown}, {}))
 
 
 TRAINED_FIRST = ("distilled_flow_mnist", "pixel_defend", "vq_prior_mnist")
