@@ -34,6 +34,7 @@ def vae_clusters_mnist(
     pretrain_beta: float = 0.1,
     distortion: float = 1.0,
     restarts: int = 10,
+    training_distortion: float = 0.0,
     warm_up: int = 0,
     marginal_start: bool = True,
     shared: Epochs = Epochs(learning_rate=1e-3, epochs=25, batch_size=100),
@@ -52,11 +53,14 @@ def vae_clusters_mnist(
         tenth and shears of a fifth. It also makes the views that choose the fit; 0 for none, and
         the fit of the highest likelihood.
       restarts: fits of the mixture.
+      training_distortion: the same in training with the mixture; its bound is then that of codes of
+        distorted images.
       warm_up: epochs in which the weight of the KL divergence rises from 0 to 1.
       marginal_start: the decoder's output starts at the marginals of the pixels, see `models.VAE`.
     """
-    finite = 0.0 <= distortion < float("inf")
-    require(finite, "distortion", "must be finite and not negative", distortion)
+    given = {"distortion": distortion, "training_distortion": training_distortion}
+    for name, value in given.items():
+        require(0.0 <= value < float("inf"), name, "must be finite and not negative", value)
     dataset, transform = common.mnist(shared, "dynamic")
     if shared.tiny:
         hidden, latent, pretrain_epochs = (16,), 4, min(2, pretrain_epochs)
@@ -65,10 +69,7 @@ def vae_clusters_mnist(
     start = None
     if pretrain_epochs:
         steps = epochs_to_steps(dataset, pretrain_epochs, shared.batch_size)
-        usual = data.RandomAffine()
-        parts = (usual.shift, usual.angle, usual.log_scale, usual.shear)
-        corruption = data.RandomAffine(*(distortion * part for part in parts))
-        corrupted = corruption if distortion else None
+        corrupted = _distorted(distortion)
         loss = partial(objectives.elbo, beta=pretrain_beta, corruption=corrupted)
         player = training.Player(loss, shared.adam(steps))
         start = partial(
@@ -78,6 +79,7 @@ def vae_clusters_mnist(
             restarts=restarts,
             corruption=corrupted,
         )
+    loss = partial(objectives.elbo, corruption=_distorted(training_distortion))
     row = lab.Estimator
     vae = models.DenseVAE(dataset.event_shape, latent, hidden, prior_model=prior)
     vae = vae.clone(marginal_start=marginal_start)
@@ -85,7 +87,7 @@ def vae_clusters_mnist(
         shared,
         model=f"VAE {common.sizes(*hidden, latent)}, {components} clusters",
         module=vae,
-        loss=common.warmed_up(objectives.elbo, dataset, warm_up, shared),
+        loss=common.warmed_up(loss, dataset, warm_up, shared),
         start=start,
         dataset=dataset,
         transform=transform,
@@ -107,3 +109,10 @@ def vae_clusters_mnist(
             *common.latent_estimators(vae, dataset, samples=50 if shared.tiny else 500),
         ),
     )
+
+
+def _distorted(size: float) -> data.RandomAffine | None:
+    """Random affine maps of this size, times the usual one; None for 0."""
+    usual = data.RandomAffine()
+    parts = (usual.shift, usual.angle, usual.log_scale, usual.shear)
+    return data.RandomAffine(*(size * part for part in parts)) if size else None
