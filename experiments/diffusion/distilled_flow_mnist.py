@@ -11,7 +11,7 @@ reflow's pairs from its start alone. All have the teacher's network.
 `dgmjax compare RUN RUN ... --html PAGE` draws teacher and students in one figure. After 781 steps
 of 64 images (`--epochs 1 --teacher-steps 4`) reflow has a distance of 214 with one call and 140
 with 50, its teacher 1658 and 64; a mean flow has 1071 and 76 after 1562. `one_step` of 20,000 pairs
-has 113 with one call after 3744 steps of 64 (6 minutes of one core, half of them for the pairs);
+has 113 with one call after 3744 steps of 64 (6 minutes of one core, after 3 for the pairs);
 its error is .010 of these pairs and .023 of new ones, so that more pairs would help.
 Sources: Liu, Gong & Liu, "Flow Straight and Fast: Learning to Generate and Transfer Data with
 Rectified Flow", 2023, https://arxiv.org/abs/2209.03003; Geng, Deng, Bai, Kolter & He, "Mean Flows
