@@ -9,8 +9,9 @@ recordings, and a contrast between digits. A classifier of real takes must recog
 0.8 of the rate of its teacher's at least; this target is our own. Of a teacher of 32 channels and
 one stack (`--epochs 20 --batch-size 2 --ema-decay 0.999`) the student has 57 of 100 sounds
 recognised after 27 minutes of one core, its teacher 42: sound that is drawn in one pass does not
-drift from the loudness of the digit. Sound files are in `sounds/` of the run folder. Source: van den Oord et al., "Parallel WaveNet: Fast High-Fidelity Speech
-Synthesis", 2018, https://arxiv.org/abs/1711.10433 (there at 24 kHz, judged by listeners).
+drift from the loudness of the digit. Sound files are in `sounds/` of the run folder.
+Source: van den Oord et al., "Parallel WaveNet: Fast High-Fidelity Speech Synthesis", 2018,
+https://arxiv.org/abs/1711.10433 (there at 24 kHz, judged by listeners).
 """
 
 from dataclasses import replace
